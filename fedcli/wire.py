@@ -1,0 +1,158 @@
+"""Bytes ↔ validated values: the one place where JSON exists.
+
+Whatever leaves or enters memory as structured text (records, plans, data set facts, a workspace's state) is a frozen pydantic
+dataclass and passes here. Decoding is strict: an unknown key, a key given twice, a wrong type, a value out of bounds, NaN or
+infinity is an error, and every fault is reported with its place. Encoding is deterministic: UTF-8, keys in the order in which
+the class declares them, one space of indentation for the auditor's eyes, a newline at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from fedcli.errors import FedcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+SITE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+SiteName = Annotated[str, StringConstraints(pattern=f"^{SITE_PATTERN}$")]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+LongText = Annotated[str, StringConstraints(max_length=2000)]
+Timestamp = AwareDatetime
+
+SHORT_DIGEST = 12
+
+_ABOUT_A_KEY = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with a value that was read.
+
+    Attributes:
+        place: Keys and positions from the outermost to the faulty value.
+        expected: What is allowed there.
+        found: What stands there, abridged; empty where nothing does.
+    """
+
+    place: tuple[str | int, ...]
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return the fault as one clause."""
+        where = ".".join(map(str, self.place)) or "the whole"
+        return f"{where}: {self.expected}" + (f", found {self.found}" if self.found else "")
+
+
+class MalformedError(FedcliError):
+    """Bytes that do not say what their place requires.
+
+    Attributes:
+        faults: Every fault, in the order of the text.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = faults
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of `data` in lower-case hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode(value: object) -> bytes:
+    """Return the one encoding of a validated value."""
+    plain = _adapter(type(value)).dump_python(value, mode="json")
+    return (json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value's encoding."""
+    return sha256(encode(value))
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """Return the value of class `kind` that `data` encodes.
+
+    Raises:
+        MalformedError: The bytes are not UTF-8 JSON, repeat a key, or do not fit the class.
+    """
+    try:
+        text = data.decode()
+        json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", found=f"{type(error).__name__}: {error}"[:200])
+        raise MalformedError((fault,)) from error
+    try:
+        return cast("T", _adapter(kind).validate_json(data))
+    except ValidationError as error:
+        raise MalformedError(_faults(error)) from error
+
+
+def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
+    """Return the value of class `kind` that a mapping from another format (TOML) describes.
+
+    Raises:
+        MalformedError: The mapping does not fit the class.
+    """
+    try:
+        return cast("T", _adapter(kind).validate_json(json.dumps(mapping, default=str)))
+    except ValidationError as error:
+        raise MalformedError(_faults(error)) from error
+
+
+def plain(value: object) -> Any:
+    """Return a validated value as JSON-ready lists, mappings and scalars."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _faults(error: ValidationError) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(
+            place=item["loc"],
+            expected=_expectation(item["type"], item["msg"]),
+            found="" if item["type"] in _ABOUT_A_KEY else repr(item["input"])[:80],
+        )
+        for item in error.errors(include_url=False)
+    )
+
+
+def _expectation(kind: str, message: str) -> str:
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return "unknown key"
+    if kind == "missing":
+        return "this key is missing"
+    return message.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        msg = "a key is given twice"
+        raise ValueError(msg)
+    return mapping
+
+
+def _refuse_constant(name: str) -> None:
+    msg = f"{name} is not allowed"
+    raise ValueError(msg)
