@@ -11,15 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from fedcli.errors import FedcliError
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -77,7 +73,7 @@ def sha256(data: bytes) -> str:
 
 def encode(value: object) -> bytes:
     """Return the one encoding of a validated value."""
-    plain = _adapter(type(value)).dump_python(value, mode="json")
+    plain = TypeAdapter(type(value)).dump_python(value, mode="json")
     return (json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
@@ -99,7 +95,7 @@ def decode(kind: type[T], data: bytes) -> T:
         fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", found=f"{type(error).__name__}: {error}"[:200])
         raise MalformedError((fault,)) from error
     try:
-        return cast("T", _adapter(kind).validate_json(data))
+        return TypeAdapter(kind).validate_json(data)
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
 
@@ -111,19 +107,14 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
         MalformedError: The mapping does not fit the class.
     """
     try:
-        return cast("T", _adapter(kind).validate_json(json.dumps(mapping, default=str)))
+        return TypeAdapter(kind).validate_json(json.dumps(mapping, default=str))
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
 
 
 def plain(value: object) -> Any:
     """Return a validated value as JSON-ready lists, mappings and scalars."""
-    return _adapter(type(value)).dump_python(value, mode="json")
-
-
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
 def _faults(error: ValidationError) -> tuple[Fault, ...]:

@@ -1,1 +1,1 @@
-
+"""From a hospital's archive to a prepared data set."""

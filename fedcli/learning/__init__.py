@@ -1,1 +1,1 @@
-
+"""The paper's local training and its evaluation."""

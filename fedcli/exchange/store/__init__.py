@@ -1,1 +1,1 @@
-
+"""The drop folder's places: one protocol, one implementation a module."""
