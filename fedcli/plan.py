@@ -6,25 +6,20 @@ paper's and which are ours. Every number has a bound, so that a hostile plan can
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
-from dataclasses import field, fields, is_dataclass
+from dataclasses import field
 from enum import StrEnum
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from fedcli import wire
-from fedcli.errors import ConfigurationError
+from fedcli import toml_file, wire
 from fedcli.wire import STRICT, Digest, ShortText
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_PLAN_BYTES = 1 << 20
 MAX_STEPS = (1 << 29) - 1
 """Below 2**29 the product of a step count and a float32 is exact in float64 (design, section 5)."""
 MAX_BATCH_PIXELS = 1 << 26
@@ -278,63 +273,4 @@ def load(path: Path) -> Plan:
         ConfigurationError: The file is missing, is not TOML, or has unknown keys, wrong types or values out of range; the message
             names every key with its line and what is allowed.
     """
-    hint = "fedcli init --template prints a plan with every setting explained"
-    try:
-        data = path.read_bytes()[: MAX_PLAN_BYTES + 1]
-    except OSError as error:
-        msg = f"{path}: the plan cannot be read: {error.strerror}"
-        raise ConfigurationError(msg, hint=hint) from error
-    if len(data) > MAX_PLAN_BYTES:
-        msg = f"{path}: a plan has at most {MAX_PLAN_BYTES} bytes"
-        raise ConfigurationError(msg, hint=hint)
-    try:
-        text = data.decode()
-        mapping = tomllib.loads(text)
-    except ValueError as error:
-        msg = f"{path}: not a TOML file: {error}"
-        raise ConfigurationError(msg, hint=hint) from error
-    try:
-        return wire.decode_mapping(Plan, mapping)
-    except wire.MalformedError as error:
-        lines = [_describe(path, text, fault) for fault in error.faults]
-        raise ConfigurationError("\n".join(lines), hint=hint) from error
-
-
-def _describe(path: Path, text: str, fault: wire.Fault) -> str:
-    keys = [key for key in fault.place if isinstance(key, str)]
-    line = _line_of(text, keys)
-    where = f"{path}, line {line}" if line else str(path)
-    name = ".".join(keys) or "the plan"
-    if fault.expected == "unknown key":
-        allowed = _keys_beside(keys)
-        close = difflib.get_close_matches(keys[-1], allowed, n=1)
-        guess = f"; did you mean {close[0]}?" if close else ""
-        return f"{where}: unknown key {name}{guess} Allowed here: {', '.join(allowed)}"
-    found = f" (found {fault.found})" if fault.found and not fault.found.startswith("{") else ""
-    return f"{where}: {name}: {fault.expected}{found}"
-
-
-def _line_of(text: str, keys: list[str]) -> int:
-    """Return the line, counted from 1, that sets a key, or that opens its table, or 0."""
-    table: list[str] = []
-    best = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+\s*([^\]#]+?)\s*\]", line):
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            if table == keys[: len(table)]:
-                best = number
-        elif setting := re.match(r"\s*([\w.\"'-]+)\s*=", line):
-            place = table + [part.strip("\"'") for part in setting[1].split(".")]
-            if place == keys[: len(place)]:
-                return number
-    return best
-
-
-def _keys_beside(keys: list[str]) -> list[str]:
-    kind: Any = Plan
-    for key in keys[:-1]:
-        hint = get_type_hints(kind).get(key)
-        if not is_dataclass(hint):
-            return []
-        kind = hint
-    return [item.name for item in fields(kind)]
+    return toml_file.load(Plan, path, hint="fedcli init --template prints a plan with every setting explained")

@@ -1,0 +1,113 @@
+"""What a drop folder holds, verified: the material of the report, of `status` and of the choice of models.
+
+Filled by `operations.history`; the functions here are pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedcli.exchange.records import ModelKind, ModelReference
+
+if TYPE_CHECKING:
+    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.records import (
+        DatasetRecord,
+        EnrolmentRecord,
+        EvaluationRecord,
+        FederationRecord,
+        ModelRecord,
+        RoundRecord,
+        UpdateRecord,
+    )
+    from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that does not hold, and the file where it was found."""
+
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The verified records of one federation.
+
+    Attributes:
+        federations: Federation records, ascending.
+        rounds: Round records, ascending.
+        updates: Update records by site and round, used or not.
+        enrolments: First enrolments by site.
+        datasets: Each site's newest data set record.
+        models: Each site's newest shared model of each kind.
+        evaluations: Each site's newest evaluation.
+        problems: What did not verify; everything above holds all the same.
+    """
+
+    federations: tuple[Verified[FederationRecord], ...]
+    rounds: tuple[Verified[RoundRecord], ...]
+    updates: dict[tuple[str, int], Verified[UpdateRecord]] = field(default_factory=dict)
+    enrolments: dict[str, Verified[EnrolmentRecord]] = field(default_factory=dict)
+    datasets: dict[str, Verified[DatasetRecord]] = field(default_factory=dict)
+    models: dict[tuple[str, ModelKind], Verified[ModelRecord]] = field(default_factory=dict)
+    evaluations: dict[str, Verified[EvaluationRecord]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """The newest plan."""
+        return self.federations[-1].record.plan
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The members' names, sorted."""
+        return tuple(member.site for member in self.federations[-1].record.members)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last round of the plan is there."""
+        return len(self.rounds) > self.plan.rounds
+
+    def global_kappa(self, number: int) -> float | None:
+        """Return the patient-weighted mean of the sites' validation kappa of a round's global model, or None where none has one.
+
+        The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
+        """
+        scores = [update.record.received for (_, of_round), update in sorted(self.updates.items()) if of_round == number + 1] or [
+            evaluation.record.final_validation
+            for _, evaluation in sorted(self.evaluations.items())
+            if evaluation.record.round == number and evaluation.record.final_validation is not None
+        ]
+        pairs = [(score.patients, score.kappa) for score in scores if score.kappa is not None]
+        total = sum(patients for patients, _ in pairs)
+        return sum(patients * kappa for patients, kappa in pairs) / total if total else None
+
+    def best_round(self) -> int:
+        """Return the round whose global model has the highest `global_kappa`; the newest where none has any, the earliest of equals."""
+        kappas = [(kappa, -number) for number in range(len(self.rounds)) if (kappa := self.global_kappa(number)) is not None]
+        return -max(kappas)[1] if kappas else len(self.rounds) - 1
+
+
+def global_reference(found: Verified[RoundRecord]) -> ModelReference:
+    """Return the reference under which a round's global model is scored."""
+    return ModelReference(
+        kind=ModelKind.GLOBAL,
+        party=found.record.party,
+        round=found.record.round,
+        record=found.digest,
+        content_sha256=found.artifact.content_sha256,
+    )
+
+
+def model_reference(found: Verified[ModelRecord]) -> ModelReference:
+    """Return the reference under which a site's shared model is scored."""
+    return ModelReference(
+        kind=ModelKind(found.record.kind),
+        party=found.record.party,
+        round=found.record.round,
+        record=found.digest,
+        content_sha256=found.artifact.content_sha256,
+    )

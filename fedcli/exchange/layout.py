@@ -1,0 +1,96 @@
+"""Where things lie in the drop folder: record ↔ key.
+
+A key is a relative path with `/` between its parts. A party writes only under its own prefix: `coordinator/` or `sites/<site>/`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
+
+COORDINATOR = "coordinator"
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
+_ROUND = re.compile(r"coordinator/round-(\d{4})/round\.json")
+_FEDERATION = re.compile(r"coordinator/federation-(\d{4})\.json")
+_SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text can be a key: lower-case parts that no path can escape through."""
+    return _KEY.fullmatch(text) is not None
+
+
+def federation(number: int) -> str:
+    """Return the key of a federation record."""
+    return f"coordinator/federation-{number:04d}.json"
+
+
+def round_record(number: int) -> str:
+    """Return the key of a round record."""
+    return f"coordinator/round-{number:04d}/round.json"
+
+
+def site_prefix(site: str) -> str:
+    """Return the prefix under which a site writes."""
+    return f"sites/{site}/"
+
+
+def enrolment(site: str, number: int) -> str:
+    """Return the key of a site's enrolment."""
+    return f"sites/{site}/enrolment-{number:04d}.json"
+
+
+def update(site: str, number: int) -> str:
+    """Return the key of a site's update of one round."""
+    return f"sites/{site}/round-{number:04d}/update.json"
+
+
+def dataset(site: str, number: int) -> str:
+    """Return the key of a site's data set record; numbers count from 1."""
+    return f"sites/{site}/dataset/{number:04d}.json"
+
+
+def model(site: str, number: int, kind: str) -> str:
+    """Return the key of a shared model; numbers count from 1 for each kind."""
+    return f"sites/{site}/models/{number:04d}-{kind}.json"
+
+
+def evaluation(site: str, number: int) -> str:
+    """Return the key of a site's evaluation; numbers count from 1."""
+    return f"sites/{site}/evaluation/{number:04d}.json"
+
+
+def signature(record: str, digest: str) -> str:
+    """Return the key of the signature of the record whose SHA-256 is `digest`."""
+    return f"{record}.{digest[:SHORT_DIGEST]}.sig"
+
+
+def artifact(record: str, digest: str) -> str:
+    """Return the key of an artifact that a record names: its own name, and the artifact's digest."""
+    folder, _, name = record.rpartition("/")
+    stem = "global" if name == "round.json" else name.removesuffix(".json")
+    return f"{folder}/{stem}-{digest[:SHORT_DIGEST]}.safetensors"
+
+
+def round_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the numbers of the round records among keys, ascending."""
+    return tuple(sorted(int(found[1]) for key in keys if (found := _ROUND.fullmatch(key))))
+
+
+def federation_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the numbers of the federation records among keys, ascending."""
+    return tuple(sorted(int(found[1]) for key in keys if (found := _FEDERATION.fullmatch(key))))
+
+
+def site_names(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the sites that have written anything, sorted."""
+    return tuple(sorted({found[1] for key in keys if (found := _SITE.fullmatch(key))}))
+
+
+def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:
+    """Return the numbers that stand for `{}` in keys shaped like `pattern`, ascending."""
+    before, after = map(re.escape, pattern.split("{}"))
+    expression = re.compile(rf"{before}(\d{{4}}){after}")
+    return tuple(sorted(int(found[1]) for key in keys if (found := expression.fullmatch(key))))

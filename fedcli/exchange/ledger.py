@@ -1,0 +1,307 @@
+"""The ledger: bytes and measured facts in, verified records out.
+
+No I/O, no clock, no tensors. The checks, in this order, each with a test that breaks it:
+
+    1. size caps, of record and signature;
+    2. a canonical signature by a key that the federation record in force lists for the party;
+    3. the schema;
+    4. federation, party, round and parent digests: the record stands where it belongs;
+    5. steps and counts within the plan's bounds;
+    6. sizes and digests of the artifacts, and the keys under which they lie;
+    7. names, shapes and dtypes of the tensors.
+
+Nothing is parsed before its signature holds (2 before 3; a federation's first record is the exception: it carries the key, which
+the caller pins), and no tensor is read before its header holds (7). That every value is finite is checked while it is folded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fedcli import wire
+from fedcli.errors import TrustError
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.records import (
+    MAX_RECORD_BYTES,
+    Artifact,
+    DatasetRecord,
+    EnrolmentRecord,
+    EvaluationRecord,
+    FederationRecord,
+    ModelRecord,
+    PublicKey,
+    Record,
+    Role,
+    RoundRecord,
+    UpdateRecord,
+)
+from fedcli.exchange.signatures import VerifyKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fedcli.tensors import Layout, Measured
+
+R = TypeVar("R", bound=Record)
+R_co = TypeVar("R_co", bound=Record, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A record as it lies in the drop folder: its key, its bytes and its signature's bytes."""
+
+    key: str
+    data: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Generic[R_co]):
+    """A record that passed checks 1 to 5, with its key and digest."""
+
+    key: str
+    digest: str
+    record: R_co
+
+    @property
+    def artifact(self) -> Artifact:
+        """The record's one model or update."""
+        artifacts: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
+        return artifacts[0]
+
+
+class Ledger:
+    """The trusted history of one federation, grown record by record.
+
+    Attributes:
+        federations: The federation records so far.
+        rounds: The round records so far.
+    """
+
+    def __init__(self, coordinator: str | None = None) -> None:
+        """Begin an empty history.
+
+        Args:
+            coordinator: Fingerprint of the coordinator's first key; None takes whatever key the first record carries, and the
+                history is then consistent at best, never verified.
+        """
+        self._pinned = coordinator
+        self.federations: list[Verified[FederationRecord]] = []
+        self.rounds: list[Verified[RoundRecord]] = []
+
+    @property
+    def identity(self) -> str:
+        """The federation's digest: that of its first record."""
+        self._require_beginning()
+        return self.federations[0].digest
+
+    @property
+    def newest_round(self) -> int:
+        """Number of the newest round record; -1 before round 0."""
+        return len(self.rounds) - 1
+
+    def in_force(self, number: int) -> Verified[FederationRecord]:
+        """Return the federation record under which a round stands."""
+        self._require_beginning()
+        return [item for item in self.federations if item.record.from_round <= number][-1]
+
+    @property
+    def newest_federation(self) -> FederationRecord:
+        """The newest federation record, whether or not its first round has come."""
+        self._require_beginning()
+        return self.federations[-1].record
+
+    def add_federation(self, signed: Signed) -> Verified[FederationRecord]:
+        """Take the next federation record."""
+        number = len(self.federations)
+        keys = self._first_keys(signed) if number == 0 else _verify_keys(self.newest_federation.coordinator)
+        found = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
+        record = found.record
+        _expect(signed, "number", number, record.number)
+        _expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
+        earliest = max(len(self.rounds), self.federations[-1].record.from_round) if number else 0
+        if record.from_round < earliest or (number == 0 and record.from_round != 0):
+            msg = f"{signed.key}: in force from round {record.from_round}, expected {earliest} or later"
+            raise TrustError(msg)
+        self.federations.append(found)
+        return found
+
+    def add_round(self, signed: Signed) -> Verified[RoundRecord]:
+        """Take the next round record."""
+        number = len(self.rounds)
+        force = self.in_force(number)
+        found = self._open(signed, RoundRecord, layout.COORDINATOR, _verify_keys(force.record.coordinator))
+        record = found.record
+        _expect(signed, "round", number, record.round)
+        _expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
+        _expect(signed, "federation record in force", force.digest, record.federation_record)
+        _check_members(signed, record, force.record)
+        _check_artifacts(signed, record.artifacts, Role.MODEL, force.record)
+        self.rounds.append(found)
+        return found
+
+    def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
+        """Verify a site's update of a round whose parent the ledger holds."""
+        force = self.in_force(number)
+        found = self._open(signed, UpdateRecord, site, self._site_keys(site, force.record))
+        record = found.record
+        _expect(signed, "round", number, record.round)
+        _expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
+        _expect(signed, "plan", force.record.plan.digest, record.plan)
+        limit = force.record.plan.limits.steps
+        if record.steps > limit:
+            msg = f"{signed.key}: {record.steps} steps, expected at most {limit}"
+            raise TrustError(msg)
+        _check_artifacts(signed, record.artifacts, Role.UPDATE, force.record)
+        return found
+
+    def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
+        """Verify a site's first enrolment, by the key that it carries: whose key that is, the coordinator's operator decides."""
+        carried = _parse(signed, EnrolmentRecord).keys
+        found = self._open(signed, EnrolmentRecord, site, _verify_keys(carried))
+        _expect(signed, "number", 0, found.record.number)
+        return found
+
+    def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
+        """Verify a site's data set record."""
+        found = self._open(signed, DatasetRecord, site, self._site_keys(site, self.newest_federation))
+        _expect(signed, "number", number, found.record.number)
+        return found
+
+    def model(self, site: str, number: int, kind: str, signed: Signed) -> Verified[ModelRecord]:
+        """Verify a shared model's record."""
+        found = self._open(signed, ModelRecord, site, self._site_keys(site, self.newest_federation))
+        _expect(signed, "number", number, found.record.number)
+        _expect(signed, "kind", kind, found.record.kind.value)
+        if found.record.base not in {item.digest for item in self.rounds}:
+            msg = f"{signed.key}: started from round record {found.record.base[:12]}, which this federation does not have"
+            raise TrustError(msg)
+        _check_artifacts(signed, found.record.artifacts, Role.MODEL, self.newest_federation)
+        return found
+
+    def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
+        """Verify a site's evaluation."""
+        found = self._open(signed, EvaluationRecord, site, self._site_keys(site, self.newest_federation))
+        _expect(signed, "number", number, found.record.number)
+        classes = len(self.newest_federation.plan.classes)
+        for score in found.record.scores:
+            if len(score.confusion) != classes or any(len(row) != classes for row in score.confusion):
+                msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
+                raise TrustError(msg)
+        return found
+
+    def _require_beginning(self) -> None:
+        if not self.federations:
+            msg = f"{layout.federation(0)}: there is no federation record"
+            raise TrustError(msg, hint="the coordinator begins a federation with fedcli init")
+
+    def _open(
+        self, signed: Signed, kind: type[R], party: str, keys: tuple[VerifyKey, ...], *, first: bool = False
+    ) -> Verified[R]:
+        """Run checks 1 to 3, and of 4 what holds for every record."""
+        if len(signed.data) > MAX_RECORD_BYTES:
+            msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
+            raise TrustError(msg)
+        try:
+            signatures.verify(signed.signature, signed.data, keys)
+        except TrustError as error:
+            msg = f"{signed.key}: {error}"
+            raise TrustError(msg) from error
+        record = _parse(signed, kind)
+        _expect(signed, "party", party, record.party)
+        _expect(signed, "federation", None if first else self.identity, record.federation)
+        return Verified(key=signed.key, digest=wire.sha256(signed.data), record=record)
+
+    def _first_keys(self, signed: Signed) -> tuple[VerifyKey, ...]:
+        keys = _verify_keys(_parse(signed, FederationRecord).coordinator)
+        if self._pinned is None:
+            return keys
+        pinned = tuple(key for key in keys if key.fingerprint == self._pinned)
+        if not pinned:
+            found = ", ".join(key.fingerprint for key in keys)
+            msg = f"{signed.key}: the coordinator's key is {found}, expected the pinned {self._pinned}"
+            raise TrustError(msg, hint="this folder is not the federation that was joined; ask the coordinator by telephone")
+        return pinned
+
+    def _site_keys(self, site: str, federation: FederationRecord) -> tuple[VerifyKey, ...]:
+        for member in federation.members:
+            if member.site == site:
+                return _verify_keys(member.keys)
+        msg = f"site {site} is not a member from round {federation.from_round} on"
+        raise TrustError(msg, hint=f"the coordinator admits it with fedcli admit {site}")
+
+
+def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layout, expected: Layout | None) -> None:
+    """Run checks 6 and 7 on a private copy of an artifact.
+
+    Args:
+        key: The record that names it.
+        artifact: What the record says.
+        measured: The copy's size and digest.
+        found: The copy's layout.
+        expected: The layout of the federation's models; None for φ(0), which sets it.
+
+    Raises:
+        TrustError: Size, digest, names, shapes or dtypes differ.
+    """
+    if (measured.size, measured.sha256) != (artifact.stored_size, artifact.stored_sha256):
+        msg = (
+            f"{artifact.key}: {measured.size} bytes with SHA-256 {measured.sha256[:12]}, expected by {key}: "
+            f"{artifact.stored_size} bytes with {artifact.stored_sha256[:12]}"
+        )
+        raise TrustError(msg)
+    if found.size != measured.size:
+        msg = f"{artifact.key}: the header describes {found.size} bytes, the file has {measured.size}"
+        raise TrustError(msg)
+    if expected is not None and (difference := expected.difference(found)):
+        msg = f"{artifact.key}: not the federation's model: {difference}"
+        raise TrustError(msg)
+
+
+def _parse(signed: Signed, kind: type[R]) -> R:
+    if len(signed.data) > MAX_RECORD_BYTES:
+        msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
+        raise TrustError(msg)
+    try:
+        return wire.decode(kind, signed.data)
+    except wire.MalformedError as error:
+        msg = f"{signed.key}: {error}"
+        raise TrustError(msg) from error
+
+
+def _verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
+    return tuple(VerifyKey.parse(key.public_key) for key in keys)
+
+
+def _expect(signed: Signed, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        msg = f"{signed.key}: {what}: expected {expected}, found {found}"
+        raise TrustError(msg)
+
+
+def _check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
+    """No silent subset: every member has contributed, is absent, or was rejected, and nobody else stands there."""
+    used = [item.site for item in record.contributions]
+    if record.round == 0:
+        _expect(signed, "sites named in round 0", [], used + list(record.absent))
+        return
+    if used != sorted(used) or not used:
+        msg = f"{signed.key}: contributions must be sorted by site, at least one"
+        raise TrustError(msg)
+    named = sorted(used + list(record.absent) + [item.site for item in record.rejected])
+    _expect(signed, "sites named", [member.site for member in federation.members], named)
+    for item in record.contributions:
+        _expect(signed, f"weight of {item.site}", item.steps, item.weight)
+
+
+def _check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], role: Role, federation: FederationRecord) -> None:
+    cap = federation.plan.limits.model_mb * 10**6
+    for artifact in artifacts:
+        _expect(signed, "artifact's role", role, artifact.role)
+        _expect(signed, "artifact's key", layout.artifact(signed.key, artifact.stored_sha256), artifact.key)
+        _expect(signed, "artifact's stored size and digest",
+                (artifact.content_size, artifact.content_sha256), (artifact.stored_size, artifact.stored_sha256))  # fmt: skip
+        if artifact.stored_size > cap:
+            msg = f"{artifact.key}: {artifact.stored_size} bytes, expected at most {cap} (limits.model_mb of the plan)"
+            raise TrustError(msg)

@@ -1,0 +1,175 @@
+"""The outbox: what a command is about to publish, kept until it has been.
+
+An entry is one folder, made by one rename before anything is uploaded: the files to publish in their order, and the new local
+state (best model, optimizer state) that goes with them. Publishing an entry may be cut off anywhere and begun again: it uploads
+the same bytes, which the store accepts, then installs the state by one rename, then goes. So a command that finds an entry
+finishes it and never does the work again.
+
+    outbox/<name>/manifest.json    the files in the order of publishing
+    outbox/<name>/000, 001, …      their bytes
+    outbox/<name>/state/           the new local state, where the command changes it
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass as plain_dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fedcli import wire
+from fedcli.exchange import layout
+from fedcli.wire import STRICT, ShortText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fedcli.exchange.signatures import Signer
+    from fedcli.exchange.store import Store
+
+MANIFEST = "manifest.json"
+STATE = "state"
+
+
+class Kind(StrEnum):
+    """How a file is published."""
+
+    ARTIFACT = "artifact"
+    ONCE = "once"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Entry:
+    """One file of an outbox entry: its key, its file's name in the entry, and how it is published."""
+
+    key: ShortText
+    file: Annotated[str, Field(pattern=r"^[0-9]{3}$")]
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Manifest:
+    """The files of an entry in the order of publishing: artifacts, then each record's signature and the record."""
+
+    entries: Annotated[tuple[Entry, ...], Field(max_length=999)]
+
+
+@plain_dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry in the making: a private folder into which artifacts and state are written before it is sealed."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        """The folder for the new local state."""
+        return self.folder / STATE
+
+
+@plain_dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """A record on its way: its key, its bytes, and the artifacts' files beside it by their keys."""
+
+    key: str
+    data: bytes
+    artifacts: tuple[tuple[str, Path], ...] = ()
+
+
+class Outbox:
+    """The outbox of one workspace.
+
+    Args:
+        folder: Where entries lie.
+        states: Where installed states lie, one folder an entry's name.
+    """
+
+    def __init__(self, folder: Path, states: Path) -> None:
+        self._folder = folder
+        self._states = states
+
+    def draft(self, name: str) -> Draft:
+        """Begin an entry, dropping what an interrupted command left of an earlier draft."""
+        folder = self._folder / f".{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return Draft(folder=folder)
+
+    def seal(self, draft: Draft, parcels: tuple[Parcel, ...], signer: Signer) -> str:
+        """Sign the records, and make the draft an entry by one rename; return its name."""
+        entries: list[Entry] = []
+
+        def add(key: str, kind: Kind, data: bytes | Path) -> None:
+            target = draft.folder / f"{len(entries):03d}"
+            if isinstance(data, bytes):
+                _write(target, data)
+            else:
+                data.rename(target)
+            entries.append(Entry(key=key, file=target.name, kind=kind))
+
+        for parcel in parcels:
+            for key, path in parcel.artifacts:
+                add(key, Kind.ARTIFACT, path)
+            add(layout.signature(parcel.key, wire.sha256(parcel.data)), Kind.ONCE, signer.sign(parcel.data))
+            add(parcel.key, Kind.ONCE, parcel.data)
+        _write(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
+        sync_folder(draft.folder)
+        name = draft.folder.name.removeprefix(".")
+        draft.folder.rename(self._folder / name)
+        sync_folder(self._folder)
+        return name
+
+    def pending(self) -> tuple[str, ...]:
+        """Return the names of the entries that wait, oldest name first."""
+        if not self._folder.is_dir():
+            return ()
+        return tuple(sorted(item.name for item in self._folder.iterdir() if not item.name.startswith(".")))
+
+    def publish(self, name: str, store: Store, sent: Callable[[str], None]) -> None:
+        """Publish an entry, install its state, and remove it; `sent` is told each key.
+
+        Raises:
+            ConflictError: A record's place holds other bytes; the entry stays.
+            StoreError: The drop folder failed; the entry stays and is finished by the next run.
+        """
+        folder = self._folder / name
+        manifest = wire.decode(Manifest, (folder / MANIFEST).read_bytes())
+        for entry in manifest.entries:
+            source = folder / entry.file
+            if entry.kind is Kind.ARTIFACT:
+                store.put_artifact(entry.key, source)
+            else:
+                store.publish(entry.key, source.read_bytes())
+            sent(entry.key)
+        if (folder / STATE).is_dir():
+            self._states.mkdir(parents=True, exist_ok=True)
+            (folder / STATE).rename(self._states / name)
+            sync_folder(self._states)
+        self.discard(name)
+
+    def discard(self, name: str) -> None:
+        """Remove an entry: by one rename first, so that half an entry is never found."""
+        gone = self._folder / f".gone-{name}"
+        shutil.rmtree(gone, ignore_errors=True)
+        (self._folder / name).rename(gone)
+        shutil.rmtree(gone)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

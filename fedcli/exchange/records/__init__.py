@@ -1,0 +1,64 @@
+"""The signed records of the drop folder, one class a schema.
+
+Every record names its schema, its federation, its party, its moment, the versions that made it, and by SHA-256 what came before,
+so that no file can be replayed in another place. Records are validated when they are made and when they are read; what later
+work needs (packing, masking, privacy, server state) has its field from the start.
+"""
+
+from __future__ import annotations
+
+from fedcli.exchange.records.common import (
+    MAX_RECORD_BYTES,
+    Artifact,
+    ModelKind,
+    Payload,
+    PublicKey,
+    Purpose,
+    Record,
+    Role,
+    Versions,
+)
+from fedcli.exchange.records.coordinator import (
+    Contribution,
+    FederationRecord,
+    Late,
+    Member,
+    Rejected,
+    RoundRecord,
+)
+from fedcli.exchange.records.site import (
+    DatasetRecord,
+    EnrolmentRecord,
+    EvaluationRecord,
+    ModelRecord,
+    ModelReference,
+    TestScore,
+    UpdateRecord,
+    ValidationScore,
+)
+
+__all__ = [
+    "MAX_RECORD_BYTES",
+    "Artifact",
+    "Contribution",
+    "DatasetRecord",
+    "EnrolmentRecord",
+    "EvaluationRecord",
+    "FederationRecord",
+    "Late",
+    "Member",
+    "ModelKind",
+    "ModelRecord",
+    "ModelReference",
+    "Payload",
+    "PublicKey",
+    "Purpose",
+    "Record",
+    "Rejected",
+    "Role",
+    "RoundRecord",
+    "TestScore",
+    "UpdateRecord",
+    "ValidationScore",
+    "Versions",
+]

@@ -1,0 +1,122 @@
+"""What all records share: keys, artifacts, versions, the header."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fedcli.plan import MAX_STEPS
+from fedcli.wire import STRICT, Digest, ShortText, SiteName, Timestamp
+
+MAX_RECORD_BYTES = 4 << 20
+MAX_MEMBERS = 10_000
+
+Number = Annotated[int, Field(ge=0, le=9999)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Size = Annotated[int, Field(ge=0, le=1 << 40)]
+Kappa = Annotated[float, Field(ge=-1, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Interval = tuple[Kappa, Kappa]
+Seat = Annotated[int, Field(ge=0, le=MAX_MEMBERS)]
+
+
+class Purpose(StrEnum):
+    """What a public key is for."""
+
+    SIGNING = "signing"
+
+
+class ModelKind(StrEnum):
+    """Where a scored model comes from."""
+
+    LOCAL = "local"
+    FEDERATED = "federated"
+    FINETUNED = "finetuned"
+    GLOBAL = "global"
+
+
+class Role(StrEnum):
+    """What an artifact is to its record."""
+
+    MODEL = "model"
+    UPDATE = "update"
+    SERVER_STATE = "server_state"
+
+
+class Payload(StrEnum):
+    """What an update's tensors are."""
+
+    DELTA = "delta"
+    WEIGHTED_SUM = "weighted_sum"
+    MASKED_SUM = "masked_sum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class PublicKey:
+    """A party's public key: OpenSSH's algorithm name and `algorithm base64`."""
+
+    purpose: Purpose
+    algorithm: Literal["ssh-ed25519"]
+    public_key: Annotated[str, Field(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+
+
+Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Versions:
+    """The software that made a record; torch is null where it took no part."""
+
+    fedcli: ShortText
+    python: ShortText
+    numpy: ShortText
+    torch: ShortText | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Artifact:
+    """A safetensors file beside its record.
+
+    Attributes:
+        role: What it is.
+        key: Its key in the drop folder.
+        stored_size: Bytes as stored.
+        stored_sha256: Digest of the bytes as stored.
+        content_size: Bytes of the canonical safetensors file inside.
+        content_sha256: Its digest.
+        encoding: How the numbers are written.
+        packing: How the file is compressed.
+        encryption: How the file is encrypted; null where it is not.
+    """
+
+    role: Role
+    key: ShortText
+    stored_size: Size
+    stored_sha256: Digest
+    content_size: Size
+    content_sha256: Digest
+    encoding: Literal["float32"] = "float32"
+    packing: Literal["none"] = "none"
+    encryption: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Record:
+    """What all records say.
+
+    Attributes:
+        schema: The record's class and version.
+        federation: SHA-256 of the federation's first record; null in that record itself.
+        party: `coordinator`, or the site's name.
+        created: When it was made, in UTC.
+        versions: What made it.
+    """
+
+    schema: str
+    federation: Digest | None
+    party: SiteName
+    created: Timestamp
+    versions: Versions

@@ -1,0 +1,127 @@
+"""The coordinator's records: the federation, and each round."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from fedcli.cohort import Count
+from fedcli.exchange.records.common import MAX_MEMBERS, Artifact, Keys, Number, Record, Steps
+from fedcli.plan import Plan
+from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Member:
+    """A site of the federation and its public keys."""
+
+    site: SiteName
+    keys: Keys
+
+    @model_validator(mode="after")
+    def _is_a_site(self) -> Member:
+        if self.site == "coordinator":
+            msg = "a site cannot be called coordinator"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FederationRecord(Record):
+    """The plan, the members and the coordinator's keys, in force from a round until the next such record is.
+
+    Attributes:
+        number: Counts from 0.
+        previous: Digest of the record before; null in the first.
+        from_round: First round under it; later than the newest one published.
+        coordinator: The coordinator's keys; a new one is signed for by the old one.
+        members: The sites, sorted by name.
+        plan: What all agree on.
+    """
+
+    schema: Literal["fedcli/federation@1"] = "fedcli/federation@1"
+    number: Number
+    previous: Digest | None
+    from_round: Number
+    coordinator: Keys
+    members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS)]
+    plan: Plan
+
+    @model_validator(mode="after")
+    def _sorted_members(self) -> FederationRecord:
+        names = [member.site for member in self.members]
+        if names != sorted(set(names)):
+            msg = "members must be sorted by name, each once"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Contribution:
+    """One site's share in a global model.
+
+    Attributes:
+        site: Whose update.
+        update: Digest of the update record.
+        steps: n_k.
+        images: Training images of the site.
+        patients: Training patients of the site.
+        weight: What its delta was multiplied by; n_k for the weighted mean.
+    """
+
+    site: SiteName
+    update: Digest
+    steps: Steps
+    images: Count
+    patients: Count
+    weight: Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Late:
+    """A valid update that came after its round was closed; kept, named, never used."""
+
+    site: SiteName
+    round: Number
+    update: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Rejected:
+    """An update that was not used, and why; the digest is of whatever stood in its place."""
+
+    site: SiteName
+    update: Digest | None
+    reason: LongText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RoundRecord(Record):
+    """One global model and what it was made of; round 0 holds φ(0).
+
+    Attributes:
+        round: t.
+        parent: Digest of the round record before; null in round 0.
+        federation_record: Digest of the federation record in force.
+        rule: How the updates were aggregated.
+        contributions: The updates used, sorted by site.
+        absent: Members that sent nothing, sorted.
+        rejected: Members whose update was refused, sorted.
+        late: Updates of earlier rounds that arrived since the last round record, sorted.
+        deadline: When the next round may be closed with a quorum; null waits for every site.
+        artifacts: The global model, and the server's state where the rule has any.
+    """
+
+    schema: Literal["fedcli/round@1"] = "fedcli/round@1"
+    round: Number
+    parent: Digest | None
+    federation_record: Digest
+    rule: Literal["mean"] = "mean"
+    contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS)] = ()
+    absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS)] = ()
+    rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS)] = ()
+    late: Annotated[tuple[Late, ...], Field(max_length=MAX_MEMBERS)] = ()
+    deadline: Timestamp | None = None
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2)]

@@ -1,0 +1,185 @@
+"""The sites' records: enrolment, data set, update, shared model, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fedcli.cohort import Cohort, Count
+from fedcli.exchange.records.common import Artifact, Interval, Kappa, Keys, ModelKind, NotNegative, Number, Payload, Record, Steps
+from fedcli.wire import STRICT, Digest, ShortText, SiteName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ValidationScore:
+    """A model on a site's validation patients; null where there are none, or where the kappa is undefined.
+
+    Attributes:
+        patients: Cases scored.
+        loss: Mean cross-entropy per case.
+        kappa: Linear weighted kappa.
+    """
+
+    patients: Count
+    loss: NotNegative | None
+    kappa: Kappa | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class UpdateRecord(Record):
+    """A site's work of one round: Δφ(t) and n_k.
+
+    Attributes:
+        round: t.
+        parent: Digest of round t-1's record, whose model was the start.
+        plan: Digest of the plan that the operator approved.
+        dataset: Digest of the site's data set record; null where the operator shares none.
+        steps: n_k, the local steps.
+        images: Training images.
+        patients: Training patients.
+        payload: What the tensors are.
+        transforms: What was done to them before they left, in order.
+        privacy: The privacy guarantee; null where there is none.
+        received: φ(t-1) on the site's validation patients.
+        trained: The site's own model after training, likewise.
+        training_loss: Mean over the steps.
+        norm: Euclidean norm of the delta's float tensors.
+        seconds: Duration of training.
+        device: Where it ran.
+        threads: CPU threads; the bits depend on them.
+    """
+
+    schema: Literal["fedcli/update@1"] = "fedcli/update@1"
+    round: Annotated[int, Field(ge=1, le=9999)]
+    parent: Digest
+    plan: Digest
+    dataset: Digest | None
+    steps: Steps
+    images: Count
+    patients: Count
+    payload: Payload = Payload.DELTA
+    transforms: tuple[()] = ()
+    privacy: None = None
+    received: ValidationScore
+    trained: ValidationScore
+    training_loss: NotNegative
+    norm: NotNegative
+    seconds: NotNegative
+    device: ShortText
+    threads: Annotated[int, Field(ge=1, le=4096)]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class EnrolmentRecord(Record):
+    """A site's public keys, self-signed, and the plan that its operator approved.
+
+    Attributes:
+        number: Counts from 0; a rotation is the next.
+        previous: Digest of the enrolment before; null in the first.
+        plan: Digest of the approved plan.
+        keys: The site's keys.
+    """
+
+    schema: Literal["fedcli/enrolment@1"] = "fedcli/enrolment@1"
+    number: Number
+    previous: Digest | None
+    plan: Digest
+    keys: Keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class DatasetRecord(Record):
+    """Aggregate facts of a site's data, published after the operator agreed; numbers count from 1."""
+
+    schema: Literal["fedcli/dataset@1"] = "fedcli/dataset@1"
+    number: Annotated[int, Field(ge=1, le=9999)]
+    cohort: Cohort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ModelRecord(Record):
+    """A model that a site shares for cross-site evaluation.
+
+    Attributes:
+        number: Counts from 1 for each kind; the newest counts.
+        kind: Local, federated or fine-tuned.
+        base: Digest of the round record that it started from.
+        round: Round (or, for local and fine-tuned, epoch) at which it was best.
+        kappa: Its kappa on the site's validation patients, by which it was chosen.
+        artifacts: The model.
+    """
+
+    schema: Literal["fedcli/model@1"] = "fedcli/model@1"
+    number: Annotated[int, Field(ge=1, le=9999)]
+    kind: Literal[ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED]
+    base: Digest
+    round: Number
+    kappa: Kappa | None
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ModelReference:
+    """A model that was scored.
+
+    Attributes:
+        kind: Where it comes from.
+        party: Whose model: a site's, or the coordinator's for a global one.
+        round: Round or epoch of the model.
+        record: Digest of the record that names it.
+        content_sha256: Digest of the model itself.
+    """
+
+    kind: ModelKind
+    party: SiteName
+    round: Number
+    record: Digest
+    content_sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class TestScore:
+    """A model on a site's test patients.
+
+    Attributes:
+        model: Which model.
+        patients: Cases scored.
+        images: Images behind them.
+        kappa: Linear weighted kappa over the plan's full class list; null where undefined.
+        kappa_interval: 95 % bootstrap interval by patient; null where undefined.
+        accuracy: Share of cases in their class.
+        loss: Mean cross-entropy per case.
+        confusion: Cases by true class (rows) and predicted class (columns).
+    """
+
+    model: ModelReference
+    patients: Count
+    images: Count
+    kappa: Kappa | None
+    kappa_interval: Interval | None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None
+    loss: NotNegative | None
+    confusion: Annotated[tuple[tuple[Count, ...], ...], Field(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class EvaluationRecord(Record):
+    """Every model that a site could score on its test patients; numbers count from 1, the newest counts.
+
+    Attributes:
+        number: Counts from 1.
+        dataset: Digest of the site's data set record; null where the operator shares none.
+        round: Newest round when it was made.
+        final_validation: That round's global model on the site's validation patients; null where it has none.
+        scores: One for each model.
+    """
+
+    schema: Literal["fedcli/evaluation@1"] = "fedcli/evaluation@1"
+    number: Annotated[int, Field(ge=1, le=9999)]
+    dataset: Digest | None
+    round: Number
+    final_validation: ValidationScore | None
+    scores: Annotated[tuple[TestScore, ...], Field(max_length=100_000)]

@@ -1,0 +1,182 @@
+"""A drop folder in a local or mounted directory.
+
+Whatever stands under a final name is whole: bytes go to a temporary file in the same folder, are flushed to the disk, and get
+their name by one system call, `link` for records (it fails where the name is taken) and `rename` for artifacts (same name, same
+bytes). A process killed at any point leaves at most a temporary file, which is never listed and is swept a day later.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from fedcli.errors import ConflictError, MissingError, StoreError
+from fedcli.exchange.store.base import PROBE_NAME, checked
+from fedcli.tensors import CHUNK_BYTES, Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TEMPORARY = ".fedcli-"
+_STALE_SECONDS = 86_400
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+
+class LocalStore:
+    """A directory that all parties reach, or that something else carries between them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def address(self) -> str:
+        """The directory's path."""
+        return str(self._root)
+
+    def put_artifact(self, key: str, source: Path) -> None:
+        """Copy a file in; see `Store`."""
+        path = self._root / checked(key)
+        with _explained(key, self._root), source.open("rb") as file, _temporary(path) as (temporary, target):
+            while chunk := file.read(CHUNK_BYTES):
+                target.write(chunk)
+            _flush(target)
+            temporary.rename(path)
+            _flush_folder(path.parent)
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Create a record once; see `Store`."""
+        path = self._root / checked(key)
+        with _explained(key, self._root), _temporary(path) as (temporary, target):
+            target.write(data)
+            _flush(target)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                if path.read_bytes() != data:
+                    msg = f"{key}: already published with other content"
+                    raise ConflictError(msg) from None
+            _flush_folder(path.parent)
+
+    def fetch(self, key: str, target: Path, limit: int) -> Measured:
+        """Copy a file out, hashing what is written; see `Store`."""
+        hasher = hashlib.sha256()
+        size = 0
+        with _explained(key, self._root), (self._root / checked(key)).open("rb") as file, target.open("xb") as copy:
+            while chunk := file.read(CHUNK_BYTES):
+                size += len(chunk)
+                _cap(key, size, limit)
+                hasher.update(chunk)
+                copy.write(chunk)
+        return Measured(size=size, sha256=hasher.hexdigest())
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Read a small file; see `Store`."""
+        with _explained(key, self._root), (self._root / checked(key)).open("rb") as file:
+            data = file.read(limit + 1)
+        _cap(key, len(data), limit)
+        return data
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """List keys; see `Store`."""
+        if not self._root.is_dir():
+            msg = f"{self._root}: the drop folder is not there"
+            raise StoreError(msg, hint="check the path, and that the share is mounted")
+        top = self._root / checked(prefix.rstrip("/")) if prefix else self._root
+        found: list[str] = []
+        with _explained(prefix, self._root):
+            for folder, _, names in os.walk(top, onerror=_raise):
+                base = Path(folder).relative_to(self._root)
+                found.extend((base / name).as_posix() for name in names if not name.startswith(_TEMPORARY))
+        return tuple(sorted(found))
+
+    def stat(self, key: str) -> int | None:
+        """Return a file's size; see `Store`."""
+        try:
+            return (self._root / checked(key)).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def probe(self, prefix: str) -> None:
+        """Check that a name can be taken only once; see `Store`."""
+        key = f"{prefix}{PROBE_NAME}-{secrets.token_hex(8)}"
+        path = self._root / checked(key)
+        self.publish(key, b"1")
+        try:
+            self.publish(key, b"2")
+        except ConflictError:
+            return
+        finally:
+            path.unlink()
+        msg = f"{self._root}: a file that exists can be created again; records would not be safe there"
+        raise StoreError(msg, hint="use a folder on another file system")
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new temporary file beside `path`; whatever happens, its name is gone afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        with temporary.open("xb") as file:
+            yield temporary, file
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    oldest = time.time() - _STALE_SECONDS
+    for item in folder.glob(f"{_TEMPORARY}*"):
+        try:
+            if item.stat().st_mtime < oldest:
+                item.unlink()
+        except FileNotFoundError:  # another process swept it
+            continue
+
+
+@contextmanager
+def _explained(key: str, root: Path) -> Iterator[None]:
+    """Turn the system's errors into the store's."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        msg = f"{key}: not in the drop folder {root}"
+        raise MissingError(msg) from error
+    except OSError as error:
+        hint = ""
+        if error.errno in _NO_LINKS:
+            hint = "this file system has no hard links, so nothing can be created exactly once; use another"
+        elif error.errno in {errno.EACCES, errno.EROFS}:
+            hint = "check the folder's permissions for this account"
+        msg = f"{key or root}: {error.strerror}, in the drop folder {root}"
+        raise StoreError(msg, hint=hint) from error
+
+
+def _cap(key: str, size: int, limit: int) -> None:
+    if size > limit:
+        msg = f"{key}: more than the {limit} bytes expected at most"
+        raise StoreError(msg)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -1,0 +1,226 @@
+"""Canonical safetensors files, read and written without torch.
+
+The format is safetensors' own (an 8-byte little-endian header length, a JSON header, the data), narrowed so that the same tensors
+are the same bytes everywhere: no `__metadata__`; tensors ordered by the alignment of their dtype (largest first), then by name;
+compact JSON, padded with spaces to 8 bytes; data without gaps. A header that is not exactly the canonical header of what it lists
+is refused, and with it every lie about offsets, overlaps and sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from fedcli.errors import TrustError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+MAX_HEADER_BYTES = 16 << 20
+CHUNK_BYTES = 1 << 20
+
+DTYPE_BYTES = {
+    "U64": 8, "I64": 8, "F64": 8,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U8": 1, "I8": 1, "BOOL": 1,
+}  # fmt: skip
+NUMPY_DTYPES = {
+    "U64": "<u8", "I64": "<i8", "F64": "<f8",
+    "U32": "<u4", "I32": "<i4", "F32": "<f4",
+    "U16": "<u2", "I16": "<i2", "F16": "<f2",
+    "U8": "u1", "I8": "i1", "BOOL": "?",
+}  # fmt: skip
+
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
+
+
+class TensorError(TrustError):
+    """A file is not canonical safetensors, or does not hold the tensors that it must."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One entry of a header.
+
+    Attributes:
+        name: The tensor's name in the state dict.
+        dtype: A safetensors dtype, such as F32 or I64.
+        shape: The dimensions; empty for a scalar.
+        begin: First byte, counted from the start of the data.
+        end: One past the last byte.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a file holds and where: equal layouts mean equal names, dtypes, shapes and offsets.
+
+    Attributes:
+        tensors: The entries in the order of their data.
+        header: The bytes before the data.
+        size: Bytes of the whole file.
+    """
+
+    tensors: tuple[Tensor, ...]
+    header: bytes
+    size: int
+
+    def difference(self, other: Layout) -> str:
+        """Return in a few words how `other` departs from this layout; empty where it does not."""
+        mine = {tensor.name: (tensor.dtype, tensor.shape) for tensor in self.tensors}
+        theirs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in other.tensors}
+        if missing := sorted(mine.keys() - theirs.keys()):
+            return f"{len(missing)} missing tensors, first {missing[0]}"
+        if extra := sorted(theirs.keys() - mine.keys()):
+            return f"{len(extra)} extra tensors, first {extra[0]}"
+        for name, expected in mine.items():
+            if theirs[name] != expected:
+                return (
+                    f"tensor {name}: expected {expected[0]} {list(expected[1])}, found {theirs[name][0]} {list(theirs[name][1])}"
+                )
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a file is, measured here: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+def layout(entries: Iterable[tuple[str, str, tuple[int, ...]]]) -> Layout:
+    """Return the canonical layout of tensors given as (name, dtype, shape).
+
+    Raises:
+        TensorError: A name, dtype or shape cannot be stored, or a name is given twice.
+    """
+    ordered = sorted(entries, key=lambda entry: (-DTYPE_BYTES.get(entry[1], 0), entry[0]))
+    tensors: list[Tensor] = []
+    position = 0
+    for name, dtype, shape in ordered:
+        if not _NAME.fullmatch(name) or dtype not in DTYPE_BYTES or any(length < 0 for length in shape):
+            msg = f"tensor {name[:80]!r} of dtype {dtype!r} and shape {list(shape)} cannot be stored"
+            raise TensorError(msg)
+        end = position + DTYPE_BYTES[dtype] * math.prod(shape)
+        tensors.append(Tensor(name=name, dtype=dtype, shape=tuple(shape), begin=position, end=end))
+        position = end
+    entries_json = {
+        tensor.name: {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [tensor.begin, tensor.end]}
+        for tensor in tensors
+    }
+    if len(entries_json) != len(tensors):
+        msg = "a tensor's name is given twice"
+        raise TensorError(msg)
+    text = json.dumps(entries_json, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        msg = f"the header has {len(text)} bytes, expected at most {MAX_HEADER_BYTES}"
+        raise TensorError(msg)
+    header = len(text).to_bytes(8, "little") + text
+    return Layout(tensors=tuple(tensors), header=header, size=len(header) + position)
+
+
+def layout_of(arrays: Arrays) -> Layout:
+    """Return the canonical layout of arrays held in memory."""
+    names = {np.dtype(value): key for key, value in NUMPY_DTYPES.items()}
+    return layout(
+        (name, names.get(array.dtype.newbyteorder("<"), str(array.dtype)), array.shape) for name, array in arrays.items()
+    )
+
+
+def read_layout(file: BinaryIO) -> Layout:
+    """Read a file's header, leaving the position at its data.
+
+    Raises:
+        TensorError: The header is too long, cut off, not JSON, or not the canonical header of what it lists.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= MAX_HEADER_BYTES:
+        msg = f"the safetensors header claims {length} bytes, expected 1 to {MAX_HEADER_BYTES}"
+        raise TensorError(msg)
+    text = file.read(length)
+    try:
+        entries = json.loads(text)
+        found = layout((name, entry["dtype"], tuple(map(_whole, entry["shape"]))) for name, entry in entries.items())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        msg = f"not a safetensors header: {type(error).__name__}"
+        raise TensorError(msg) from error
+    if found.header[8:] != text:
+        msg = "the safetensors header is not canonical: order, offsets or padding differ from those of the tensors listed"
+        raise TensorError(msg)
+    return found
+
+
+def write(path: Path, arrays: Arrays) -> Measured:
+    """Write arrays to a new file, flushed to the disk, and return its size and digest."""
+    found = layout_of(arrays)
+    hasher = hashlib.sha256()
+    with path.open("xb") as file:
+        for block in (found.header, *(_bytes(arrays[tensor.name]) for tensor in found.tensors)):
+            hasher.update(block)
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    return Measured(size=found.size, sha256=hasher.hexdigest())
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all tensors of a file into memory.
+
+    Raises:
+        TensorError: The file is not canonical, or shorter or longer than its header says.
+    """
+    with path.open("rb") as file:
+        found = read_layout(file)
+        check_size(found, path)
+        return {
+            tensor.name: np.frombuffer(bytearray(file.read(tensor.end - tensor.begin)), NUMPY_DTYPES[tensor.dtype]).reshape(
+                tensor.shape
+            )
+            for tensor in found.tensors
+        }
+
+
+def check_size(found: Layout, path: Path) -> None:
+    """Raise a TensorError where a file is not as long as its header says."""
+    size = path.stat().st_size
+    if size != found.size:
+        msg = f"{path.name}: the header describes {found.size} bytes, the file has {size}"
+        raise TensorError(msg)
+
+
+def measure(path: Path) -> Measured:
+    """Return a file's size and SHA-256, reading it in constant memory."""
+    with path.open("rb") as file:
+        hasher = hashlib.file_digest(file, "sha256")
+        return Measured(size=file.tell(), sha256=hasher.hexdigest())
+
+
+def _bytes(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
