@@ -86,7 +86,7 @@ class History:
         return sum(patients * kappa for patients, kappa in pairs) / total if total else None
 
     def best_round(self) -> int:
-        """Return the round whose global model has the highest `global_kappa`; the newest where none has any, the earliest of equals."""
+        """Return the round of the highest `global_kappa`: the earliest of equals, the newest where none has any."""
         kappas = [(kappa, -number) for number in range(len(self.rounds)) if (kappa := self.global_kappa(number)) is not None]
         return -max(kappas)[1] if kappas else len(self.rounds) - 1
 
