@@ -1,0 +1,66 @@
+"""Random flips, rotations and intensity shifts of a whole batch, on the device where it is.
+
+Each image has its own random choices. All of them are drawn on the CPU, and always all, so that a seed means the same on every
+device, and one setting does not disturb another's numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedcli.plan import Augmentation
+
+
+def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return the batch flipped, then rotated, then shifted in intensity, as the settings allow.
+
+    Args:
+        images: (B, 1, H, W) in [0, 1].
+        settings: Which changes, and how large at most; each image is mirrored half the time, angle and shift are uniform.
+        generator: On the CPU.
+
+    Returns:
+        (B, 1, H, W), same type and device. The shift is added to every pixel and not clipped: values may leave [0, 1] by it.
+    """
+    choices = torch.rand(4, len(images), generator=generator, dtype=torch.float64).to(images.device, images.dtype)
+    if settings.flip_horizontal:
+        images = _where(choices[0] < 0.5, images.flip(-1), images)  # noqa: PLR2004 - half the time
+    if settings.flip_vertical:
+        images = _where(choices[1] < 0.5, images.flip(-2), images)  # noqa: PLR2004 - half the time
+    if settings.rotation:
+        images = rotate(images, (2 * choices[2] - 1) * settings.rotation)
+    if settings.intensity_shift:
+        images = images + _per_image((2 * choices[3] - 1) * settings.intensity_shift)
+    return images
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Return each image turned counter-clockwise about its centre: bilinear, zero where nothing was.
+
+    Args:
+        images: (B, 1, H, W).
+        degrees: (B,), same type and device.
+    """
+    cosine, sine = torch.cos(degrees * (math.pi / 180)), torch.sin(degrees * (math.pi / 180))
+    # A target pixel (x, y), y downwards, comes from (cos·x - sin·y, sin·x + cos·y). affine_grid measures x in half widths and y
+    # in half heights, hence the ratios.
+    ratio = images.shape[-2] / images.shape[-1]
+    zero = torch.zeros_like(cosine)
+    matrix = torch.stack((cosine, -sine * ratio, zero, sine / ratio, cosine, zero), dim=1).view(-1, 2, 3)
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _where(chosen: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
+    return torch.where(_per_image(chosen), changed, unchanged)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)

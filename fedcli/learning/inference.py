@@ -1,0 +1,61 @@
+"""What a network says about images: its softmax probabilities, one image at a time, no augmentation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fedcli.errors import DataError, TrainingError
+from fedcli.learning.batches import steps_per_epoch
+from fedcli.learning.networks import as_input
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedcli.progress import Progress
+
+
+def probabilities(
+    module: nn.Module,
+    images: NDArray[np.uint16],
+    *,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress,
+    label: str = "scoring",
+) -> NDArray[np.float64]:
+    """Return p_i of every image: (N, C) float64, rows summing to 1. The module is moved, and left in evaluation mode.
+
+    Args:
+        module: The network.
+        images: (N, H, W) uint16 fixed point of [0, 1]; may be memory-mapped.
+        batch_size: Images at a time; a matter of memory alone.
+        device: Where to compute.
+        progress: Told of every batch, in images.
+        label: What the progress is called.
+
+    Raises:
+        DataError: There are no images.
+        TrainingError: A probability is not finite.
+    """
+    if not len(images):
+        msg = f"{label}: there are no images"
+        raise DataError(msg)
+    module.to(device).eval()
+    rows: list[NDArray[np.float64]] = []
+    with torch.inference_mode(), progress.track(label, len(images), "images") as advance:
+        for number in range(steps_per_epoch(len(images), batch_size)):
+            # np.array: a slice of a memory map cannot be written to, which torch warns of.
+            batch = np.array(images[number * batch_size : (number + 1) * batch_size])
+            logits = module(as_input(batch, module, device))
+            rows.append(torch.softmax(logits.cpu().double(), dim=1).numpy())
+            advance(len(batch), "")
+    result = np.concatenate(rows)
+    if not np.isfinite(result).all():
+        broken = int((~np.isfinite(result)).any(axis=1).sum())
+        msg = f"{label}: the network's output is not finite for {broken} of {len(result)} images"
+        raise TrainingError(msg, hint="the model is broken; use one from another round")
+    return result

@@ -1,0 +1,49 @@
+"""The labelled images from which a site learns, or on which a model is scored, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedcli.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FULL_SCALE = 65535
+"""The stored value that stands for 1.0: images are uint16 fixed point of [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """One part of a prepared data set, left and right breasts and all views together.
+
+    Attributes:
+        images: (N, H, W) uint16, `FULL_SCALE` standing for 1.0; may be memory-mapped, it is read batch by batch.
+        labels: (N,) int64, the category of each image, from 0 to `num_classes` - 1.
+        units: (N,) int64, which patient (or study) each image belongs to; any numbers, equal within a unit.
+        num_classes: The plan's number of categories, whether or not all of them occur here.
+    """
+
+    images: NDArray[np.uint16]
+    labels: NDArray[np.int64]
+    units: NDArray[np.int64]
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3 or self.images.dtype != np.uint16:  # noqa: PLR2004 - N, H, W
+            msg = f"images must be (N, H, W) uint16, found {self.images.shape} {self.images.dtype}"
+            raise DataError(msg)
+        for name, array in (("labels", self.labels), ("units", self.units)):
+            if array.shape != (len(self.images),) or array.dtype != np.int64:
+                msg = f"{name} must be ({len(self.images)},) int64, one per image, found {array.shape} {array.dtype}"
+                raise DataError(msg)
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
+            msg = f"labels must be 0 to {self.num_classes - 1}, found {self.labels.min()} to {self.labels.max()}"
+            raise DataError(msg)
+
+    def __len__(self) -> int:
+        """Return N, the number of images."""
+        return len(self.images)

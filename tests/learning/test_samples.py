@@ -1,0 +1,33 @@
+"""What a set of samples refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedcli.errors import DataError
+from fedcli.learning.samples import Samples
+
+IMAGES = np.zeros((3, 4, 4), dtype=np.uint16)
+LABELS = np.array([0, 1, 1])
+
+
+def test_length_is_the_number_of_images() -> None:
+    assert len(Samples(images=IMAGES, labels=LABELS, units=LABELS, num_classes=2)) == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "units", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, LABELS, "images must be"),
+        (IMAGES[0], LABELS, LABELS, "images must be"),
+        (IMAGES, LABELS[:2], LABELS, "labels must be"),
+        (IMAGES, LABELS.astype(np.float64), LABELS, "labels must be"),
+        (IMAGES, LABELS, LABELS[:2], "units must be"),
+        (IMAGES, LABELS + 1, LABELS, "found 1 to 2"),
+        (IMAGES, LABELS - 1, LABELS, "found -1 to 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(images: np.ndarray, labels: np.ndarray, units: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Samples(images=images, labels=labels, units=units, num_classes=2)
