@@ -1,0 +1,156 @@
+"""A mammography system as the images tell of it: from attenuation to stored pixel values.
+
+Two hospitals' scanners show the same breast differently: their intensity curves, noise, sharpness, resolution and bits differ,
+and some store white as 0. Nothing here changes where dense tissue lies or how much of it there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fedcli.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+FIELD_HEIGHT = 240.0
+"""Height of every detector in millimetres; its pixel spacing follows from the number of rows."""
+
+_MIN_SIDE, _MAX_SIDE = 32, 8192
+_CURVE_STEPS = 4096
+_WINDOW_TOP = 0.85
+_AIR = 1e-3
+
+
+class Photometric(StrEnum):
+    """Photometric Interpretation (0028,0004): whether the lowest stored value is white or black."""
+
+    MONOCHROME1 = "MONOCHROME1"
+    MONOCHROME2 = "MONOCHROME2"
+
+
+class Detector(StrEnum):
+    """Detector Type (0018,7004)."""
+
+    DIRECT = "DIRECT"
+    SCINTILLATOR = "SCINTILLATOR"
+
+
+class TransferSyntax(StrEnum):
+    """How a file's data set and pixels are encoded: UIDs of PS3.6, those which pydicom writes without further libraries."""
+
+    IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+    EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+    DEFLATED_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+    RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanner:
+    """A mammography system.
+
+    Attributes:
+        manufacturer: Manufacturer (0008,0070).
+        model: Manufacturer's Model Name (0008,1090).
+        detector: Detector Type (0018,7004).
+        rows: Rows (0028,0010) of every image.
+        columns: Columns (0028,0011) of every image.
+        bits: Bits Stored (0028,0101): 10, 12 or 14.
+        photometric: Photometric Interpretation (0028,0004); MONOCHROME1 is stored inverted.
+        curve: Brightness in [0, 1] at attenuations evenly spaced from 0 (air) to 1 (lead), rising strictly; linear in between.
+        noise: Standard deviation of the noise of each pixel, as a fraction of the full range.
+        clears_air: Whether what lies outside the breast is stored without noise, as many systems do.
+        blur: Standard deviation of the point spread, as a fraction of the image's width.
+        transfer_syntax: How the files are encoded.
+    """
+
+    manufacturer: str
+    model: str
+    detector: Detector
+    rows: int
+    columns: int
+    bits: int
+    photometric: Photometric
+    curve: tuple[float, ...]
+    noise: float
+    clears_air: bool
+    blur: float
+    transfer_syntax: TransferSyntax
+
+    def __post_init__(self) -> None:
+        """Refuse what no file could hold and what could not be undone.
+
+        Raises:
+            ConfigurationError: A value is out of bounds.
+        """
+        if not (_MIN_SIDE <= self.rows <= _MAX_SIDE and _MIN_SIDE <= self.columns <= _MAX_SIDE):
+            msg = f"{self.model}: rows and columns must be {_MIN_SIDE} to {_MAX_SIDE}, found {self.rows} × {self.columns}"
+            raise ConfigurationError(msg)
+        if self.bits not in {10, 12, 14}:
+            msg = f"{self.model}: bits must be 10, 12 or 14, found {self.bits}"
+            raise ConfigurationError(msg)
+        rising = all(low < high for low, high in pairwise(self.curve))
+        if len(self.curve) < 2 or not rising or self.curve[0] < 0 or self.curve[-1] > 1:  # noqa: PLR2004 - a line has two ends
+            msg = f"{self.model}: curve must rise strictly within [0, 1], found {self.curve}"
+            raise ConfigurationError(msg)
+        if not (0 <= self.noise < 1 and 0 <= self.blur < 1):
+            msg = f"{self.model}: noise and blur must be in [0, 1), found {self.noise} and {self.blur}"
+            raise ConfigurationError(msg)
+
+    @property
+    def white(self) -> int:
+        """The highest value that `bits` can store."""
+        return (1 << self.bits) - 1
+
+    @property
+    def pixel_spacing(self) -> float:
+        """Imager Pixel Spacing (0018,1164) in millimetres, the same along rows and columns."""
+        return round(FIELD_HEIGHT / self.rows, 6)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Window Center (0028,1050) and Window Width (0028,1051): from air to somewhat above the densest tissue."""
+        low, high = (round(self.white * np.interp(at, np.linspace(0, 1, len(self.curve)), self.curve)) for at in (0, _WINDOW_TOP))
+        centre = (low + high + 1) // 2
+        return (self.white - centre if self.photometric is Photometric.MONOCHROME1 else centre), max(high - low, 1)
+
+
+def expose(scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator: np.random.Generator) -> npt.NDArray[np.uint16]:
+    """Take an image.
+
+    Args:
+        scanner: The system.
+        attenuation: float32 array in [0, 1], scanner.rows × scanner.columns.
+        generator: Gives the noise.
+
+    Returns:
+        Stored values, uint16, 0 to scanner.white; inverted for MONOCHROME1.
+    """
+    if scanner.blur:
+        blurred = cv2.GaussianBlur(attenuation, (0, 0), scanner.blur * scanner.columns)
+        attenuation = np.asarray(blurred, np.float32)
+    image = _curve_table(scanner)[np.rint(attenuation * _CURVE_STEPS).astype(np.intp)]
+    noise = np.float32(scanner.noise) * generator.standard_normal(image.shape, dtype=np.float32)
+    if scanner.clears_air:
+        noise[attenuation < _AIR] = 0
+    image += noise
+    stored = np.rint(np.clip(image, 0, 1) * scanner.white).astype(np.uint16)
+    return scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
+
+
+def undo(scanner: Scanner, stored: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Return the attenuation that stored values stand for; noise and blur remain, values off the curve become its ends."""
+    upright = scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
+    positions = np.linspace(0, 1, len(scanner.curve))
+    return np.interp(upright / scanner.white, scanner.curve, positions).astype(np.float32)
+
+
+def _curve_table(scanner: Scanner) -> npt.NDArray[np.float32]:
+    attenuations = np.linspace(0, 1, _CURVE_STEPS + 1)
+    return np.interp(attenuations, np.linspace(0, 1, len(scanner.curve)), scanner.curve).astype(np.float32)

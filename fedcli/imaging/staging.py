@@ -1,0 +1,69 @@
+"""A folder that is either complete under its name or not there at all.
+
+Files are written in a sibling whose name begins with a dot, flushed to the disk, and the sibling is renamed. A folder that was
+there before is replaced by two renames; if the machine fails between them, the next run puts the old one back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fedcli.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def replacing(out: Path, *, known: Collection[str]) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `out` when the block ends without an error.
+
+    Args:
+        out: The final folder.
+        known: Names of files that may be in the folder to replace.
+
+    Raises:
+        DataError: What `out` names holds other files, or writing fails.
+    """
+    partial, replaced = (out.with_name(f".{out.name}.{state}") for state in ("partial", "replaced"))
+    try:
+        if replaced.exists() and not out.exists():
+            replaced.rename(out)
+        _refuse_foreign(out, known)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        for path in (*partial.iterdir(), partial):
+            _flush(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+        if out.exists():
+            out.rename(replaced)
+        partial.rename(out)
+        _flush(out.parent)
+    except OSError as error:
+        msg = f"{out}: cannot be written: {error.strerror or error}"
+        raise DataError(msg) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _refuse_foreign(out: Path, known: Collection[str]) -> None:
+    if not out.exists():
+        return
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in known)
+    if foreign:
+        msg = f"{out}: the folder holds what prepare did not write: {', '.join(foreign[:5])}"
+        raise DataError(msg, hint="choose a folder that is empty, new, or a prepared data set")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""A CSV file that a person or another program wrote: header, rows, line numbers.
+
+UTF-8, with or without a byte order mark; separated by comma, semicolon or tabulator, whichever the header has most of. Cells are
+stripped. Columns are found whatever their case.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SEPARATORS = ",;\t"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row.
+
+    Attributes:
+        line: Line in the file, counted from 1, at which the row ends.
+        cells: One text a column.
+    """
+
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A header and its rows.
+
+    Attributes:
+        names: The columns, as the file writes them.
+        rows: All rows that are not empty.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def column(self, name: str) -> int | None:
+        """Return a column's position, whatever the case of its name, or None."""
+        return next((index for index, found in enumerate(self.names) if found.lower() == name.lower()), None)
+
+
+def read(path: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        DataError: The file cannot be read, is not UTF-8 or not a table, or a row has more or fewer cells than the header.
+    """
+    hint = "save the table as CSV in UTF-8, with the names of the columns in the first line"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            separator = max(_SEPARATORS, key=file.readline().count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            lines = [Row(line=reader.line_num, cells=tuple(map(str.strip, cells))) for cells in reader if any(cells)]
+    except OSError as error:
+        msg = f"{path}: the table cannot be read: {error.strerror}"
+        raise DataError(msg) from error
+    except (ValueError, csv.Error) as error:
+        msg = f"{path}: not a CSV table: {error}"
+        raise DataError(msg, hint=hint) from error
+    if not lines:
+        msg = f"{path}: the table is empty"
+        raise DataError(msg, hint=hint)
+    header, *rows = lines
+    for row in rows:
+        if len(row.cells) != len(header.cells):
+            msg = f"{path}, line {row.line}: expected {len(header.cells)} cells as in the header, found {len(row.cells)}"
+            raise DataError(msg, hint=hint)
+    return Table(names=header.cells, rows=tuple(rows))
