@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from fedcli.errors import FedcliError
 
@@ -73,8 +74,7 @@ def sha256(data: bytes) -> str:
 
 def encode(value: object) -> bytes:
     """Return the one encoding of a validated value."""
-    plain = TypeAdapter(type(value)).dump_python(value, mode="json")
-    return (json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+    return (json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
 def digest(value: object) -> str:
@@ -113,8 +113,8 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
 
 
 def plain(value: object) -> Any:
-    """Return a validated value as JSON-ready lists, mappings and scalars."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    """Return a value made of dataclasses, tuples, enums and moments as JSON-ready lists, mappings and scalars."""
+    return to_jsonable_python(value)
 
 
 def _faults(error: ValidationError) -> tuple[Fault, ...]:

@@ -118,7 +118,8 @@ def _floats(block: _Block, base: Path, updates: Sequence[Update], total: int) ->
             np.add(previous, part, out=part)
             result[begin : begin + previous.size] = part
     if not np.isfinite(result).all():
-        msg = f"the global model would not be finite in tensor {_tensor_at(block.layout, block.first + 4 * _first_bad(result)).name}"
+        tensor = _tensor_at(block.layout, block.first + 4 * _first_bad(result))
+        msg = f"the global model would not be finite in tensor {tensor.name}"
         raise TrustError(msg)
     return result
 
@@ -167,7 +168,7 @@ def _chunks(path: Path, block: _Block, dtype: str) -> Iterator[tuple[int, NDArra
     with path.open("rb", buffering=0) as file:
         for position in range(block.first, block.last, CHUNK * kind.itemsize):
             part = buffer[: min(CHUNK, (block.last - position) // kind.itemsize)]
-            view = memoryview(part).cast("B")
+            view = part.data.cast("B")
             done = 0
             while done < len(view):
                 count = os.preadv(file.fileno(), [view[done:]], header + position + done)

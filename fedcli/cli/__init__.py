@@ -1,1 +1,23 @@
-"""The command line: typer and rich live here and in `render`, nowhere else."""
+"""The command line: typer and rich live here and in `render`, nowhere else.
+
+Each command builds a request, calls one operation and renders its result. What is heavy (torch, scikit-learn, pydicom,
+matplotlib) is imported inside the command that needs it, so that `--help` and `status` start at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from fedcli.cli import audit, coordinator, rehearsal, site
+
+app = typer.Typer(
+    name="fedcli",
+    help="Federated learning between hospitals through a drop folder: signed, stateless, replayable rounds.",
+    epilog="Begin with: fedcli demo --out demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (coordinator, site, audit, rehearsal):
+    module.register(app)

@@ -86,7 +86,7 @@ class Ledger:
             coordinator: Fingerprint of the coordinator's first key; None takes whatever key the first record carries, and the
                 history is then consistent at best, never verified.
         """
-        self._pinned = coordinator
+        self.pinned = coordinator
         self.federations: list[Verified[FederationRecord]] = []
         self.rounds: list[Verified[RoundRecord]] = []
 
@@ -95,6 +95,12 @@ class Ledger:
         """The federation's digest: that of its first record."""
         self._require_beginning()
         return self.federations[0].digest
+
+    @property
+    def first_key(self) -> VerifyKey:
+        """The coordinator's first key, the root of all trust here."""
+        self._require_beginning()
+        return _verify_keys(self.federations[0].record.coordinator)[0]
 
     @property
     def newest_round(self) -> int:
@@ -215,12 +221,12 @@ class Ledger:
 
     def _first_keys(self, signed: Signed) -> tuple[VerifyKey, ...]:
         keys = _verify_keys(_parse(signed, FederationRecord).coordinator)
-        if self._pinned is None:
+        if self.pinned is None:
             return keys
-        pinned = tuple(key for key in keys if key.fingerprint == self._pinned)
+        pinned = tuple(key for key in keys if key.fingerprint == self.pinned)
         if not pinned:
             found = ", ".join(key.fingerprint for key in keys)
-            msg = f"{signed.key}: the coordinator's key is {found}, expected the pinned {self._pinned}"
+            msg = f"{signed.key}: the coordinator's key is {found}, expected the pinned {self.pinned}"
             raise TrustError(msg, hint="this folder is not the federation that was joined; ask the coordinator by telephone")
         return pinned
 

@@ -79,6 +79,11 @@ class Parcel:
     data: bytes
     artifacts: tuple[tuple[str, Path], ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record."""
+        return wire.sha256(self.data)
+
 
 class Outbox:
     """The outbox of one workspace.
@@ -114,7 +119,7 @@ class Outbox:
         for parcel in parcels:
             for key, path in parcel.artifacts:
                 add(key, Kind.ARTIFACT, path)
-            add(layout.signature(parcel.key, wire.sha256(parcel.data)), Kind.ONCE, signer.sign(parcel.data))
+            add(layout.signature(parcel.key, parcel.digest), Kind.ONCE, signer.sign(parcel.data))
             add(parcel.key, Kind.ONCE, parcel.data)
         _write(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
         sync_folder(draft.folder)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedcli.errors import ConfigurationError, TrustError
+from fedcli.workspace import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -147,9 +148,8 @@ def create_key(path: Path, comment: str) -> Signer:
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     signer = Signer(key)
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(private)
-    path.with_name(path.name + ".pub").write_text(f"{signer.verify_key.line} {comment}\n", encoding="utf-8")
+    write_whole(path.with_name(path.name + ".pub"), f"{signer.verify_key.line} {comment}\n".encode())
+    write_whole(path, private, mode=0o600)
     return signer
 
 

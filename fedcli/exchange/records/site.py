@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Cohort, Count
@@ -18,7 +18,7 @@ class ValidationScore:
 
     Attributes:
         patients: Cases scored.
-        loss: Mean cross-entropy per case.
+        loss: Mean cross-entropy per image.
         kappa: Linear weighted kappa.
     """
 
@@ -114,11 +114,18 @@ class ModelRecord(Record):
 
     schema: Literal["fedcli/model@1"] = "fedcli/model@1"
     number: Annotated[int, Field(ge=1, le=9999)]
-    kind: Literal[ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED]
+    kind: ModelKind
     base: Digest
     round: Number
     kappa: Kappa | None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1)]
+
+    @model_validator(mode="after")
+    def _is_a_sites_own(self) -> ModelRecord:
+        if self.kind is ModelKind.GLOBAL:
+            msg = "a site shares local, federated and fine-tuned models; global ones are the coordinator's"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -151,7 +158,7 @@ class TestScore:
         kappa: Linear weighted kappa over the plan's full class list; null where undefined.
         kappa_interval: 95 % bootstrap interval by patient; null where undefined.
         accuracy: Share of cases in their class.
-        loss: Mean cross-entropy per case.
+        loss: Mean cross-entropy per image.
         confusion: Cases by true class (rows) and predicted class (columns).
     """
 

@@ -1,0 +1,134 @@
+"""The coordinator admits a site: its enrolled key becomes a member's, from the next round on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedcli.errors import ApprovalError, MissingError, UsageError
+from fedcli.exchange import layout
+from fedcli.exchange.records import Member
+from fedcli.exchange.signatures import VerifyKey
+from fedcli.operations.party import Party, Status, parcel
+from fedcli.workspace import WorkspaceRole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.records import EnrolmentRecord
+    from fedcli.operations.party import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """A site that has enrolled.
+
+    Attributes:
+        site: Its name.
+        fingerprint: Of the key that it enrolled.
+        plan: Digest of the plan that its operator approved.
+        plan_is_current: Whether that is the plan in force.
+        admitted: Whether this very key is a member's already.
+    """
+
+    site: str
+    fingerprint: str
+    plan: str
+    plan_is_current: bool
+    admitted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitResult:
+    """A site that is a member from a round on."""
+
+    status: Status
+    message: str
+    site: str
+    fingerprint: str
+    from_round: int
+    sites: tuple[str, ...]
+
+
+def inspect(root: Path, site: str, environment: Environment) -> Applicant:
+    """Return what a site has enrolled, for the operator to compare with what the site says by telephone.
+
+    Raises:
+        UsageError: The site has not enrolled.
+        TrustError: Its enrolment does not verify.
+    """
+    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        party.folder.synchronise()
+        return _applicant(party, site, _enrolment(party, site))
+
+
+def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> AdmitResult:
+    """Admit the site's key with this fingerprint, or find that it is admitted.
+
+    Raises:
+        ApprovalError: The enrolled key has another fingerprint.
+    """
+    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        party.folder.synchronise()
+        enrolment = _enrolment(party, site)
+        applicant = _applicant(party, site, enrolment)
+        if applicant.fingerprint != fingerprint:
+            msg = f"{site}: enrolled the key {applicant.fingerprint}, expected {fingerprint}"
+            raise ApprovalError(msg, hint="ask the site by telephone; admit only a fingerprint that it read to you")
+        if not applicant.admitted:
+            _publish_membership(party, Member(site=site, keys=enrolment.record.keys))
+            party.folder.synchronise()
+        newest = party.folder.ledger.newest_federation
+        return AdmitResult(
+            status=Status.DONE if applicant.admitted else Status.PUBLISHED,
+            message=f"{site} is a member; fedcli status shows whose turn it is",
+            site=site,
+            fingerprint=fingerprint,
+            from_round=newest.from_round,
+            sites=tuple(member.site for member in newest.members),
+        )
+
+
+def _enrolment(party: Party, site: str) -> Verified[EnrolmentRecord]:
+    try:
+        signed = party.folder.read(layout.enrolment(site, 0))
+    except MissingError as error:
+        known = layout.site_names(party.store.list(""))
+        msg = f"{site}: has not enrolled in {party.store.address}; enrolled are {', '.join(known) or 'none'}"
+        raise UsageError(msg, hint="the site enrols with fedcli join") from error
+    return party.folder.ledger.enrolment(site, signed)
+
+
+def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) -> Applicant:
+    newest = party.folder.ledger.newest_federation
+    key = enrolment.record.keys[0]
+    return Applicant(
+        site=site,
+        fingerprint=VerifyKey.parse(key.public_key).fingerprint,
+        plan=enrolment.record.plan,
+        plan_is_current=enrolment.record.plan == newest.plan.digest,
+        admitted=any(member.site == site and key in member.keys for member in newest.members),
+    )
+
+
+def _publish_membership(party: Party, member: Member) -> None:
+    ledger = party.folder.ledger
+    newest = ledger.newest_federation
+    others = tuple(item for item in newest.members if item.site != member.site)
+    record = replace(
+        newest,
+        federation=ledger.identity,
+        created=party.environment.clock(),
+        versions=party.versions(),
+        number=newest.number + 1,
+        previous=ledger.federations[-1].digest,
+        from_round=max(ledger.newest_round + 1, newest.from_round),
+        members=tuple(sorted((*others, member), key=lambda item: item.site)),
+    )
+    key = layout.federation(record.number)
+    party.seal(party.outbox.draft(f"federation-{record.number:04d}"), parcel(key, record))

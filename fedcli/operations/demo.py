@@ -1,0 +1,97 @@
+"""The main job on a built-in federation: phantoms → prepare → simulate → evaluate → fine-tune → report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+from fedcli import plan as plans
+from fedcli import wire
+from fedcli.errors import DataError
+from fedcli.imaging import dataset, phantom
+from fedcli.operations.party import Status
+from fedcli.operations.prepare import PrepareRequest, prepare
+from fedcli.operations.report import report
+from fedcli.operations.simulate import simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.operations.party import Environment
+    from fedcli.operations.simulate import ModelMeans, SiteOutcome
+    from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """A demonstration that ran.
+
+    Attributes:
+        drop: The drop folder, to look into.
+        coordinator: Fingerprint of the coordinator's key.
+        head: Digest of the newest round record.
+        global_model: SHA-256 of the final global model.
+        report: The HTML page.
+        sites: Local, federated and fine-tuned kappa on each site's own test patients.
+        means: Table 2's means, on own and on the other sites' test patients.
+    """
+
+    status: Status
+    message: str
+    drop: str
+    coordinator: str
+    rounds: int
+    head: str
+    global_model: str
+    report: str
+    sites: tuple[SiteOutcome, ...]
+    means: tuple[ModelMeans, ...]
+
+
+def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed: int | None = None) -> DemoResult:
+    """Run the demonstration in a folder, or go on with one that was cut off.
+
+    Args:
+        out: Where everything goes: phantoms, prepared data, the drop folder, workspaces, the report.
+        environment: Clock, progress.
+        rounds: Rounds instead of the demo plan's.
+        seed: Seed instead of the demo plan's; phantoms, split, weights and training all follow from it.
+    """
+    with as_file(files("fedcli").joinpath("demo_plan.toml")) as path:
+        plan = plans.load(path)
+    if seed is not None:
+        plan = replace(plan, seed=seed)
+    if rounds is not None:
+        plan = replace(plan, rounds=rounds)
+    prepared = {hospital.name: _prepare(out, hospital, plan, environment) for hospital in phantom.DEMO_HOSPITALS}
+    result = simulate(plan, prepared, out / "drop", environment, full=True)
+    written = report(result.drop, out / "report", progress=environment.progress, coordinator=result.coordinator)
+    return DemoResult(
+        status=Status.FINISHED,
+        message=f"{result.message}; look at {written.page}",
+        drop=result.drop,
+        coordinator=result.coordinator,
+        rounds=result.rounds,
+        head=result.head,
+        global_model=result.global_model,
+        report=written.page,
+        sites=result.sites,
+        means=result.means,
+    )
+
+
+def _prepare(out: Path, hospital: phantom.Hospital, plan: Plan, environment: Environment) -> Path:
+    """Return a hospital's prepared data: those there from a run before, if they fit the plan, else made anew."""
+    prepared = out / "prepared" / hospital.name
+    try:
+        dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
+    except DataError:
+        archive = phantom.write(
+            out / "phantoms" / hospital.name, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress
+        )
+        request = PrepareRequest(
+            archive=archive.directory, labels=archive.labels, workspace=out / "sites" / hospital.name, plan=plan, out=prepared
+        )
+        environment.progress.event(prepare(request, environment.progress).message)
+    return prepared

@@ -1,0 +1,229 @@
+"""A site's part of the cross-site evaluation, the paper's Table 2.
+
+Share this site's best models where its operator agreed → score every shared model, and the final and the best global model, on
+this site's test patients → publish the scores, signed. Run again it does what has become possible; scores that are there are not
+computed again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedcli.errors import UsageError
+from fedcli.exchange import layout
+from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
+from fedcli.operations import selection
+from fedcli.operations.finetune import folder_of
+from fedcli.operations.history import read_history
+from fedcli.operations.learner import Learner, require_images
+from fedcli.operations.party import Party, Status, artifact_of, parcel
+from fedcli.plan import Part
+from fedcli.workspace import WorkspaceRole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.history import History
+    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.records import ModelReference, Record
+    from fedcli.operations.party import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateResult:
+    """What a site has published of its test patients.
+
+    Attributes:
+        number: Number of its newest evaluation.
+        scores: The scores in it.
+        shared: Models that this run shared.
+        missing: What is not there yet, in words.
+    """
+
+    status: Status
+    message: str
+    site: str
+    number: int
+    scores: tuple[TestScore, ...]
+    shared: tuple[ModelKind, ...]
+    missing: tuple[str, ...]
+
+
+def evaluate(root: Path, environment: Environment) -> EvaluateResult:
+    """Share, score and publish what is possible now.
+
+    Raises:
+        UsageError: No round has been aggregated yet.
+        ApprovalError: The operator has not approved the plan in force.
+        DataError: The prepared data do not fit the plan, or hold no test images though the plan asks for some.
+    """
+    party = Party.open(root, WorkspaceRole.SITE, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        history, shared = _share(party)
+        learner = Learner(party.workspace, party.approved_plan(), environment.progress)
+        if Part.TEST not in learner.plan.allow_empty:
+            require_images(learner.test, party.name, Part.TEST)
+        candidates = _candidates(history)
+        scores = tuple(_score(party, learner, found, reference) for found, reference in candidates) if len(learner.test) else ()
+        number = _publish(party, learner, history, scores)
+        missing = _missing(party, history)
+        shown = f"; still missing: {'; '.join(missing)}" if missing else "; nothing is missing"
+        return EvaluateResult(
+            status=Status.PUBLISHED if number else Status.WAITING if missing else Status.FINISHED,
+            message=f"{party.name}: {len(scores)} models scored on {len(set(learner.test.units.tolist()))} cases{shown}",
+            site=party.name,
+            number=number or _newest_number(history, party.name),
+            scores=scores,
+            shared=shared,
+            missing=missing,
+        )
+
+
+def share(root: Path, environment: Environment) -> tuple[ModelKind, ...]:
+    """Share this site's best models where its operator agreed, and return the kinds that were new."""
+    party = Party.open(root, WorkspaceRole.SITE, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        return _share(party)[1]
+
+
+def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
+    """Publish the models that are better than those shared before; return the drop folder's history afterwards."""
+    history, _ = read_history(party.folder)
+    if history.rounds and len(history.rounds) < 2:  # noqa: PLR2004 - round 0 holds φ(0) alone
+        msg = f"{party.name}: no round has been aggregated yet"
+        raise UsageError(msg, hint="fedcli status shows whose turn it is")
+    if not party.workspace.settings.share_models:
+        return history, ()
+    party.approved_plan()
+    folders = {
+        ModelKind.LOCAL: folder_of(party.workspace, ModelKind.LOCAL),
+        ModelKind.FEDERATED: selection.newest_state(party.workspace),
+        ModelKind.FINETUNED: folder_of(party.workspace, ModelKind.FINETUNED),
+    }
+    shared = tuple(
+        kind for kind, folder in folders.items() if folder and folder.is_dir() and _share_one(party, history, kind, folder)
+    )
+    return (read_history(party.folder)[0] if shared else history), shared
+
+
+def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) -> bool:
+    best = selection.read_best(folder)
+    newest = history.models.get((party.name, kind))
+    if newest is not None and newest.artifact.content_sha256 == best.content_sha256:
+        return False
+    number = newest.record.number + 1 if newest else 1
+    key = layout.model(party.name, number, kind)
+    weights, measured = selection.best_weights(folder)
+    draft = party.outbox.draft(f"model-{number:04d}-{kind}")
+    shutil.copyfile(weights, draft.folder / "model")
+    artifact = artifact_of(key, Role.MODEL, measured)
+    record = ModelRecord(
+        federation=party.folder.ledger.identity,
+        party=party.name,
+        created=party.environment.clock(),
+        versions=party.versions(torch=True),
+        number=number,
+        kind=kind,
+        base=best.base,
+        round=best.round,
+        kappa=best.kappa,
+        artifacts=(artifact,),
+    )
+    party.seal(draft, parcel(key, record, (artifact, draft.folder / "model")))
+    return True
+
+
+def _candidates(history: History) -> list[tuple[Verified[Record], ModelReference]]:
+    """Return every model to score: the sites' newest of each kind, the final and the best global one."""
+    members = set(history.sites)
+    found: list[tuple[Verified[Record], ModelReference]] = [
+        (item, model_reference(item)) for (site, _), item in sorted(history.models.items()) if site in members
+    ]
+    globals_to_score = sorted({len(history.rounds) - 1, history.best_round()})
+    return found + [(history.rounds[number], global_reference(history.rounds[number])) for number in globals_to_score]
+
+
+def _score(party: Party, learner: Learner, found: Verified[Record], reference: ModelReference) -> TestScore:
+    """Score one model, or take the score that was computed before for the same model and data."""
+    name = f"scores/{reference.content_sha256[:16]}-{learner.data.digest[:16]}.json"
+    before = party.workspace.load(TestScore, name)
+    if before is not None and before.model.content_sha256 == reference.content_sha256:
+        return replace(before, model=reference)  # the same model's bytes, perhaps under another record
+    learner.load(party.folder.fetch(found, found.artifact))
+    result = learner.score(learner.test, f"{reference.kind} model of {reference.party} on test patients")
+    if result is None:
+        msg = f"{party.name}: no test images"
+        raise UsageError(msg)
+    score = TestScore(
+        model=reference,
+        patients=result.units,
+        images=result.images,
+        kappa=result.kappa,
+        kappa_interval=result.interval,
+        accuracy=result.accuracy,
+        loss=result.loss,
+        confusion=result.confusion,
+    )
+    party.workspace.save(name, score)
+    party.folder.forget_artifacts()
+    return score
+
+
+def _publish(party: Party, learner: Learner, history: History, scores: tuple[TestScore, ...]) -> int:
+    """Publish the evaluation unless the newest one says the same; return its number, 0 where there was no need."""
+    newest = history.evaluations.get(party.name)
+    last = len(history.rounds) - 1
+    dataset = history.datasets.get(party.name)
+    dataset_digest = dataset.digest if dataset else None
+    if newest is not None and (newest.record.scores, newest.record.round, newest.record.dataset) == (
+        scores,
+        last,
+        dataset_digest,
+    ):
+        return 0
+    number = _newest_number(history, party.name) + 1
+    key = layout.evaluation(party.name, number)
+    record = EvaluationRecord(
+        federation=party.folder.ledger.identity,
+        party=party.name,
+        created=party.environment.clock(),
+        versions=party.versions(torch=True),
+        number=number,
+        dataset=dataset_digest,
+        round=last,
+        final_validation=_final_validation(party, learner, last),
+        scores=scores,
+    )
+    party.seal(party.outbox.draft(f"evaluation-{number:04d}"), parcel(key, record))
+    return number
+
+
+def _final_validation(party: Party, learner: Learner, last: int) -> ValidationScore | None:
+    if not len(learner.validation):
+        return None
+    learner.load(party.folder.global_model(last))
+    return learner.validate(f"global model of round {last} on validation patients")
+
+
+def _newest_number(history: History, site: str) -> int:
+    found = history.evaluations.get(site)
+    return found.record.number if found else 0
+
+
+def _missing(party: Party, history: History) -> tuple[str, ...]:
+    """Name what the full tables still need."""
+    found = [
+        f"the {kind} model of {site}"
+        for site in history.sites
+        for kind in (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
+        if (site, kind) not in history.models
+    ]
+    found += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
+    if not history.finished:
+        found.append(f"rounds {len(history.rounds)} to {history.plan.rounds}")
+    return tuple(found)

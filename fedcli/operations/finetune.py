@@ -1,0 +1,188 @@
+"""Local training beside the federation.
+
+The paper's second step goes on from the site's best federated model, `--from best`. Its baseline, the local-only model, is
+`--from initial`: from φ(0), as many epochs as there are rounds, epoch e at round e's rate, the optimizer's state kept. Either way
+every epoch's model is scored on the validation patients, and the best stays in the workspace for `evaluate`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from fedcli import tensors, wire
+from fedcli.errors import UsageError
+from fedcli.exchange.records import ModelKind
+from fedcli.learning import networks, training
+from fedcli.learning.seeds import derive_seed
+from fedcli.operations import selection
+from fedcli.operations.learner import Learner, require_images
+from fedcli.operations.party import Party, Status
+from fedcli.operations.selection import Origin, Selection
+from fedcli.plan import Part
+from fedcli.wire import STRICT, Digest
+from fedcli.workspace import WorkspaceRole, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fedcli.operations.party import Environment
+    from fedcli.workspace import Workspace
+
+
+_PROVENANCE = "provenance.json"
+
+
+class Start(StrEnum):
+    """The model from which local training goes on."""
+
+    BEST = "best"
+    INITIAL = "initial"
+
+
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Provenance:
+    """What a local training was made from; the same again gives the same model.
+
+    Attributes:
+        source: Digest of the model's file that training started from.
+        plan: Digest of the plan.
+        data: Digest of the prepared data.
+    """
+
+    source: Digest
+    plan: Digest
+    data: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneResult:
+    """The best model of a local training.
+
+    Attributes:
+        kind: local or finetuned.
+        epochs: Epochs trained.
+        best_epoch: Epoch of the best model; 0 is the model that training started from.
+        start_kappa: Validation kappa of the starting model.
+        best_kappa: Validation kappa of the best one.
+        seconds: Duration; null where it had been trained before.
+    """
+
+    status: Status
+    message: str
+    site: str
+    kind: ModelKind
+    epochs: int
+    best_epoch: int
+    start_kappa: float | None
+    best_kappa: float | None
+    seconds: float | None
+
+
+def folder_of(workspace: Workspace, kind: ModelKind) -> Path:
+    """Return where the workspace keeps the site's own model of this kind."""
+    return workspace.path("models", kind.value)
+
+
+def finetune(root: Path, start: Start, environment: Environment) -> FinetuneResult:
+    """Train locally, unless the same training has been done.
+
+    Raises:
+        UsageError: There is no model to start from yet.
+        ApprovalError: The operator has not approved the plan in force.
+        DataError: The prepared data do not fit the plan.
+    """
+    party = Party.open(root, WorkspaceRole.SITE, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        party.folder.synchronise()
+        learner = Learner(party.workspace, party.approved_plan(), environment.progress)
+        kind = ModelKind.LOCAL if start is Start.INITIAL else ModelKind.FINETUNED
+        source, base = _source(party, start)
+        provenance = Provenance(source=tensors.measure(source).sha256, plan=learner.plan.digest, data=learner.data.digest)
+        target = folder_of(party.workspace, kind)
+        if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
+            return _result(learner, kind, target, None, None)
+        return _train(learner, kind, source, base, provenance, target)
+
+
+def _source(party: Party, start: Start) -> tuple[Path, str]:
+    """Return the file of the model to start from, and the digest of the round record behind it."""
+    if start is Start.INITIAL:
+        return party.folder.global_model(0), party.folder.ledger.rounds[0].digest
+    state = selection.newest_state(party.workspace)
+    if state is None:
+        msg = f"{party.name}: there is no federated model in this workspace yet"
+        raise UsageError(msg, hint="run fedcli train-round first, or fine-tune from φ(0) with --from initial")
+    path, _ = selection.best_weights(state)
+    return path, selection.read_best(state).base
+
+
+def _train(learner: Learner, kind: ModelKind, source: Path, base: str, provenance: Provenance, target: Path) -> FinetuneResult:
+    plan = learner.plan
+    samples = learner.samples(Part.TRAIN)
+    require_images(samples, learner.site, Part.TRAIN)
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    best = Selection.resume(draft, None)
+    arrays = learner.load(source)
+    start_kappa = learner.validate(f"{kind}, starting model on validation patients").kappa
+    best.offer(arrays, 0, Origin.RECEIVED, start_kappa, base)
+
+    epochs, rate = _schedule(learner, kind)
+    state = None
+    seconds = 0.0
+    for epoch in range(1, epochs + 1):
+        outcome = training.train(
+            learner.module,
+            samples,
+            plan.training,
+            plan.augmentation,
+            seed=derive_seed(plan.seed, learner.site, kind.value),
+            rate=rate(epoch),
+            epochs=1,
+            first_epoch=epoch,
+            device=learner.device,
+            progress=learner.progress,
+            label=f"{learner.site}: {kind}, epoch {epoch} of {epochs}",
+            optimizer_state=state,
+        )
+        state = outcome.optimizer_state
+        seconds += outcome.seconds
+        kappa = learner.validate(f"{kind}, epoch {epoch} on validation patients").kappa
+        best.offer(networks.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
+    write_whole(draft / _PROVENANCE, wire.encode(provenance))
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)
+    return _result(learner, kind, target, start_kappa, seconds)
+
+
+def _schedule(learner: Learner, kind: ModelKind) -> tuple[int, Callable[[int], float]]:
+    """Return the number of epochs, and the rate of each."""
+    plan = learner.plan
+    if kind is ModelKind.LOCAL:
+        return plan.rounds * plan.training.epochs, lambda epoch: plan.training.rate_in((epoch - 1) // plan.training.epochs + 1)
+    return plan.finetuning.epochs, lambda _: plan.finetuning.rate
+
+
+def _result(learner: Learner, kind: ModelKind, target: Path, start_kappa: float | None, seconds: float | None) -> FinetuneResult:
+    best = selection.read_best(target)
+    shown = "undefined" if best.kappa is None else f"{best.kappa:.3f}"
+    origin = "the model it started from" if best.round == 0 else f"epoch {best.round}"
+    again = " (trained before)" if seconds is None else ""
+    return FinetuneResult(
+        status=Status.DONE,
+        message=f"{learner.site}: best {kind} model is {origin}, validation kappa {shown}{again}; next: fedcli evaluate",
+        site=learner.site,
+        kind=kind,
+        epochs=_schedule(learner, kind)[0],
+        best_epoch=best.round,
+        start_kappa=start_kappa,
+        best_kappa=best.kappa,
+        seconds=None if seconds is None else round(seconds, 1),
+    )

@@ -1,0 +1,161 @@
+"""Begin a federation: the coordinator publishes the plan, the members and φ(0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli import tensors
+from fedcli.errors import ConfigurationError
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
+from fedcli.exchange.signatures import VerifyKey
+from fedcli.exchange.store import open_store
+from fedcli.operations.party import Party, Status, artifact_of, parcel, public_keys
+from fedcli.workspace import Settings, Workspace, WorkspaceRole, locked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fedcli.operations.party import Environment
+    from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitResult:
+    """A federation that has begun.
+
+    Attributes:
+        coordinator: Fingerprint of the coordinator's key, which every site pins.
+        federation: Digest of the federation's first record.
+        plan: Digest of the plan, which every site's operator approves.
+        network: The network's name.
+        parameters: Number of its weights.
+        sites: Members from the start.
+    """
+
+    status: Status
+    message: str
+    drop: str
+    coordinator: str
+    federation: str
+    plan: str
+    network: str
+    parameters: int
+    sites: tuple[str, ...]
+
+
+def init(root: Path, plan: Plan, drop: str, key: Path | None, sites: Mapping[str, Path], environment: Environment) -> InitResult:
+    """Begin a federation, or finish beginning it.
+
+    Args:
+        root: The coordinator's workspace; made if it is missing.
+        plan: The plan.
+        drop: The drop folder.
+        key: The coordinator's Ed25519 key; None makes one in the workspace.
+        sites: Public key files of sites that are members from the start, by name.
+        environment: Clock, progress, passphrase.
+
+    Raises:
+        ConfigurationError: A key is wrong, or the drop folder holds another federation.
+    """
+    members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
+    open_store(drop).probe(f"{layout.COORDINATOR}/")
+    with locked(root):
+        party = _open_workspace(root, drop, key, environment)
+        party.finish_outbox()
+        party.folder.synchronise()
+        if party.folder.ledger.newest_round < 0:
+            _publish_beginning(party, plan, members)
+            party.folder.synchronise()
+        return _result(party, plan)
+
+
+def read_public_key(path: Path) -> VerifyKey:
+    """Read a .pub file.
+
+    Raises:
+        ConfigurationError: It is missing, or holds no Ed25519 key.
+    """
+    try:
+        return VerifyKey.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: the public key cannot be read: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def own_key(root: Path, key: Path | None, comment: str, environment: Environment) -> tuple[str, VerifyKey]:
+    """Return what workspace.toml says of a party's key, and its public half; without a key given, one is made."""
+    path = (root / "key") if key is None else key.expanduser().resolve()
+    if key is None and not path.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        signer = signatures.create_key(path, comment)
+    else:
+        signer = signatures.load_signer(path, environment.passphrase)
+    return ("key" if key is None else str(path)), signer.verify_key
+
+
+def _open_workspace(root: Path, drop: str, key: Path | None, environment: Environment) -> Party:
+    name, verify_key = own_key(root, key, layout.COORDINATOR, environment)
+    settings = Settings(
+        role=WorkspaceRole.COORDINATOR, name=layout.COORDINATOR, drop=drop, coordinator=verify_key.fingerprint, key=name
+    )
+    return Party(Workspace.create(root, settings), environment)
+
+
+def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...]) -> None:
+    from fedcli.learning import networks  # noqa: PLC0415 - torch takes seconds, and only this needs it
+
+    created = party.environment.clock()
+    versions = party.versions(torch=True)
+    federation = FederationRecord(
+        federation=None,
+        party=layout.COORDINATOR,
+        created=created,
+        versions=versions,
+        number=0,
+        previous=None,
+        from_round=0,
+        coordinator=public_keys(party.signer.verify_key),
+        members=members,
+        plan=plan,
+    )
+    first = parcel(layout.federation(0), federation)
+    draft = party.outbox.draft("round-0000")
+    measured = tensors.write(draft.folder / "model", networks.initial_state(plan.network.name, len(plan.classes), plan.seed))
+    key = layout.round_record(0)
+    artifact = artifact_of(key, Role.MODEL, measured)
+    record = RoundRecord(
+        federation=first.digest,
+        party=layout.COORDINATOR,
+        created=created,
+        versions=versions,
+        round=0,
+        parent=None,
+        federation_record=first.digest,
+        artifacts=(artifact,),
+    )
+    party.seal(draft, first, parcel(key, record, (artifact, draft.folder / "model")))
+
+
+def _result(party: Party, plan: Plan) -> InitResult:
+    ledger = party.folder.ledger
+    found = ledger.newest_federation
+    if found.plan != plan:
+        msg = f"{party.store.address}: holds a federation under another plan, {found.plan.digest[:12]}, not {plan.digest[:12]}"
+        raise ConfigurationError(msg, hint="begin a new federation in an empty drop folder")
+    with party.folder.global_model(0).open("rb") as file:
+        weights = sum((item.end - item.begin) // tensors.DTYPE_BYTES[item.dtype] for item in tensors.read_layout(file).tensors)
+    fingerprint = party.workspace.settings.coordinator
+    return InitResult(
+        status=Status.PUBLISHED,
+        message=f"Give every site the drop folder's address and this fingerprint, by telephone: {fingerprint}",
+        drop=party.store.address,
+        coordinator=fingerprint,
+        federation=ledger.identity,
+        plan=plan.digest,
+        network=plan.network.name,
+        parameters=weights,
+        sites=tuple(member.site for member in found.members),
+    )

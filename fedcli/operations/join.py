@@ -1,0 +1,171 @@
+"""A site joins: it looks at the federation, its operator agrees to the plan, and it publishes its public key."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedcli.errors import ConfigurationError, MissingError, TrustError
+from fedcli.exchange import layout
+from fedcli.exchange.records import EnrolmentRecord
+from fedcli.exchange.store import open_store
+from fedcli.operations.folder import Folder
+from fedcli.operations.init import own_key
+from fedcli.operations.party import Party, Status, parcel, public_keys
+from fedcli.workspace import Settings, Workspace, WorkspaceRole, locked
+
+if TYPE_CHECKING:
+    from fedcli.operations.party import Environment
+    from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """A federation as a site sees it before it joins.
+
+    Attributes:
+        coordinator: Fingerprint of the coordinator's first key.
+        confirmed: Whether that is the key the site was told.
+        plan: What the operator is asked to agree to.
+        sites: The members so far.
+    """
+
+    coordinator: str
+    confirmed: bool
+    plan: Plan
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequest:
+    """How a site wants to join.
+
+    Attributes:
+        root: Its workspace; made if it is missing.
+        site: Its name.
+        drop: The drop folder.
+        key: Its Ed25519 key; None makes one in the workspace.
+        prepared: Where its prepared data are, or will be.
+        share_dataset: Whether aggregate facts of its data may be published.
+        share_models: Whether its best models may be published for evaluation elsewhere.
+        threads: CPU threads for training; 0 takes PyTorch's default.
+    """
+
+    root: Path
+    site: str
+    drop: str
+    key: Path | None = None
+    prepared: str = "prepared"
+    share_dataset: bool = False
+    share_models: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinResult:
+    """A site that has published its enrolment.
+
+    Attributes:
+        fingerprint: Of its key, which the coordinator confirms when admitting it.
+        plan: Digest of the plan that was approved.
+        admitted: Whether the coordinator has admitted this key already.
+    """
+
+    status: Status
+    message: str
+    site: str
+    fingerprint: str
+    plan: str
+    admitted: bool
+
+
+def inspect(drop: str, coordinator: str | None) -> Invitation:
+    """Look at a federation without a workspace.
+
+    Raises:
+        TrustError: It is not the federation of the coordinator whose fingerprint was given, or does not verify.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Folder(open_store(drop), coordinator=coordinator, cache=Path(scratch))
+        folder.synchronise()
+        ledger = folder.ledger
+        first_key = ledger.first_key
+        return Invitation(
+            coordinator=first_key.fingerprint,
+            confirmed=coordinator is not None,
+            plan=ledger.newest_federation.plan,
+            sites=tuple(member.site for member in ledger.newest_federation.members),
+        )
+
+
+def join(request: JoinRequest, invitation: Invitation, environment: Environment) -> JoinResult:
+    """Join a federation whose plan the operator has approved, or finish joining it.
+
+    Raises:
+        ConfigurationError: The site's name is taken by another key.
+    """
+    with locked(request.root):
+        key_name, verify_key = own_key(request.root, request.key, request.site, environment)
+        settings = Settings(
+            role=WorkspaceRole.SITE,
+            name=request.site,
+            drop=request.drop,
+            coordinator=invitation.coordinator,
+            key=key_name,
+            prepared=request.prepared,
+            share_dataset=request.share_dataset,
+            share_models=request.share_models,
+            threads=request.threads,
+        )
+        party = Party(Workspace.create(request.root, settings), environment)
+        party.finish_outbox()
+        party.folder.synchronise()
+        _refuse_taken_name(party, verify_key.line)
+        party.workspace.approve(invitation.plan)
+        _publish_enrolment(party, invitation.plan)
+        admitted = any(
+            member.site == party.name and any(key.public_key == verify_key.line for key in member.keys)
+            for member in party.folder.ledger.newest_federation.members
+        )
+    after = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {verify_key.fingerprint}"
+    return JoinResult(
+        status=Status.PUBLISHED,
+        message=f"Next: {after}; then fedcli prepare your archive, and run fedcli train-round",
+        site=party.name,
+        fingerprint=verify_key.fingerprint,
+        plan=invitation.plan.digest,
+        admitted=admitted,
+    )
+
+
+def _refuse_taken_name(party: Party, line: str) -> None:
+    for member in party.folder.ledger.newest_federation.members:
+        if member.site == party.name and all(key.public_key != line for key in member.keys):
+            msg = f"{party.name}: the federation knows a site of this name with another key"
+            raise ConfigurationError(msg, hint="give that key with --key, or choose another name")
+    try:
+        found = party.folder.ledger.enrolment(party.name, party.folder.read(layout.enrolment(party.name, 0)))
+    except MissingError:
+        return
+    if all(key.public_key != line for key in found.record.keys):
+        msg = f"{party.name}: somebody has enrolled under this name with another key"
+        raise TrustError(msg, hint="give that key with --key, or choose another name")
+
+
+def _publish_enrolment(party: Party, plan: Plan) -> None:
+    key = layout.enrolment(party.name, 0)
+    if party.store.stat(key) is not None:
+        return
+    record = EnrolmentRecord(
+        federation=party.folder.ledger.identity,
+        party=party.name,
+        created=party.environment.clock(),
+        versions=party.versions(),
+        number=0,
+        previous=None,
+        plan=plan.digest,
+        keys=public_keys(party.signer.verify_key),
+    )
+    party.seal(party.outbox.draft("enrolment-0000"), parcel(key, record))

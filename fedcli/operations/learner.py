@@ -1,0 +1,139 @@
+"""A site's network and its prepared data, put together for training and scoring."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fedcli import tensors, wire
+from fedcli.errors import ConfigurationError, DataError
+from fedcli.exchange.records import ValidationScore
+from fedcli.imaging import dataset
+from fedcli.learning import inference, metrics, networks
+from fedcli.learning.samples import Samples
+from fedcli.learning.seeds import derive_seed
+from fedcli.plan import Part, Unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedcli.imaging.dataset import PreparedDataset
+    from fedcli.learning.metrics import Score
+    from fedcli.plan import Plan
+    from fedcli.progress import Progress
+    from fedcli.workspace import Workspace
+
+    Arrays = dict[str, NDArray[Any]]
+
+
+class Learner:
+    """A site at work on its own data.
+
+    Attributes:
+        plan: The plan in force.
+        site: The site's name.
+        device: Where it computes.
+        progress: Who listens.
+        module: The network; its weights are whatever was loaded or trained last.
+    """
+
+    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress) -> None:
+        self.plan = plan
+        self.site = workspace.settings.name
+        self.progress = progress
+        self.device = choose_device(workspace.settings.device)
+        if workspace.settings.threads:
+            torch.set_num_threads(workspace.settings.threads)
+        self.module = networks.build(plan.network.name, len(plan.classes))
+        self._prepared = workspace.prepared_path
+
+    @cached_property
+    def data(self) -> PreparedDataset:
+        """The prepared data, checked against the plan."""
+        return dataset.load(self._prepared, wire.digest(self.plan.preparation), self.plan.allow_empty)
+
+    def samples(self, part: Part) -> Samples:
+        """Return the images of one part, mapped and not read; a case is the plan's unit."""
+        data = self.data
+        first = data.parts.index(part) if part in data.parts else 0
+        last = first + data.parts.count(part)  # prepare writes each part as one run of rows
+        names = data.patients if self.plan.unit is Unit.PATIENT else data.studies
+        _, units = np.unique(np.array(names[first:last], dtype=str), return_inverse=True)
+        return Samples(
+            images=data.images[first:last],
+            labels=data.labels[first:last],
+            units=units.astype(np.int64),
+            num_classes=len(self.plan.classes),
+        )
+
+    @cached_property
+    def validation(self) -> Samples:
+        """The validation images; may be empty where the plan allows it."""
+        return self.samples(Part.VALIDATION)
+
+    @cached_property
+    def test(self) -> Samples:
+        """The test images; may be empty where the plan allows it."""
+        return self.samples(Part.TEST)
+
+    def load(self, path: Path) -> Arrays:
+        """Load a model's file into the network, and return its arrays."""
+        arrays = tensors.read(path)
+        networks.load_arrays(self.module, arrays)
+        return arrays
+
+    def score(self, samples: Samples, label: str) -> Score | None:
+        """Score the network as it is; None without images."""
+        if not len(samples):
+            return None
+        probabilities = inference.probabilities(
+            self.module,
+            samples.images,
+            batch_size=self.plan.training.batch_size * 4,
+            device=self.device,
+            progress=self.progress,
+            label=f"{self.site}: {label}",
+        )
+        return metrics.score(
+            probabilities,
+            samples.labels,
+            samples.units,
+            resamples=self.plan.evaluation.resamples,
+            seed=derive_seed(self.plan.seed, self.site, "bootstrap"),
+        )
+
+    def validate(self, label: str) -> ValidationScore:
+        """Score the network as it is on the validation patients."""
+        found = self.score(self.validation, label)
+        if found is None:
+            return ValidationScore(patients=0, loss=None, kappa=None)
+        return ValidationScore(patients=found.units, loss=found.loss, kappa=found.kappa)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of this name; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigurationError: There is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"device {name!r} cannot be used here: {str(error).splitlines()[0]}"
+        raise ConfigurationError(msg, hint="set `device` in workspace.toml to auto or cpu") from error
+    return device
+
+
+def require_images(samples: Samples, site: str, part: Part) -> None:
+    """Raise a DataError where a part that is needed has no images."""
+    if not len(samples):
+        msg = f"{site}: the prepared data hold no {part} images"
+        raise DataError(msg, hint="prepare more patients, or give an explicit split")

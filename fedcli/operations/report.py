@@ -1,0 +1,61 @@
+"""Write the report from the drop folder alone: the paper's tables and figures, by anyone who holds the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.errors import TrustError
+from fedcli.operations.party import Status
+from fedcli.operations.verify import verify
+from fedcli.reporting.write import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.history import Problem
+    from fedcli.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResult:
+    """A report that was written.
+
+    Attributes:
+        page: The HTML page.
+        files: Everything that was written.
+        verified: Whether everything in the folder verified against the coordinator's key.
+        statement: What was verified, and against which key.
+        problems: What did not verify; the page says so at its top.
+    """
+
+    status: Status
+    message: str
+    page: str
+    files: tuple[str, ...]
+    verified: bool
+    statement: str
+    problems: tuple[Problem, ...]
+
+
+def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None = None) -> ReportResult:
+    """Verify the drop folder and write the report, naming what is missing or does not hold.
+
+    Raises:
+        TrustError: The folder holds no federation that verifies.
+        StoreError: The drop folder cannot be read.
+    """
+    found, history = verify(drop, progress=progress, coordinator=coordinator)
+    if not history.rounds:
+        raise TrustError("\n".join(problem.message for problem in found.problems) or found.message)
+    files = write(history, found.message, out)
+    page = next(path for path in files if path.suffix == ".html")
+    return ReportResult(
+        status=Status.DONE,
+        message=f"The report is {page}",
+        page=str(page),
+        files=tuple(map(str, files)),
+        verified=found.verified,
+        statement=found.message,
+        problems=found.problems,
+    )

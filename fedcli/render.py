@@ -1,0 +1,144 @@
+"""What people see: progress and events on stderr, results on stdout, as text or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from fedcli import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from rich.progress import Task
+
+    from fedcli.errors import FedcliError
+
+_LOG_BYTES = 1 << 20
+_LOG_FILES = 5
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return `12.3 steps/s`, or nothing before there is a rate."""
+        if task.speed is None:
+            return Text("")
+        return Text(f"{task.speed:.3g} {task.fields['unit']}/s", style="progress.data.speed")
+
+
+class Narrator:
+    """The `Progress` of the command line: bars where stderr is a terminal, one line an event, and the workspace's log."""
+
+    def __init__(self, console: Console, log: Path | None = None) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._depth = 0
+        self._logger = _logger(log) if log is not None else None
+
+    def event(self, text: str) -> None:
+        """Print one line, and log it."""
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self.log(text)
+
+    def log(self, text: str) -> None:
+        """Log one line without printing it."""
+        if self._logger is not None:
+            self._logger.info("%s", text)
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+        """Show one bar; bars within bars stand below one another."""
+        task = self._bars.add_task(escape(label), total=total, unit=unit, note="")
+        if self._depth == 0:
+            self._bars.start()
+        self._depth += 1
+        try:
+            yield lambda units, note: self._bars.update(task, advance=units, note=escape(note))
+        finally:
+            self._depth -= 1
+            self._bars.remove_task(task)
+            if self._depth == 0:
+                self._bars.stop()
+
+
+def consoles() -> tuple[Console, Console]:
+    """Return the consoles of results and of everything else."""
+    return Console(file=sys.stdout), Console(file=sys.stderr)
+
+
+def print_json(command: str, result: object) -> None:
+    """Print a result as one JSON object on stdout."""
+    _print_object({"command": command, **wire.plain(result)})
+
+
+def print_error(console: Console, command: str, error: FedcliError, *, as_json: bool) -> None:
+    """Print what failed and what to do next; with JSON, also as one object on stdout."""
+    console.print(f"[bold red]fedcli {command}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    if error.hint:
+        console.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
+    if as_json:
+        _print_object(
+            {
+                "command": command,
+                "status": "error",
+                "error": type(error).__name__,
+                "message": str(error),
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
+        )
+
+
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a small table; the first column is text, the others are figures."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def kappa(value: float | None, interval: tuple[float, float] | None = None) -> str:
+    """Return a kappa with its interval, as the tables show it."""
+    if value is None:
+        return "—"
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
+def _print_object(mapping: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(mapping, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _logger(path: Path) -> logging.Logger:
+    logger = logging.Logger("fedcli")  # noqa: LOG001 - this command's own, not one for the process
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    return logger
