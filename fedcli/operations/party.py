@@ -139,10 +139,14 @@ class Party:
     def publish(self, name: str) -> None:
         """Publish an entry of the outbox."""
         try:
-            self.outbox.publish(name, self.store, lambda key: self.environment.progress.event(f"published {key}"))
+            self.outbox.publish(name, self.store, self._tell)
         except ConflictError as error:
             self.environment.progress.event(f"{error}; dropping what was prepared here")
             self.outbox.discard(name)
+
+    def _tell(self, key: str) -> None:
+        if key.endswith(".json"):  # the record is the commit; its signature and artifacts went before
+            self.environment.progress.event(f"published {key}")
 
     def seal(self, draft: Draft, *parcels: Parcel) -> None:
         """Sign the records of a draft, put it into the outbox, and publish it."""
