@@ -1,0 +1,31 @@
+"""The report's tables as pictures: SVG for the page, SVG and PNG as files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.reporting.figures.cohorts import class_shares_figure, intensities_figure
+from fedcli.reporting.figures.kappas import cross_site_figure, own_scores_figure
+from fedcli.reporting.figures.learning import kappa_curves_figure, loss_curves_figure
+
+if TYPE_CHECKING:
+    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.report import Report
+
+NAMES = ("table2-cross-site", "fig3-classes", "fig4-intensities", "fig5-kappa", "learning-kappa", "learning-loss")
+
+
+def illustrations(report: Report) -> tuple[Illustration, ...]:
+    """Draw every figure for which there is something to show; their names are among `NAMES`."""
+    drawn = []
+    if any(table.scored for table in report.cross_site):
+        drawn.append(cross_site_figure(report.cross_site, report.global_rows))
+    if report.shares:
+        drawn.append(class_shares_figure(report.shares))
+        drawn.append(intensities_figure(report.intensities))
+    if any(cell.kappa is not None for site in report.own_scores for cell in site.cells):
+        drawn.append(own_scores_figure(report.own_scores))
+    if report.curves:
+        drawn.append(kappa_curves_figure(report.curves, report.global_curve))
+        drawn.append(loss_curves_figure(report.curves))
+    return tuple(drawn)

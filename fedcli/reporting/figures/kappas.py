@@ -1,0 +1,129 @@
+"""The paper's Table 2 as heat maps, and its Fig. 5."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from fedcli.exchange.records import ModelKind
+from fedcli.reporting.figures.canvas import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites
+from fedcli.reporting.formats import ABSENT, number
+from fedcli.reporting.tables.gaps import MODEL_WORDS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow, OwnScores
+
+_SERIES = (("Local", GREY), ("Federated", BLUE), ("Federated + fine-tune", ORANGE))
+_DARK = 0.7
+"""From this kappa on, a cell of the heat map is so dark that its number must be white."""
+
+
+def cross_site_figure(halves: tuple[CrossSiteTable, ...], global_rows: tuple[GlobalRow, ...]) -> Illustration:
+    """Draw Table 2: one heat map for each kind of model that was scored, the global models under the federated."""
+    shown = [table for table in halves if table.scored]
+    means = "; ".join(f"{MODEL_WORDS[table.kind]}: {_means(table)}" for table in shown)
+    return illustrate(
+        "table2-cross-site",
+        "Kappa of each site's model (rows) on each site's test patients (columns)",
+        f"Heat maps of kappa. {means}.",
+        lambda: _draw_heat_maps(shown, global_rows),
+    )
+
+
+def own_scores_figure(sites: tuple[OwnScores, ...]) -> Illustration:
+    """Draw Fig. 5: three bars for each site, with the 95 % intervals; the axis begins near the lowest value."""
+    summary = "; ".join(f"{site.site}: " + ", ".join(number(cell.kappa) for cell in site.cells) for site in sites)
+    lowest, _ = _limits(sites)
+    return illustrate(
+        "fig5-kappa",
+        "Linear weighted kappa before and after federated learning, and after local fine-tuning",
+        f"Bars for each site's own test patients, local, federated, federated and fine-tuned, with 95 % intervals. "
+        f"The axis begins at {number(lowest)}. {summary}.",
+        lambda: _draw_own_scores(sites),
+    )
+
+
+def _draw_heat_maps(shown: list[CrossSiteTable], global_rows: tuple[GlobalRow, ...]) -> Figure:
+    num = len(shown[0].sites)
+    side = 1.6 + 0.52 * num
+    figure = Figure(figsize=(side * len(shown), side + 1.1), layout="constrained")
+    for axes, table in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
+        rows = [(label(site), row) for site, row in zip(table.sites, table.rows, strict=True)]
+        if table.kind is ModelKind.FEDERATED:
+            rows += [(f"Global {row.round}", row.cells) for row in global_rows if row.scored]
+        _heat_map(axes, table.kind, rows)
+        axes.set_xlabel(f"Tested at\n{_means(table)}")
+    return figure
+
+
+def _means(table: CrossSiteTable) -> str:
+    return f"diagonal mean {number(table.diagonal.value)}, off-diagonal mean {number(table.off_diagonal.value)}"
+
+
+def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...]]]) -> None:
+    values = [[math.nan if cell.kappa is None else cell.kappa for cell in cells] for _, cells in rows]
+    axes.pcolormesh(values, cmap=mpl.colormaps["Blues"], norm=Normalize(0, 1, clip=True), edgecolors=INK, linewidth=0.4)
+    for i, (_, cells) in enumerate(rows):
+        for j, cell in enumerate(cells):
+            light = cell.kappa is not None and cell.kappa > _DARK
+            text = number(cell.kappa) if cell.kappa is not None or not cell.scored else "undef."
+            # The ink of cells that have a colour of their own does not follow the page's scheme: it is black, not INK.
+            colour = INK if cell.kappa is None else ("white" if light else "black")
+            weight = "bold" if cell.own else "normal"
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=8.5, weight=weight)
+    tested = [label(cell.tested_at) for cell in rows[0][1]]
+    turned = 0 if max(map(len, tested)) <= 3 else 45  # noqa: PLR2004 - longer names would run into one another
+    axes.set_xticks(
+        [j + 0.5 for j in range(len(tested))], tested, rotation=turned, ha="right" if turned else "center", rotation_mode="anchor"
+    )
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], [name for name, _ in rows])
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.set_anchor("N")
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("Trained at")
+    axes.set_title(MODEL_WORDS[kind].capitalize())
+
+
+def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
+    figure = Figure(figsize=(max(6.0, 1.1 * len(sites) + 1), 3.8), layout="constrained")
+    axes = figure.subplots()
+    for index, (_, colour) in enumerate(_SERIES):
+        places, kappas, below, above = [], [], [], []
+        for position, site in enumerate(sites):
+            cell = site.cells[index]
+            if cell.kappa is None:
+                axes.annotate(ABSENT, (position + (index - 1) * 0.27, 0.01), xycoords=("data", "axes fraction"), ha="center")
+                continue
+            low, high = cell.interval or (cell.kappa, cell.kappa)
+            places.append(position + (index - 1) * 0.27)
+            kappas.append(cell.kappa)
+            below.append(max(0.0, cell.kappa - low))
+            above.append(max(0.0, high - cell.kappa))
+        whiskers = {"ecolor": INK, "elinewidth": 1, "capsize": 2.5}
+        axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
+    axes.set_ylim(*_limits(sites))
+    name_sites(axes, [site.site for site in sites])
+    axes.set_ylabel("Linear weighted kappa")
+    axes.grid(axis="y")
+    # All three are named, whether or not any site has them yet: a dash on the axis stands for what is absent.
+    figure.legend(handles=[Patch(color=colour, label=name) for name, colour in _SERIES], loc="outside lower center", ncols=3)
+    return figure
+
+
+def _limits(sites: tuple[OwnScores, ...]) -> tuple[float, float]:
+    """Return the axis's ends: the data's, intervals included, widened to the next twentieth, as in the paper's figure."""
+    cells = [cell for site in sites for cell in site.cells if cell.kappa is not None]
+    lows = [cell.interval[0] if cell.interval else cell.kappa for cell in cells]
+    highs = [cell.interval[1] if cell.interval else cell.kappa for cell in cells]
+    lowest = min(low for low in lows if low is not None)
+    highest = max(high for high in highs if high is not None)
+    return math.floor(lowest * 20 - 0.5) / 20, math.ceil(highest * 20 + 0.5) / 20

@@ -1,0 +1,87 @@
+"""How the report writes numbers, moments and lists of names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+ABSENT = "–"
+"""Stands where there is no value."""
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a decimal number with a true minus sign and no negative zero."""
+    if value is None:
+        return ABSENT
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        return text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Return `low to high`."""
+    return ABSENT if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
+
+
+def percent(share: float | None) -> str:
+    """Return a relative change in per cent, always with its sign."""
+    if share is None:
+        return "undefined"
+    text = number(share * 100, 1)
+    return f"{text}\u00a0%" if text.startswith("−") else f"+{text}\u00a0%"
+
+
+def compact(value: float) -> str:
+    """Return a number with at most two decimals and no trailing zeros."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def count(value: int | None) -> str:
+    """Return a count with thousands set apart by a thin space."""
+    return ABSENT if value is None else f"{value:,}".replace(",", "\u2009")
+
+
+def size(num_bytes: int) -> str:
+    """Return a number of bytes in the decimal unit that leaves one to three digits before the point."""
+    value = float(num_bytes)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004 - decimal units, as disks and networks are sold
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def hours(value: float | None) -> str:
+    """Return a duration given in hours: hours, or minutes or seconds where it is short."""
+    if value is None:
+        return ABSENT
+    if value >= 1:
+        return f"{value:.1f} h"
+    seconds = value * 3600
+    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"  # noqa: PLR2004 - below, minutes are too coarse
+
+
+def moment(value: datetime) -> str:
+    """Return a moment to the minute, with its offset from UTC."""
+    return f"{value:%Y-%m-%d %H:%M} {value.tzname() or 'UTC'}"
+
+
+def names(items: Sequence[str]) -> str:
+    """Return names as a person lists them: `a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with runs drawn together: `1 to 12, 15`."""
+    runs: list[list[int]] = []
+    for value in numbers:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs) or ABSENT

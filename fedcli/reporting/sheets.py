@@ -1,0 +1,170 @@
+"""The report's tables as CSV: UTF-8, comma-separated, a header line, full precision, empty where there is no value."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.reporting.tables.cohorts import FULL_HISTOGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fedcli.reporting.report import Report
+    from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow
+
+Value = str | int | float | None
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """One CSV file: its stem and its text."""
+
+    name: str
+    text: str
+
+
+def sheets(report: Report) -> tuple[Sheet, ...]:
+    """Return every table, those that have no line yet too."""
+    return (
+        _sheet("table1-datasets", _datasets(report)),
+        *(_sheet(f"table2-{table.kind}", _matrix(table)) for table in report.cross_site),
+        _sheet("table2-global", _global_rows(report.cross_site[0].sites, report.global_rows)),
+        _sheet("table2-cells", _cells(report)),
+        _sheet("table2-means", _means(report)),
+        _sheet("fig3-classes", _classes(report)),
+        _sheet("fig4-intensities", _intensities(report)),
+        _sheet("fig5-kappa", _own_scores(report)),
+        _sheet("learning-curves", _learning(report)),
+        _sheet("participation", _participation(report)),
+        _sheet("exchange", _exchange(report)),
+    )
+
+
+def _sheet(name: str, lines: Iterable[tuple[Value, ...]]) -> Sheet:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for line in lines:
+        writer.writerow([_guarded(value) for value in line])
+    return Sheet(name=name, text=buffer.getvalue())
+
+
+def _guarded(value: Value) -> Value:
+    """Keep a spreadsheet from running a peer's text as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _datasets(report: Report) -> Iterator[tuple[Value, ...]]:
+    parts = ("train", "validation", "test")
+    yield (
+        *("site", "megapixels_low", "megapixels_high", "detectors", "image_types", "bits"),
+        *(f"{part}_{what}" for what in ("images", "patients") for part in parts),
+    )
+    for row in report.datasets.rows:
+        yield (
+            *(row.site, *row.megapixels, "/".join(row.detectors), "/".join(row.image_types), "/".join(map(str, row.bits))),
+            *(part.images for part in row.parts),
+            *(part.patients for part in row.parts),
+        )
+
+
+def _matrix(table: CrossSiteTable) -> Iterator[tuple[Value, ...]]:
+    yield ("trained_at", *table.sites)
+    for site, row in zip(table.sites, table.rows, strict=True):
+        yield (site, *(cell.kappa for cell in row))
+
+
+def _global_rows(sites: tuple[str, ...], rows: tuple[GlobalRow, ...]) -> Iterator[tuple[Value, ...]]:
+    yield ("round", "newest", "best", *sites)
+    for row in rows:
+        yield (row.round, "yes" if row.newest else "no", "yes" if row.best else "no", *(cell.kappa for cell in row.cells))
+
+
+def _cells(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("kind", "round", "trained_at", "tested_at", "scored", "patients", "kappa", "kappa_low", "kappa_high")
+    for table in report.cross_site:
+        for row in table.rows:
+            for cell in row:
+                yield (table.kind.value, None, *_cell(cell))
+    for global_row in report.global_rows:
+        for cell in global_row.cells:
+            yield ("global", global_row.round, *_cell(cell))
+
+
+def _cell(cell: Cell) -> tuple[Value, ...]:
+    low, high = cell.interval or (None, None)
+    return (cell.trained_at, cell.tested_at, "yes" if cell.scored else "no", cell.patients, cell.kappa, low, high)
+
+
+def _means(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("what", "value", "cells", "expected_cells")
+    for table in report.cross_site:
+        for name, mean in (("diagonal", table.diagonal), ("off_diagonal", table.off_diagonal)):
+            yield (f"{table.kind}_{name}_mean", mean.value, mean.present, mean.expected)
+    for global_row in report.global_rows:
+        yield (f"global_round_{global_row.round}_mean", global_row.mean.value, global_row.mean.present, global_row.mean.expected)
+    for name, change in (("diagonal", report.improvement.diagonal), ("off_diagonal", report.improvement.off_diagonal)):
+        yield (f"relative_improvement_{name}", change.relative, change.present, change.expected)
+
+
+def _classes(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("site", "class", "images", "share")
+    for site in report.shares:
+        for name, images, share in zip(site.classes, site.images, site.shares, strict=True):
+            yield (site.site, name, images, share)
+
+
+def _intensities(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("site", "intensity_low", "intensity_high", "share")
+    for site in report.intensities:
+        bins = len(site.shares)
+        for index, share in enumerate(site.shares):
+            yield (site.site, index / bins, (index + 1) / bins, round(share * FULL_HISTOGRAM) / FULL_HISTOGRAM)
+
+
+def _own_scores(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("site", *(f"{kind}_{what}" for kind in ("local", "federated", "finetuned") for what in ("kappa", "low", "high")))
+    for site in report.own_scores:
+        yield (site.site, *(value for cell in site.cells for value in (cell.kappa, *(cell.interval or (None, None)))))
+
+
+def _learning(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield (
+        *("site", "round", "received_kappa", "received_loss", "trained_kappa", "trained_loss", "training_loss", "update_norm"),
+        "note",
+    )
+    for curve in report.curves:
+        for point in curve.points:
+            yield (
+                *(curve.site, point.round, point.received_kappa, point.received_loss, point.trained_kappa, point.trained_loss),
+                *(point.training_loss, point.norm, None),
+            )
+        if curve.last and curve.last_round is not None:
+            last = (curve.last.kappa, curve.last.loss)
+            yield (curve.site, curve.last_round + 1, *last, None, None, None, None, "scored at evaluation")
+
+
+def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("round", "closed", "site", "state", "reason")
+    for item in report.participation:
+        closed = item.created.isoformat()
+        yield from ((item.round, closed, site, "contributed", None) for site in item.contributed)
+        yield from ((item.round, closed, site, "absent", None) for site in item.absent)
+        yield from ((item.round, closed, refused.site, "rejected", refused.reason) for refused in item.rejected)
+        yield from ((item.round, closed, site, "late", None) for site in item.late)
+
+
+def _exchange(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield (
+        *("site", "updates", "update_bytes", "model_bytes", "training_hours", "steps", "median_norm", "last_norm"),
+        "devices",
+    )
+    for site in report.exchange.sites:
+        yield (
+            *(site.site, site.updates, site.update_bytes, site.model_bytes, site.training_hours, site.steps),
+            *(site.median_norm, site.last_norm, "/".join(site.devices)),
+        )

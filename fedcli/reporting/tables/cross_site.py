@@ -1,0 +1,242 @@
+"""The paper's Table 2 and Fig. 5: every shared model on every site's test patients.
+
+A cell counts only for a site's newest model of the kind: the score must name, by digest, the record that the history holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.exchange.layout import COORDINATOR
+from fedcli.exchange.records import ModelKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fedcli.exchange.history import History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One model on one site's test patients.
+
+    Attributes:
+        trained_at: Whose model.
+        tested_at: Whose patients.
+        patients: Cases scored; None where the model was not scored.
+        kappa: Linear weighted kappa; None where it was not scored, or is undefined.
+        interval: Its 95 % interval.
+    """
+
+    trained_at: str
+    tested_at: str
+    patients: int | None = None
+    kappa: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether the model was scored, even if its kappa is undefined."""
+        return self.patients is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether a site's model meets that site's patients: the diagonal."""
+        return self.trained_at == self.tested_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over the cells that have a kappa.
+
+    Attributes:
+        value: The mean; None where no cell has a kappa.
+        present: How many cells have one.
+        expected: How many there would be.
+    """
+
+    value: float | None
+    present: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossSiteTable:
+    """One half of Table 2.
+
+    Attributes:
+        kind: Which models.
+        sites: Rows and columns, by name.
+        rows: A row for each site that trained, a cell in it for each site that tested.
+    """
+
+    kind: ModelKind
+    sites: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def scored(self) -> bool:
+        """Whether any model of the kind was scored anywhere."""
+        return any(cell.scored for row in self.rows for cell in row)
+
+    @property
+    def diagonal(self) -> Mean:
+        """The models on their own sites' patients."""
+        return _mean(cell for row in self.rows for cell in row if cell.own)
+
+    @property
+    def off_diagonal(self) -> Mean:
+        """The models on the other sites' patients: generalizability."""
+        return _mean(cell for row in self.rows for cell in row if not cell.own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalRow:
+    """A global model on every site's test patients.
+
+    Attributes:
+        round: Whose round's model.
+        newest: Whether it is the newest: the final one, once the federation has finished.
+        best: Whether its patient-weighted mean validation kappa is the highest.
+        cells: One for each site.
+    """
+
+    round: int
+    newest: bool
+    best: bool
+    cells: tuple[Cell, ...]
+
+    @property
+    def scored(self) -> bool:
+        """Whether it was scored anywhere."""
+        return any(cell.scored for cell in self.cells)
+
+    @property
+    def mean(self) -> Mean:
+        """The mean over the sites."""
+        return _mean(self.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """From one mean to another, both over the cells that have a kappa before and after.
+
+    Attributes:
+        before: Mean before.
+        after: Mean after.
+        present: Cells in both.
+        expected: Cells that there would be.
+    """
+
+    before: float | None
+    after: float | None
+    present: int
+    expected: int
+
+    @property
+    def relative(self) -> float | None:
+        """Change as a fraction of the mean before; None where that is absent, zero or negative, when a ratio says nothing."""
+        return None if self.before is None or self.after is None or self.before <= 0 else self.after / self.before - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Improvement:
+    """The paper's relative improvements, on the diagonal and off it."""
+
+    diagonal: Change
+    off_diagonal: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnScores:
+    """One site of Fig. 5: its models on its own test patients."""
+
+    site: str
+    local: Cell
+    federated: Cell
+    finetuned: Cell
+
+    @property
+    def cells(self) -> tuple[Cell, Cell, Cell]:
+        """Local, federated, fine-tuned."""
+        return self.local, self.federated, self.finetuned
+
+
+def cross_site_table(history: History, kind: ModelKind) -> CrossSiteTable:
+    """Return Table 2 for one kind of model."""
+    records = [(site, found.digest if (found := history.models.get((site, kind))) else None) for site in history.sites]
+    columns = [_column(history, site, kind, records) for site in history.sites]
+    return CrossSiteTable(kind=kind, sites=history.sites, rows=tuple(zip(*columns, strict=True)))
+
+
+def global_row(history: History) -> tuple[GlobalRow, ...]:
+    """Return the newest and the best global model on every site's test patients: one row where they are one, none before φ(0)."""
+    if not history.rounds:
+        return ()
+    newest, best = len(history.rounds) - 1, history.best_round()
+    return tuple(
+        GlobalRow(round=number, newest=number == newest, best=number == best, cells=_global_cells(history, number))
+        for number in dict.fromkeys((newest, best))
+    )
+
+
+def improvement(before: CrossSiteTable, after: CrossSiteTable) -> Improvement:
+    """Compare two tables of the same sites, cell by cell, so that a cell which one of them lacks moves neither mean."""
+    pairs = [pair for rows in zip(before.rows, after.rows, strict=True) for pair in zip(*rows, strict=True)]
+    return Improvement(
+        diagonal=_change([pair for pair in pairs if pair[0].own]),
+        off_diagonal=_change([pair for pair in pairs if not pair[0].own]),
+    )
+
+
+def own_scores(local: CrossSiteTable, federated: CrossSiteTable, finetuned: CrossSiteTable) -> tuple[OwnScores, ...]:
+    """Return Fig. 5: the diagonals of the three tables."""
+    return tuple(
+        OwnScores(site=site, local=local.rows[i][i], federated=federated.rows[i][i], finetuned=finetuned.rows[i][i])
+        for i, site in enumerate(local.sites)
+    )
+
+
+def _global_cells(history: History, number: int) -> tuple[Cell, ...]:
+    models: list[tuple[str, str | None]] = [(COORDINATOR, history.rounds[number].digest)]
+    return tuple(_column(history, site, ModelKind.GLOBAL, models)[0] for site in history.sites)
+
+
+def _column(history: History, tested_at: str, kind: ModelKind, models: list[tuple[str, str | None]]) -> tuple[Cell, ...]:
+    """Return what one site found for the models that are named by party and record digest."""
+    evaluation = history.evaluations.get(tested_at)
+    scores = evaluation.record.scores if evaluation else ()
+    found = {(score.model.party, score.model.record): score for score in scores if score.model.kind is kind}
+    cells = []
+    for trained_at, digest in models:
+        score = found.get((trained_at, digest)) if digest else None
+        cells.append(
+            Cell(
+                trained_at=trained_at,
+                tested_at=tested_at,
+                patients=score.patients,
+                kappa=score.kappa,
+                interval=score.kappa_interval,
+            )
+            if score
+            else Cell(trained_at=trained_at, tested_at=tested_at)
+        )
+    return tuple(cells)
+
+
+def _mean(cells: Iterable[Cell]) -> Mean:
+    kappas = [cell.kappa for cell in cells]
+    present = [kappa for kappa in kappas if kappa is not None]
+    return Mean(value=sum(present) / len(present) if present else None, present=len(present), expected=len(kappas))
+
+
+def _change(pairs: list[tuple[Cell, Cell]]) -> Change:
+    both = [(before.kappa, after.kappa) for before, after in pairs if before.kappa is not None and after.kappa is not None]
+    num = len(both)
+    return Change(
+        before=sum(before for before, _ in both) / num if num else None,
+        after=sum(after for _, after in both) / num if num else None,
+        present=num,
+        expected=len(pairs),
+    )

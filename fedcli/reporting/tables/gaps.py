@@ -1,0 +1,114 @@
+"""What is not there yet, in sentences that name the site and what it must type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.exchange.records import ModelKind
+from fedcli.reporting.formats import names
+from fedcli.reporting.tables.cross_site import cross_site_table, global_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcli.exchange.history import History
+    from fedcli.reporting.tables.cross_site import Cell
+
+MODEL_WORDS = {
+    ModelKind.LOCAL: "local-only",
+    ModelKind.FEDERATED: "federated",
+    ModelKind.FINETUNED: "fine-tuned",
+    ModelKind.GLOBAL: "global",
+}
+_HOW_TO_SHARE = {
+    ModelKind.LOCAL: "fedcli finetune --from initial, then fedcli evaluate",
+    ModelKind.FEDERATED: "fedcli evaluate",
+    ModelKind.FINETUNED: "fedcli finetune, then fedcli evaluate",
+}
+
+
+def missing(history: History) -> tuple[str, ...]:
+    """Return what is missing, in the order in which it can be remedied; empty where the report is complete."""
+    if not history.sites:
+        return ("No site has been admitted: the sites run fedcli join, the coordinator fedcli admit.",)
+    sentences = (_rounds, _datasets, _models, _evaluations, _scores, _undefined)
+    return tuple(sentence for find in sentences for sentence in find(history))
+
+
+def _rounds(history: History) -> Iterator[str]:
+    total = history.plan.rounds
+    following = len(history.rounds)
+    if not following:
+        yield "The initial model is missing: the coordinator runs fedcli init."
+    elif following <= total:
+        awaited = tuple(site for site in history.sites if (site, following) not in history.updates)
+        if awaited:
+            yield f"Round {following} of {total} waits for {names(awaited)}: fedcli train-round."
+        else:
+            yield f"Round {following} of {total} has every site's update: the coordinator runs fedcli aggregate."
+
+
+def _datasets(history: History) -> Iterator[str]:
+    if lacking := tuple(site for site in history.sites if site not in history.datasets):
+        yield (
+            f"{_none_of(history, lacking)} published data facts (Table 1, Fig. 3, Fig. 4): "
+            "the operator agrees to that in workspace.toml, then fedcli train-round."
+        )
+
+
+def _models(history: History) -> Iterator[str]:
+    for kind, command in _HOW_TO_SHARE.items():
+        if lacking := tuple(site for site in history.sites if (site, kind) not in history.models):
+            yield f"{_none_of(history, lacking)} shared a {MODEL_WORDS[kind]} model: {command}{_when(history)}."
+
+
+def _evaluations(history: History) -> Iterator[str]:
+    if lacking := tuple(site for site in history.sites if site not in history.evaluations):
+        yield f"{_none_of(history, lacking)} published an evaluation: fedcli evaluate{_when(history)}."
+
+
+def _scores(history: History) -> Iterator[str]:
+    """Name the models that sites which have evaluated did not score; sites that lack the same ones share a sentence."""
+    lacking: dict[str, list[str]] = {}
+    columns = {kind: _by_test_site(cross_site_table(history, kind).rows) for kind in _HOW_TO_SHARE}
+    global_models = global_row(history) if history.finished else ()
+    for index, site in enumerate(history.sites):
+        if site not in history.evaluations:
+            continue
+        for kind, column in columns.items():
+            shared = [cell for cell in column[index] if (cell.trained_at, kind) in history.models]
+            if unscored := tuple(cell.trained_at for cell in shared if not cell.scored):
+                models = "model" if len(unscored) == 1 else "models"
+                lacking.setdefault(f"the {MODEL_WORDS[kind]} {models} of {names(unscored)}", []).append(site)
+        for row in global_models:
+            if not row.cells[index].scored:
+                which = "final" if row.newest else "best"
+                lacking.setdefault(f"the {which} global model (round {row.round})", []).append(site)
+    for what, sites in lacking.items():
+        yield f"{_none_of(history, tuple(sites))} scored {what}: fedcli evaluate."
+
+
+def _undefined(history: History) -> Iterator[str]:
+    for site in history.sites:
+        evaluation = history.evaluations.get(site)
+        scores = evaluation.record.scores if evaluation else ()
+        undefined = [score for score in scores if score.kappa is None]
+        if undefined and all(score.patients == 0 for score in scores):
+            yield f"{site} has no test patients: its column is empty."
+        elif undefined:
+            yield f"The kappa of {len(undefined)} of {len(scores)} models on {site}'s test patients is undefined."
+
+
+def _by_test_site(rows: tuple[tuple[Cell, ...], ...]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(zip(*rows, strict=True))
+
+
+def _none_of(history: History, lacking: tuple[str, ...]) -> str:
+    """Return the beginning of `… published an evaluation`."""
+    if len(lacking) == len(history.sites) > 1:
+        return "None of the sites has"
+    return f"{names(lacking)} {'has' if len(lacking) == 1 else 'have'} not"
+
+
+def _when(history: History) -> str:
+    return "" if history.finished else f", once round {history.plan.rounds} is there"

@@ -1,0 +1,97 @@
+"""Learning curves: what each site found on its validation patients, round by round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedcli.exchange.history import History
+    from fedcli.exchange.records import UpdateRecord, ValidationScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningPoint:
+    """One site's round t, from its update, whether or not the update was used.
+
+    Attributes:
+        round: t.
+        received_kappa: Validation kappa of φ(t-1).
+        received_loss: Its validation loss.
+        trained_kappa: Validation kappa of the site's own model after training.
+        trained_loss: Its validation loss.
+        training_loss: Mean loss of the training steps.
+        norm: Euclidean norm of the update.
+    """
+
+    round: int
+    received_kappa: float | None
+    received_loss: float | None
+    trained_kappa: float | None
+    trained_loss: float | None
+    training_loss: float
+    norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCurve:
+    """One site's rounds.
+
+    Attributes:
+        site: The site.
+        points: Its rounds, ascending.
+        last_round: The round whose global model the site scored when it evaluated; None where it did not.
+        last: That score: the end of the curve of received models.
+    """
+
+    site: str
+    points: tuple[LearningPoint, ...]
+    last_round: int | None = None
+    last: ValidationScore | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalPoint:
+    """The global model of a round: the patient-weighted mean of the sites' validation kappa."""
+
+    round: int
+    kappa: float
+
+
+def learning_curves(history: History) -> tuple[LearningCurve, ...]:
+    """Return the curve of every site that has trained or evaluated, by name."""
+    updates: dict[str, list[UpdateRecord]] = {}
+    for (site, _), found in sorted(history.updates.items()):
+        updates.setdefault(site, []).append(found.record)
+    sites = sorted(set(history.sites) | set(updates))
+    curves = (_curve(history, site, updates.get(site, [])) for site in sites)
+    return tuple(curve for curve in curves if curve.points or curve.last)
+
+
+def global_curve(history: History) -> tuple[GlobalPoint, ...]:
+    """Return the global model's kappa of each round that has one, by which the best round is chosen."""
+    kappas = ((number, history.global_kappa(number)) for number in range(len(history.rounds)))
+    return tuple(GlobalPoint(round=number, kappa=kappa) for number, kappa in kappas if kappa is not None)
+
+
+def _curve(history: History, site: str, updates: list[UpdateRecord]) -> LearningCurve:
+    evaluation = history.evaluations.get(site)
+    last = evaluation.record.final_validation if evaluation else None
+    return LearningCurve(
+        site=site,
+        points=tuple(_point(update) for update in updates),
+        last_round=evaluation.record.round if evaluation and last else None,
+        last=last,
+    )
+
+
+def _point(update: UpdateRecord) -> LearningPoint:
+    return LearningPoint(
+        round=update.round,
+        received_kappa=update.received.kappa,
+        received_loss=update.received.loss,
+        trained_kappa=update.trained.kappa,
+        trained_loss=update.trained.loss,
+        training_loss=update.training_loss,
+        norm=update.norm,
+    )

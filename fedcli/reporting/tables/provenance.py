@@ -1,0 +1,113 @@
+"""By what the report can be traced: the plan's settings, the versions of the software, the digests of records and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedcli import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcli.exchange.history import History
+    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.records import Record
+    from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of the plan: its dotted key, and its value as text."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """What made some of a party's records.
+
+    Attributes:
+        party: `coordinator`, or a site.
+        fedcli: Version of fedcli.
+        python: Version of Python.
+        numpy: Version of numpy.
+        torch: Version of torch; None where it took no part.
+        records: How many of the records in the history.
+    """
+
+    party: str
+    fedcli: str
+    python: str
+    numpy: str
+    torch: str | None
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedDigest:
+    """A SHA-256 and what it is of."""
+
+    what: str
+    sha256: str
+
+
+def settings(plan: Plan) -> tuple[Setting, ...]:
+    """Return every setting, in the plan's order."""
+    return tuple(_flatten("", wire.plain(plan)))
+
+
+def software(history: History) -> tuple[Software, ...]:
+    """Return every combination of versions that each party used, the coordinator's first."""
+    counts: dict[tuple[str, str, str, str, str | None], int] = {}
+    for found in _records(history):
+        versions = found.record.versions
+        key = (found.record.party, versions.fedcli, versions.python, versions.numpy, versions.torch)
+        counts[key] = counts.get(key, 0) + 1
+    return tuple(
+        Software(party=party, fedcli=fedcli, python=python, numpy=numpy, torch=torch, records=num)
+        for (party, fedcli, python, numpy, torch), num in counts.items()
+    )
+
+
+def digests(history: History) -> tuple[NamedDigest, ...]:
+    """Return the digests of plan, federation records, newest and best global model, and the sites' newest records."""
+    found = [NamedDigest(what="plan", sha256=history.plan.digest)]
+    found += [NamedDigest(what=item.key, sha256=item.digest) for item in history.federations]
+    if history.rounds:
+        newest = len(history.rounds) - 1
+        for number in sorted({newest, history.best_round()}):
+            item = history.rounds[number]
+            found.append(NamedDigest(what=item.key, sha256=item.digest))
+            found.append(NamedDigest(what=item.artifact.key, sha256=item.artifact.content_sha256))
+    sites: list[Verified[Any]] = [*history.datasets.values(), *history.models.values(), *history.evaluations.values()]
+    found += [NamedDigest(what=item.key, sha256=item.digest) for item in sorted(sites, key=lambda item: item.key)]
+    return tuple(found)
+
+
+def newest_record(history: History) -> Verified[Record]:
+    """Return the record with the latest moment: the report's own date, so that the same folder gives the same report."""
+    return max(_records(history), key=lambda found: (found.record.created, found.key))
+
+
+def _records(history: History) -> Iterator[Verified[Record]]:
+    yield from history.federations
+    yield from history.rounds
+    yield from (found for _, found in sorted(history.enrolments.items()))
+    yield from (found for _, found in sorted(history.datasets.items()))
+    yield from (found for _, found in sorted(history.updates.items()))
+    yield from (found for _, found in sorted(history.models.items()))
+    yield from (found for _, found in sorted(history.evaluations.items()))
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[Setting]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else key, inner)
+    elif isinstance(value, list):
+        yield Setting(key=prefix, value=", ".join(map(str, value)) or "none")
+    elif isinstance(value, bool):
+        yield Setting(key=prefix, value="yes" if value else "no")
+    else:
+        yield Setting(key=prefix, value=str(value))

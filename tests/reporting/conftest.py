@@ -1,0 +1,25 @@
+"""The published study's report and its figures, made once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from published_study import paper_history
+
+from fedcli.reporting.figures import illustrations
+from fedcli.reporting.report import gather
+
+if TYPE_CHECKING:
+    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.report import Report
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    return gather(paper_history(), "verified; coordinator SHA256:abc")
+
+
+@pytest.fixture(scope="session")
+def pictures(report: Report) -> tuple[Illustration, ...]:
+    return illustrations(report)

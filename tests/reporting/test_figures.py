@@ -1,0 +1,78 @@
+"""Figures: complete, described, deterministic, safe from what peers write."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from histories import Builder, cohort, score
+from published_study import paper_history
+
+from fedcli.exchange.history import model_reference
+from fedcli.exchange.records import ModelKind
+from fedcli.plan import Plan
+from fedcli.reporting.figures import NAMES, illustrations
+from fedcli.reporting.report import gather
+
+if TYPE_CHECKING:
+    from fedcli.reporting.figures.canvas import Illustration
+
+
+def test_every_figure_is_drawn_and_described(pictures: tuple[Illustration, ...]) -> None:
+    assert tuple(picture.name for picture in pictures) == NAMES
+    for picture in pictures:
+        root = ET.fromstring(picture.svg)  # noqa: S314 - our own output
+        assert root.find("{*}title").text == picture.title
+        assert root.find("{*}desc").text == picture.description
+        assert picture.png.startswith(b"\x89PNG")
+
+
+def test_the_same_history_gives_the_same_bytes(pictures: tuple[Illustration, ...]) -> None:
+    mpl.rcParams["font.size"] = 23  # a program around us may have changed it
+    try:
+        assert illustrations(gather(paper_history(), "verified")) == pictures
+        assert mpl.rcParams["font.size"] == 23
+    finally:
+        mpl.rcdefaults()
+
+
+def test_identifiers_differ_between_the_figures_of_a_page(pictures: tuple[Illustration, ...]) -> None:
+    identifiers = [found for picture in pictures for found in set(re.findall(r'\bid="([^"]+)"', picture.inline))]
+    assert len(identifiers) == len(set(identifiers))
+    for picture in pictures:
+        used = re.findall(r'(?:url\(#|href="#)([^")]+)', picture.inline)
+        assert {*used} <= {*re.findall(r'\bid="([^"]+)"', picture.inline)}
+
+
+def test_the_page_gives_its_own_ink(pictures: tuple[Illustration, ...]) -> None:
+    for picture in pictures:
+        assert "currentColor" in picture.inline
+        assert 'fill="#ffffff"' not in picture.inline
+        assert 'fill="#ffffff"' in picture.svg
+        assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", picture.inline)
+
+
+def test_text_of_peers_is_neither_markup_nor_mathematics() -> None:
+    build = Builder(
+        ("east",), Plan(name="pilot", rounds=1, classes=("</text><script>alert(1)</script>", r"$\frac{$", "\x00\x1b\n密度"))
+    )
+    build.round()
+    build.dataset("east", cohort(shares=(0.4, 0.5, 0.1)))
+    picture = next(item for item in illustrations(gather(build.history, "")) if item.name == "fig3-classes")
+    assert "<script" not in picture.svg + picture.inline
+    assert ET.fromstring(picture.svg) is not None  # noqa: S314 - our own output
+
+
+def test_fig_5_shows_negative_and_absent_kappas() -> None:
+    build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
+    build.round()
+    build.round()
+    build.evaluation("east", [score(model_reference(build.model("east", ModelKind.LOCAL)), -0.1)])
+    figures = {item.name: item for item in illustrations(gather(build.history, ""))}
+    assert "The axis begins at −0.20" in figures["fig5-kappa"].description
+
+
+def test_nothing_to_draw() -> None:
+    assert illustrations(gather(Builder((), Plan(name="pilot")).history, "")) == ()
