@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where everything is installed (FEDCLI_NO_SKIPS, as in .ci/run), a skip is a failure: it would hide a missing server."""
     report = yield
     if report.skipped and os.environ.get("FEDCLI_NO_SKIPS") and not hasattr(report, "wasxfail"):

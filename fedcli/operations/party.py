@@ -126,23 +126,22 @@ class Party:
         return self.plan
 
     def finish_outbox(self) -> tuple[str, ...]:
-        """Publish what an earlier run left, and return the names of the entries.
+        """Publish what an earlier run left, and return the names of the entries that are published now.
 
         An entry whose place was taken meanwhile by a record of this party's own (from a second machine, say) is dropped: the
         command then finds that record and adopts it.
         """
-        names = self.outbox.pending()
-        for name in names:
-            self.publish(name)
-        return names
+        return tuple(name for name in self.outbox.pending() if self.publish(name))
 
-    def publish(self, name: str) -> None:
-        """Publish an entry of the outbox."""
+    def publish(self, name: str) -> bool:
+        """Publish an entry of the outbox; tell whether it was this one that took its place."""
         try:
             self.outbox.publish(name, self.store, self._tell)
         except ConflictError as error:
             self.environment.progress.event(f"{error}; dropping what was prepared here")
             self.outbox.discard(name)
+            return False
+        return True
 
     def _tell(self, key: str) -> None:
         if key.endswith(".json"):  # the record is the commit; its signature and artifacts went before

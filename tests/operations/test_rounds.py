@@ -1,0 +1,223 @@
+"""A round, as the sites and the coordinator go through it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fedcli import tensors, wire
+from fedcli.errors import ApprovalError, DataError, UsageError
+from fedcli.exchange import layout
+from fedcli.exchange.records import FederationRecord
+from fedcli.exchange.signatures import load_signer
+from fedcli.operations import join
+from fedcli.operations.approve import approve, inspect
+from fedcli.operations.join import JoinRequest
+from fedcli.operations.party import Status
+from fedcli.operations.train_round import train_round
+from fedcli.progress import Silent
+from fedcli.workspace import BusyError, Workspace
+from tests.operations.federations import SITES, no_passphrase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.operations.federations import Federation
+
+
+def files(federation: Federation) -> dict[str, bytes]:
+    return {
+        path.relative_to(federation.drop).as_posix(): path.read_bytes() for path in federation.drop.rglob("*") if path.is_file()
+    }
+
+
+def model(federation: Federation, number: int) -> Path:
+    return next((federation.drop / f"coordinator/round-{number:04d}").glob("global-*.safetensors"))
+
+
+def update(federation: Federation, site: str, number: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    folder = federation.drop / f"sites/{site}/round-{number:04d}"
+    record = json.loads((folder / "update.json").read_text())
+    return record, tensors.read(next(folder.glob("update-*.safetensors")))
+
+
+def test_two_rounds_are_algorithm_1_done_by_hand(finished: Federation) -> None:
+    for number in (1, 2):
+        before = tensors.read(model(finished, number - 1))
+        sent = {site: update(finished, site, number) for site in SITES}
+        total = sum(int(record["steps"]) for record, _ in sent.values())
+        after = tensors.read(model(finished, number))
+        for name, value in before.items():
+            weighted = np.zeros(value.shape, np.float64)
+            for site in sorted(sent):
+                weighted = weighted + np.float64(sent[site][0]["steps"]) * sent[site][1][name].astype(np.float64)
+            expected = (value.astype(np.float64) + weighted / np.float64(total)).astype(np.float32)
+            assert after[name].tobytes() == expected.tobytes(), name
+
+
+def test_the_round_record_names_everybody_and_everything(finished: Federation) -> None:
+    record = json.loads((finished.drop / "coordinator/round-0001/round.json").read_text())
+    assert [item["site"] for item in record["contributions"]] == ["north", "valley"]
+    assert (record["absent"], record["rejected"], record["late"], record["deadline"]) == ([], [], [], None)
+    for item in record["contributions"]:
+        sent = (finished.drop / layout.update(item["site"], 1)).read_bytes()
+        assert item["update"] == wire.sha256(sent)
+        assert item["steps"] == item["weight"] == -(-item["images"] // finished.plan.training.batch_size)
+
+
+def test_running_again_changes_nothing(finished: Federation) -> None:
+    before = files(finished)
+    assert [result.status for result in finished.train()] == [Status.FINISHED, Status.FINISHED]
+    assert finished.aggregate().status is Status.FINISHED
+    assert files(finished) == before
+
+
+def test_a_second_run_in_the_same_round_waits(trained: Federation) -> None:
+    before = files(trained)
+    assert [result.status for result in trained.train()] == [Status.WAITING, Status.WAITING]
+    assert files(trained) == before
+
+
+def test_the_coordinator_waits_for_all(begun: Federation) -> None:
+    begun.train("north")
+    result = begun.aggregate()
+    assert (result.status, result.used, result.absent) == (Status.WAITING, ("north",), ("valley",))
+    assert not list(begun.drop.glob("coordinator/round-0001/*"))
+
+
+def test_a_round_can_be_closed_without_a_site_with_a_reason(begun: Federation) -> None:
+    begun.train("north")
+    result = begun.aggregate(valley="scanner replaced")
+    assert result.status is Status.PUBLISHED
+    assert [(item.site, item.reason) for item in result.rejected] == [("valley", "scanner replaced")]
+    assert [outcome.round for outcome in begun.train("valley")] == [2]
+
+
+def test_nobody_can_be_left_out_who_is_no_member(begun: Federation) -> None:
+    begun.train("north")
+    with pytest.raises(UsageError, match="nobody cannot be left out, expected one of north, valley"):
+        begun.aggregate(nobody="x")
+
+
+def test_same_bits_on_the_same_machine(trained: Federation, begun: Federation) -> None:
+    begun.train()
+    for site in SITES:
+        first, again = update(trained, site, 1), update(begun, site, 1)
+        assert first[0]["artifacts"] == again[0]["artifacts"]
+
+
+def test_the_best_model_is_kept_with_its_round_and_kappa(finished: Federation) -> None:
+    states = sorted(path.name for path in finished.site("north").glob("state/*"))
+    assert states == ["round-0003"]
+    facts = json.loads((finished.site("north") / "state/round-0003/best.json").read_text())
+    candidates = {}
+    for number in (1, 2):
+        record, _ = update(finished, "north", number)
+        candidates[number - 1, "received"] = record["received"]["kappa"]
+        candidates[number, "trained"] = record["trained"]["kappa"]
+    best = max(value for value in candidates.values() if value is not None)
+    assert facts["kappa"] >= best
+    measured = tensors.measure(finished.site("north") / "state/round-0003/best.safetensors")
+    assert facts["content_sha256"] == measured.sha256
+
+
+def test_an_unknown_applicant_waits(begun: Federation) -> None:
+    request = JoinRequest(root=begun.site("harbour"), site="harbour", drop=str(begun.drop))
+    join.join(request, join.inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    result = begun.train("harbour")[0]
+    assert result.status is Status.WAITING
+    assert "fedcli admit harbour" in result.message
+
+
+def test_a_lost_outbox_is_adopted_and_nothing_is_trained_twice(trained: Federation) -> None:
+    before = files(trained)
+    shutil.rmtree(trained.site("north") / "outbox")
+    shutil.rmtree(trained.site("north") / "state")
+    result = trained.train("north")[0]
+    assert (result.status, result.steps) == (Status.WAITING, None)
+    assert files(trained) == before
+
+
+def test_a_second_machine_adopts_and_goes_on(trained: Federation) -> None:
+    first, second = trained.site("north"), trained.site("north-two")
+    second.mkdir()
+    for name in ("workspace.toml", "key", "key.pub", "approval.json"):
+        shutil.copy(first / name, second / name)
+    before = files(trained)
+    assert trained.train("north-two")[0].status is Status.WAITING
+    assert files(trained) == before
+    trained.aggregate()
+    assert trained.train("north-two")[0].status is Status.PUBLISHED
+    assert trained.train("north")[0].status is Status.WAITING
+
+
+class Unplugged(Silent):
+    """Pulls the plug at the first event: when the data set record is published, and the update is not."""
+
+    def event(self, text: str) -> None:
+        raise KeyboardInterrupt(text)
+
+
+def test_an_interrupted_publication_is_finished_and_not_trained_again(begun: Federation) -> None:
+    with pytest.raises(KeyboardInterrupt, match="dataset"):
+        train_round(begun.site("north"), replace(begun.environment, progress=Unplugged()))
+    assert not (begun.drop / layout.update("north", 1)).exists()
+    assert not (begun.site("north") / "state").exists()
+    result = begun.train("north")[0]
+    assert (result.status, result.steps) == (Status.PUBLISHED, None)
+    assert (begun.drop / layout.update("north", 1)).exists()
+    assert [path.name for path in begun.site("north").glob("state/*")] == ["round-0001"]
+    assert not list(begun.site("north").glob("outbox/*"))
+
+
+def test_of_two_machines_at_once_the_slower_adopts(begun: Federation) -> None:
+    with pytest.raises(KeyboardInterrupt, match="dataset"):
+        train_round(begun.site("north"), replace(begun.environment, progress=Unplugged()))
+    shutil.copytree(begun.site("north"), begun.site("north-two"), ignore=shutil.ignore_patterns("outbox"))
+    begun.clock.pass_hours(1)
+    assert begun.train("north-two")[0].status is Status.PUBLISHED
+    before = (begun.drop / layout.update("north", 1)).read_bytes()
+    assert begun.train("north")[0].status is Status.WAITING
+    assert (begun.drop / layout.update("north", 1)).read_bytes() == before
+    assert not list(begun.site("north").glob("outbox/*"))
+
+
+def test_a_changed_plan_stops_training_until_it_is_approved(begun: Federation) -> None:
+    signer = load_signer(begun.coordinator / "key", no_passphrase)
+    path = begun.drop / layout.federation(2)
+    newest = wire.decode(FederationRecord, path.read_bytes())
+    plan = wire.plain(newest.plan)
+    plan["training"]["rate"] = 5e-4
+    record = wire.plain(newest) | {"number": 3, "previous": wire.sha256(path.read_bytes()), "plan": plan}
+    data = wire.encode(wire.decode_mapping(FederationRecord, record))
+    key = layout.federation(3)
+    (begun.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
+    (begun.drop / key).write_bytes(data)
+    with pytest.raises(ApprovalError, match="the plan is now") as caught:
+        begun.train("north")
+    assert "fedcli approve" in caught.value.hint
+    proposal = inspect(begun.site("north"), begun.environment)
+    assert [(item.setting, item.before, item.after) for item in proposal.changes] == [("training.rate", "0.001", "0.0005")]
+    approve(begun.site("north"), proposal.digest, begun.environment)
+    assert begun.train("north")[0].status is Status.PUBLISHED
+
+
+def test_data_prepared_by_another_plan_are_refused(begun: Federation) -> None:
+    path = begun.site("north") / "own"
+    shutil.copytree(begun.prepared["north"], path)
+    description = path / "dataset.json"
+    description.write_text(description.read_text().replace(wire.digest(begun.plan.preparation), "0" * 64))
+    settings = begun.site("north") / "workspace.toml"
+    settings.write_text(settings.read_text().replace(str(begun.prepared["north"]), str(path)))
+    with pytest.raises(DataError, match="prepared with other settings"):
+        begun.train("north")
+
+
+def test_the_second_of_two_runs_at_once_is_busy(begun: Federation) -> None:
+    with Workspace.open(begun.site("north")).locked(), pytest.raises(BusyError, match="another fedcli command is at work"):
+        begun.train("north")
