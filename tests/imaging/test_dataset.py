@@ -102,13 +102,13 @@ def test_a_patient_in_two_parts(prepared: Path, preparation: Preparation) -> Non
 
 
 def test_empty_parts(prepared: Path, preparation: Preparation) -> None:
-    change_index(prepared, 3, part=Part.TRAIN)
+    change_index(prepared, 3, part=Part.VALIDATION)
     assert "no patient for test" in str(refusal(prepared, preparation))
     assert "no patient for test" in str(refusal(prepared, preparation, (Part.VALIDATION,)))
     assert Part.TEST not in load(prepared, wire.digest(preparation), (Part.TEST,)).parts
 
 
-@pytest.mark.parametrize("change", [{"label": "e"}, {"row": 7}])
+@pytest.mark.parametrize("change", [{"label": "e"}, {"row": 7}, {"part": Part.TEST}])
 def test_rows_that_do_not_fit(change: dict[str, object], prepared: Path, preparation: Preparation) -> None:
     change_index(prepared, 1, **change)
     assert dataset.INDEX in str(refusal(prepared, preparation))

@@ -25,8 +25,9 @@ from fedcli.imaging import dicom
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
-    from conftest import WriteMammogram
     from numpy.typing import NDArray
+
+    from tests.imaging.conftest import WriteMammogram
 
 # Samples that break the standard are written with pydicom, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The pixel data is")

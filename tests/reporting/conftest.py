@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from published_study import paper_history
 
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report import gather
+from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.canvas import Illustration

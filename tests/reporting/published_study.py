@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 
-from histories import Builder, cohort, score
-
 from fedcli.cohort import Rejection
 from fedcli.exchange.history import History, global_reference, model_reference
 from fedcli.exchange.records import ModelKind, TestScore
 from fedcli.plan import Plan
+from tests.reporting.histories import Builder, cohort, score
 
 CLIENTS = tuple(f"client{number}" for number in range(1, 8))
 

@@ -7,14 +7,14 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-from histories import Builder, cohort, score
-from published_study import paper_history
 
 from fedcli.exchange.history import model_reference
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Plan
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.report import gather
+from tests.reporting.histories import Builder, cohort, score
+from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.canvas import Illustration

@@ -8,8 +8,6 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
-from histories import Builder
-from published_study import paper_history
 
 from fedcli.errors import MissingError
 from fedcli.exchange.history import History, Problem
@@ -18,6 +16,8 @@ from fedcli.plan import Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.page import render
 from fedcli.reporting.report import gather
+from tests.reporting.histories import Builder
+from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.canvas import Illustration

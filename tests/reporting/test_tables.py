@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from histories import Builder, cohort, score
-from published_study import CLIENTS, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history
 
 from fedcli.exchange.history import History, global_reference, model_reference
 from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Part, Plan
 from fedcli.reporting import tables
+from tests.reporting.histories import Builder, cohort, score
+from tests.reporting.published_study import CLIENTS, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history
 
 LOCAL, FEDERATED, FINETUNED = ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED
 SITES = ("east", "north", "west")

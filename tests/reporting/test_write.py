@@ -6,8 +6,6 @@ import csv
 from typing import TYPE_CHECKING
 
 import pytest
-from histories import Builder
-from published_study import CLIENTS, PAPER_LOCAL, paper_history
 
 from fedcli.errors import UsageError
 from fedcli.exchange.records import Rejected
@@ -16,6 +14,8 @@ from fedcli.reporting.figures import NAMES
 from fedcli.reporting.report import gather
 from fedcli.reporting.sheets import sheets
 from fedcli.reporting.write import write
+from tests.reporting.histories import Builder
+from tests.reporting.published_study import CLIENTS, PAPER_LOCAL, paper_history
 
 if TYPE_CHECKING:
     from pathlib import Path
