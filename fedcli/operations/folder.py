@@ -56,7 +56,7 @@ class Folder:
             keys = self._memory.list(f"{layout.COORDINATOR}/")
             self._take_federations(self._memory, keys)
             self._take_rounds(self._memory, keys)
-        keys = self.store.list(f"{layout.COORDINATOR}/") if self.store.stat(layout.federation(0)) is not None else ()
+        keys = self.store.list(f"{layout.COORDINATOR}/")
         self._refuse_older_or_forked(keys)
         self._take_federations(self.store, keys)
         self._take_rounds(self.store, keys)
