@@ -1,0 +1,184 @@
+"""Fine-tuning, the local-only baseline, sharing, scoring, and the whole way in one process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from fedcli import tensors, wire
+from fedcli.errors import UsageError
+from fedcli.exchange.records import EvaluationRecord, ModelKind
+from fedcli.imaging import dataset
+from fedcli.operations.evaluate import evaluate
+from fedcli.operations.finetune import Start, finetune
+from fedcli.operations.learner import Learner
+from fedcli.operations.party import Status
+from fedcli.operations.report import report
+from fedcli.operations.simulate import simulate
+from fedcli.operations.status import status
+from fedcli.operations.verify import verify
+from fedcli.plan import Part
+from fedcli.progress import Silent
+from fedcli.workspace import Workspace
+from tests.operations.federations import PLAN, Clock, Federation, no_passphrase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_baseline_is_as_many_epochs_as_rounds_from_the_initial_model(finished: Federation) -> None:
+    result = finetune(finished.site("north"), Start.INITIAL, finished.environment)
+    assert (result.kind, result.epochs) == (ModelKind.LOCAL, PLAN.rounds)
+    folder = finished.site("north") / "models/local"
+    facts = json.loads((folder / "best.json").read_text())
+    if facts["round"] == 0:
+        initial = next((finished.drop / "coordinator/round-0000").glob("*.safetensors"))
+        assert (folder / "best.safetensors").read_bytes() == initial.read_bytes()
+    assert facts["kappa"] == result.best_kappa
+    again = finetune(finished.site("north"), Start.INITIAL, finished.environment)
+    assert (again.seconds, again.best_kappa) == (None, result.best_kappa)
+
+
+def test_finetuning_never_ends_worse_than_it_began(finished: Federation) -> None:
+    result = finetune(finished.site("valley"), Start.BEST, finished.environment)
+    assert (result.kind, result.epochs) == (ModelKind.FINETUNED, PLAN.finetuning.epochs)
+    best = json.loads((finished.site("valley") / "state/round-0003/best.json").read_text())
+    assert result.start_kappa == best["kappa"]
+    assert result.best_kappa >= result.start_kappa
+
+
+def test_there_is_nothing_to_finetune_before_the_first_round(begun: Federation) -> None:
+    with pytest.raises(UsageError, match="no federated model in this workspace yet"):
+        finetune(begun.site("north"), Start.BEST, begun.environment)
+    with pytest.raises(UsageError, match="no round has been aggregated yet"):
+        evaluate(begun.site("north"), begun.environment)
+
+
+def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Federation) -> None:
+    first = evaluate(finished.site("north"), finished.environment)
+    assert first.status is Status.PUBLISHED
+    assert first.shared == (ModelKind.FEDERATED,)
+    assert "the federated model of valley" in first.missing
+    assert {(score.model.kind, score.model.party) for score in first.scores} >= {
+        ("federated", "north"),
+        ("global", "coordinator"),
+    }
+    finetune(finished.site("valley"), Start.INITIAL, finished.environment)
+    finetune(finished.site("valley"), Start.BEST, finished.environment)
+    evaluate(finished.site("valley"), finished.environment)
+    second = evaluate(finished.site("north"), finished.environment)
+    assert (second.status, second.number) == (Status.PUBLISHED, 2)
+    assert {score.model.kind for score in second.scores if score.model.party == "valley"} == {"local", "federated", "finetuned"}
+    third = evaluate(finished.site("north"), finished.environment)
+    assert (third.status, third.number, third.shared) == (Status.WAITING, 2, ())
+    found, history = verify(str(finished.drop), progress=Silent(), replay=True, coordinator=finished.fingerprint)
+    assert (found.verified, found.unaccounted) == (True, ())
+    assert history.evaluations["north"].record.number == 2
+
+
+def test_nothing_is_shared_that_the_operator_did_not_agree_to(finished: Federation) -> None:
+    settings = finished.site("north") / "workspace.toml"
+    settings.write_text(settings.read_text().replace("share_models = true", "share_models = false"))
+    assert evaluate(finished.site("north"), finished.environment).shared == ()
+    assert not (finished.drop / "sites/north/models").exists()
+
+
+def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished: Federation) -> None:
+    """Against scikit-learn and plain numpy, on the site's own best model."""
+    evaluate(finished.site("north"), finished.environment)
+    record = wire.decode(EvaluationRecord, (finished.drop / "sites/north/evaluation/0001.json").read_bytes())
+    score = next(item for item in record.scores if item.model.kind is ModelKind.FEDERATED)
+
+    import torch  # noqa: PLC0415
+
+    learner = Learner(Workspace.open(finished.site("north")), PLAN, Silent())
+    learner.load(next((finished.drop / "sites/north/models").glob("*.safetensors")))
+    data = dataset.load(finished.prepared["north"], wire.digest(PLAN.preparation), ())
+    chosen = [number for number, part in enumerate(data.parts) if part is Part.TEST]
+    with torch.no_grad():
+        images = torch.from_numpy(data.images[chosen].astype(np.float32) / 65535).unsqueeze(1)
+        probabilities = torch.softmax(learner.module.eval()(images), 1).numpy()
+    truth, predicted = [], []
+    for patient in sorted({data.patients[number] for number in chosen}):
+        mine = [position for position, number in enumerate(chosen) if data.patients[number] == patient]
+        predicted.append(int(probabilities[mine].mean(0).argmax()))
+        truth.append(int(data.labels[chosen[mine[0]]]))
+    assert score.patients == len(truth)
+    assert score.kappa == pytest.approx(cohen_kappa_score(truth, predicted, labels=range(4), weights="linear"), abs=1e-12)
+    assert sum(map(sum, score.confusion)) == len(truth)
+
+
+def test_no_patient_has_images_in_two_parts(prepared: dict[str, Path]) -> None:
+    for path in prepared.values():
+        data = dataset.load(path, wire.digest(PLAN.preparation), ())
+        parts: dict[str, set[Part]] = {}
+        for patient, part in zip(data.patients, data.parts, strict=True):
+            parts.setdefault(patient, set()).add(part)
+        assert len(parts) == 16
+        assert all(len(found) == 1 for found in parts.values())
+
+
+def test_simulation_is_the_same_as_separate_workspaces(finished: Federation, tmp_path: Path, prepared: dict[str, Path]) -> None:
+    result = simulate(PLAN, prepared, tmp_path / "run/drop", finished.environment)
+    assert (result.status, result.rounds) == (Status.FINISHED, PLAN.rounds)
+    model = next((finished.drop / "coordinator/round-0002").glob("*.safetensors"))
+    assert result.global_model == tensors.measure(model).sha256
+    assert (tmp_path / "run/sites/north/workspace.toml").exists()
+    found, _ = verify(result.drop, progress=Silent(), replay=True, coordinator=result.coordinator)
+    assert found.verified
+
+
+def test_simulation_goes_on_where_it_was_cut_off(tmp_path: Path, prepared: dict[str, Path]) -> None:
+    environment = Federation(root=tmp_path, prepared=prepared, clock=Clock()).environment
+
+    class Cut(Silent):
+        def event(self, text: str) -> None:
+            if "round 1 of 2 is published" in text:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(PLAN, prepared, tmp_path / "cut/drop", replace(environment, progress=Cut()))
+    resumed = simulate(PLAN, prepared, tmp_path / "cut/drop", environment)
+    whole = simulate(PLAN, prepared, tmp_path / "whole/drop", environment)
+    assert resumed.global_model == whole.global_model
+    assert simulate(PLAN, prepared, tmp_path / "cut/drop", environment).head == resumed.head
+
+
+def test_the_report_names_what_is_missing_and_what_does_not_hold(finished: Federation, tmp_path: Path) -> None:
+    evaluate(finished.site("north"), finished.environment)
+    written = report(str(finished.drop), tmp_path / "report", progress=Silent(), coordinator=finished.fingerprint)
+    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert written.verified
+    assert "valley has not published an evaluation" in page
+    path = finished.drop / "sites/north/evaluation/0001.json"
+    path.write_bytes(path.read_bytes().replace(b'"kappa"', b'"Kappa"', 1))
+    broken = report(str(finished.drop), tmp_path / "report", progress=Silent(), coordinator=finished.fingerprint)
+    assert not broken.verified
+    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert "NOT verified" in page
+    assert "sites/north/evaluation/0001.json" in page
+    assert status(str(finished.drop), tmp_path).message.startswith("1 problems, first in sites/north/evaluation/0001.json")
+
+
+def test_what_an_encrypted_key_needs(begun: Federation) -> None:
+    """A site may use its ordinary, passphrase-protected OpenSSH key."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+    path = begun.site("north") / "key"
+    key = serialization.load_ssh_private_key(path.read_bytes(), None)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.BestAvailableEncryption(b"open sesame")
+        )
+    )
+    from fedcli.operations.train_round import train_round  # noqa: PLC0415
+
+    with pytest.raises(AssertionError):
+        train_round(begun.site("north"), replace(begun.environment, passphrase=no_passphrase))
+    result = train_round(begun.site("north"), replace(begun.environment, passphrase=lambda: "open sesame"))
+    assert result.status is Status.PUBLISHED
