@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
 
 MAX_HEADER_BYTES = 16 << 20
+MAX_DIMENSIONS = 32
 CHUNK_BYTES = 1 << 20
 
 DTYPE_BYTES = {
@@ -44,7 +45,7 @@ NUMPY_DTYPES = {
     "U8": "u1", "I8": "i1", "BOOL": "?",
 }  # fmt: skip
 
-_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
+_NAME = re.compile(r"(?!__metadata__$)[A-Za-z0-9_.:/-]{1,256}")
 
 
 class TensorError(TrustError):
@@ -118,8 +119,8 @@ def layout(entries: Iterable[tuple[str, str, tuple[int, ...]]]) -> Layout:
     tensors: list[Tensor] = []
     position = 0
     for name, dtype, shape in ordered:
-        if not _NAME.fullmatch(name) or dtype not in DTYPE_BYTES or any(length < 0 for length in shape):
-            msg = f"tensor {name[:80]!r} of dtype {dtype!r} and shape {list(shape)} cannot be stored"
+        if not _NAME.fullmatch(name) or dtype not in DTYPE_BYTES or not _fits(shape, DTYPE_BYTES[dtype]):
+            msg = f"tensor {name[:80]!r} of dtype {dtype!r} and shape {list(shape[: MAX_DIMENSIONS + 1])} cannot be stored"
             raise TensorError(msg)
         end = position + DTYPE_BYTES[dtype] * math.prod(shape)
         tensors.append(Tensor(name=name, dtype=dtype, shape=tuple(shape), begin=position, end=end))
@@ -154,7 +155,8 @@ def read_layout(file: BinaryIO) -> Layout:
     Raises:
         TensorError: The header is too long, cut off, not JSON, or not the canonical header of what it lists.
     """
-    length = int.from_bytes(file.read(8), "little")
+    prefix = file.read(8)
+    length = int.from_bytes(prefix, "little")
     if not 0 < length <= MAX_HEADER_BYTES:
         msg = f"the safetensors header claims {length} bytes, expected 1 to {MAX_HEADER_BYTES}"
         raise TensorError(msg)
@@ -165,7 +167,7 @@ def read_layout(file: BinaryIO) -> Layout:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"not a safetensors header: {type(error).__name__}"
         raise TensorError(msg) from error
-    if found.header[8:] != text:
+    if found.header != prefix + text:
         msg = "the safetensors header is not canonical: order, offsets or padding differ from those of the tensors listed"
         raise TensorError(msg)
     return found
@@ -188,11 +190,14 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     """Read all tensors of a file into memory.
 
     Raises:
-        TensorError: The file is not canonical, or shorter or longer than its header says.
+        TensorError: The file is not canonical, shorter or longer than its header says, or of a dtype that numpy lacks.
     """
     with path.open("rb") as file:
         found = read_layout(file)
         check_size(found, path)
+        if unknown := sorted({tensor.dtype for tensor in found.tensors} - NUMPY_DTYPES.keys()):
+            msg = f"{path.name}: tensors of dtype {unknown[0]} cannot be read here"
+            raise TensorError(msg)
         return {
             tensor.name: np.frombuffer(bytearray(file.read(tensor.end - tensor.begin)), NUMPY_DTYPES[tensor.dtype]).reshape(
                 tensor.shape
@@ -218,6 +223,13 @@ def measure(path: Path) -> Measured:
 
 def _bytes(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _fits(shape: tuple[int, ...], item_bytes: int) -> bool:
+    """Tell whether an array of this shape can exist; an empty one must fit without its zeros, as numpy wants it."""
+    if len(shape) > MAX_DIMENSIONS or any(not 0 <= length < 1 << 63 for length in shape):
+        return False
+    return item_bytes * math.prod(length or 1 for length in shape) < 1 << 63
 
 
 def _whole(value: object) -> int:

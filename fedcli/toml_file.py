@@ -37,7 +37,7 @@ def load(kind: type[T], path: Path, *, hint: str) -> T:
     try:
         text = data.decode()
         mapping = tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path}: not a TOML file: {error}"
         raise ConfigurationError(msg, hint=hint) from error
     try:

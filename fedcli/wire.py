@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from fedcli.errors import FedcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,7 +55,7 @@ class Fault:
 
     def __str__(self) -> str:
         """Return the fault as one clause."""
-        where = ".".join(map(str, self.place)) or "the whole"
+        where = ".".join(repr(part)[:80].strip("'") for part in self.place) or "the whole"
         return f"{where}: {self.expected}" + (f", found {self.found}" if self.found else "")
 
 
@@ -104,10 +108,14 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     """Return the value of class `kind` that a mapping from another format (TOML) describes.
 
     Raises:
-        MalformedError: The mapping does not fit the class.
+        MalformedError: The mapping does not fit the class, or holds what JSON has no word for, such as a date.
     """
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(mapping, default=str))
+        if faults := tuple(_inexpressible(mapping, ())):
+            raise MalformedError(faults)
+        return TypeAdapter(kind).validate_json(json.dumps(mapping))
+    except RecursionError as error:
+        raise MalformedError((Fault(place=(), expected="values are nested too deeply", found=""),)) from error
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
 
@@ -115,6 +123,19 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
 def plain(value: object) -> Any:
     """Return a value made of dataclasses, tuples, enums and moments as JSON-ready lists, mappings and scalars."""
     return to_jsonable_python(value)
+
+
+def _inexpressible(value: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _inexpressible(item, (*place, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _inexpressible(item, (*place, position))
+    elif isinstance(value, int) and value.bit_length() > 64:  # noqa: PLR2004 - TOML itself promises no more
+        yield Fault(place=place, expected="should be a number of at most 64 bits", found="")
+    elif not isinstance(value, str | int | float | None):
+        yield Fault(place=place, expected="should not be a date or time; text stands between quotes", found=str(value)[:80])
 
 
 def _faults(error: ValidationError) -> tuple[Fault, ...]:
@@ -133,7 +154,7 @@ def _expectation(kind: str, message: str) -> str:
         return "unknown key"
     if kind == "missing":
         return "this key is missing"
-    return message.removeprefix("Value error, ").replace("Input should", "should").replace("String should", "should")
+    return re.sub(r"^(Input|String|Tuple) should", "should", message.removeprefix("Value error, "))
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ lock              held by the command at work; the system frees it when the comm
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from enum import StrEnum
@@ -224,18 +225,25 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _settings_text(settings: Settings) -> str:
     lines = ["# Settings of this fedcli workspace; docs/workspace.md explains every key."]
     for key, value in wire.plain(settings).items():
-        shown = (
-            str(value).lower() if isinstance(value, bool | int) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        )
-        lines.append(f"{key} = {shown}")
+        lines.append(f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | int) -> str:
+    if not isinstance(value, str):
+        return str(value).lower()
+    return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda found: f"\\u{ord(found[0]):04x}", value) + '"'

@@ -6,8 +6,11 @@ matplotlib) is imported inside the command that needs it, so that `--help` and `
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from fedcli import __version__
 from fedcli.cli import audit, coordinator, rehearsal, site
 
 app = typer.Typer(
@@ -19,5 +22,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fedcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of fedcli itself."""
+
+
 for module in (coordinator, site, audit, rehearsal):
     module.register(app)

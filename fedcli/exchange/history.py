@@ -6,11 +6,14 @@ Filled by `operations.history`; the functions here are pure.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.records import ModelKind, ModelReference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fedcli.exchange.ledger import Verified
     from fedcli.exchange.records import (
         DatasetRecord,
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
         ModelRecord,
         RoundRecord,
         UpdateRecord,
+        ValidationScore,
     )
     from fedcli.plan import Plan
+
+_NONE: Mapping[str, ValidationScore] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +77,28 @@ class History:
         """Whether the last round of the plan is there."""
         return len(self.rounds) > self.plan.rounds
 
-    def global_kappa(self, number: int) -> float | None:
+    def global_kappa(self, number: int, final: Mapping[str, ValidationScore] = _NONE) -> float | None:
         """Return the patient-weighted mean of the sites' validation kappa of a round's global model, or None where none has one.
 
         The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
+
+        Args:
+            number: The round.
+            final: Scores of the newest global model by site, which stand in for what those sites have published.
         """
-        scores = [update.record.received for (_, of_round), update in sorted(self.updates.items()) if of_round == number + 1] or [
-            evaluation.record.final_validation
-            for _, evaluation in sorted(self.evaluations.items())
-            if evaluation.record.round == number and evaluation.record.final_validation is not None
-        ]
+        received = [update.record.received for (_, of_round), update in sorted(self.updates.items()) if of_round == number + 1]
+        finals = {site: item.record.final_validation for site, item in self.evaluations.items() if item.record.round == number}
+        if number == len(self.rounds) - 1:
+            finals |= final
+        scores = received or [score for _, score in sorted(finals.items()) if score is not None]
         pairs = [(score.patients, score.kappa) for score in scores if score.kappa is not None]
         total = sum(patients for patients, _ in pairs)
         return sum(patients * kappa for patients, kappa in pairs) / total if total else None
 
-    def best_round(self) -> int:
+    def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
         """Return the round of the highest `global_kappa`: the earliest of equals, the newest where none has any."""
-        kappas = [(kappa, -number) for number in range(len(self.rounds)) if (kappa := self.global_kappa(number)) is not None]
+        numbers = range(len(self.rounds))
+        kappas = [(kappa, -number) for number in numbers if (kappa := self.global_kappa(number, final)) is not None]
         return -max(kappas)[1] if kappas else len(self.rounds) - 1
 
 

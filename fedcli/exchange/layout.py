@@ -12,8 +12,8 @@ from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
 COORDINATOR = "coordinator"
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
-_ROUND = re.compile(r"coordinator/round-(\d{4})/round\.json")
-_FEDERATION = re.compile(r"coordinator/federation-(\d{4})\.json")
+_ROUND = re.compile(r"coordinator/round-([0-9]{4})/round\.json")
+_FEDERATION = re.compile(r"coordinator/federation-([0-9]{4})\.json")
 _SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
 
 
@@ -92,5 +92,5 @@ def site_names(keys: tuple[str, ...]) -> tuple[str, ...]:
 def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:
     """Return the numbers that stand for `{}` in keys shaped like `pattern`, ascending."""
     before, after = map(re.escape, pattern.split("{}"))
-    expression = re.compile(rf"{before}(\d{{4}}){after}")
+    expression = re.compile(rf"{before}([0-9]{{4}}){after}")
     return tuple(sorted(int(found[1]) for key in keys if (found := expression.fullmatch(key))))

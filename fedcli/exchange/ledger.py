@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fedcli import wire
-from fedcli.errors import TrustError
+from fedcli.errors import ConfigurationError, TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import (
     MAX_RECORD_BYTES,
@@ -143,6 +143,7 @@ class Ledger:
         _expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
         _expect(signed, "federation record in force", force.digest, record.federation_record)
         _check_members(signed, record, force.record)
+        self._check_late(signed, record)
         _check_artifacts(signed, record.artifacts, Role.MODEL, force.record)
         self.rounds.append(found)
         return found
@@ -167,6 +168,7 @@ class Ledger:
         carried = _parse(signed, EnrolmentRecord).keys
         found = self._open(signed, EnrolmentRecord, site, _verify_keys(carried))
         _expect(signed, "number", 0, found.record.number)
+        _expect(signed, "previous enrolment", None, found.record.previous)
         return found
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
@@ -196,6 +198,17 @@ class Ledger:
                 msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
                 raise TrustError(msg)
         return found
+
+    def _check_late(self, signed: Signed, record: RoundRecord) -> None:
+        named = [(item.site, item.round) for item in record.late]
+        if named != sorted(set(named)):
+            msg = f"{signed.key}: late updates must be sorted by site and round, each once"
+            raise TrustError(msg)
+        for site, number in named:
+            earlier = self.rounds[number].record if number < record.round else None
+            if earlier is None or site not in (*earlier.absent, *(item.site for item in earlier.rejected)):
+                msg = f"{signed.key}: late: round {number} was not closed without {site}"
+                raise TrustError(msg)
 
     def _require_beginning(self) -> None:
         if not self.federations:
@@ -239,7 +252,7 @@ class Ledger:
 
 
 def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layout, expected: Layout | None) -> None:
-    """Run checks 6 and 7 on a private copy of an artifact.
+    """Run checks 6 and 7 on a private copy of an artifact; `check_copy` comes first, before its header is read.
 
     Args:
         key: The record that names it.
@@ -251,17 +264,26 @@ def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layo
     Raises:
         TrustError: Size, digest, names, shapes or dtypes differ.
     """
-    if (measured.size, measured.sha256) != (artifact.stored_size, artifact.stored_sha256):
-        msg = (
-            f"{artifact.key}: {measured.size} bytes with SHA-256 {measured.sha256[:12]}, expected by {key}: "
-            f"{artifact.stored_size} bytes with {artifact.stored_sha256[:12]}"
-        )
-        raise TrustError(msg)
+    check_copy(key, artifact, measured)
     if found.size != measured.size:
         msg = f"{artifact.key}: the header describes {found.size} bytes, the file has {measured.size}"
         raise TrustError(msg)
     if expected is not None and (difference := expected.difference(found)):
         msg = f"{artifact.key}: not the federation's model: {difference}"
+        raise TrustError(msg)
+
+
+def check_copy(key: str, artifact: Artifact, measured: Measured) -> None:
+    """Run check 6 on a private copy of an artifact: these are the bytes that the record names.
+
+    Raises:
+        TrustError: Size or digest differ.
+    """
+    if (measured.size, measured.sha256) != (artifact.stored_size, artifact.stored_sha256):
+        msg = (
+            f"{artifact.key}: {measured.size} bytes with SHA-256 {measured.sha256[:12]}, expected by {key}: "
+            f"{artifact.stored_size} bytes with {artifact.stored_sha256[:12]}"
+        )
         raise TrustError(msg)
 
 
@@ -277,7 +299,11 @@ def _parse(signed: Signed, kind: type[R]) -> R:
 
 
 def _verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
-    return tuple(VerifyKey.parse(key.public_key) for key in keys)
+    try:
+        return tuple(VerifyKey.parse(key.public_key) for key in keys)
+    except ConfigurationError as error:  # it stands in a record, not in a file of this party's own
+        msg = f"a record lists a key that is {error}"
+        raise TrustError(msg) from error
 
 
 def _expect(signed: Signed, what: str, expected: object, found: object) -> None:
@@ -290,7 +316,8 @@ def _check_members(signed: Signed, record: RoundRecord, federation: FederationRe
     """No silent subset: every member has contributed, is absent, or was rejected, and nobody else stands there."""
     used = [item.site for item in record.contributions]
     if record.round == 0:
-        _expect(signed, "sites named in round 0", [], used + list(record.absent))
+        named = used + list(record.absent) + [item.site for item in record.rejected] + [item.site for item in record.late]
+        _expect(signed, "sites named in round 0", [], named)
         return
     if used != sorted(used) or not used:
         msg = f"{signed.key}: contributions must be sorted by site, at least one"

@@ -98,9 +98,10 @@ class Outbox:
         self._states = states
 
     def draft(self, name: str) -> Draft:
-        """Begin an entry, dropping what an interrupted command left of an earlier draft."""
+        """Begin an entry, dropping what interrupted commands left of earlier drafts and of entries that were published."""
         folder = self._folder / f".{name}"
-        shutil.rmtree(folder, ignore_errors=True)
+        for leftover in self._folder.glob(".*"):
+            shutil.rmtree(leftover)
         folder.mkdir(parents=True)
         return Draft(folder=folder)
 
@@ -113,6 +114,8 @@ class Outbox:
             if isinstance(data, bytes):
                 _write(target, data)
             else:
+                with data.open("rb") as file:
+                    os.fsync(file.fileno())
                 data.rename(target)
             entries.append(Entry(key=key, file=target.name, kind=kind))
 
@@ -122,6 +125,8 @@ class Outbox:
             add(layout.signature(parcel.key, parcel.digest), Kind.ONCE, signer.sign(parcel.data))
             add(parcel.key, Kind.ONCE, parcel.data)
         _write(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
+        if draft.state.is_dir():
+            sync_folder(draft.state)
         sync_folder(draft.folder)
         name = draft.folder.name.removeprefix(".")
         draft.folder.rename(self._folder / name)
@@ -152,15 +157,20 @@ class Outbox:
             sent(entry.key)
         if (folder / STATE).is_dir():
             self._states.mkdir(parents=True, exist_ok=True)
+            if (self._states / name).exists():  # the work was done anew: what it had published is gone from the drop folder
+                self._remove(self._states / name)
             (folder / STATE).rename(self._states / name)
             sync_folder(self._states)
         self.discard(name)
 
     def discard(self, name: str) -> None:
         """Remove an entry: by one rename first, so that half an entry is never found."""
-        gone = self._folder / f".gone-{name}"
+        self._remove(self._folder / name)
+
+    def _remove(self, folder: Path) -> None:
+        gone = self._folder / f".gone-{folder.name}"
         shutil.rmtree(gone, ignore_errors=True)
-        (self._folder / name).rename(gone)
+        folder.rename(gone)
         shutil.rmtree(gone)
 
 

@@ -134,7 +134,7 @@ def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
             key = serialization.load_ssh_private_key(data, None)
         except TypeError:  # cryptography's way to say that the key is encrypted
             key = serialization.load_ssh_private_key(data, passphrase().encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the passphrase is empty
         msg = f"{path}: not a readable OpenSSH private key: {error}"
         raise ConfigurationError(msg, hint="the passphrase may be wrong; ssh-keygen -t ed25519 makes a new key") from error
     if not isinstance(key, Ed25519PrivateKey):

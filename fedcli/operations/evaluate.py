@@ -24,6 +24,7 @@ from fedcli.plan import Part
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fedcli.exchange.history import History
@@ -67,9 +68,10 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         learner = Learner(party.workspace, party.approved_plan(), environment.progress)
         if Part.TEST not in learner.plan.allow_empty:
             require_images(learner.test, party.name, Part.TEST)
-        candidates = _candidates(history)
+        final = _final_validation(party, learner, history)
+        candidates = _candidates(history, {party.name: final} if final else {})
         scores = tuple(_score(party, learner, found, reference) for found, reference in candidates) if len(learner.test) else ()
-        number = _publish(party, learner, history, scores)
+        number = _publish(party, history, scores, final)
         missing = _missing(party, history)
         shown = f"; still missing: {'; '.join(missing)}" if missing else "; nothing is missing"
         return EvaluateResult(
@@ -138,13 +140,16 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
     return True
 
 
-def _candidates(history: History) -> list[tuple[Verified[Record], ModelReference]]:
-    """Return every model to score: the sites' newest of each kind, the final and the best global one."""
+def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[tuple[Verified[Record], ModelReference]]:
+    """Return every model to score: the sites' newest of each kind, the final and the best global one.
+
+    This site's score of the final one counts for the best before it is published: it must not change what the next run scores.
+    """
     members = set(history.sites)
     found: list[tuple[Verified[Record], ModelReference]] = [
         (item, model_reference(item)) for (site, _), item in sorted(history.models.items()) if site in members
     ]
-    globals_to_score = sorted({len(history.rounds) - 1, history.best_round()})
+    globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final)})
     return found + [(history.rounds[number], global_reference(history.rounds[number])) for number in globals_to_score]
 
 
@@ -174,7 +179,7 @@ def _score(party: Party, learner: Learner, found: Verified[Record], reference: M
     return score
 
 
-def _publish(party: Party, learner: Learner, history: History, scores: tuple[TestScore, ...]) -> int:
+def _publish(party: Party, history: History, scores: tuple[TestScore, ...], final: ValidationScore | None) -> int:
     """Publish the evaluation unless the newest one says the same; return its number, 0 where there was no need."""
     newest = history.evaluations.get(party.name)
     last = len(history.rounds) - 1
@@ -196,18 +201,27 @@ def _publish(party: Party, learner: Learner, history: History, scores: tuple[Tes
         number=number,
         dataset=dataset_digest,
         round=last,
-        final_validation=_final_validation(party, learner, last),
+        final_validation=final,
         scores=scores,
     )
     party.seal(party.outbox.draft(f"evaluation-{number:04d}"), parcel(key, record))
     return number
 
 
-def _final_validation(party: Party, learner: Learner, last: int) -> ValidationScore | None:
+def _final_validation(party: Party, learner: Learner, history: History) -> ValidationScore | None:
+    """Score the newest global model on the validation patients, or take the score that was computed before."""
     if not len(learner.validation):
         return None
+    last = len(history.rounds) - 1
+    weights = history.rounds[last].artifact.content_sha256
+    name = f"scores/{weights}-{learner.data.digest[:16]}-validation.json"
+    before = party.workspace.load(ValidationScore, name)
+    if before is not None:
+        return before
     learner.load(party.folder.global_model(last))
-    return learner.validate(f"global model of round {last} on validation patients")
+    score = learner.validate(f"global model of round {last} on validation patients")
+    party.workspace.save(name, score)
+    return score
 
 
 def _newest_number(history: History, site: str) -> int:

@@ -115,6 +115,7 @@ class Folder:
             partial = self._cache / f".{secrets.token_hex(8)}"
             try:
                 measured = self.store.fetch(artifact.key, partial, artifact.stored_size)
+                ledger.check_copy(found.key, artifact, measured)
                 with partial.open("rb") as file:
                     ledger.check_artifact(found.key, artifact, measured, tensors.read_layout(file), expected)
                 partial.rename(path)
@@ -143,14 +144,16 @@ class Folder:
             if number >= len(self.ledger.federations):
                 signed = _read(source, layout.federation(number))
                 self.ledger.add_federation(signed)
-                self._remember(signed)
+                if source is not self._memory:
+                    self._remember(signed)
 
     def _take_rounds(self, source: Store, keys: tuple[str, ...]) -> None:
         for number in layout.round_numbers(keys):
             if number >= len(self.ledger.rounds):
                 signed = _read(source, layout.round_record(number))
                 self.ledger.add_round(signed)
-                self._remember(signed)
+                if source is not self._memory:
+                    self._remember(signed)
 
     def _refuse_older_or_forked(self, keys: tuple[str, ...]) -> None:
         for newest in self.ledger.rounds[-1:] + self.ledger.federations[-1:]:

@@ -11,12 +11,14 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.errors import ConflictError, MissingError, StoreError
+from fedcli.exchange import layout
 from fedcli.exchange.store.base import PROBE_NAME, checked
 from fedcli.tensors import CHUNK_BYTES, Measured
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = ".fedcli-"
 _STALE_SECONDS = 86_400
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -58,16 +61,17 @@ class LocalStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                if path.read_bytes() != data:
-                    msg = f"{key}: already published with other content"
-                    raise ConflictError(msg) from None
+                with _open(path) as file:
+                    if file.read(len(data) + 1) != data:
+                        msg = f"{key}: already published with other content"
+                        raise ConflictError(msg) from None
             _flush_folder(path.parent)
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
         hasher = hashlib.sha256()
         size = 0
-        with _explained(key, self._root), (self._root / checked(key)).open("rb") as file, target.open("xb") as copy:
+        with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file, target.open("xb") as copy:
             while chunk := file.read(CHUNK_BYTES):
                 size += len(chunk)
                 _cap(key, size, limit)
@@ -77,7 +81,7 @@ class LocalStore:
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
-        with _explained(key, self._root), (self._root / checked(key)).open("rb") as file:
+        with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file:
             data = file.read(limit + 1)
         _cap(key, len(data), limit)
         return data
@@ -92,15 +96,18 @@ class LocalStore:
         with _explained(prefix, self._root):
             for folder, _, names in os.walk(top, onerror=_raise):
                 base = Path(folder).relative_to(self._root)
-                found.extend((base / name).as_posix() for name in names if not name.startswith(_TEMPORARY))
-        return tuple(sorted(found))
+                found.extend((base / name).as_posix() for name in names)
+        return tuple(sorted(filter(layout.is_key, found)))  # temporary names are none
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
+        path = self._root / checked(key)
         try:
-            return (self._root / checked(key)).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+            with _explained(key, self._root, missing=True):
+                found = path.stat()
+        except MissingError:
             return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def probe(self, prefix: str) -> None:
         """Check that a name can be taken only once; see `Store`."""
@@ -141,14 +148,14 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(key: str, root: Path) -> Iterator[None]:
-    """Turn the system's errors into the store's."""
+def _explained(key: str, root: Path, *, missing: bool = False) -> Iterator[None]:
+    """Turn the system's errors into the store's; where something is read, no file means that the key is missing."""
     try:
         yield
-    except FileNotFoundError as error:
-        msg = f"{key}: not in the drop folder {root}"
-        raise MissingError(msg) from error
     except OSError as error:
+        if missing and error.errno in _NO_FILE:
+            msg = f"{key}: not in the drop folder {root}"
+            raise MissingError(msg) from error
         hint = ""
         if error.errno in _NO_LINKS:
             hint = "this file system has no hard links, so nothing can be created exactly once; use another"
@@ -156,6 +163,15 @@ def _explained(key: str, root: Path) -> Iterator[None]:
             hint = "check the folder's permissions for this account"
         msg = f"{key or root}: {error.strerror}, in the drop folder {root}"
         raise StoreError(msg, hint=hint) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file; a pipe that a peer has put in its place is none, and must not be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _cap(key: str, size: int, limit: int) -> None:
@@ -178,5 +194,5 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error

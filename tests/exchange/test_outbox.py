@@ -1,0 +1,245 @@
+"""The outbox: whenever a command dies, the next run ends with the same bytes published and the same state installed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedcli import wire
+from fedcli.errors import ConflictError, StoreError
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.outbox import Outbox, Parcel
+from fedcli.exchange.store import LocalStore
+from tests.exchange.histories import signer_of
+from tests.exchange.test_store import killed_everywhere
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.outbox import Draft
+
+NAME = "round-0001"
+DATASET = layout.dataset("north", 1)
+UPDATE = layout.update("north", 1)
+SIGNER = signer_of("north")
+
+
+def silent(_key: str) -> None:
+    """Listen to nothing."""
+
+
+def outbox_of(workspace: Path) -> Outbox:
+    return Outbox(workspace / "outbox", workspace / "state")
+
+
+def draft_of(outbox: Outbox, attempt: str, name: str = NAME) -> tuple[Draft, tuple[Parcel, ...]]:
+    """Do the work of a round; like training on a GPU, every attempt ends with other numbers."""
+    draft = outbox.draft(name)
+    draft.state.mkdir()
+    (draft.state / "best.safetensors").write_bytes(f"best model of the {attempt}".encode())
+    (draft.state / "selection.json").write_bytes(f"selection of the {attempt}".encode())
+    artifact = f"delta of the {attempt}".encode() * 100
+    (draft.folder / "update").write_bytes(artifact)
+    key = layout.artifact(UPDATE, wire.sha256(artifact))
+    parcels = (
+        Parcel(key=DATASET, data=f"data set of the {attempt}".encode()),
+        Parcel(key=UPDATE, data=f"update of the {attempt}, {key}".encode(), artifacts=((key, draft.folder / "update"),)),
+    )
+    return draft, parcels
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file under a folder, temporary ones of the store left out."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".fedcli-")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def expected_of(attempt: str, scratch: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return what an attempt publishes, and the state that it installs; nothing is sealed for it."""
+    _, (dataset, update) = draft_of(outbox_of(scratch), attempt)
+    published = {parcel.key: parcel.data for parcel in (dataset, update)}
+    published |= {layout.signature(parcel.key, parcel.digest): SIGNER.sign(parcel.data) for parcel in (dataset, update)}
+    published |= {key: path.read_bytes() for key, path in update.artifacts}
+    names = ("best.safetensors", "selection.json")
+    texts = (f"best model of the {attempt}", f"selection of the {attempt}")
+    return published, {f"{NAME}/{name}": text.encode() for name, text in zip(names, texts, strict=True)}
+
+
+def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) -> None:
+    outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
+    draft, parcels = draft_of(outbox, "first")
+    assert outbox.pending() == ()
+    assert outbox.seal(draft, parcels, SIGNER) == NAME
+    assert outbox.pending() == (NAME,)
+    assert not (tmp_path / "drop").exists()
+    assert not (tmp_path / "state").exists()
+    sent: list[str] = []
+    outbox.publish(NAME, store, sent.append)
+    dataset, update = parcels
+    assert sent == [
+        layout.signature(DATASET, dataset.digest),
+        DATASET,
+        update.artifacts[0][0],
+        layout.signature(UPDATE, update.digest),
+        UPDATE,
+    ]
+    published, state = expected_of("first", tmp_path / "scratch")
+    assert contents(tmp_path / "drop") == published
+    assert contents(tmp_path / "state") == state
+    assert outbox.pending() == ()
+    assert list((tmp_path / "outbox").iterdir()) == []
+    for parcel in parcels:
+        found = store.read(layout.signature(parcel.key, parcel.digest), 2048)
+        assert signatures.verify(found, parcel.data, [SIGNER.verify_key]) == SIGNER.verify_key
+
+
+def test_what_is_sealed_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure a sealed entry is whole: every file of it, and every folder that names them."""
+    flushed: set[tuple[int, int]] = set()
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        flushed.add((status.st_dev, status.st_ino))
+
+    outbox = outbox_of(tmp_path)
+    draft, parcels = draft_of(outbox, "first")
+    for path in draft.state.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # who writes the state flushes its files
+    monkeypatch.setattr(os, "fsync", fsync)
+    outbox.seal(draft, parcels, SIGNER)
+    entry = tmp_path / "outbox" / NAME
+    paths = [entry.parent, entry, entry / "state", *(path for path in entry.iterdir() if path.is_file())]
+    assert len(paths) == 3 + 5 + 1
+    assert {(path.stat().st_dev, path.stat().st_ino) for path in paths} <= flushed
+
+
+def test_pending_entries_are_in_order_and_drafts_are_none(tmp_path: Path) -> None:
+    outbox = outbox_of(tmp_path)
+    assert outbox.pending() == ()
+    for name in ("round-0002", "model-0001-local", "round-0001"):
+        outbox.seal(outbox.draft(name), (Parcel(key=f"a/{name}.json", data=b"{}"),), SIGNER)
+    outbox.draft("round-0003")
+    assert outbox.pending() == ("model-0001-local", "round-0001", "round-0002")
+
+
+def test_an_entry_may_hold_state_alone(tmp_path: Path) -> None:
+    outbox = outbox_of(tmp_path)
+    draft, _ = draft_of(outbox, "first")
+    outbox.seal(draft, (), SIGNER)
+    outbox.publish(NAME, LocalStore(tmp_path / "drop"), silent)
+    assert contents(tmp_path / "state") == expected_of("first", tmp_path / "scratch")[1]
+    assert not (tmp_path / "drop").exists()
+    assert outbox.pending() == ()
+
+
+def test_the_next_draft_drops_whatever_was_interrupted(tmp_path: Path) -> None:
+    outbox = outbox_of(tmp_path)
+    outbox.seal(outbox.draft("round-0002"), (), SIGNER)
+    for leftover in (f".{NAME}", ".round-0007", ".gone-round-0003"):
+        (tmp_path / "outbox" / leftover / "state").mkdir(parents=True)
+        (tmp_path / "outbox" / leftover / "state" / "model").write_bytes(b"torn")
+    assert outbox.pending() == ("round-0002",)
+    draft = outbox.draft(NAME)
+    assert list(draft.folder.iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "outbox").iterdir()) == [f".{NAME}", "round-0002"]
+
+
+def test_a_conflict_leaves_the_entry_to_the_caller(tmp_path: Path) -> None:
+    outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
+    store.publish(UPDATE, b"from the second machine")
+    draft, parcels = draft_of(outbox, "first")
+    outbox.seal(draft, parcels, SIGNER)
+    sealed = contents(tmp_path / "outbox")
+    for _ in range(2):
+        with pytest.raises(ConflictError, match=f"{UPDATE}: "):
+            outbox.publish(NAME, store, silent)
+        assert outbox.pending() == (NAME,)
+        assert contents(tmp_path / "outbox") == sealed
+        assert store.read(UPDATE, 100) == b"from the second machine"
+        assert not (tmp_path / "state").exists()
+    outbox.discard(NAME)
+    assert outbox.pending() == ()
+    assert list((tmp_path / "outbox").iterdir()) == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_store_that_fails_leaves_the_entry_for_the_next_run(tmp_path: Path) -> None:
+    outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
+    (tmp_path / "drop").write_bytes(b"no folder yet: the share is not mounted")
+    outbox.seal(*draft_of(outbox, "first"), SIGNER)
+    with pytest.raises(StoreError):
+        outbox.publish(NAME, store, silent)
+    assert outbox.pending() == (NAME,)
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "drop").unlink()
+    outbox.publish(NAME, store, silent)
+    published, state = expected_of("first", tmp_path / "scratch")
+    assert (contents(tmp_path / "drop"), contents(tmp_path / "state")) == (published, state)
+
+
+def test_work_that_is_done_anew_takes_the_place_of_its_earlier_state(tmp_path: Path) -> None:
+    """The drop folder lost what was published (a restored backup, say): the round is trained again under its old name."""
+    outbox = outbox_of(tmp_path)
+    for attempt in ("first", "second"):
+        outbox.seal(*draft_of(outbox, attempt), SIGNER)
+        outbox.publish(NAME, LocalStore(tmp_path / f"drop of the {attempt}"), silent)
+        assert contents(tmp_path / "state") == expected_of(attempt, tmp_path / "scratch")[1]
+        assert list((tmp_path / "outbox").iterdir()) == []
+
+
+def run(workspace: Path, attempt: str) -> None:
+    """Run a command as all commands run: finish what the outbox holds, then work, unless the record is there."""
+    outbox, store = outbox_of(workspace), LocalStore(workspace / "drop")
+    for name in outbox.pending():
+        outbox.publish(name, store, silent)
+    if store.stat(UPDATE) is None:
+        outbox.publish(outbox.seal(*draft_of(outbox, attempt), SIGNER), store, silent)
+
+
+def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    folders = killed_everywhere(tmp_path, lambda folder: run(folder, "first"))
+    assert len(folders) > 60
+    expected = {attempt: expected_of(attempt, tmp_path / "scratch") for attempt in ("first", "second")}
+    stages: list[str] = []
+    for folder in folders:
+        published = contents(folder / "drop")
+        sealed = bool(outbox_of(folder).pending())
+        attempt = "first" if sealed or published else "second"
+        assert published.items() <= expected["first"][0].items(), "torn"
+        if UPDATE in published:
+            assert published == expected["first"][0], "the record is the commit: it comes last"
+        assert sealed or published in ({}, expected["first"][0])
+        before = (folder / "state" / NAME).stat().st_ino if (folder / "state" / NAME).exists() else None
+        assert before is None or UPDATE in published
+        stages.append("installed" if before else "sealed" if sealed else "drafted")
+
+        run(folder, "second")
+        assert (contents(folder / "drop"), contents(folder / "state")) == expected[attempt]
+        assert before in {None, (folder / "state" / NAME).stat().st_ino}, "installed twice"
+        assert outbox_of(folder).pending() == ()
+
+        run(folder, "third")
+        assert (contents(folder / "drop"), contents(folder / "state")) == expected[attempt]
+        outbox_of(folder).draft("round-0002")
+        assert [path.name for path in (folder / "outbox").iterdir()] == [".round-0002"]
+    assert stages == sorted(stages, key=["drafted", "sealed", "installed"].index)
+    assert set(stages) == {"drafted", "sealed", "installed"}
+
+
+def test_killed_while_discarding_the_entry_is_whole_or_gone(tmp_path: Path) -> None:
+    def sealed(folder: Path) -> None:
+        outbox = outbox_of(folder)
+        outbox.seal(*draft_of(outbox, "first"), SIGNER)
+
+    folders = killed_everywhere(tmp_path, lambda folder: outbox_of(folder).discard(NAME), sealed)
+    assert len(folders) >= 8
+    for folder in folders:
+        if outbox_of(folder).pending():
+            outbox_of(folder).publish(NAME, LocalStore(folder / "drop"), silent)
+            assert contents(folder / "drop") == expected_of("first", tmp_path / "scratch")[0]
+        else:
+            outbox_of(folder).draft("round-0002")
+            assert [path.name for path in (folder / "outbox").iterdir()] == [".round-0002"]

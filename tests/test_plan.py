@@ -1,0 +1,376 @@
+"""The plan: its template, its bounds, and what a person is told about a faulty file."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from fedcli import plan as plans
+from fedcli import toml_file
+from fedcli.errors import ConfigurationError
+from fedcli.plan import MAX_BATCH_PIXELS, Aggregation, Images, Part, Plan, Split, Training
+from fedcli.wire import STRICT, ShortText
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# ------------------------------------------------------------------------------------------------------------- template
+
+
+def settings_of(kind: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Walk the settings of a data class and of those within it."""
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        if is_dataclass(hints[item.name]):
+            yield from settings_of(hints[item.name], (*prefix, item.name))
+        else:
+            yield (*prefix, item.name)
+
+
+def keys_of(mapping: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from keys_of(value, (*prefix, key))
+        else:
+            yield (*prefix, key)
+
+
+def test_the_template_is_the_plan_of_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.template(), encoding="utf-8")
+    assert plans.load(path) == Plan(name="breast-density")
+
+
+def test_the_template_mentions_every_setting_once_and_in_order() -> None:
+    mentioned = list(keys_of(tomllib.loads(plans.template())))
+    assert mentioned == list(settings_of(Plan))
+    assert ("training", "rate_decay") in mentioned
+
+
+def test_every_setting_of_the_template_tells_whose_it_is() -> None:
+    lines = [line for line in plans.template().splitlines() if " = " in line and not line.startswith("#")]
+    assert len(lines) == len(list(settings_of(Plan)))
+    for line in lines:
+        assert line.startswith("name = ") or "[paper]" in line or "[ours]" in line, line
+
+
+def test_the_defaults_are_the_papers() -> None:
+    plan = Plan(name="a")
+    assert (plan.rounds, plan.images.size, plan.network.name) == (300, 224, "densenet121")
+    assert (plan.training.batch_size, plan.training.rate, plan.training.epochs) == (32, 1e-4, 1)
+    assert (plan.split.train, plan.split.validation, plan.split.test) == (0.7, 0.1, 0.2)
+    assert plan.augmentation.rotation == 45
+    assert len(plan.classes) == 4
+
+
+# --------------------------------------------------------------------------------------------------------------- bounds
+
+
+def limits_of(metadata: tuple[Any, ...], *names: str) -> list[Any]:
+    """Return the values that constraints in an Annotated type (those in pydantic's Field among them) give to any of `names`."""
+    constraints = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else (item,))]
+    return [value for item in constraints for name in names if (value := getattr(item, name, None)) is not None]
+
+
+def within(kind: Any, place: str, metadata: tuple[Any, ...]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
+    """Yield the types that a type is made of, each with its place and its constraints."""
+    if get_origin(kind) is Annotated:
+        inner, *outer = get_args(kind)
+        yield inner, place, (*outer, *metadata)
+    elif get_origin(kind) in {Union, UnionType}:
+        yield from ((item, place, metadata) for item in get_args(kind))
+    elif get_origin(kind) is tuple:
+        yield from ((item, f"{place}[]", ()) for item in get_args(kind) if item is not Ellipsis)
+    elif is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        yield from ((hints[item.name], f"{place}.{item.name}", ()) for item in fields(kind))
+
+
+def is_bounded(kind: Any, metadata: tuple[Any, ...]) -> bool:
+    """Tell whether a type, looked at from outside, cannot be arbitrarily large; one that this test does not know is not."""
+    if kind in {int, float}:
+        return all(any(map(math.isfinite, limits_of(metadata, *side))) for side in (("ge", "gt"), ("le", "lt")))
+    if kind is str:
+        return bool(limits_of(metadata, "max_length", "pattern"))
+    if get_origin(kind) is tuple:
+        return get_args(kind)[-1] is not Ellipsis or bool(limits_of(metadata, "max_length"))
+    return kind in {bool, type(None)} or hasattr(kind, "__members__") or any(True for _ in within(kind, "", ()))
+
+
+def unbounded(kind: Any, place: str, metadata: tuple[Any, ...] = ()) -> Iterator[str]:
+    """Yield the places in a type at which a number, a text or a tuple may be arbitrarily large."""
+    if not is_bounded(kind, metadata):
+        yield place
+    for inner in within(kind, place, metadata):
+        yield from unbounded(*inner)
+
+
+def test_every_number_text_and_list_of_the_plan_is_bounded() -> None:
+    assert list(unbounded(Plan, "plan")) == []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Careless:
+    """What the walk must object to, and what not."""
+
+    bare: int
+    below: Annotated[int, Field(ge=0)]
+    above: Annotated[float, Field(lt=1)]
+    endless: Annotated[float, Field(ge=0, le=math.inf)]
+    perhaps: Annotated[int, Field(le=1)] | None
+    many: tuple[Annotated[int, Field(ge=0, le=1)], ...]
+    some: Annotated[tuple[int, ...], Field(max_length=3)]
+    text: str
+    mapping: dict[str, int]
+    fine: Annotated[int, Field(ge=0, le=1)]
+    pair: tuple[Annotated[int, Field(ge=0, le=1)], ShortText]
+    flag: bool
+
+
+def test_the_walk_objects_to_what_is_unbounded() -> None:
+    assert list(unbounded(Careless, "it")) == [
+        "it.bare", "it.below", "it.above", "it.endless", "it.perhaps", "it.many", "it.some[]", "it.text", "it.mapping",
+    ]  # fmt: skip
+
+
+NUMBERS = {
+    "seed": (0, 2**31 - 1),
+    "rounds": (1, 9999),
+    "images.size": (16, 1024),
+    "split.train": (0.0, 1.0),
+    "split.validation": (0.0, 1.0),
+    "split.test": (0.0, 1.0),
+    "training.batch_size": (1, 4096),
+    "training.epochs": (1, 100),
+    "training.rate": (0.0, 1.0),
+    "training.rate_decay": (0.0, 1.0),
+    "training.rate_step": (1, 9999),
+    "training.weight_decay": (0.0, 1.0),
+    "augmentation.rotation": (0.0, 180.0),
+    "augmentation.intensity_shift": (0.0, 1.0),
+    "finetuning.epochs": (1, 1000),
+    "finetuning.rate": (0.0, 1.0),
+    "aggregation.quorum": (0, 10_000),
+    "aggregation.deadline_hours": (0.0, 8760.0),
+    "evaluation.resamples": (100, 100_000),
+    "limits.steps": (1, 2**29 - 1),
+    "limits.model_mb": (1, 100_000),
+}
+
+
+def test_the_bounds_below_are_those_of_all_numbers() -> None:
+    numbers = {place for place in settings_of(Plan) if type(value_at(Plan(name="a"), place)) in {int, float}}
+    assert {".".join(place) for place in numbers} == NUMBERS.keys()
+
+
+def value_at(value: Any, place: tuple[str, ...]) -> Any:
+    for name in place:
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize(("key", "bounds"), NUMBERS.items(), ids=NUMBERS)
+def test_a_number_out_of_bounds_is_refused_with_key_file_line_and_what_is_allowed(
+    tmp_path: Path, key: str, bounds: tuple[float, float]
+) -> None:
+    lowest, highest = bounds
+    step = 1 if isinstance(lowest, int) else 1e-6
+    for value, word, bound in ((lowest - step, "greater", lowest), (highest + step, "less", highest)):
+        message = refusal(tmp_path, f'name = "a"\n\n{key} = {value:{"d" if step == 1 else "f"}}\n')
+        assert message.startswith(f"{tmp_path / 'plan.toml'}, line 3: {key}: should be {word} than")
+        assert f" {bound:g} " in message or f" {bound} " in message
+        assert "(found " in message
+
+
+# ------------------------------------------------------------------------------------------------------- what is refused
+
+
+def refusal(folder: Path, text: str | bytes) -> str:
+    """Return the message that a faulty plan leads to."""
+    path = folder / "plan.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigurationError) as caught:
+        plans.load(path)
+    assert "fedcli init --template" in caught.value.hint
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "allowed"),
+    [
+        ('name = "a"\nround = 3', 2, "round", "unknown key round; did you mean rounds? (allowed here: name, seed, rounds, "),
+        ('name = "a"\n[images]\nsise = 3', 3, "images.sise", "did you mean size? (allowed here: size, aspect, intensity)"),
+        ('name = "a"\nimages.sise = 3', 2, "images.sise", "(allowed here: size, aspect, intensity)"),
+        ('name = "a"\nimages = { size = 64, zzz = 3 }', 2, "images.zzz", "(allowed here: size, aspect, intensity)"),
+        ('name = "a"\n\n[trainings]\nrate = 1', 3, "trainings", "did you mean training?"),
+        ('name = "a"\nrounds = "3"', 2, "rounds", "should be a valid integer (found '3')"),
+        ('name = "a"\nrounds = 3.0', 2, "rounds", "should be a valid integer (found 3.0)"),
+        ('name = "a"\nrounds = true', 2, "rounds", "should be a valid integer (found True)"),
+        ("name = 3", 1, "name", "should be a valid string (found 3)"),
+        ('name = ""', 1, "name", "at least 1 character"),
+        ('name = "a"\nunit = "image"', 2, "unit", "should be 'patient' or 'study' (found 'image')"),
+        ('name = "a"\nallow_empty = ["tests"]', 2, "allow_empty", "should be 'train', 'validation' or 'test'"),
+        ('name = "a"\nallow_empty = ["train"]', 0, "the file", "allow_empty may name validation and test"),
+        ('name = "a"\nclasses = ["a"]', 2, "classes", "at least 2 items"),
+        ('name = "a"\nclasses = ["a", "b", ""]', 2, "classes", "at least 1 character"),
+        ('name = "a"\nclasses = ["a", "b", "a"]', 0, "the file", "classes must differ from one another, found a, b, a"),
+        ('name = "a"\n[augmentation]\nflip_vertical = 1', 3, "augmentation.flip_vertical", "should be a valid boolean (found 1)"),
+        ('name = "a"\n[network]\nname = "../net"', 3, "network.name", "should match pattern"),
+        ('name = "a"\n[training]\nrate = nan', 3, "training.rate", "should be a finite number (found nan)"),
+        ('name = "a"\n[training]\nrate = -inf', 3, "training.rate", "should be a finite number (found -inf)"),
+        ('name = "a"\nseed = inf', 2, "seed", "should be a valid integer (found inf)"),
+        ('name = "a"\nseed = 9223372036854775808', 2, "seed", "should be less than or equal to 2147483647"),
+        (f'name = "a"\nseed = 0x{"f" * 9000}', 2, "seed", "should be a number of at most 64 bits"),
+        ("name = 2024-01-02", 1, "name", "should not be a date or time; text stands between quotes (found 2024-01-02)"),
+        ('name = "a"\nseed = 2024-01-02T03:04:05Z', 2, "seed", "should not be a date or time"),
+        ('name = "a"\n[training]\nrate = 03:04:05', 3, "training.rate", "should not be a date or time"),
+        ('name = "a"\nimages = 3', 2, "images", "should be an object (found 3)"),
+        ('name = "a"\n[[images]]\nsize = 64', 2, "images", "should be an object"),
+        ('name = "a"\n[split]\ntrain = 0.8', 2, "split", "train + validation + test must be 1, found 1.1"),
+        ('name = "a"\n[aggregation]\nquorum = 2', 2, "aggregation", "quorum and deadline_hours go together"),
+        ('name = "a"\n[aggregation]\ndeadline_hours = 2', 2, "aggregation", "quorum and deadline_hours go together"),
+        ("", 0, "name", "this key is missing"),
+        ('[network]\nname = "small"', 0, "name", "this key is missing"),
+    ],
+)  # fmt: skip
+def test_a_faulty_setting_is_named_with_file_line_and_what_is_allowed(
+    tmp_path: Path, text: str, line: int, key: str, allowed: str
+) -> None:
+    message = refusal(tmp_path, text)
+    where = f"{tmp_path / 'plan.toml'}, line {line}: " if line else f"{tmp_path / 'plan.toml'}: "
+    assert message.startswith(where)
+    assert key in message.removeprefix(where)
+    assert allowed in message
+    assert "\n" not in message
+
+
+def test_every_fault_has_a_line_of_its_own(tmp_path: Path) -> None:
+    message = refusal(tmp_path, '# a plan\nname = "a"\nrounds = 0\n[training]\nepochs = 0\n\n[images]\nsise = 1\n')
+    assert sorted(re.findall(r"line (\d+): (unknown key \S+|[a-z._]+)", message)) == [
+        ("3", "rounds"),
+        ("5", "training.epochs"),
+        ("8", "unknown key images.sise;"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name",
+        'name = "a"\nname = "b"',
+        'name = "a"\n[images]\n[images]',
+        'name = "a',
+        "{}",
+        "\0",
+        "a = " + "[" * 100_000,
+        f'name = "a"\nseed = {"9" * 5000}',
+        b"\xff\xfe",
+        b'name = "\xff"',
+    ],
+)
+def test_what_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -> None:
+    assert refusal(tmp_path, text).startswith(f"{tmp_path / 'plan.toml'}: not a TOML file: ")
+
+
+@pytest.mark.parametrize("text", ["a." * 5000 + "a = 1", f"seed = {'[' * 250}{']' * 250}", f"seed = {'{a=' * 250}1{'}' * 250}"])
+def test_deep_toml_is_refused(tmp_path: Path, text: str) -> None:
+    refusal(tmp_path, f'name = "a"\n{text}')
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: No such file"):
+        plans.load(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        plans.load(tmp_path)
+
+
+def test_an_over_large_file_is_refused(tmp_path: Path) -> None:
+    plan = 'name = "a"\n'
+    full = plan + "#" * (toml_file.MAX_BYTES - len(plan))
+    path = tmp_path / "plan.toml"
+    path.write_text(full, encoding="utf-8")
+    assert plans.load(path) == Plan(name="a")
+    assert f"more than the {toml_file.MAX_BYTES} bytes" in refusal(tmp_path, full + "#")
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=60))
+@settings(deadline=None, max_examples=60)
+def test_no_text_behind_a_plan_breaks_more_than_the_plan(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any-plan.toml"
+    path.write_bytes(f'name = "a"\n{text}'.encode())
+    try:
+        found = plans.load(path)
+    except ConfigurationError as error:
+        assert str(path) in str(error)  # noqa: PT017 - either outcome is right; a crash is not
+    else:
+        assert found.name == "a"
+
+
+# --------------------------------------------------------------------------------------------------------- what hangs together
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(64, 1024), (256, 512), (4096, 128), (1, 1024)])
+def test_the_largest_batches_are_taken(batch_size: int, size: int) -> None:
+    assert batch_size * size**2 <= MAX_BATCH_PIXELS
+    Plan(name="a", images=Images(size=size), training=Training(batch_size=batch_size))
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(65, 1024), (257, 512), (4096, 129), (4096, 1024)])
+def test_a_batch_of_too_many_pixels_is_refused(batch_size: int, size: int) -> None:
+    with pytest.raises(ValidationError, match=r"batch_size × images\.size²"):
+        Plan(name="a", images=Images(size=size), training=Training(batch_size=batch_size))
+
+
+def test_fractions_that_do_not_sum_exactly_in_binary_are_taken() -> None:
+    assert Split(train=0.7, validation=0.2, test=0.1).test == 0.1
+    with pytest.raises(ValidationError, match="must be 1"):
+        Split(train=0.7, validation=0.2, test=0.1 + 1e-8)
+
+
+def test_a_quorum_with_a_deadline_is_taken() -> None:
+    assert Aggregation(quorum=3, deadline_hours=0.5).quorum == 3
+
+
+def test_a_site_may_lack_two_parts_and_no_more() -> None:
+    assert Plan(name="a", allow_empty=(Part.VALIDATION, Part.TEST)).allow_empty == (Part.VALIDATION, Part.TEST)
+    with pytest.raises(ValidationError, match="at most 2 items"):
+        Plan(name="a", allow_empty=(Part.VALIDATION, Part.TEST, Part.TEST))
+
+
+@pytest.mark.parametrize(
+    ("round_number", "rate"), [(1, 1e-4), (100, 1e-4), (101, 5e-5), (200, 5e-5), (201, 2.5e-5), (300, 2.5e-5)]
+)
+def test_the_rate_decays_by_steps_of_the_global_round(round_number: int, rate: float) -> None:
+    assert Training().rate_in(round_number) == rate
+
+
+def test_the_rate_follows_the_plan() -> None:
+    training = Training(rate=0.8, rate_decay=0.25, rate_step=2)
+    assert [training.rate_in(number) for number in range(1, 7)] == [0.8, 0.8, 0.2, 0.2, 0.05, 0.05]
+    assert Training(rate_decay=1.0).rate_in(9999) == 1e-4
+
+
+def test_preparation_holds_what_decides_the_prepared_data_and_nothing_else() -> None:
+    plan = Plan(name="a")
+    other = Plan(name="b", rounds=7, training=Training(epochs=2))
+    assert plan.preparation == other.preparation
+    changed = (Plan(name="a", seed=1), Plan(name="a", images=Images(size=64)), Plan(name="a", classes=("x", "y")))
+    assert all(item.preparation != plan.preparation for item in changed)
+
+
+def test_a_plan_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Plan(name="a").rounds = 3  # type: ignore[misc]
