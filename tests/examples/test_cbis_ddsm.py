@@ -1,0 +1,323 @@
+"""The walk-through of examples/cbis-ddsm, word by word: every ```sh line of its README, through the real command line.
+
+Each line is a process of its own, in a copy of the folder. When a line that is not site-b's occurs first, it runs once more at
+once, and must change nothing in the drop folder. `--json` is added; `join` and `admit` are answered as a person at a terminal
+would.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from safetensors import safe_open
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cbis-ddsm"
+SITES = {"site-a": ("P_00173", "b"), "site-b": ("P_00820", "c")}
+ASKING = ("join", "admit")
+ARTIFACTS = 13
+RECORDS = 25
+
+WALK = [
+    ("init", "published", "published"),
+    ("join", "published", "published"),
+    ("join", "published", None),
+    ("admit", "published", "done"),
+    ("admit", "published", None),
+    ("prepare", "done", "done"),
+    ("prepare", "done", None),
+    ("status", "waiting", "waiting"),
+    ("train-round", "published", "waiting"),
+    ("train-round", "published", None),
+    ("aggregate", "published", "waiting"),
+    *2 * [("train-round", "published", None)],
+    ("aggregate", "published", None),
+    *2 * [("train-round", "finished", None)],
+    ("evaluate", "published", "waiting"),
+    ("evaluate", "published", None),
+    *2 * [("finetune", "done", "done")],
+    *2 * [("finetune", "done", None)],
+    *3 * [("evaluate", "published", None)],
+    *2 * [("verify", "done", "done")],
+    ("report", "done", "done"),
+]
+"""Each command of the README with its status, and the status when it runs once more, where it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one process left: its exit code, its JSON object where it was fedcli's, and all that it printed."""
+
+    code: int
+    result: dict[str, Any]
+    printed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of the README, run and perhaps run again; `changed` is what the second run changed in the drop folder."""
+
+    line: str
+    first: Outcome
+    again: Outcome | None
+    changed: set[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """The whole way: its folder, and every step of `fedcli` in order."""
+
+    root: Path
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def drop(self) -> Path:
+        return self.root / "work" / "drop"
+
+    def run(self, line: str) -> Outcome:
+        """Run one line in a shell; what asks is answered with y."""
+        fedcli = line.startswith("fedcli ")
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",  # several threads on a busy machine wait for one another at every layer
+        }
+        stdin = subprocess.DEVNULL
+        if fedcli and line.split()[1] in ASKING:
+            terminal, stdin = pty.openpty()
+            os.write(terminal, b"y\n")
+            environment["FORCE_COLOR"] = "1"  # to rich, stderr is then a terminal too
+        found = subprocess.run(
+            ["sh", "-c", f"{line} --json" if fedcli else line],
+            cwd=self.root,
+            env=environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if stdin != subprocess.DEVNULL:
+            os.close(stdin)
+            os.close(terminal)
+        result = json.loads(found.stdout) if fedcli and found.stdout else {}
+        return Outcome(code=found.returncode, result=result, printed=found.stdout + found.stderr)
+
+    def step(self, command: str, number: int = 0) -> dict[str, Any]:
+        """Return the result of the so-manieth step of a command, at its first run."""
+        return [step.first.result for step in self.steps if step.line.split()[1] == command][number]
+
+
+def readme_lines() -> list[str]:
+    """Return the lines of all ```sh blocks, continued ones joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def snapshot(folder: Path) -> set[str]:
+    """Return every file's path, size and time of change."""
+    files = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
+    return {f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}" for path, stat in files}
+
+
+def files_below(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    root = tmp_path_factory.mktemp("cbis-ddsm")
+    for name in ("plan.toml", "make_archives.py"):
+        shutil.copy(EXAMPLE / name, root)
+    found = Walk(root=root)
+    for line in readme_lines():
+        if line.startswith("ssh-keygen") and shutil.which("ssh-keygen") is None:
+            continue
+        first = found.run(line)
+        assert first.code == 0, f"{line}\n{first.printed}"
+        if line.startswith("fedcli "):
+            before = snapshot(found.drop)
+            known = "site-b" in line or any(step.line == line for step in found.steps)
+            again = None if known else found.run(line)
+            found.steps.append(Step(line=line, first=first, again=again, changed=before ^ snapshot(found.drop)))
+    return found
+
+
+def test_every_step_tells_how_it_ended(walk: Walk) -> None:
+    told = [
+        (step.first.result["command"], step.first.result["status"], step.again and step.again.result["status"])
+        for step in walk.steps
+    ]
+    assert told == WALK
+
+
+def test_a_second_run_of_any_step_succeeds_and_publishes_nothing(walk: Walk) -> None:
+    for step in walk.steps:
+        if step.again is not None:
+            assert (step.again.code, step.changed) == (0, set()), f"{step.line}\n{step.again.printed}"
+
+
+def test_a_second_preparation_gives_the_same_data(walk: Walk) -> None:
+    (step,) = (step for step in walk.steps if step.line.startswith("fedcli prepare") and step.again is not None)
+    assert step.again is not None
+    assert step.again.result == step.first.result
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_real_patient_trains_and_phantoms_validate_and_test(walk: Walk, site: str) -> None:
+    prepared = walk.root / "work" / site / "prepared"
+    with (prepared / "index.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = {part: [row for row in rows if row["part"] == part] for part in ("train", "validation", "test")}
+    views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
+    assert sorted((row["laterality"], row["view"]) for row in parts["train"]) == views
+    assert {row["class"] for row in parts["train"]} == {SITES[site][1]}
+    patients = {part: {row["patient"] for row in found} for part, found in parts.items()}
+    assert {part: len(found) for part, found in patients.items()} == {"train": 1, "validation": 4, "test": 4}
+    assert len(set.union(*patients.values())) == 9
+    for part in ("validation", "test"):
+        assert sorted(row["class"] for row in parts[part]) == sorted(4 * "abcd")
+    images = np.load(prepared / "images.npy", mmap_mode="r", allow_pickle=False)
+    assert (images.shape, images.dtype) == ((36, 224, 224), np.uint16)
+    for row in parts["train"]:
+        assert np.ptp(images[int(row["row"])]) > 0.75 * 65535  # 12 megapixels to [0, 1], then averaged down
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_each_update_is_two_steps_of_one_patient(walk: Walk, site: str) -> None:
+    for number in (1, 2):
+        record = json.loads((walk.drop / "sites" / site / f"round-{number:04d}" / "update.json").read_bytes())
+        assert (record["steps"], record["images"], record["patients"]) == (2, 4, 1)
+        assert record["norm"] > 0
+
+
+def test_both_sites_are_in_both_rounds_of_densenet_121(walk: Walk) -> None:
+    began = walk.step("init")
+    assert (began["network"], began["parameters"] > 6_900_000) == ("densenet121", True)
+    for number in (0, 1):
+        closed = walk.step("aggregate", number)
+        assert (closed["round"], closed["used"], closed["absent"], closed["rejected"]) == (number + 1, list(SITES), [], [])
+    assert len({walk.step("aggregate", number)["global_model"] for number in (0, 1)}) == 2
+
+
+def test_in_the_end_every_model_is_scored_on_every_sites_four_test_patients(walk: Walk) -> None:
+    for number, site in ((-1, "site-a"), (-2, "site-b")):
+        evaluated = walk.step("evaluate", number)
+        assert (evaluated["site"], evaluated["missing"]) == (site, [])
+        scored = {(score["model"]["kind"], score["model"]["party"]) for score in evaluated["scores"]}
+        kinds = ("local", "federated", "finetuned")
+        assert scored == {(kind, party) for kind in kinds for party in SITES} | {("global", "coordinator")}
+        assert {(score["patients"], score["images"]) for score in evaluated["scores"]} == {(4, 16)}
+
+
+def test_no_identifier_reaches_the_drop_folder_the_logs_or_the_report(walk: Walk) -> None:
+    work = walk.root / "work"
+    forbidden = {"Mass-Test", "phantom-a", "phantom-b", *(patient for patient, _ in SITES.values())}
+    for path in files_below(work / "archives"):
+        if path.suffix == ".dcm":
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            forbidden |= {header.PatientID, header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID}
+    assert len(forbidden) > 100
+    pattern = re.compile("|".join(map(re.escape, sorted(forbidden))).encode())
+    logs = [work / party / "fedcli.log" for party in ("coordinator", *SITES)]
+    for path in (*files_below(walk.drop, work / "report"), *logs):
+        assert not pattern.search(str(path.relative_to(walk.root)).encode())
+        assert not pattern.search(path.read_bytes()), path
+
+
+def test_verified_with_the_coordinators_key_and_only_consistent_without(walk: Walk) -> None:
+    without, confirmed = walk.step("verify", 0), walk.step("verify", 1)
+    assert (without["verified"], without["consistent"]) == (False, True)
+    assert without["message"].startswith(f"consistent; coordinator {walk.step('init')['coordinator']} not confirmed")
+    assert (confirmed["verified"], confirmed["consistent"], confirmed["problems"]) == (True, True, [])
+    assert confirmed["message"].startswith("verified")
+    for result in (without, confirmed):
+        assert (result["replayed"], result["records"], result["artifacts"]) == (2, RECORDS, ARTIFACTS)
+        assert result["unaccounted"] == []
+
+
+@pytest.mark.parametrize("expected", ["--coordinator-key work/site-a/key.pub", "--expect-head 000000000000"])
+def test_verify_fails_against_another_key_or_head(walk: Walk, expected: str) -> None:
+    found = walk.run(f"fedcli verify work/drop {expected}")
+    assert (found.code, found.result["verified"], found.result["consistent"]) == (6, False, False)
+    assert found.result["problems"]
+    assert found.result["message"].startswith("NOT verified")
+
+
+def test_openssh_accepts_every_records_signature(walk: Walk) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed (Debian: openssh-client)")
+    records = sorted(walk.drop.rglob("*.json"))
+    assert len(records) == RECORDS
+    for record in records:
+        top, site = record.relative_to(walk.drop).parts[:2]
+        (signature,) = record.parent.glob(f"{record.name}.*.sig")
+        command = ["ssh-keygen", "-Y", "verify", "-f", walk.root / "work" / "allowed_signers", "-n", "fedcli-record@v1"]
+        party = top if top == "coordinator" else site
+        with record.open("rb") as content:
+            subprocess.run([*command, "-I", party, "-s", signature], stdin=content, capture_output=True, check=True)
+
+
+def test_safetensors_opens_every_artifact(walk: Walk) -> None:
+    artifacts = sorted(walk.drop.rglob("*.safetensors"))
+    assert len(artifacts) == ARTIFACTS
+    names = []
+    for path in artifacts:
+        with safe_open(path, "numpy") as file:
+            assert file.metadata() is None
+            names.append(tuple(sorted(file.keys())))
+            assert np.isfinite(file.get_tensor("features.conv0.weight")).all()
+    assert len(set(names)) == 1
+
+
+def test_there_is_no_pickle(walk: Walk) -> None:
+    work = walk.root / "work"
+    for path in files_below(walk.drop, *(work / party for party in ("coordinator", *SITES))):
+        assert path.suffix not in {".pt", ".pth", ".pkl", ".pickle", ".npz"}, path
+        with path.open("rb") as file:
+            start = file.read(4)
+        assert not re.match(rb"\x80[\x02-\x05]|PK\x03\x04", start), path  # protocols 2 to 5, and the archives of torch.save
+
+
+def test_the_report_stands_on_the_verified_folder(walk: Walk) -> None:
+    result = walk.step("report")
+    assert (result["verified"], result["problems"]) == (True, [])
+    page = (walk.root / result["page"]).read_text(encoding="utf-8")
+    assert all(text in page for text in (*SITES, result["statement"].split()[0]))
+    assert all((walk.root / name).is_file() for name in result["files"])
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("fedcli report work/nowhere --out work/other", 5),
+        ("fedcli aggregate", 3),
+        ("fedcli aggregate -C work/site-a", 3),
+        ("fedcli aggregate -C work/coordinator --without site-a", 2),
+        ("fedcli prepare work/nowhere -C work/site-a --labels work/archives/site-a/labels.csv", 4),
+        ("fedcli admit site-a -C work/coordinator --fingerprint SHA256:other", 7),
+        ("fedcli admit nobody -C work/coordinator", 2),
+        ("fedcli join site-b -C work/other --drop work/drop --coordinator-key work/coordinator/key.pub", 3),
+    ],
+)
+def test_what_cannot_work_ends_with_its_familys_exit_code(walk: Walk, line: str, code: int) -> None:
+    before = snapshot(walk.drop)
+    found = walk.run(line)
+    assert (found.code, found.result["status"], found.result["exit_code"]) == (code, "error", code), found.printed
+    assert snapshot(walk.drop) == before
+
+
+def test_the_readme_does_not_promise_a_result() -> None:
+    text = " ".join((EXAMPLE / "README.md").read_text(encoding="utf-8").split())
+    assert all(said in text for said in ("not a result", "one training patient", "CC BY 3.0"))
