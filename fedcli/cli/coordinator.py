@@ -68,7 +68,7 @@ def init(
         rows = [
             ("federation", result.federation[:12]),
             ("plan", result.plan[:12]),
-            ("network", f"{result.network}, {result.parameters:,} weights"),
+            ("network", f"{result.network}, {result.values:,} values"),
             ("sites", ", ".join(result.sites) or "none yet: they join, and you admit them"),
         ]
         render.print_table(out, f"A federation has begun in {result.drop}", ("what", "value"), rows)

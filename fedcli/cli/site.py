@@ -102,8 +102,12 @@ def _ask_about_plan(name: str, digest: str, changed: tuple[Change, ...], approve
             raise ApprovalError(msg, hint="look at it again without --approve-plan")
         return
     _, err = render.consoles()
-    rows = [(change.setting, change.before, change.after) for change in changed]
-    render.print_table(err, f"Plan {name}, {digest[:12]}", ("setting", "approved before", "now"), rows)
+    if any(change.before for change in changed):
+        rows = [(change.setting, change.before, change.after) for change in changed]
+        render.print_table(err, f"Plan {name}, {digest[:12]}", ("setting", "approved before", "now"), rows)
+    else:
+        settings = [(change.setting, change.after) for change in changed]
+        render.print_table(err, f"Plan {name}, {digest[:12]}", ("setting", "value"), settings)
     if not confirm("Do you approve this plan for this site?"):
         msg = f"the plan {digest[:12]} is not approved"
         raise ApprovalError(msg, hint=f"--approve-plan {digest[:12]} approves it without being asked")
@@ -208,6 +212,6 @@ def evaluate(
             (f"{score.model.kind} {score.model.party}", str(score.model.round), render.kappa(score.kappa, score.kappa_interval))
             for score in result.scores
         ]
-        render.print_table(out, f"Linear weighted kappa at {result.site}", ("model", "round", "kappa"), rows)
+        render.print_table(out, f"Linear weighted kappa at {result.site}", ("model", "round or epoch", "kappa"), rows)
 
     Conduct(command="evaluate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work, show)

@@ -31,7 +31,7 @@ class InitResult:
         federation: Digest of the federation's first record.
         plan: Digest of the plan, which every site's operator approves.
         network: The network's name.
-        parameters: Number of its weights.
+        values: Numbers that each round sends: weights, and the buffers of its normalisation.
         sites: Members from the start.
     """
 
@@ -42,7 +42,7 @@ class InitResult:
     federation: str
     plan: str
     network: str
-    parameters: int
+    values: int
     sites: tuple[str, ...]
 
 
@@ -146,7 +146,7 @@ def _result(party: Party, plan: Plan) -> InitResult:
         msg = f"{party.store.address}: holds a federation under another plan, {found.plan.digest[:12]}, not {plan.digest[:12]}"
         raise ConfigurationError(msg, hint="begin a new federation in an empty drop folder")
     with party.folder.global_model(0).open("rb") as file:
-        weights = sum((item.end - item.begin) // tensors.DTYPE_BYTES[item.dtype] for item in tensors.read_layout(file).tensors)
+        values = sum((item.end - item.begin) // tensors.DTYPE_BYTES[item.dtype] for item in tensors.read_layout(file).tensors)
     fingerprint = party.workspace.settings.coordinator
     return InitResult(
         status=Status.PUBLISHED,
@@ -156,6 +156,6 @@ def _result(party: Party, plan: Plan) -> InitResult:
         federation=ledger.identity,
         plan=plan.digest,
         network=plan.network.name,
-        parameters=weights,
+        values=values,
         sites=tuple(member.site for member in found.members),
     )

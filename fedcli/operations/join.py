@@ -124,14 +124,14 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
         party.folder.synchronise()
         _refuse_taken_name(party, verify_key.line)
         party.workspace.approve(invitation.plan)
-        _publish_enrolment(party, invitation.plan)
+        published = _publish_enrolment(party, invitation.plan)
         admitted = any(
             member.site == party.name and any(key.public_key == verify_key.line for key in member.keys)
             for member in party.folder.ledger.newest_federation.members
         )
     after = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {verify_key.fingerprint}"
     return JoinResult(
-        status=Status.PUBLISHED,
+        status=Status.PUBLISHED if published else Status.DONE,
         message=f"Next: {after}; then fedcli prepare your archive, and run fedcli train-round",
         site=party.name,
         fingerprint=verify_key.fingerprint,
@@ -154,10 +154,11 @@ def _refuse_taken_name(party: Party, line: str) -> None:
         raise TrustError(msg, hint="give that key with --key, or choose another name")
 
 
-def _publish_enrolment(party: Party, plan: Plan) -> None:
+def _publish_enrolment(party: Party, plan: Plan) -> bool:
+    """Publish the enrolment unless it is there; tell whether it was published now."""
     key = layout.enrolment(party.name, 0)
     if party.store.stat(key) is not None:
-        return
+        return False
     record = EnrolmentRecord(
         federation=party.folder.ledger.identity,
         party=party.name,
@@ -169,3 +170,4 @@ def _publish_enrolment(party: Party, plan: Plan) -> None:
         keys=public_keys(party.signer.verify_key),
     )
     party.seal(party.outbox.draft("enrolment-0000"), parcel(key, record))
+    return True

@@ -36,13 +36,16 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a command ended; all of these are successes."""
+    """How a command ended; all but `failed` are successes."""
 
     PUBLISHED = "published"
     WAITING = "waiting"
     FINISHED = "finished"
     BUSY = "busy"
     DONE = "done"
+    VERIFIED = "verified"
+    CONSISTENT = "consistent"
+    FAILED = "failed"
 
 
 def now() -> datetime:

@@ -37,6 +37,7 @@ class VerifyResult:
     """What holds.
 
     Attributes:
+        status: verified, consistent, or failed.
         verified: Whether everything holds and the coordinator's key is the one that was given.
         consistent: Whether everything holds, by whatever key the folder carries.
         coordinator: Fingerprint of the coordinator's first key, as found.
@@ -198,7 +199,7 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, *
     if not begun and not reading.problems:
         reading.note(layout.federation(0), f"{reading.folder.store.address}: holds no federation")
     return VerifyResult(
-        status=Status.DONE,
+        status=Status.VERIFIED if good and confirmed else Status.CONSISTENT if good else Status.FAILED,
         message=_statement(reading, coordinator, replayed, good=good, confirmed=confirmed),
         verified=good and confirmed,
         consistent=good,
