@@ -34,6 +34,7 @@ Timestamp = AwareDatetime
 
 SHORT_DIGEST = 12
 
+_MISSING = "this key is missing"
 _ABOUT_A_KEY = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
 
 T = TypeVar("T")
@@ -94,14 +95,17 @@ def decode(kind: type[T], data: bytes) -> T:
     """
     try:
         text = data.decode()
-        json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
+        mapping = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", found=f"{type(error).__name__}: {error}"[:200])
         raise MalformedError((fault,)) from error
     try:
-        return TypeAdapter(kind).validate_json(data)
+        value = TypeAdapter(kind).validate_json(data)
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
+    if faults := tuple(_left_out(plain(value), mapping, ())):
+        raise MalformedError(faults)
+    return value
 
 
 def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
@@ -123,6 +127,19 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
 def plain(value: object) -> Any:
     """Return a value made of dataclasses, tuples, enums and moments as JSON-ready lists, mappings and scalars."""
     return to_jsonable_python(value)
+
+
+def _left_out(whole: object, found: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Yield a fault for every key that a default would fill in: what is signed says everything itself."""
+    if isinstance(whole, dict) and isinstance(found, dict):
+        for key, value in whole.items():
+            if key in found:
+                yield from _left_out(value, found[key], (*place, key))
+            else:
+                yield Fault(place=(*place, key), expected=_MISSING, found="")
+    elif isinstance(whole, list) and isinstance(found, list):
+        for position, (value, item) in enumerate(zip(whole, found, strict=True)):
+            yield from _left_out(value, item, (*place, position))
 
 
 def _inexpressible(value: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
@@ -153,7 +170,7 @@ def _expectation(kind: str, message: str) -> str:
     if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
         return "unknown key"
     if kind == "missing":
-        return "this key is missing"
+        return _MISSING
     return re.sub(r"^(Input|String|Tuple) should", "should", message.removeprefix("Value error, "))
 
 

@@ -404,3 +404,10 @@ def test_a_mapping_cannot_overflow() -> None:
     for value in (deep, 1 << 100_000, float("inf"), float("nan")):
         with pytest.raises(MalformedError):
             wire.decode_mapping(Plan, {"name": "a", "seed": value})
+
+
+def test_a_key_that_a_default_would_fill_in_is_missing_all_the_same() -> None:
+    mapping = wire.plain(Plan(name="x"))
+    del mapping["training"]["rate"]
+    with pytest.raises(wire.MalformedError, match=r"training\.rate: this key is missing"):
+        wire.decode(Plan, json.dumps(mapping).encode())

@@ -14,7 +14,7 @@ from fedcli.exchange.records import ModelKind, ModelReference
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import (
         DatasetRecord,
         EnrolmentRecord,

@@ -16,59 +16,38 @@ the caller pins), and no tensor is read before its header holds (7). That every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fedcli import wire
-from fedcli.errors import ConfigurationError, TrustError
+from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.checks import (
+    Signed,
+    Verified,
+    check_artifacts,
+    check_late,
+    check_members,
+    expect,
+    parse,
+    verify_keys,
+)
 from fedcli.exchange.records import (
     MAX_RECORD_BYTES,
-    Artifact,
     DatasetRecord,
     EnrolmentRecord,
     EvaluationRecord,
     FederationRecord,
     ModelRecord,
-    PublicKey,
     Record,
     Role,
     RoundRecord,
     UpdateRecord,
 )
-from fedcli.exchange.signatures import VerifyKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from fedcli.tensors import Layout, Measured
+    from fedcli.exchange.signatures import VerifyKey
 
 R = TypeVar("R", bound=Record)
-R_co = TypeVar("R_co", bound=Record, covariant=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
-    """A record as it lies in the drop folder: its key, its bytes and its signature's bytes."""
-
-    key: str
-    data: bytes
-    signature: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified(Generic[R_co]):
-    """A record that passed checks 1 to 5, with its key and digest."""
-
-    key: str
-    digest: str
-    record: R_co
-
-    @property
-    def artifact(self) -> Artifact:
-        """The record's one model or update."""
-        artifacts: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
-        return artifacts[0]
 
 
 class Ledger:
@@ -100,7 +79,7 @@ class Ledger:
     def first_key(self) -> VerifyKey:
         """The coordinator's first key, the root of all trust here."""
         self._require_beginning()
-        return _verify_keys(self.federations[0].record.coordinator)[0]
+        return verify_keys(self.federations[0].record.coordinator)[0]
 
     @property
     def newest_round(self) -> int:
@@ -121,11 +100,11 @@ class Ledger:
     def add_federation(self, signed: Signed) -> Verified[FederationRecord]:
         """Take the next federation record."""
         number = len(self.federations)
-        keys = self._first_keys(signed) if number == 0 else _verify_keys(self.newest_federation.coordinator)
+        keys = self._first_keys(signed) if number == 0 else verify_keys(self.newest_federation.coordinator)
         found = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
         record = found.record
-        _expect(signed, "number", number, record.number)
-        _expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
+        expect(signed, "number", number, record.number)
+        expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
         earliest = max(len(self.rounds), self.federations[-1].record.from_round) if number else 0
         if record.from_round < earliest or (number == 0 and record.from_round != 0):
             msg = f"{signed.key}: in force from round {record.from_round}, expected {earliest} or later"
@@ -137,14 +116,14 @@ class Ledger:
         """Take the next round record."""
         number = len(self.rounds)
         force = self.in_force(number)
-        found = self._open(signed, RoundRecord, layout.COORDINATOR, _verify_keys(force.record.coordinator))
+        found = self._open(signed, RoundRecord, layout.COORDINATOR, verify_keys(force.record.coordinator))
         record = found.record
-        _expect(signed, "round", number, record.round)
-        _expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
-        _expect(signed, "federation record in force", force.digest, record.federation_record)
-        _check_members(signed, record, force.record)
-        self._check_late(signed, record)
-        _check_artifacts(signed, record.artifacts, Role.MODEL, force.record)
+        expect(signed, "round", number, record.round)
+        expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
+        expect(signed, "federation record in force", force.digest, record.federation_record)
+        check_members(signed, record, force.record)
+        check_late(signed, record, self.rounds)
+        check_artifacts(signed, record.artifacts, Role.MODEL, force.record)
         self.rounds.append(found)
         return found
 
@@ -153,62 +132,51 @@ class Ledger:
         force = self.in_force(number)
         found = self._open(signed, UpdateRecord, site, self._site_keys(site, force.record))
         record = found.record
-        _expect(signed, "round", number, record.round)
-        _expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
-        _expect(signed, "plan", force.record.plan.digest, record.plan)
+        expect(signed, "round", number, record.round)
+        expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
+        expect(signed, "plan", force.record.plan.digest, record.plan)
         limit = force.record.plan.limits.steps
         if record.steps > limit:
             msg = f"{signed.key}: {record.steps} steps, expected at most {limit}"
             raise TrustError(msg)
-        _check_artifacts(signed, record.artifacts, Role.UPDATE, force.record)
+        check_artifacts(signed, record.artifacts, Role.UPDATE, force.record)
         return found
 
     def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
         """Verify a site's first enrolment, by the key that it carries: whose key that is, the coordinator's operator decides."""
-        carried = _parse(signed, EnrolmentRecord).keys
-        found = self._open(signed, EnrolmentRecord, site, _verify_keys(carried))
-        _expect(signed, "number", 0, found.record.number)
-        _expect(signed, "previous enrolment", None, found.record.previous)
+        carried = parse(signed, EnrolmentRecord).keys
+        found = self._open(signed, EnrolmentRecord, site, verify_keys(carried))
+        expect(signed, "number", 0, found.record.number)
+        expect(signed, "previous enrolment", None, found.record.previous)
         return found
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
         """Verify a site's data set record."""
         found = self._open(signed, DatasetRecord, site, self._site_keys(site, self.newest_federation))
-        _expect(signed, "number", number, found.record.number)
+        expect(signed, "number", number, found.record.number)
         return found
 
     def model(self, site: str, number: int, kind: str, signed: Signed) -> Verified[ModelRecord]:
         """Verify a shared model's record."""
         found = self._open(signed, ModelRecord, site, self._site_keys(site, self.newest_federation))
-        _expect(signed, "number", number, found.record.number)
-        _expect(signed, "kind", kind, found.record.kind.value)
+        expect(signed, "number", number, found.record.number)
+        expect(signed, "kind", kind, found.record.kind.value)
         if found.record.base not in {item.digest for item in self.rounds}:
             msg = f"{signed.key}: started from round record {found.record.base[:12]}, which this federation does not have"
             raise TrustError(msg)
-        _check_artifacts(signed, found.record.artifacts, Role.MODEL, self.newest_federation)
+        check_artifacts(signed, found.record.artifacts, Role.MODEL, self.newest_federation)
         return found
 
     def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
         """Verify a site's evaluation."""
         found = self._open(signed, EvaluationRecord, site, self._site_keys(site, self.newest_federation))
-        _expect(signed, "number", number, found.record.number)
+        expect(signed, "number", number, found.record.number)
         classes = len(self.newest_federation.plan.classes)
         for score in found.record.scores:
             if len(score.confusion) != classes or any(len(row) != classes for row in score.confusion):
                 msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
                 raise TrustError(msg)
         return found
-
-    def _check_late(self, signed: Signed, record: RoundRecord) -> None:
-        named = [(item.site, item.round) for item in record.late]
-        if named != sorted(set(named)):
-            msg = f"{signed.key}: late updates must be sorted by site and round, each once"
-            raise TrustError(msg)
-        for site, number in named:
-            earlier = self.rounds[number].record if number < record.round else None
-            if earlier is None or site not in (*earlier.absent, *(item.site for item in earlier.rejected)):
-                msg = f"{signed.key}: late: round {number} was not closed without {site}"
-                raise TrustError(msg)
 
     def _require_beginning(self) -> None:
         if not self.federations:
@@ -227,13 +195,13 @@ class Ledger:
         except TrustError as error:
             msg = f"{signed.key}: {error}"
             raise TrustError(msg) from error
-        record = _parse(signed, kind)
-        _expect(signed, "party", party, record.party)
-        _expect(signed, "federation", None if first else self.identity, record.federation)
+        record = parse(signed, kind)
+        expect(signed, "party", party, record.party)
+        expect(signed, "federation", None if first else self.identity, record.federation)
         return Verified(key=signed.key, digest=wire.sha256(signed.data), record=record)
 
     def _first_keys(self, signed: Signed) -> tuple[VerifyKey, ...]:
-        keys = _verify_keys(_parse(signed, FederationRecord).coordinator)
+        keys = verify_keys(parse(signed, FederationRecord).coordinator)
         if self.pinned is None:
             return keys
         pinned = tuple(key for key in keys if key.fingerprint == self.pinned)
@@ -246,95 +214,6 @@ class Ledger:
     def _site_keys(self, site: str, federation: FederationRecord) -> tuple[VerifyKey, ...]:
         for member in federation.members:
             if member.site == site:
-                return _verify_keys(member.keys)
+                return verify_keys(member.keys)
         msg = f"site {site} is not a member from round {federation.from_round} on"
         raise TrustError(msg, hint=f"the coordinator admits it with fedcli admit {site}")
-
-
-def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layout, expected: Layout | None) -> None:
-    """Run checks 6 and 7 on a private copy of an artifact; `check_copy` comes first, before its header is read.
-
-    Args:
-        key: The record that names it.
-        artifact: What the record says.
-        measured: The copy's size and digest.
-        found: The copy's layout.
-        expected: The layout of the federation's models; None for φ(0), which sets it.
-
-    Raises:
-        TrustError: Size, digest, names, shapes or dtypes differ.
-    """
-    check_copy(key, artifact, measured)
-    if found.size != measured.size:
-        msg = f"{artifact.key}: the header describes {found.size} bytes, the file has {measured.size}"
-        raise TrustError(msg)
-    if expected is not None and (difference := expected.difference(found)):
-        msg = f"{artifact.key}: not the federation's model: {difference}"
-        raise TrustError(msg)
-
-
-def check_copy(key: str, artifact: Artifact, measured: Measured) -> None:
-    """Run check 6 on a private copy of an artifact: these are the bytes that the record names.
-
-    Raises:
-        TrustError: Size or digest differ.
-    """
-    if (measured.size, measured.sha256) != (artifact.stored_size, artifact.stored_sha256):
-        msg = (
-            f"{artifact.key}: {measured.size} bytes with SHA-256 {measured.sha256[:12]}, expected by {key}: "
-            f"{artifact.stored_size} bytes with {artifact.stored_sha256[:12]}"
-        )
-        raise TrustError(msg)
-
-
-def _parse(signed: Signed, kind: type[R]) -> R:
-    if len(signed.data) > MAX_RECORD_BYTES:
-        msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
-        raise TrustError(msg)
-    try:
-        return wire.decode(kind, signed.data)
-    except wire.MalformedError as error:
-        msg = f"{signed.key}: {error}"
-        raise TrustError(msg) from error
-
-
-def _verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
-    try:
-        return tuple(VerifyKey.parse(key.public_key) for key in keys)
-    except ConfigurationError as error:  # it stands in a record, not in a file of this party's own
-        msg = f"a record lists a key that is {error}"
-        raise TrustError(msg) from error
-
-
-def _expect(signed: Signed, what: str, expected: object, found: object) -> None:
-    if expected != found:
-        msg = f"{signed.key}: {what}: expected {expected}, found {found}"
-        raise TrustError(msg)
-
-
-def _check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
-    """No silent subset: every member has contributed, is absent, or was rejected, and nobody else stands there."""
-    used = [item.site for item in record.contributions]
-    if record.round == 0:
-        named = used + list(record.absent) + [item.site for item in record.rejected] + [item.site for item in record.late]
-        _expect(signed, "sites named in round 0", [], named)
-        return
-    if used != sorted(used) or not used:
-        msg = f"{signed.key}: contributions must be sorted by site, at least one"
-        raise TrustError(msg)
-    named = sorted(used + list(record.absent) + [item.site for item in record.rejected])
-    _expect(signed, "sites named", [member.site for member in federation.members], named)
-    for item in record.contributions:
-        _expect(signed, f"weight of {item.site}", item.steps, item.weight)
-
-
-def _check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], role: Role, federation: FederationRecord) -> None:
-    cap = federation.plan.limits.model_mb * 10**6
-    for artifact in artifacts:
-        _expect(signed, "artifact's role", role, artifact.role)
-        _expect(signed, "artifact's key", layout.artifact(signed.key, artifact.stored_sha256), artifact.key)
-        _expect(signed, "artifact's stored size and digest",
-                (artifact.content_size, artifact.content_sha256), (artifact.stored_size, artifact.stored_sha256))  # fmt: skip
-        if artifact.stored_size > cap:
-            msg = f"{artifact.key}: {artifact.stored_size} bytes, expected at most {cap} (limits.model_mb of the plan)"
-            raise TrustError(msg)

@@ -15,7 +15,7 @@ from fedcli.workspace import WorkspaceRole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import EnrolmentRecord
     from fedcli.operations.party import Environment
 

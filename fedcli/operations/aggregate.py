@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.operations.party import Environment
     from fedcli.tensors import Layout

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
-    from fedcli.exchange.ledger import Verified
     from fedcli.exchange.records import ModelReference, Record
     from fedcli.operations.party import Environment
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from fedcli import tensors, wire
 from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
-from fedcli.exchange import layout, ledger, signatures
-from fedcli.exchange.ledger import Ledger, Signed
+from fedcli.exchange import checks, layout, signatures
+from fedcli.exchange.checks import Signed
+from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.ledger import Verified
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Artifact, Record, UpdateRecord
     from fedcli.exchange.store import Store
     from fedcli.tensors import Layout
@@ -115,9 +116,9 @@ class Folder:
             partial = self._cache / f".{secrets.token_hex(8)}"
             try:
                 measured = self.store.fetch(artifact.key, partial, artifact.stored_size)
-                ledger.check_copy(found.key, artifact, measured)
+                checks.check_copy(found.key, artifact, measured)
                 with partial.open("rb") as file:
-                    ledger.check_artifact(found.key, artifact, measured, tensors.read_layout(file), expected)
+                    checks.check_artifact(found.key, artifact, measured, tensors.read_layout(file), expected)
                 partial.rename(path)
             finally:
                 partial.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from fedcli.exchange.records import ModelKind, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fedcli.exchange.ledger import Signed, Verified
+    from fedcli.exchange.checks import Signed, Verified
     from fedcli.exchange.records import DatasetRecord, EnrolmentRecord, EvaluationRecord, ModelRecord, UpdateRecord
     from fedcli.operations.folder import Folder
 

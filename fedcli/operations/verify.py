@@ -24,8 +24,8 @@ from fedcli.operations.party import Status
 from fedcli.workspace import write_whole
 
 if TYPE_CHECKING:
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
-    from fedcli.exchange.ledger import Verified
     from fedcli.exchange.records import Artifact, FederationRecord, RoundRecord
     from fedcli.operations.history import Reading
     from fedcli.progress import Progress

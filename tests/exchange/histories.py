@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedcli import tensors, wire
 from fedcli.cohort import HISTOGRAM_BINS, Cohort, PartCount
 from fedcli.exchange import layout
-from fedcli.exchange.ledger import Ledger, Signed
+from fedcli.exchange.checks import Signed
+from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import (
     Artifact,
     Contribution,

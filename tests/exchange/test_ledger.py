@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fedcli import tensors, wire
 from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.ledger import Ledger, Signed, check_artifact
+from fedcli.exchange.checks import Signed, check_artifact
+from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES, Role, UpdateRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.tensors import Measured
@@ -574,10 +575,11 @@ def test_4_a_round_names_every_member_once_and_nobody_else(
         rejected=rejections(*rejected),
     )
     ledger = chronicle.ledger(1)
-    if used and used == sorted(used) and sorted(used + absent + rejected) == list(SITES):
+    in_order = all(sites == sorted(sites) for sites in (used, absent, rejected))
+    if used and in_order and sorted(used + absent + rejected) == list(SITES):
         assert ledger.add_round(signed).record.round == 1
     else:
-        with pytest.raises(TrustError, match=r"sites named|contributions must be sorted"):
+        with pytest.raises(TrustError, match=r"sites named|order of|at least one contribution"):
             ledger.add_round(signed)
 
 
@@ -590,8 +592,8 @@ def test_4_a_round_names_every_member_once_and_nobody_else(
         (("north", "valley"), (), ("outsider",), "sites named"),
         (("north", "valley"), ("valley",), (), "sites named"),
         (("north", "north", "valley"), (), (), "sites named"),
-        (("valley", "north"), (), (), "contributions must be sorted by site"),
-        ((), ("north", "valley"), (), "contributions must be sorted by site, at least one"),
+        (("valley", "north"), (), (), "order of contributions"),
+        ((), ("north", "valley"), (), "at least one contribution"),
     ],
 )
 def test_4_a_silent_subset_or_an_outsider_is_refused(

@@ -36,7 +36,7 @@ from tests.exchange.histories import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.ledger import Signed
+    from fedcli.exchange.checks import Signed
 
 EXPECTED = tensors.layout_of(model(0.0))
 LATER = CREATED.replace(hour=9).isoformat()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.cohort import HISTOGRAM_BINS, Cohort, PartCount, Rejection
 from fedcli.exchange import layout
+from fedcli.exchange.checks import Verified
 from fedcli.exchange.history import History
-from fedcli.exchange.ledger import Verified
 from fedcli.exchange.records import (
     Artifact,
     Contribution,

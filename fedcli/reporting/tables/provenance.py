@@ -10,8 +10,8 @@ from fedcli import wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
-    from fedcli.exchange.ledger import Verified
     from fedcli.exchange.records import Record
     from fedcli.plan import Plan
 
