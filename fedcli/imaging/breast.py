@@ -31,7 +31,7 @@ LEAD = 1.0
 _TEXTURE = (((10, 8), 1.0), ((20, 16), 0.6), ((40, 32), 0.5), ((80, 64), 0.3))
 """Grid (rows, columns) and weight of each octave of the dense tissue's outline."""
 _PARENCHYMA_GRID = (80, 64)
-_PARENCHYMA = 0.03
+_PARENCHYMA = 0.04
 _SOFT_EDGE = 0.9
 """Width of the passage from fatty to dense tissue, in standard deviations of the texture."""
 _TOWARDS_NIPPLE = 3.0
@@ -61,7 +61,7 @@ class Breast:
     Attributes:
         depth: From the chest wall to the nipple, as a fraction of the image's width.
         half_height: Half of its extent along the chest wall, as a fraction of the image's height.
-        exposure: Factor on all attenuation, for compression and beam; 1 is the usual.
+        exposure: Exponent on the attenuation, for compression and beam: above 1 the image is darker, below 1 brighter.
         share: Fraction of the breast that is dense tissue.
     """
 
@@ -93,7 +93,7 @@ def attenuation(breast: Breast, side: Side, view: View, rows: int, columns: int,
     tissue += _PARENCHYMA * _noise(generator, _PARENCHYMA_GRID, rows, columns)
     tissue += (MUSCLE - tissue) * muscle
     thickness = np.sqrt(np.clip((1 - radius) / _SKIN, 0, 1))
-    image: Image = np.clip(breast.exposure * thickness * tissue, 0, 1).astype(np.float32)
+    image: Image = (np.clip(thickness * tissue, 0, 1) ** np.float32(breast.exposure)).astype(np.float32)
     if side is Side.RIGHT:
         image = np.ascontiguousarray(image[:, ::-1])
     return _with_marker(image, side, view)
@@ -143,8 +143,8 @@ def _at_share(texture: Image, inside: npt.NDArray[np.bool_], share: float) -> Im
 def _with_marker(image: Image, side: Side, view: View) -> Image:
     """Return the image with lead letters in the upper corner away from the chest wall."""
     rows, columns = image.shape
-    scale = rows / 400
-    thickness = max(1, round(2 * scale))
+    scale = rows / 320
+    thickness = max(1, round(5 * scale))
     text = f"{side}{view}"
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     margin = round(0.03 * columns)

@@ -6,6 +6,7 @@ and some store white as 0. Nothing here changes where dense tissue lies or how m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -64,6 +65,8 @@ class Scanner:
         bits: Bits Stored (0028,0101): 10, 12 or 14.
         photometric: Photometric Interpretation (0028,0004); MONOCHROME1 is stored inverted.
         curve: Brightness in [0, 1] at attenuations evenly spaced from 0 (air) to 1 (lead), rising strictly; linear in between.
+        compensation: How automatic exposure follows density: above 0, dense breasts come out darker than fatty ones, below 0
+            brighter.
         noise: Standard deviation of the noise of each pixel, as a fraction of the full range.
         clears_air: Whether what lies outside the breast is stored without noise, as many systems do.
         blur: Standard deviation of the point spread, as a fraction of the image's width.
@@ -78,6 +81,7 @@ class Scanner:
     bits: int
     photometric: Photometric
     curve: tuple[float, ...]
+    compensation: float
     noise: float
     clears_air: bool
     blur: float
@@ -99,9 +103,16 @@ class Scanner:
         if len(self.curve) < 2 or not rising or self.curve[0] < 0 or self.curve[-1] > 1:  # noqa: PLR2004 - a line has two ends
             msg = f"{self.model}: curve must rise strictly within [0, 1], found {self.curve}"
             raise ConfigurationError(msg)
+        if not -2 <= self.compensation <= 2:  # noqa: PLR2004 - beyond, breasts are all black or all white
+            msg = f"{self.model}: compensation must be in [-2, 2], found {self.compensation}"
+            raise ConfigurationError(msg)
         if not (0 <= self.noise < 1 and 0 <= self.blur < 1):
             msg = f"{self.model}: noise and blur must be in [0, 1), found {self.noise} and {self.blur}"
             raise ConfigurationError(msg)
+
+    def exposure_of(self, share: float) -> float:
+        """Return the exponent by which automatic exposure darkens (above 1) or brightens a breast of this dense share."""
+        return math.exp(self.compensation * (2 * share - 1))
 
     @property
     def white(self) -> int:
