@@ -183,8 +183,9 @@ def _evaluate_all(roots: Mapping[str, Path], environment: Environment) -> None:
             environment.progress.event(finetune(root, start, environment).message)
     for root in roots.values():
         share(root, environment)
-    for root in roots.values():
-        evaluate(root, environment)
+    for _ in range(2):  # which global model is the best is known only when every site has scored the last one
+        for root in roots.values():
+            evaluate(root, environment)
 
 
 def _site_outcomes(history: History, outcomes: list[TrainRoundResult], *, full: bool) -> tuple[SiteOutcome, ...]:

@@ -37,10 +37,8 @@ def test_the_demonstration_ends_with_a_table_and_a_page(tmp_path: Path) -> None:
 def test_federated_beats_local_on_the_other_sites_patients(tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     found = succeed("demo", "--out", tmp_path, "--seed", str(seed))
     means = {item["kind"]: item for item in found["means"]}
+    figures = [f"{kind} {item['diagonal']:.3f} own, {item['off_diagonal']:.3f} others" for kind, item in means.items()]
     with capsys.disabled():
-        figures = "; ".join(
-            f"{kind} {item['diagonal']:.3f} own, {item['off_diagonal']:.3f} others" for kind, item in means.items()
-        )
-        print(f"\nseed {seed}: {figures}")  # noqa: T201 - all five are shown, whatever they are
+        print(f"\nseed {seed}: {'; '.join(figures)}")  # noqa: T201 - all five are shown, whatever they are
     assert all(site[kind]["patients"] >= 100 for site in found["sites"] for kind in ("local", "federated", "finetuned"))
     assert means["federated"]["off_diagonal"] > means["local"]["off_diagonal"]

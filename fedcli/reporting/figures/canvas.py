@@ -116,7 +116,7 @@ def panels(num: int, *, width: float, height: float) -> tuple[Figure, list[Axes]
     """Return a figure with `num` equal panels that share their axes, in rows of at most four; sizes in inches."""
     columns = min(num, MAX_COLUMNS)
     rows = -(-num // columns)
-    figure = Figure(figsize=(max(columns * width, 5), rows * height + 0.8), layout="constrained")
+    figure = Figure(figsize=(max(columns * width, 6.6), rows * height + 0.8), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = [*grid.flat]
     for unused in axes[num:]:

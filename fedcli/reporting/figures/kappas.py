@@ -52,7 +52,7 @@ def own_scores_figure(sites: tuple[OwnScores, ...]) -> Illustration:
 
 def _draw_heat_maps(shown: list[CrossSiteTable], global_rows: tuple[GlobalRow, ...]) -> Figure:
     num = len(shown[0].sites)
-    side = 1.6 + 0.52 * num
+    side = max(3.6, 1.6 + 0.52 * num)
     figure = Figure(figsize=(side * len(shown), side + 1.1), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
         rows = [(label(site), row) for site, row in zip(table.sites, table.rows, strict=True)]
