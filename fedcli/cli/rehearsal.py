@@ -33,6 +33,7 @@ def simulate(
     site: Annotated[list[str], typer.Option(metavar="NAME=PREPARED_DIR", help="A site and its prepared data; once for each.")],
     drop: Annotated[Path, typer.Option(help="The drop folder; workspaces are made beside it.")],
     rounds: RoundsOption = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 takes PyTorch's default.")] = 0,
     full: Annotated[
         bool, typer.Option("--full", help="Also train the local-only baselines, fine-tune, and evaluate every model everywhere.")
     ] = False,
@@ -44,7 +45,9 @@ def simulate(
         from fedcli import plan as plans
         from fedcli.operations.simulate import simulate as operation
 
-        return operation(plans.load(plan), named_paths(site, "--site"), drop, environment, rounds=rounds, full=full)
+        return operation(
+            plans.load(plan), named_paths(site, "--site"), drop, environment, rounds=rounds, threads=threads, full=full
+        )
 
     Conduct(command="simulate", as_json=json).run(work, _show_outcome)
 

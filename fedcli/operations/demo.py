@@ -65,7 +65,8 @@ def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed
     if rounds is not None:
         plan = replace(plan, rounds=rounds)
     prepared = {hospital.name: _prepare(out, hospital, plan, environment) for hospital in phantom.DEMO_HOSPITALS}
-    result = simulate(plan, prepared, out / "drop", environment, full=True)
+    # One thread: the small network gains nothing from more, and the figures are the same on machines of any size.
+    result = simulate(plan, prepared, out / "drop", environment, threads=1, full=True)
     written = report(result.drop, out / "report", progress=environment.progress, coordinator=result.coordinator)
     return DemoResult(
         status=Status.FINISHED,

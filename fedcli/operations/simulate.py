@@ -100,7 +100,14 @@ class SimulateResult:
 
 
 def simulate(
-    plan: Plan, sites: Mapping[str, Path], drop: Path, environment: Environment, *, rounds: int | None = None, full: bool = False
+    plan: Plan,
+    sites: Mapping[str, Path],
+    drop: Path,
+    environment: Environment,
+    *,
+    rounds: int | None = None,
+    threads: int = 0,
+    full: bool = False,
 ) -> SimulateResult:
     """Run a federation from its beginning to its last round, or go on with one that was cut off.
 
@@ -110,6 +117,7 @@ def simulate(
         drop: The drop folder; the workspaces are made beside it, in `coordinator` and `sites/<name>`.
         environment: Clock, progress.
         rounds: Rounds instead of the plan's.
+        threads: CPU threads for training; 0 takes PyTorch's default.
         full: Also train the local-only baseline, fine-tune, and evaluate every model at every site.
 
     Raises:
@@ -122,7 +130,7 @@ def simulate(
         plan = replace(plan, rounds=rounds)
     coordinator = drop.parent / "coordinator"
     roots = {site: drop.parent / "sites" / site for site in sites}
-    fingerprint = _found(plan, sites, drop, coordinator, roots, environment)
+    fingerprint = _found(plan, sites, drop, coordinator, roots, threads, environment)
     outcomes = _run_rounds(plan, coordinator, roots, environment)
     if full:
         _evaluate_all(roots, environment)
@@ -144,7 +152,13 @@ def simulate(
 
 
 def _found(
-    plan: Plan, sites: Mapping[str, Path], drop: Path, coordinator: Path, roots: Mapping[str, Path], environment: Environment
+    plan: Plan,
+    sites: Mapping[str, Path],
+    drop: Path,
+    coordinator: Path,
+    roots: Mapping[str, Path],
+    threads: int,
+    environment: Environment,
 ) -> str:
     """Begin the federation: every party's keys, enrolment and admission; return the coordinator's fingerprint."""
     fingerprint = init(coordinator, plan, str(drop.resolve()), None, {}, environment).coordinator
@@ -156,6 +170,7 @@ def _found(
             prepared=str(sites[site].resolve()),
             share_dataset=True,
             share_models=True,
+            threads=threads,
         )
         joined = join(request, inspect(request.drop, fingerprint), environment)
         admit(coordinator, site, joined.fingerprint, environment)
