@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fedcli import plan as plans
 from fedcli.errors import UsageError
 from fedcli.imaging import archive as archives
+from fedcli.imaging.dataset import REJECTS
 from fedcli.imaging.labels import LabelColumns
 from fedcli.operations.party import Status
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole, read_secret
@@ -98,9 +99,8 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
         ),
         progress=progress,
     )
-    left_out = (
-        f"; {len(summary.rejects)} files left out, listed with their reasons in {out / 'rejects.csv'}" if summary.rejects else ""
-    )
+    files = f"{len(summary.rejects)} {'file' if len(summary.rejects) == 1 else 'files'}"
+    left_out = f"; {files} left out, with the reason in {out / REJECTS}" if summary.rejects else ""
     return PrepareResult(
         status=Status.DONE,
         message=f"{summary.images} images of {summary.patients} patients from {summary.files} files are in {out}{left_out}",

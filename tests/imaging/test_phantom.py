@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def test_same_seed_same_bytes(tmp_path: Path, hospital: Hospital) -> None:
 @pytest.mark.parametrize("hospital", DEMO_HOSPITALS, ids=lambda hospital: hospital.name)
 def test_the_class_is_the_extent_of_dense_tissue_at_every_site(hospital: Hospital) -> None:
     shares = [np.mean([dense_share(hospital, (position + 0.5) / 4, number) for number in range(8)]) for position in range(4)]
-    assert all(later > earlier + 0.05 for earlier, later in zip(shares, shares[1:], strict=False)), shares
+    assert all(later > earlier + 0.05 for earlier, later in itertools.pairwise(shares)), shares
 
 
 def test_brightness_means_the_opposite_at_two_sites(tmp_path: Path) -> None:
