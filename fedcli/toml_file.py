@@ -49,6 +49,8 @@ def load(kind: type[T], path: Path, *, hint: str) -> T:
 
 def _describe(kind: type[Any], path: Path, text: str, fault: wire.Fault) -> str:
     keys = [key for key in fault.place if isinstance(key, str)]
+    if not keys and (named := re.match(r"[a-z_]+(\.[a-z_]+)*", fault.expected)):  # settings that do not go together
+        keys = named[0].split(".")
     line = _line_of(text, keys)
     where = f"{path}, line {line}" if line else str(path)
     name = ".".join(keys) or "the file"
@@ -58,7 +60,7 @@ def _describe(kind: type[Any], path: Path, text: str, fault: wire.Fault) -> str:
         guess = f"; did you mean {close[0]}?" if close else ""
         return f"{where}: unknown key {name}{guess} (allowed here: {', '.join(allowed)})"
     found = f" (found {fault.found})" if fault.found and not fault.found.startswith("{") else ""
-    return f"{where}: {name}: {fault.expected}{found}"
+    return f"{where}: {name}: {fault.expected}{found}" if fault.place else f"{where}: {fault.expected}"
 
 
 def _line_of(text: str, keys: list[str]) -> int:

@@ -192,19 +192,28 @@ class Workspace:
         return locked(self.root)
 
 
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> AbstractContextManager[None]:
     """Hold a workspace for one command; the folder is made if it is missing.
 
     Raises:
         BusyError: Another command holds it.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    return exclusive(root / "lock")
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock file, whose folder is made if it is missing; the system frees it when the process dies.
+
+    Raises:
+        BusyError: Another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / "lock", timeout=0):
+        with FileLock(lock, timeout=0):
             yield
     except Timeout as error:
-        msg = f"another fedcli command is at work in {root.resolve()}"
+        msg = f"another fedcli command is at work in {lock.parent.resolve()}"
         raise BusyError(msg) from error
 
 

@@ -12,7 +12,7 @@ from fedcli.imaging import archive as archives
 from fedcli.imaging.dataset import REJECTS
 from fedcli.imaging.labels import LabelColumns
 from fedcli.operations.party import Status
-from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole, read_secret
+from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole, exclusive, read_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,22 +83,24 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
         UsageError: Neither a plan nor a workspace was named.
         ConfigurationError: The plan is wrong.
         DataError: The archive or the label table cannot be used.
+        BusyError: Another process prepares the same data.
     """
     plan, out, secret = _settings(request)
-    summary = archives.prepare(
-        archives.Request(
-            archive=request.archive,
-            labels=request.labels,
-            preparation=plan.preparation,
-            out=out,
-            secret=secret,
-            workers=request.workers or os.cpu_count() or 1,
-            patient_pattern=request.patient_pattern,
-            split=request.split,
-            columns=request.columns,
-        ),
-        progress=progress,
-    )
+    with exclusive(out.with_name(f".{out.name}.lock")):
+        summary = archives.prepare(
+            archives.Request(
+                archive=request.archive,
+                labels=request.labels,
+                preparation=plan.preparation,
+                out=out,
+                secret=secret,
+                workers=request.workers or os.cpu_count() or 1,
+                patient_pattern=request.patient_pattern,
+                split=request.split,
+                columns=request.columns,
+            ),
+            progress=progress,
+        )
     files = f"{len(summary.rejects)} {'file' if len(summary.rejects) == 1 else 'files'}"
     left_out = f"; {files} left out, with the reason in {out / REJECTS}" if summary.rejects else ""
     return PrepareResult(

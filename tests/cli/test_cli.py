@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli import wire
 from fedcli.errors import FedcliError
+from fedcli.imaging import dataset
 from fedcli.plan import template
-from tests.cli.processes import imported_by, run, succeed
+from tests.cli.processes import COMMAND, imported_by, run, succeed
 
 if TYPE_CHECKING:
     from tests.operations.federations import Federation
@@ -106,6 +109,19 @@ def test_the_second_of_two_runs_is_busy(begun: Federation) -> None:
     with Workspace.open(begun.site("north")).locked():
         found = succeed("train-round", "-C", begun.site("north"))
     assert found["status"] == "busy"
+
+
+def test_of_two_preparations_at_once_one_is_busy(begun: Federation, tmp_path: Path) -> None:
+    archive = begun.prepared["north"].parent.parent / "archives/north"
+    arguments = ("prepare", archive, "--labels", archive / "labels.csv", "-C", begun.site("north"), "--out", tmp_path / "out")
+    processes = [
+        subprocess.Popen([*COMMAND, *map(str, arguments), "--json"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    found = [json.loads(process.communicate()[0])["status"] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert found in (["done", "busy"], ["busy", "done"], ["done", "done"])
+    assert dataset.load(tmp_path / "out", wire.digest(begun.plan.preparation), ()).images.shape[0] == 64
 
 
 def test_errors_have_exit_codes_hints_and_json(begun: Federation, tmp_path: Path) -> None:
