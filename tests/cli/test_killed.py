@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +72,13 @@ class Script:
     def _kill(self, *arguments: str | Path) -> None:
         """Begin a command and kill it; one that was faster than that is begun again, and killed sooner."""
         assert self.random is not None
-        for patience in (1.0, 0.7, 0.4, 0.2):
+        for patience in (1.0, 0.4, 0.1, 0.02):
             process = subprocess.Popen(
                 [*COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
             # The first third is Python's start-up, where nothing happens yet.
-            time.sleep(patience * self.expected[len(self.seconds)] * self.random.uniform(0.33, 1.0))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience * self.expected[len(self.seconds)] * self.random.uniform(0.33, 1.0))
             process.send_signal(signal.SIGKILL)
             if process.wait() == -signal.SIGKILL:
                 self.kills += 1
