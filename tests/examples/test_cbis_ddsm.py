@@ -205,7 +205,7 @@ def test_each_update_is_two_steps_of_one_patient(walk: Walk, site: str) -> None:
 
 def test_both_sites_are_in_both_rounds_of_densenet_121(walk: Walk) -> None:
     began = walk.step("init")
-    assert (began["network"], began["parameters"] > 6_900_000) == ("densenet121", True)
+    assert (began["network"], began["values"] > 6_900_000) == ("densenet121", True)
     for number in (0, 1):
         closed = walk.step("aggregate", number)
         assert (closed["round"], closed["used"], closed["absent"], closed["rejected"]) == (number + 1, list(SITES), [], [])
