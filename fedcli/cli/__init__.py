@@ -1,6 +1,6 @@
 """The command line: typer and rich live here and in `render`, nowhere else.
 
-Each command builds a request, calls one operation and renders its result. What is heavy (torch, scikit-learn, pydicom,
+Each command builds a request, calls one operation and renders its result. What is heavy (torch, pydicom,
 matplotlib) is imported inside the command that needs it, so that `--help` and `status` start at once.
 """
 
