@@ -24,6 +24,8 @@ MAX_STEPS = (1 << 29) - 1
 """Below 2**29 the product of a step count and a float32 is exact in float64 (design, section 5)."""
 MAX_BATCH_PIXELS = 1 << 26
 
+ClassName = Annotated[str, Field(min_length=1, max_length=64)]
+
 
 class Unit(StrEnum):
     """What is scored as one case: the mean over all images of a patient (the paper) or of a study."""
@@ -178,9 +180,15 @@ class Evaluation:
 
     Attributes:
         resamples: Bootstrap resamples of patients behind each 95 % interval.
+        permutations: Random exchanges behind the p-value of a comparison of two models.
+        dense: The classes that count as dense, of the plan's; none leaves that metric out.
+        min_cell: Cells of a confusion matrix with fewer cases, but for none, are not published; 0 publishes all.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    dense: Annotated[tuple[ClassName, ...], Field(max_length=64)] = ("c", "d")
+    min_cell: Annotated[int, Field(ge=0, le=1000)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -222,9 +230,7 @@ class Plan:
     name: ShortText
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     rounds: Annotated[int, Field(ge=1, le=9999)] = 300
-    classes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(min_length=2, max_length=64)] = (
-        "a", "b", "c", "d",
-    )  # fmt: skip
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=64)] = ("a", "b", "c", "d")
     unit: Unit = Unit.PATIENT
     allow_empty: Annotated[tuple[Part, ...], Field(max_length=2)] = ()
     images: Images = field(default_factory=Images)
@@ -241,6 +247,9 @@ class Plan:
     def _hangs_together(self) -> Plan:
         if len(set(self.classes)) != len(self.classes):
             msg = f"classes must differ from one another, found {', '.join(self.classes)}"
+            raise ValueError(msg)
+        if unknown := [name for name in self.evaluation.dense if name not in self.classes]:
+            msg = f"evaluation.dense may name classes of the plan ({', '.join(self.classes)}), found {', '.join(unknown)}"
             raise ValueError(msg)
         if Part.TRAIN in self.allow_empty:
             msg = "allow_empty may name validation and test; a site without training images has no part in training"

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from fedcli import plan as plans
 from fedcli import toml_file
 from fedcli.errors import ConfigurationError
-from fedcli.plan import MAX_BATCH_PIXELS, Aggregation, Images, Part, Plan, Split, Training
+from fedcli.plan import MAX_BATCH_PIXELS, Aggregation, Evaluation, Images, Part, Plan, Split, Training
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ NUMBERS = {
     "aggregation.quorum": (0, 10_000),
     "aggregation.deadline_hours": (0.0, 8760.0),
     "evaluation.resamples": (100, 100_000),
+    "evaluation.permutations": (100, 1_000_000),
+    "evaluation.min_cell": (0, 1000),
     "limits.steps": (1, 2**29 - 1),
     "limits.model_mb": (1, 100_000),
 }
@@ -367,8 +369,14 @@ def test_preparation_holds_what_decides_the_prepared_data_and_nothing_else() -> 
     plan = Plan(name="a")
     other = Plan(name="b", rounds=7, training=Training(epochs=2))
     assert plan.preparation == other.preparation
-    changed = (Plan(name="a", seed=1), Plan(name="a", images=Images(size=64)), Plan(name="a", classes=("x", "y")))
+    changed = (Plan(name="a", seed=1), Plan(name="a", images=Images(size=64)), Plan(name="a", classes=("b", "c", "d")))
     assert all(item.preparation != plan.preparation for item in changed)
+
+
+def test_dense_classes_are_the_plans() -> None:
+    assert Plan(name="a", classes=("low", "high"), evaluation=Evaluation(dense=("high",))).evaluation.dense == ("high",)
+    with pytest.raises(ValueError, match=r"evaluation.dense may name classes of the plan \(low, high\), found c, d"):
+        Plan(name="a", classes=("low", "high"))
 
 
 def test_a_plan_cannot_be_changed() -> None:

@@ -110,7 +110,7 @@ PLANS = st.builds(
     ),
     finetuning=st.builds(Finetuning, epochs=st.integers(1, 1000), rate=RATES),
     aggregation=waits(),
-    evaluation=st.builds(Evaluation, resamples=st.integers(100, 100_000)),
+    evaluation=st.builds(Evaluation, resamples=st.integers(100, 100_000), dense=st.just(()), min_cell=st.integers(0, 1000)),
     limits=st.builds(Limits, steps=st.integers(1, 2**29 - 1), model_mb=st.integers(1, 100_000)),
 )
 

@@ -208,10 +208,21 @@ def evaluate(
         return operation(workspace, environment)
 
     def show(out: Console, result: EvaluateResult) -> None:
+        from fedcli.reporting.tables.comparisons import site_comparison
+
         rows = [
-            (f"{score.model.kind} {score.model.party}", str(score.model.round), render.kappa(score.kappa, score.kappa_interval))
+            (
+                f"{score.model.kind} {score.model.party}",
+                str(score.model.round),
+                render.kappa(score.by_case.kappa.value, score.by_case.kappa.interval),
+                render.kappa(score.by_case.dense_auc.value, score.by_case.dense_auc.interval),
+            )
             for score in result.scores
         ]
-        render.print_table(out, f"Linear weighted kappa at {result.site}", ("model", "round or epoch", "kappa"), rows)
+        columns = ("model", "round or epoch", "linear weighted kappa", "AUC dense or not")
+        render.print_table(out, f"On the test patients of {result.site}", columns, rows)
+        for item in result.comparisons:
+            told = site_comparison(result.site, item)
+            out.print(f"{told.difference} {told.test}", highlight=False, markup=False, soft_wrap=True)
 
     Conduct(command="evaluate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work, show)

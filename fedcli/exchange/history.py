@@ -77,29 +77,42 @@ class History:
         """Whether the last round of the plan is there."""
         return len(self.rounds) > self.plan.rounds
 
-    def global_kappa(self, number: int, final: Mapping[str, ValidationScore] = _NONE) -> float | None:
-        """Return the patient-weighted mean of the sites' validation kappa of a round's global model, or None where none has one.
+    def global_kappas(self, final: Mapping[str, ValidationScore] = _NONE) -> tuple[float | None, ...]:
+        """Return of each round's global model the patient-weighted mean of the sites' validation kappa; None where no site has one.
 
         The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
 
         Args:
-            number: The round.
             final: Scores of the newest global model by site, which stand in for what those sites have published.
         """
-        received = [update.record.received for (_, of_round), update in sorted(self.updates.items()) if of_round == number + 1]
-        finals = {site: item.record.final_validation for site, item in self.evaluations.items() if item.record.round == number}
-        if number == len(self.rounds) - 1:
-            finals |= final
-        scores = received or [score for _, score in sorted(finals.items()) if score is not None]
-        pairs = [(score.patients, score.kappa) for score in scores if score.kappa is not None]
-        total = sum(patients for patients, _ in pairs)
-        return sum(patients * kappa for patients, kappa in pairs) / total if total else None
+        received: list[list[ValidationScore]] = [[] for _ in self.rounds]
+        finals: list[dict[str, ValidationScore | None]] = [{} for _ in self.rounds]
+        for (_, number), update in sorted(self.updates.items()):
+            received[number - 1].append(update.record.received)
+        for site, found in self.evaluations.items():
+            if found.record.round < len(finals):
+                finals[found.record.round][site] = found.record.final_validation
+        if finals:
+            finals[-1] |= final
+        return tuple(
+            _patient_weighted_mean(scores or [score for _, score in sorted(last.items()) if score is not None])
+            for scores, last in zip(received, finals, strict=True)
+        )
+
+    def global_kappa(self, number: int) -> float | None:
+        """Return one of `global_kappas`."""
+        return self.global_kappas()[number]
 
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
-        """Return the round of the highest `global_kappa`: the earliest of equals, the newest where none has any."""
-        numbers = range(len(self.rounds))
-        kappas = [(kappa, -number) for number in numbers if (kappa := self.global_kappa(number, final)) is not None]
+        """Return the round of the highest of `global_kappas`: the earliest of equals, the newest where none has any."""
+        kappas = [(kappa, -number) for number, kappa in enumerate(self.global_kappas(final)) if kappa is not None]
         return -max(kappas)[1] if kappas else len(self.rounds) - 1
+
+
+def _patient_weighted_mean(scores: list[ValidationScore]) -> float | None:
+    pairs = [(score.patients, score.kappa) for score in scores if score.kappa is not None]
+    total = sum(patients for patients, _ in pairs)
+    return sum(patients * kappa for patients, kappa in pairs) / total if total else None
 
 
 def global_reference(found: Verified[RoundRecord]) -> ModelReference:

@@ -172,8 +172,8 @@ class Ledger:
         found = self._open(signed, EvaluationRecord, site, self._site_keys(site, self.newest_federation))
         expect(signed, "number", number, found.record.number)
         classes = len(self.newest_federation.plan.classes)
-        for score in found.record.scores:
-            if len(score.confusion) != classes or any(len(row) != classes for row in score.confusion):
+        for measures in (part for score in found.record.scores for part in (score.by_case, score.by_image)):
+            if measures.confusion is not None and len(measures.confusion) != classes:
                 msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
                 raise TrustError(msg)
         return found

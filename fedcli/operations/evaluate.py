@@ -8,18 +8,19 @@ computed again.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
-from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
+from fedcli.exchange.records import Comparison, EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
 from fedcli.operations import selection
 from fedcli.operations.finetune import folder_of
 from fedcli.operations.history import read_history
 from fedcli.operations.learner import Learner, require_images
 from fedcli.operations.party import Party, Status, artifact_of, parcel
+from fedcli.operations.scoring import Scoring
 from fedcli.plan import Part
 from fedcli.workspace import WorkspaceRole
 
@@ -40,6 +41,7 @@ class EvaluateResult:
     Attributes:
         number: Number of its newest evaluation.
         scores: The scores in it.
+        comparisons: This site's own models compared.
         shared: Models that this run shared.
         missing: What is not there yet, in words.
     """
@@ -49,6 +51,7 @@ class EvaluateResult:
     site: str
     number: int
     scores: tuple[TestScore, ...]
+    comparisons: tuple[Comparison, ...]
     shared: tuple[ModelKind, ...]
     missing: tuple[str, ...]
 
@@ -68,10 +71,12 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         learner = Learner(party.workspace, party.approved_plan(), environment.progress)
         if Part.TEST not in learner.plan.allow_empty:
             require_images(learner.test, party.name, Part.TEST)
-        final = _final_validation(party, learner, history)
+        scoring = Scoring(party, learner)
+        final = scoring.validate(history.rounds[-1])
         candidates = _candidates(history, {party.name: final} if final else {})
-        scores = tuple(_score(party, learner, found, reference) for found, reference in candidates) if len(learner.test) else ()
-        number = _publish(party, history, scores, final)
+        scores = tuple(scoring.test(found, reference) for found, reference in candidates) if len(learner.test) else ()
+        comparisons = scoring.compare(scores)
+        number = _publish(party, history, scores, comparisons, final)
         missing = _missing(party, history)
         shown = f"; still missing: {'; '.join(missing)}" if missing else "; nothing is missing"
         return EvaluateResult(
@@ -80,6 +85,7 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
             site=party.name,
             number=number or _newest_number(history, party.name),
             scores=scores,
+            comparisons=comparisons,
             shared=shared,
             missing=missing,
         )
@@ -153,42 +159,23 @@ def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[
     return found + [(history.rounds[number], global_reference(history.rounds[number])) for number in globals_to_score]
 
 
-def _score(party: Party, learner: Learner, found: Verified[Record], reference: ModelReference) -> TestScore:
-    """Score one model, or take the score that was computed before for the same model and data."""
-    name = f"scores/{reference.content_sha256[:16]}-{learner.data.digest[:16]}.json"
-    before = party.workspace.load(TestScore, name)
-    if before is not None and before.model.content_sha256 == reference.content_sha256:
-        return replace(before, model=reference)  # the same model's bytes, perhaps under another record
-    learner.load(party.folder.fetch(found, found.artifact))
-    result = learner.score(learner.test, f"{reference.kind} model of {reference.party} on test patients")
-    if result is None:
-        msg = f"{party.name}: no test images"
-        raise UsageError(msg)
-    score = TestScore(
-        model=reference,
-        patients=result.units,
-        images=result.images,
-        kappa=result.kappa,
-        kappa_interval=result.interval,
-        accuracy=result.accuracy,
-        loss=result.loss,
-        confusion=result.confusion,
-    )
-    party.workspace.save(name, score)
-    party.folder.forget_artifacts()
-    return score
-
-
-def _publish(party: Party, history: History, scores: tuple[TestScore, ...], final: ValidationScore | None) -> int:
+def _publish(
+    party: Party,
+    history: History,
+    scores: tuple[TestScore, ...],
+    comparisons: tuple[Comparison, ...],
+    final: ValidationScore | None,
+) -> int:
     """Publish the evaluation unless the newest one says the same; return its number, 0 where there was no need."""
     newest = history.evaluations.get(party.name)
     last = len(history.rounds) - 1
     dataset = history.datasets.get(party.name)
-    dataset_digest = dataset.digest if dataset else None
-    if newest is not None and (newest.record.scores, newest.record.round, newest.record.dataset) == (
-        scores,
-        last,
-        dataset_digest,
+    says = (last, dataset.digest if dataset else None, scores, comparisons)
+    if newest is not None and says == (
+        newest.record.round,
+        newest.record.dataset,
+        newest.record.scores,
+        newest.record.comparisons,
     ):
         return 0
     number = _newest_number(history, party.name) + 1
@@ -199,29 +186,14 @@ def _publish(party: Party, history: History, scores: tuple[TestScore, ...], fina
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         number=number,
-        dataset=dataset_digest,
+        dataset=dataset.digest if dataset else None,
         round=last,
         final_validation=final,
         scores=scores,
+        comparisons=comparisons,
     )
     party.seal(party.outbox.draft(f"evaluation-{number:04d}"), parcel(key, record))
     return number
-
-
-def _final_validation(party: Party, learner: Learner, history: History) -> ValidationScore | None:
-    """Score the newest global model on the validation patients, or take the score that was computed before."""
-    if not len(learner.validation):
-        return None
-    last = len(history.rounds) - 1
-    weights = history.rounds[last].artifact.content_sha256
-    name = f"scores/{weights}-{learner.data.digest[:16]}-validation.json"
-    before = party.workspace.load(ValidationScore, name)
-    if before is not None:
-        return before
-    learner.load(party.folder.global_model(last))
-    score = learner.validate(f"global model of round {last} on validation patients")
-    party.workspace.save(name, score)
-    return score
 
 
 def _newest_number(history: History, site: str) -> int:

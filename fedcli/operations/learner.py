@@ -13,8 +13,8 @@ from fedcli.errors import ConfigurationError, DataError
 from fedcli.exchange.records import ValidationScore
 from fedcli.imaging import dataset
 from fedcli.learning import inference, metrics, networks
+from fedcli.learning.metrics import Predictions
 from fedcli.learning.samples import Samples
-from fedcli.learning.seeds import derive_seed
 from fedcli.plan import Part, Unit
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.imaging.dataset import PreparedDataset
-    from fedcli.learning.metrics import Score
     from fedcli.plan import Plan
     from fedcli.progress import Progress
     from fedcli.workspace import Workspace
@@ -87,10 +86,8 @@ class Learner:
         networks.load_arrays(self.module, arrays)
         return arrays
 
-    def score(self, samples: Samples, label: str) -> Score | None:
-        """Score the network as it is; None without images."""
-        if not len(samples):
-            return None
+    def predict(self, samples: Samples, label: str) -> Predictions:
+        """Return what the network as it is says about every image of a part that has some."""
         probabilities = inference.probabilities(
             self.module,
             samples.images,
@@ -99,20 +96,25 @@ class Learner:
             progress=self.progress,
             label=f"{self.site}: {label}",
         )
-        return metrics.score(
-            probabilities,
-            samples.labels,
-            samples.units,
-            resamples=self.plan.evaluation.resamples,
-            seed=derive_seed(self.plan.seed, self.site, "bootstrap"),
-        )
+        return self.predictions(samples, probabilities)
+
+    def predictions(self, samples: Samples, probabilities: NDArray[np.float64]) -> Predictions:
+        """Put a network's probabilities of every image, (N, C), beside what is true."""
+        dense = tuple(self.plan.classes.index(name) for name in self.plan.evaluation.dense)
+        return Predictions(truth=samples.labels, probabilities=probabilities, dense=dense)
 
     def validate(self, label: str) -> ValidationScore:
         """Score the network as it is on the validation patients."""
-        found = self.score(self.validation, label)
-        if found is None:
+        samples = self.validation
+        if not len(samples):
             return ValidationScore(patients=0, loss=None, kappa=None)
-        return ValidationScore(patients=found.units, loss=found.loss, kappa=found.kappa)
+        images = self.predict(samples, label)
+        cases = images.by_unit(samples.units)
+        return ValidationScore(
+            patients=len(cases.truth),
+            loss=metrics.cross_entropy(images.truth, images.probabilities),
+            kappa=metrics.kappa(cases.truth, cases.predicted, cases.num_classes),
+        )
 
 
 def choose_device(name: str) -> torch.device:

@@ -42,6 +42,7 @@ from fedcli.exchange.records import (
     Versions,
 )
 from fedcli.exchange.signatures import Signer
+from fedcli.measures import Estimate, Measures
 from fedcli.plan import Images, Limits, Network, Part, Plan
 
 if TYPE_CHECKING:
@@ -319,13 +320,9 @@ class _Writer:
                 record=wire.sha256(scored.data),
                 content_sha256=record.artifacts[0].content_sha256,
             ),
-            patients=3,
-            images=12,
-            kappa=0.5,
-            kappa_interval=(0.1, 0.8),
-            accuracy=1.0,
             loss=0.9,
-            confusion=((3, 0, 0, 0), *((0,) * 4,) * 3),
+            by_case=measures(3),
+            by_image=measures(12),
         )
         final = ValidationScore(patients=2, loss=1.0, kappa=0.4)
         key = layout.evaluation(site, 1)
@@ -334,6 +331,21 @@ class _Writer:
             EvaluationRecord(**self.header, party=site, number=1, dataset=None, round=1, final_validation=final, scores=(score,)),
             site,
         )
+
+
+def measures(count: int) -> Measures:
+    known = Estimate(value=0.5, interval=(0.1, 0.8))
+    return Measures(
+        count=count,
+        kappa=known,
+        quadratic_kappa=known,
+        accuracy=known,
+        balanced_accuracy=known,
+        macro_auc=Estimate(),
+        dense_auc=Estimate(),
+        calibration_error=known,
+        confusion=((count, 0, 0, 0), *((0,) * 4,) * 3),
+    )
 
 
 def write_chronicle(plan: Plan = PLAN) -> Chronicle:

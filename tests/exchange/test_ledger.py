@@ -664,13 +664,36 @@ def test_5_a_weight_that_is_not_the_steps_is_refused(chronicle: Chronicle) -> No
         chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", contributions=used))
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (5, 5), (4, 3), (3, 4), (0, 0)])
-def test_5_a_confusion_matrix_of_another_size_is_refused(chronicle: Chronicle, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("level", ["by_case", "by_image"])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 3), "a confusion matrix is not 4 × 4"),
+        ((5, 5), "a confusion matrix is not 4 × 4"),
+        ((0, 0), "a confusion matrix is not 4 × 4"),
+        ((4, 3), "as many columns as rows"),
+        ((3, 4), "as many columns as rows"),
+    ],
+)
+def test_5_a_confusion_matrix_of_another_size_is_refused(
+    chronicle: Chronicle, level: str, shape: tuple[int, int], message: str
+) -> None:
     (score,) = json.loads(chronicle.evaluation.data)["scores"]
     rows, columns = shape
-    scores = [score, score | {"confusion": [[0] * columns] * rows}]
-    with pytest.raises(TrustError, match="a confusion matrix is not 4 × 4"):
+    scores = [score, score | {level: score[level] | {"confusion": [[0] * columns] * rows}}]
+    with pytest.raises(TrustError, match=message):
         chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", scores=scores))
+
+
+def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(chronicle: Chronicle) -> None:
+    (score,) = json.loads(chronicle.evaluation.data)["scores"]
+    result = {"cases": 3, "difference": 0.1, "interval": None, "p_value": 0.5, "permutations": 100}
+    pair = {"model": score["model"], "other": score["model"] | {"record": "0" * 64}, "result": result}
+    with pytest.raises(TrustError, match="a comparison names a model that was not scored"):
+        chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", comparisons=[pair]))
+    pair["other"] = score["model"]
+    found = chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", comparisons=[pair]))
+    assert found.record.comparisons[0].result.p_value == 0.5
 
 
 # ------------------------------------------------------------------------------ 6: sizes, digests and keys of artifacts

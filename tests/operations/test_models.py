@@ -74,6 +74,13 @@ def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Fed
     second = evaluate(finished.site("north"), finished.environment)
     assert (second.status, second.number) == (Status.PUBLISHED, 2)
     assert {score.model.kind for score in second.scores if score.model.party == "valley"} == {"local", "federated", "finetuned"}
+    own = evaluate(finished.site("valley"), finished.environment)
+    compared = [(pair.model.kind, pair.other.kind) for pair in own.comparisons]
+    assert compared == [(ModelKind.FEDERATED, ModelKind.LOCAL), (ModelKind.FINETUNED, ModelKind.FEDERATED)]
+    kappas = {score.model.kind: score.by_case.kappa.value for score in own.scores if score.model.party == "valley"}
+    for pair in own.comparisons:
+        values = (kappas[pair.model.kind], kappas[pair.other.kind])
+        assert pair.result.difference == (None if None in values else pytest.approx(values[0] - values[1]))
     third = evaluate(finished.site("north"), finished.environment)
     assert (third.status, third.number, third.shared) == (Status.WAITING, 2, ())
     found, history = verify(str(finished.drop), progress=Silent(), replay=True, coordinator=finished.fingerprint)
@@ -108,9 +115,11 @@ def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished
         mine = [position for position, number in enumerate(chosen) if data.patients[number] == patient]
         predicted.append(int(probabilities[mine].mean(0).argmax()))
         truth.append(int(data.labels[chosen[mine[0]]]))
-    assert score.patients == len(truth)
-    assert score.kappa == pytest.approx(cohen_kappa_score(truth, predicted, labels=range(4), weights="linear"), abs=1e-12)
-    assert sum(map(sum, score.confusion)) == len(truth)
+    assert score.by_case.count == len(truth)
+    assert score.by_case.kappa.value == pytest.approx(
+        cohen_kappa_score(truth, predicted, labels=range(4), weights="linear"), abs=1e-12
+    )
+    assert sum(map(sum, score.by_case.confusion or ())) == len(truth)
 
 
 def test_no_patient_has_images_in_two_parts(prepared: dict[str, Path]) -> None:

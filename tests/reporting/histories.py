@@ -32,6 +32,7 @@ from fedcli.exchange.records import (
     ValidationScore,
     Versions,
 )
+from fedcli.measures import Estimate, Measures
 from fedcli.plan import Part, Plan
 
 if TYPE_CHECKING:
@@ -194,16 +195,30 @@ class Builder:
 
 
 def score(model: ModelReference, kappa: float | None, patients: int = 312, width: float = 0.05) -> TestScore:
-    interval = None if kappa is None else (max(-1.0, round(kappa - width, 4)), min(1.0, round(kappa + width, 4)))
-    return TestScore(
-        model=model,
-        patients=patients,
-        images=patients * 4,
-        kappa=kappa,
-        kappa_interval=interval,
-        accuracy=0.7 if patients else None,
-        loss=0.8 if patients else None,
-        confusion=((0,) * 4,) * 4,
+    by_case = measures(kappa, patients, width)
+    return TestScore(model=model, loss=0.8, by_case=by_case, by_image=replace(by_case, count=patients * 4))
+
+
+def measures(kappa: float | None, count: int, width: float = 0.05) -> Measures:
+    """Return measures that all follow from one kappa."""
+
+    def estimate(value: float | None) -> Estimate:
+        if value is None:
+            return Estimate()
+        return Estimate(value=value, interval=(max(-1.0, round(value - width, 4)), min(1.0, round(value + width, 4))))
+
+    share = None if kappa is None else round(0.5 + kappa / 2, 4)
+    quarter = count // 4
+    return Measures(
+        count=count,
+        kappa=estimate(kappa),
+        quadratic_kappa=estimate(kappa),
+        accuracy=estimate(share),
+        balanced_accuracy=estimate(share),
+        macro_auc=estimate(share),
+        dense_auc=estimate(share),
+        calibration_error=estimate(0.1),
+        confusion=tuple(tuple(quarter if row == column else 0 for column in range(4)) for row in range(4)),
     )
 
 

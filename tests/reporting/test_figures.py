@@ -10,7 +10,7 @@ import matplotlib as mpl
 
 from fedcli.exchange.history import model_reference
 from fedcli.exchange.records import ModelKind
-from fedcli.plan import Plan
+from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.report import gather
 from tests.reporting.histories import Builder, cohort, score
@@ -55,9 +55,8 @@ def test_the_page_gives_its_own_ink(pictures: tuple[Illustration, ...]) -> None:
 
 
 def test_text_of_peers_is_neither_markup_nor_mathematics() -> None:
-    build = Builder(
-        ("east",), Plan(name="pilot", rounds=1, classes=("</text><script>alert(1)</script>", r"$\frac{$", "\x00\x1b\n密度"))
-    )
+    classes = ("</text><script>alert(1)</script>", r"$\frac{$", "\x00\x1b\n密度")
+    build = Builder(("east",), Plan(name="pilot", rounds=1, classes=classes, evaluation=Evaluation(dense=())))
     build.round()
     build.dataset("east", cohort(shares=(0.4, 0.5, 0.1)))
     picture = next(item for item in illustrations(gather(build.history, "")) if item.name == "fig3-classes")

@@ -27,6 +27,7 @@ from fedcli.exchange.records.coordinator import (
     RoundRecord,
 )
 from fedcli.exchange.records.site import (
+    Comparison,
     DatasetRecord,
     EnrolmentRecord,
     EvaluationRecord,
@@ -40,6 +41,7 @@ from fedcli.exchange.records.site import (
 __all__ = [
     "MAX_RECORD_BYTES",
     "Artifact",
+    "Comparison",
     "Contribution",
     "DatasetRecord",
     "EnrolmentRecord",

@@ -19,7 +19,6 @@ Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Size = Annotated[int, Field(ge=0, le=1 << 40)]
 Kappa = Annotated[float, Field(ge=-1, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Interval = tuple[Kappa, Kappa]
 Seat = Annotated[int, Field(ge=0, le=MAX_MEMBERS)]
 
 

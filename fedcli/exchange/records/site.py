@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Cohort, Count
-from fedcli.exchange.records.common import Artifact, Interval, Kappa, Keys, ModelKind, NotNegative, Number, Payload, Record, Steps
+from fedcli.exchange.records.common import Artifact, Kappa, Keys, ModelKind, NotNegative, Number, Payload, Record, Steps
+from fedcli.measures import Measures, PairedDifference
 from fedcli.wire import STRICT, Digest, ShortText, SiteName
 
 
@@ -153,23 +154,24 @@ class TestScore:
 
     Attributes:
         model: Which model.
-        patients: Cases scored.
-        images: Images behind them.
-        kappa: Linear weighted kappa over the plan's full class list; null where undefined.
-        kappa_interval: 95 % bootstrap interval by patient; null where undefined.
-        accuracy: Share of cases in their class.
         loss: Mean cross-entropy per image.
-        confusion: Cases by true class (rows) and predicted class (columns).
+        by_case: Over cases (patients, or studies where the plan says so): the paper's way, and the report's.
+        by_image: Over single images.
     """
 
     model: ModelReference
-    patients: Count
-    images: Count
-    kappa: Kappa | None
-    kappa_interval: Interval | None
-    accuracy: Annotated[float, Field(ge=0, le=1)] | None
-    loss: NotNegative | None
-    confusion: Annotated[tuple[tuple[Count, ...], ...], Field(max_length=64)]
+    loss: NotNegative
+    by_case: Measures
+    by_image: Measures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Comparison:
+    """Two models of a site on its own test patients; `difference` is the first's kappa less the second's."""
+
+    model: ModelReference
+    other: ModelReference
+    result: PairedDifference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -182,6 +184,7 @@ class EvaluationRecord(Record):
         round: Newest round when it was made.
         final_validation: That round's global model on the site's validation patients; null where it has none.
         scores: One for each model.
+        comparisons: The site's own models compared, each of them among the scores.
     """
 
     schema: Literal["fedcli/evaluation@1"] = "fedcli/evaluation@1"
@@ -190,3 +193,12 @@ class EvaluationRecord(Record):
     round: Number
     final_validation: ValidationScore | None
     scores: Annotated[tuple[TestScore, ...], Field(max_length=100_000)]
+    comparisons: Annotated[tuple[Comparison, ...], Field(max_length=8)] = ()
+
+    @model_validator(mode="after")
+    def _compares_what_it_scored(self) -> EvaluationRecord:
+        scored = {score.model.record for score in self.scores}
+        if any(model.record not in scored for pair in self.comparisons for model in (pair.model, pair.other)):
+            msg = "a comparison names a model that was not scored"
+            raise ValueError(msg)
+        return self

@@ -12,6 +12,7 @@ from fedcli.reporting.tables.cohorts import (
     dataset_table,
     intensities,
 )
+from fedcli.reporting.tables.comparisons import SiteComparison, comparisons
 from fedcli.reporting.tables.cross_site import (
     Cell,
     Change,
@@ -51,11 +52,13 @@ __all__ = [
     "OwnScores",
     "Participation",
     "Setting",
+    "SiteComparison",
     "SiteExchange",
     "Software",
     "agreement",
     "attendance",
     "class_shares",
+    "comparisons",
     "cross_site_table",
     "dataset_table",
     "digests",

@@ -215,9 +215,9 @@ def _column(history: History, tested_at: str, kind: ModelKind, models: list[tupl
             Cell(
                 trained_at=trained_at,
                 tested_at=tested_at,
-                patients=score.patients,
-                kappa=score.kappa,
-                interval=score.kappa_interval,
+                patients=score.by_case.count,
+                kappa=score.by_case.kappa.value,
+                interval=score.by_case.kappa.interval,
             )
             if score
             else Cell(trained_at=trained_at, tested_at=tested_at)

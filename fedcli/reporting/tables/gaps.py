@@ -92,8 +92,8 @@ def _undefined(history: History) -> Iterator[str]:
     for site in history.sites:
         evaluation = history.evaluations.get(site)
         scores = evaluation.record.scores if evaluation else ()
-        undefined = [score for score in scores if score.kappa is None]
-        if undefined and all(score.patients == 0 for score in scores):
+        undefined = [score for score in scores if score.by_case.kappa.value is None]
+        if undefined and all(score.by_case.count == 0 for score in scores):
             yield f"{site} has no test patients: its column is empty."
         elif undefined:
             yield f"The kappa of {len(undefined)} of {len(scores)} models on {site}'s test patients is undefined."

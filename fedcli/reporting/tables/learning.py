@@ -70,7 +70,7 @@ def learning_curves(history: History) -> tuple[LearningCurve, ...]:
 
 def global_curve(history: History) -> tuple[GlobalPoint, ...]:
     """Return the global model's kappa of each round that has one, by which the best round is chosen."""
-    kappas = ((number, history.global_kappa(number)) for number in range(len(history.rounds)))
+    kappas = enumerate(history.global_kappas())
     return tuple(GlobalPoint(round=number, kappa=kappa) for number, kappa in kappas if kappa is not None)
 
 
