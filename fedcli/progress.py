@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
+BYTES = "bytes"
+"""The unit of transfers, which are shown in units that fit."""
+
+
 class Progress(Protocol):
     """A listener to long work."""
 

@@ -45,6 +45,7 @@ NUMPY_DTYPES = {
     "U8": "u1", "I8": "i1", "BOOL": "?",
 }  # fmt: skip
 
+_BUFFERS = ("running_mean", "running_var")
 _NAME = re.compile(r"(?!__metadata__$)[A-Za-z0-9_.:/-]{1,256}")
 
 
@@ -107,6 +108,11 @@ class Measured:
 
     size: int
     sha256: str
+
+
+def is_buffer(name: str) -> bool:
+    """Tell by its name whether a float tensor is a buffer, measured by normalisation layers, and not a weight that is trained."""
+    return name.endswith(_BUFFERS)
 
 
 def layout(entries: Iterable[tuple[str, str, tuple[int, ...]]]) -> Layout:

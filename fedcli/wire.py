@@ -82,6 +82,11 @@ def encode(value: object) -> bytes:
     return (json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
+def encode_line(value: object) -> bytes:
+    """Return a value's encoding for a log of one line an entry."""
+    return (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def digest(value: object) -> str:
     """Return the SHA-256 of a value's encoding."""
     return sha256(encode(value))

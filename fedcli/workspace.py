@@ -4,49 +4,43 @@ workspace.toml    settings that the operator may edit (`Settings`)
 key, key.pub      the signing key, unless `key` names another
 secret            32 bytes that key the hashes of patients and studies; mode 0600
 approval.json     the plan that the operator approved
+rotation.json     the key that takes over once the federation lists it
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
 state/            what the rounds leave here: best model, optimizer state
 models/           this party's own models: local, finetuned
 scores/           test scores already computed
 cache/            private, hashed copies of artifacts
+sent.log          what left, one line a file
 fedcli.log        events
 lock              held by the command at work; the system frees it when the command dies
 """
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
-from fedcli.errors import ConfigurationError, FedcliError
+from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
+from fedcli.private_files import locked, read_secret, write_whole
 from fedcli.wire import STRICT, Digest, SiteName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
 
 SETTINGS = "workspace.toml"
-SECRET_BYTES = 32
-
-
-class BusyError(FedcliError):
-    """Another command of the same party is at work; not a failure."""
-
-    exit_code = 0
+ROTATION = "rotation.json"
+HOST_KEY = r"SHA256:[A-Za-z0-9+/]{43}"
+"""Fingerprint of an SSH host key."""
 
 
 class WorkspaceRole(StrEnum):
@@ -54,6 +48,13 @@ class WorkspaceRole(StrEnum):
 
     COORDINATOR = "coordinator"
     SITE = "site"
+
+
+class Review(StrEnum):
+    """Whether a person looks at an update before it leaves."""
+
+    ASK = "ask"
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -69,8 +70,13 @@ class Settings:
         prepared: The prepared data, a path relative to the workspace.
         device: Where to train: auto, cpu, cuda, cuda:1, mps …
         threads: CPU threads for training; 0 takes what PyTorch takes. Results are the same bits only for the same number.
+        review: ask holds every update until a person has looked at it; auto publishes it.
         share_dataset: Whether aggregate facts of the data (Table 1, Fig. 3, Fig. 4) may be published.
         share_models: Whether this site's best models may be published for evaluation at the other sites.
+        host_key: SFTP: fingerprint of the server's host key; empty takes the known_hosts files.
+        ssh_key: SFTP: the private key to log in with, a path relative to the workspace; empty takes ~/.ssh/config and an agent.
+        endpoint: Object stores: URL of the service; empty takes the provider's own.
+        timeout: Seconds to wait for an answer of a remote drop folder.
     """
 
     role: WorkspaceRole
@@ -81,8 +87,13 @@ class Settings:
     prepared: Annotated[str, Field(min_length=1, max_length=1000)] = "prepared"
     device: Annotated[str, Field(pattern=r"^[a-z]+(:[0-9]+)?$")] = "auto"
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
+    review: Review = Review.AUTO
     share_dataset: bool = False
     share_models: bool = False
+    host_key: Annotated[str, Field(pattern=rf"^({HOST_KEY})?$")] = ""
+    ssh_key: Annotated[str, Field(max_length=1000)] = ""
+    endpoint: Annotated[str, Field(max_length=1000)] = ""
+    timeout: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -91,6 +102,14 @@ class Approval:
 
     digest: Digest
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Rotation:
+    """The key that takes over once the federation lists it: its file, relative to the workspace, and its public half."""
+
+    key: Annotated[str, Field(min_length=1, max_length=1000)]
+    public_key: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Workspace:
@@ -148,6 +167,22 @@ class Workspace:
         return self.root / Path(self.settings.key).expanduser()
 
     @property
+    def rotation(self) -> Rotation | None:
+        """The key that takes over, where one is to."""
+        return self.load(Rotation, ROTATION)
+
+    def finish_rotation(self) -> Workspace:
+        """Make the key that takes over the workspace's key in workspace.toml, whose other lines stay as they are."""
+        rotation = self.rotation
+        if rotation is None:
+            return self
+        line = f"key = {_toml(rotation.key)}"
+        text, found = re.subn(r"(?m)^key\s*=.*$", lambda _: line, (self.root / SETTINGS).read_text(encoding="utf-8"))
+        write_whole(self.root / SETTINGS, (text if found else f"{line}\n{text}").encode())
+        self.path(ROTATION).unlink()
+        return Workspace.open(self.root)
+
+    @property
     def prepared_path(self) -> Path:
         """The prepared data."""
         return self.root / Path(self.settings.prepared).expanduser()
@@ -190,59 +225,6 @@ class Workspace:
     def locked(self) -> AbstractContextManager[None]:
         """Hold the workspace for one command; see `locked`."""
         return locked(self.root)
-
-
-def locked(root: Path) -> AbstractContextManager[None]:
-    """Hold a workspace for one command; the folder is made if it is missing.
-
-    Raises:
-        BusyError: Another command holds it.
-    """
-    return exclusive(root / "lock")
-
-
-@contextmanager
-def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock file, whose folder is made if it is missing; the system frees it when the process dies.
-
-    Raises:
-        BusyError: Another process holds it.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout as error:
-        msg = f"another fedcli command is at work in {lock.parent.resolve()}"
-        raise BusyError(msg) from error
-
-
-def read_secret(path: Path) -> bytes:
-    """Return the secret in a file, creating it with mode 0600 when it is first asked for."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, secrets.token_bytes(SECRET_BYTES), mode=0o600)
-    secret = path.read_bytes()
-    if len(secret) != SECRET_BYTES:
-        msg = f"{path}: {len(secret)} bytes, expected {SECRET_BYTES}"
-        raise ConfigurationError(msg, hint="restore it from a backup; without it hashes of patients cannot be made again")
-    return secret
-
-
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that it is whole or not there: a temporary one beside it, flushed, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _settings_text(settings: Settings) -> str:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from fedcli import wire, workspace
 from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
-from fedcli.workspace import Approval, BusyError, Settings, Workspace, WorkspaceRole, read_secret, write_whole
+from fedcli.private_files import BusyError, read_secret, write_whole
+from fedcli.workspace import Approval, Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ FINGERPRINT = "SHA256:" + "a" * 43
 HOLDER = """
 import sys
 from pathlib import Path
-from fedcli.workspace import locked
+from fedcli.private_files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -38,7 +39,7 @@ with locked(Path(sys.argv[1])):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from fedcli.workspace import write_whole
+from fedcli.private_files import write_whole
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -120,11 +121,14 @@ def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
         ("threads = -1", "threads: should be greater than or equal to 0 (found -1)"),
         ("threads = 5000", "threads: should be less than or equal to 4096 (found 5000)"),
         ("threads = true", "threads: should be a valid integer (found True)"),
+        ("review = true", "review: should be 'ask' or 'auto' (found True)"),
         ('share_models = "no"', "share_models: should be a valid boolean (found 'no')"),
         ("share_model = true", "unknown key share_model; did you mean share_models?"),
         ("prepared = 2024-01-01", "prepared: should not be a date or time"),
         ('key = ""', "key: should have at least 1 character"),
         ("[outbox]", "unknown key outbox"),
+        ("timeout = 0", "timeout: should be greater than or equal to 1 (found 0)"),
+        ('host_key = "MD5:aa"', "host_key: should match pattern"),
     ],
 )
 def test_a_faulty_setting_is_named_with_its_line(tmp_path: Path, line: str, said: str) -> None:

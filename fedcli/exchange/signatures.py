@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedcli.errors import ConfigurationError, TrustError
-from fedcli.workspace import write_whole
+from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

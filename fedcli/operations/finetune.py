@@ -24,8 +24,9 @@ from fedcli.operations.learner import Learner, require_images
 from fedcli.operations.party import Party, Status
 from fedcli.operations.selection import Origin, Selection
 from fedcli.plan import Part
+from fedcli.private_files import write_whole
 from fedcli.wire import STRICT, Digest
-from fedcli.workspace import WorkspaceRole, write_whole
+from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

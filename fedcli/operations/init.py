@@ -10,9 +10,10 @@ from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
 from fedcli.exchange.signatures import VerifyKey
-from fedcli.exchange.store import open_store
-from fedcli.operations.party import Party, Status, artifact_of, parcel, public_keys
-from fedcli.workspace import Settings, Workspace, WorkspaceRole, locked
+from fedcli.exchange.store import StoreOptions, open_store
+from fedcli.operations.party import Party, Status, artifact_of, parcel, public_keys, store_settings
+from fedcli.private_files import locked
+from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,15 @@ class InitResult:
     sites: tuple[str, ...]
 
 
-def init(root: Path, plan: Plan, drop: str, key: Path | None, sites: Mapping[str, Path], environment: Environment) -> InitResult:
+def init(
+    root: Path,
+    plan: Plan,
+    drop: str,
+    key: Path | None,
+    sites: Mapping[str, Path],
+    environment: Environment,
+    options: StoreOptions | None = None,
+) -> InitResult:
     """Begin a federation, or finish beginning it.
 
     Args:
@@ -56,14 +65,16 @@ def init(root: Path, plan: Plan, drop: str, key: Path | None, sites: Mapping[str
         key: The coordinator's Ed25519 key; None makes one in the workspace.
         sites: Public key files of sites that are members from the start, by name.
         environment: Clock, progress, passphrase.
+        options: How the drop folder is reached; kept in the workspace's settings.
 
     Raises:
         ConfigurationError: A key is wrong, or the drop folder holds another federation.
     """
     members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
-    open_store(drop).probe(f"{layout.COORDINATOR}/")
+    options = options or StoreOptions()
+    open_store(drop, options).probe(f"{layout.COORDINATOR}/")
     with locked(root):
-        party = _open_workspace(root, drop, key, environment)
+        party = _open_workspace(root, drop, key, environment, options)
         party.finish_outbox()
         party.folder.synchronise()
         if party.folder.ledger.newest_round < 0:
@@ -96,10 +107,15 @@ def own_key(root: Path, key: Path | None, comment: str, environment: Environment
     return ("key" if key is None else str(path)), signer.verify_key
 
 
-def _open_workspace(root: Path, drop: str, key: Path | None, environment: Environment) -> Party:
+def _open_workspace(root: Path, drop: str, key: Path | None, environment: Environment, options: StoreOptions) -> Party:
     name, verify_key = own_key(root, key, layout.COORDINATOR, environment)
     settings = Settings(
-        role=WorkspaceRole.COORDINATOR, name=layout.COORDINATOR, drop=drop, coordinator=verify_key.fingerprint, key=name
+        role=WorkspaceRole.COORDINATOR,
+        name=layout.COORDINATOR,
+        drop=drop,
+        coordinator=verify_key.fingerprint,
+        key=name,
+        **store_settings(options),
     )
     return Party(Workspace.create(root, settings), environment)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.errors import ConfigurationError, MissingError, TrustError
+from fedcli.errors import ConfigurationError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import EnrolmentRecord
-from fedcli.exchange.store import open_store
+from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.operations.folder import Folder
 from fedcli.operations.init import own_key
-from fedcli.operations.party import Party, Status, parcel, public_keys
-from fedcli.workspace import Settings, Workspace, WorkspaceRole, locked
+from fedcli.operations.party import Party, Status, parcel, public_keys, store_settings
+from fedcli.private_files import locked
+from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from fedcli.operations.party import Environment
@@ -51,6 +52,7 @@ class JoinRequest:
         share_dataset: Whether aggregate facts of its data may be published.
         share_models: Whether its best models may be published for evaluation elsewhere.
         threads: CPU threads for training; 0 takes PyTorch's default.
+        options: How the drop folder is reached; kept in the workspace's settings.
     """
 
     root: Path
@@ -61,6 +63,7 @@ class JoinRequest:
     share_dataset: bool = False
     share_models: bool = False
     threads: int = 0
+    options: StoreOptions = field(default_factory=StoreOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +84,14 @@ class JoinResult:
     admitted: bool
 
 
-def inspect(drop: str, coordinator: str | None) -> Invitation:
+def inspect(drop: str, coordinator: str | None, options: StoreOptions | None = None) -> Invitation:
     """Look at a federation without a workspace.
 
     Raises:
         TrustError: It is not the federation of the coordinator whose fingerprint was given, or does not verify.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Folder(open_store(drop), coordinator=coordinator, cache=Path(scratch))
+        folder = Folder(open_store(drop, options), coordinator=coordinator, cache=Path(scratch))
         folder.synchronise()
         ledger = folder.ledger
         first_key = ledger.first_key
@@ -118,6 +121,7 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
             share_dataset=request.share_dataset,
             share_models=request.share_models,
             threads=request.threads,
+            **store_settings(request.options),
         )
         party = Party(Workspace.create(request.root, settings), environment)
         party.finish_outbox()
@@ -145,11 +149,8 @@ def _refuse_taken_name(party: Party, line: str) -> None:
         if member.site == party.name and all(key.public_key != line for key in member.keys):
             msg = f"{party.name}: the federation knows a site of this name with another key"
             raise ConfigurationError(msg, hint="give that key with --key, or choose another name")
-    try:
-        found = party.folder.ledger.enrolment(party.name, party.folder.read(layout.enrolment(party.name, 0)))
-    except MissingError:
-        return
-    if all(key.public_key != line for key in found.record.keys):
+    enrolments = party.folder.enrolments(party.name)
+    if enrolments and all(key.public_key != line for key in enrolments[-1].record.keys):
         msg = f"{party.name}: somebody has enrolled under this name with another key"
         raise TrustError(msg, hint="give that key with --key, or choose another name")
 

@@ -12,7 +12,8 @@ from fedcli.imaging import archive as archives
 from fedcli.imaging.dataset import REJECTS
 from fedcli.imaging.labels import LabelColumns
 from fedcli.operations.party import Status
-from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole, exclusive, read_secret
+from fedcli.private_files import exclusive, read_secret
+from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path

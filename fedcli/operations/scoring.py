@@ -19,7 +19,7 @@ from fedcli.exchange.records import Comparison, ModelKind, TestScore, Validation
 from fedcli.learning import bootstrap
 from fedcli.learning.metrics import cross_entropy
 from fedcli.learning.seeds import derive_seed
-from fedcli.workspace import write_whole
+from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified

@@ -23,8 +23,8 @@ from pydantic.dataclasses import dataclass
 from fedcli import tensors, wire
 from fedcli.errors import MissingError
 from fedcli.exchange.records.common import Kappa, Number
+from fedcli.private_files import write_whole
 from fedcli.wire import STRICT, Digest
-from fedcli.workspace import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

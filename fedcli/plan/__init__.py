@@ -1,0 +1,41 @@
+"""The plan: every setting that all parties of a federation share, validated once.
+
+The defaults are the published study's recipe; `fedcli init --template` prints them with comments that tell which values are the
+paper's and which are ours. Every number has a bound, so that a hostile plan cannot exhaust a site's machine.
+"""
+
+from __future__ import annotations
+
+from fedcli.plan.choices import STATEFUL, Aspect, Encoding, Intensity, OptimizerState, Packing, Part, Rule, Unit, Weights
+from fedcli.plan.parties import MAX_STEPS, Aggregation, Evaluation, Limits, Updates
+from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
+from fedcli.plan.whole import MAX_BATCH_PIXELS, Plan, Preparation, load, template
+
+__all__ = [
+    "MAX_BATCH_PIXELS",
+    "MAX_STEPS",
+    "STATEFUL",
+    "Aggregation",
+    "Aspect",
+    "Augmentation",
+    "Encoding",
+    "Evaluation",
+    "Finetuning",
+    "Images",
+    "Intensity",
+    "Limits",
+    "Network",
+    "OptimizerState",
+    "Packing",
+    "Part",
+    "Plan",
+    "Preparation",
+    "Rule",
+    "Split",
+    "Training",
+    "Unit",
+    "Updates",
+    "Weights",
+    "load",
+    "template",
+]

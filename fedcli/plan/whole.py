@@ -1,0 +1,103 @@
+"""A plan as a whole: its sections together, and its file."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from fedcli import toml_file, wire
+from fedcli.plan.choices import Part, Unit
+from fedcli.plan.parties import Aggregation, ClassName, Evaluation, Limits, Updates
+from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
+from fedcli.wire import STRICT, Digest, ShortText
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BATCH_PIXELS = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Preparation:
+    """The part of a plan that decides what `prepare` writes; prepared data name its digest."""
+
+    classes: tuple[str, ...]
+    images: Images
+    split: Split
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Plan:
+    """Everything that the parties of a federation agree on.
+
+    Attributes:
+        name: What the federation is called.
+        seed: Seeds the split, the initial weights and every random choice of training.
+        rounds: T of Algorithm 1.
+        classes: The categories, in their order; the kappa is always over all of them.
+        unit: What is scored as one case.
+        allow_empty: Parts that a site may lack (validation, test).
+    """
+
+    name: ShortText
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    rounds: Annotated[int, Field(ge=1, le=9999)] = 300
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=64)] = ("a", "b", "c", "d")
+    unit: Unit = Unit.PATIENT
+    allow_empty: Annotated[tuple[Part, ...], Field(max_length=2)] = ()
+    images: Images = field(default_factory=Images)
+    split: Split = field(default_factory=Split)
+    network: Network = field(default_factory=Network)
+    training: Training = field(default_factory=Training)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    finetuning: Finetuning = field(default_factory=Finetuning)
+    updates: Updates = field(default_factory=Updates)
+    aggregation: Aggregation = field(default_factory=Aggregation)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    limits: Limits = field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Plan:
+        if len(set(self.classes)) != len(self.classes):
+            msg = f"classes must differ from one another, found {', '.join(self.classes)}"
+            raise ValueError(msg)
+        if unknown := [name for name in self.evaluation.dense if name not in self.classes]:
+            msg = f"evaluation.dense may name classes of the plan ({', '.join(self.classes)}), found {', '.join(unknown)}"
+            raise ValueError(msg)
+        if Part.TRAIN in self.allow_empty:
+            msg = "allow_empty may name validation and test; a site without training images has no part in training"
+            raise ValueError(msg)
+        if self.training.batch_size * self.images.size**2 > MAX_BATCH_PIXELS:
+            msg = f"training.batch_size × images.size² must be at most {MAX_BATCH_PIXELS} pixels"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def preparation(self) -> Preparation:
+        """The settings of `prepare`."""
+        return Preparation(classes=self.classes, images=self.images, split=self.split, seed=self.seed)
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the plan's encoding: what a site's operator approves."""
+        return wire.digest(self)
+
+
+def template() -> str:
+    """Return the commented plan with every setting at its default."""
+    return files("fedcli.plan").joinpath("template.toml").read_text(encoding="utf-8")
+
+
+def load(path: Path) -> Plan:
+    """Read and validate a plan.
+
+    Raises:
+        ConfigurationError: The file is missing, is not TOML, or has unknown keys, wrong types or values out of range; the message
+            names every key with its line and what is allowed.
+    """
+    return toml_file.load(Plan, path, hint="fedcli init --template prints a plan with every setting explained")
