@@ -1,1 +1,1 @@
-"""How updates become a global model; one rule a file. Knows files and numpy, neither torch nor the drop folder."""
+"""From K updates to one model: the weighted mean and its robust and adaptive relatives, exact to the bit, in bounded memory."""

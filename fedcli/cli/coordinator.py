@@ -18,6 +18,7 @@ from fedcli.cli.conduct import (
     confirm,
     named_paths,
 )
+from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, store_options
 from fedcli.errors import ApprovalError, UsageError
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ def register(app: typer.Typer) -> None:
 def init(
     workspace: WorkspaceOption = Path(),
     plan: Annotated[Path | None, typer.Option(help="The plan, a TOML file.")] = None,
-    drop: Annotated[str | None, typer.Option(help="The drop folder: a path or file:// URL.")] = None,
+    drop: Annotated[str | None, typer.Option(help="The drop folder: a path, or an sftp, s3, gs, az or file URL.")] = None,
     key: Annotated[Path | None, typer.Option(help="Your Ed25519 private key; without it one is made in the workspace.")] = None,
     site: Annotated[
         list[str] | None, typer.Option(metavar="NAME=KEY.pub", help="A site's public key, to have it as a member from the start.")
     ] = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     template: Annotated[bool, typer.Option("--template", help="Print a plan with every setting explained.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -62,7 +66,8 @@ def init(
         if plan is None or drop is None:
             msg = "init needs --plan FILE and --drop FOLDER"
             raise UsageError(msg, hint="fedcli init --template > plan.toml makes a plan to begin with")
-        return begin(workspace, plans.load(plan), absolute(drop), key, named_paths(site or [], "--site"), environment)
+        options = store_options(host_key, ssh_key, endpoint)
+        return begin(workspace, plans.load(plan), absolute(drop), key, named_paths(site or [], "--site"), environment, options)
 
     def show(out: Console, result: InitResult) -> None:
         rows = [
@@ -109,6 +114,8 @@ def aggregate(
         list[str] | None, typer.Option(metavar="SITE", help="Close the round without this site; needs --reason.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, as the round record will say.")] = "",
+    review: Annotated[bool, typer.Option("--review", help="Show every site's figures, and ask before publishing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --review: publish all that is valid, without asking.")] = False,
     wait: WaitOption = False,
     poll: PollOption = 30.0,
     json: JsonOption = False,
@@ -116,11 +123,20 @@ def aggregate(
     """Verify the sites' updates and publish the next global model, or say who is awaited."""
 
     def work(environment: Environment) -> AggregateResult:
+        from fedcli.cli.review import reviewer
         from fedcli.operations.aggregate import aggregate as close
 
+        if yes and not review:
+            msg = "--yes goes with --review"
+            raise UsageError(msg)
+        if review and wait and not yes:
+            msg = "--review asks a person, and --wait has none"
+            raise UsageError(msg, hint="add --yes, or leave --wait out")
         if bool(without) != bool(reason):
             msg = "--without and --reason go together"
             raise UsageError(msg)
-        return close(workspace, environment, without=dict.fromkeys(without or (), reason))
+        left_out = dict.fromkeys(without or (), reason)
+        return close(workspace, environment, without=left_out, reviewer=reviewer(accept=yes) if review else None)
 
-    Conduct(command="aggregate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work)
+    quiet = yes or not review  # who asks for a review and cannot be asked is told what to type
+    Conduct(command="aggregate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=quiet).run(work)

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fedcli import wire
+from fedcli.encodings import encoded_layout
 from fedcli.errors import ConfigurationError, TrustError
-from fedcli.exchange import layout
-from fedcli.exchange.records import MAX_RECORD_BYTES, Artifact, Record
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.records import MAX_RECORD_BYTES, Artifact, Record, Role
 from fedcli.exchange.signatures import VerifyKey
+from fedcli.plan import STATEFUL, Packing, Rule, Updates
+from fedcli.tensors import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fedcli.exchange.records import FederationRecord, PublicKey, Role, RoundRecord
-    from fedcli.tensors import Layout, Measured
+    from fedcli.exchange.records import FederationRecord, PublicKey, RoundRecord
+    from fedcli.plan import Aggregation
+    from fedcli.tensors import Layout
 
 R = TypeVar("R", bound=Record)
 R_co = TypeVar("R_co", bound=Record, covariant=True)
@@ -41,8 +45,13 @@ class Verified(Generic[R_co]):
     @property
     def artifact(self) -> Artifact:
         """The record's one model or update."""
-        artifacts: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
-        return artifacts[0]
+        return self.artifacts[0]
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All artifacts that the record names; none where records of its kind name none."""
+        found: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
+        return found
 
 
 def parse(signed: Signed, kind: type[R]) -> R:
@@ -66,6 +75,28 @@ def verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
         raise TrustError(msg) from error
 
 
+def keys_of(party: str, federations: Sequence[FederationRecord]) -> tuple[VerifyKey, ...]:
+    """Return the keys that these federation records list for a party, the newest first."""
+    newest_first = list(reversed(federations))
+    if party == layout.COORDINATOR:
+        listed = [record.coordinator for record in newest_first]
+    else:
+        listed = [member.keys for record in newest_first for member in record.members if member.site == party]
+    if not listed:
+        msg = f"site {party} is not a member from round {federations[-1].from_round} on"
+        raise TrustError(msg, hint=f"the coordinator admits it with fedcli admit {party}")
+    return tuple(dict.fromkeys(key for keys in listed for key in verify_keys(keys)))
+
+
+def check_signature(signed: Signed, signature: bytes, keys: tuple[VerifyKey, ...]) -> None:
+    """Run check 2: one of these keys has signed the record's exact bytes."""
+    try:
+        signatures.verify(signature, signed.data, keys)
+    except TrustError as error:
+        msg = f"{signed.key}: {error}"
+        raise TrustError(msg) from error
+
+
 def expect(signed: Signed, what: str, expected: object, found: object) -> None:
     """Raise a TrustError where two values of a record and its place differ."""
     if expected != found:
@@ -86,8 +117,27 @@ def check_members(signed: Signed, record: RoundRecord, federation: FederationRec
         msg = f"{signed.key}: a round has at least one contribution"
         raise TrustError(msg)
     expect(signed, "sites named", [member.site for member in federation.members], sorted(used + absent + rejected))
-    for item in record.contributions:
-        expect(signed, f"weight of {item.site}", item.steps, item.weight)
+
+
+def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> None:
+    """The rule is the plan's, enough updates were used for it, and each has the plan's weight; Krum leaves some out."""
+    if record.round == 0:
+        expect(signed, "rule", Rule.MEAN, record.rule)
+        return
+    expect(signed, "rule", settings.rule, record.rule)
+    if len(record.contributions) < settings.least:
+        msg = f"{signed.key}: {len(record.contributions)} updates, expected at least {settings.least} for {settings.rule}"
+        raise TrustError(msg)
+    chosen = [item for item in record.contributions if item.weight or settings.rule is not Rule.KRUM]
+    if settings.rule is Rule.KRUM:
+        expect(signed, "updates that were chosen", settings.keep, len(chosen))
+    for item in chosen:
+        expect(signed, f"weight of {item.site}", settings.weight(item.steps, item.images, item.patients), item.weight)
+
+
+def round_roles(record: RoundRecord, settings: Aggregation) -> tuple[Role, ...]:
+    """Return what the artifacts of a round are: the model, and the server's state where the rule has any."""
+    return (Role.MODEL, Role.SERVER_STATE) if record.round and settings.rule in STATEFUL else (Role.MODEL,)
 
 
 def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[RoundRecord]]) -> None:
@@ -103,50 +153,68 @@ def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[Ro
             raise TrustError(msg)
 
 
-def check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], role: Role, federation: FederationRecord) -> None:
-    """Run check 6 as far as the record alone tells: roles, keys, and sizes within the plan's cap."""
+def check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], federation: FederationRecord, *roles: Role) -> None:
+    """Run check 6 as far as the record alone tells: roles, keys, encoding, packing, and sizes within the plan's cap."""
     cap = federation.plan.limits.model_mb * 10**6
+    expect(signed, "artifacts' roles", ", ".join(roles), ", ".join(artifact.role for artifact in artifacts))
     for artifact in artifacts:
-        expect(signed, "artifact's role", role, artifact.role)
+        travel = federation.plan.updates if artifact.role is Role.UPDATE else Updates()
         expect(signed, "artifact's key", layout.artifact(signed.key, artifact.stored_sha256), artifact.key)
-        expect(signed, "artifact's stored size and digest",
-                (artifact.content_size, artifact.content_sha256), (artifact.stored_size, artifact.stored_sha256))  # fmt: skip
-        if artifact.stored_size > cap:
-            msg = f"{artifact.key}: {artifact.stored_size} bytes, expected at most {cap} (limits.model_mb of the plan)"
+        expect(signed, "artifact's encoding", travel.encoding, artifact.encoding)
+        expect(signed, "artifact's packing", travel.packing, artifact.packing)
+        if artifact.packing is Packing.NONE:
+            expect(signed, "artifact's stored size and digest",
+                   (artifact.content_size, artifact.content_sha256), (artifact.stored_size, artifact.stored_sha256))  # fmt: skip
+        if (size := max(artifact.stored_size, artifact.content_size)) > cap:
+            msg = f"{artifact.key}: {size} bytes, expected at most {cap} (limits.model_mb of the plan)"
             raise TrustError(msg)
 
 
 def check_copy(key: str, artifact: Artifact, measured: Measured) -> None:
-    """Run check 6 on a private copy of an artifact: these are the bytes that the record names.
+    """Run check 6 on a private copy of an artifact: these are the stored bytes that the record names.
 
     Raises:
         TrustError: Size or digest differ.
     """
-    if (measured.size, measured.sha256) != (artifact.stored_size, artifact.stored_sha256):
-        msg = (
-            f"{artifact.key}: {measured.size} bytes with SHA-256 {measured.sha256[:12]}, expected by {key}: "
-            f"{artifact.stored_size} bytes with {artifact.stored_sha256[:12]}"
-        )
-        raise TrustError(msg)
+    _check_measured(key, artifact, measured, Measured(size=artifact.stored_size, sha256=artifact.stored_sha256))
 
 
 def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layout, expected: Layout | None) -> None:
-    """Run checks 6 and 7 on a private copy of an artifact; `check_copy` comes first, before its header is read.
+    """Run checks 6 and 7 on the content of an artifact, unpacked; `check_copy` comes first, before anything in it is read.
 
     Args:
         key: The record that names it.
         artifact: What the record says.
-        measured: The copy's size and digest.
-        found: The copy's layout.
+        measured: The content's size and digest.
+        found: The content's layout.
         expected: The layout of the federation's models; None for φ(0), which sets it.
 
     Raises:
         TrustError: Size, digest, names, shapes or dtypes differ.
     """
-    check_copy(key, artifact, measured)
+    _check_measured(key, artifact, measured, Measured(size=artifact.content_size, sha256=artifact.content_sha256))
     if found.size != measured.size:
         msg = f"{artifact.key}: the header describes {found.size} bytes, the file has {measured.size}"
         raise TrustError(msg)
-    if expected is not None and (difference := expected.difference(found)):
+    if expected is not None:
+        check_layout(artifact, found, expected)
+
+
+def check_layout(artifact: Artifact, found: Layout, expected: Layout) -> None:
+    """Run check 7: names and shapes are those of the federation's models, dtypes those of the artifact's encoding.
+
+    Raises:
+        TrustError: They differ.
+    """
+    if difference := encoded_layout(expected, artifact.encoding).difference(found):
         msg = f"{artifact.key}: not the federation's model: {difference}"
+        raise TrustError(msg)
+
+
+def _check_measured(key: str, artifact: Artifact, found: Measured, expected: Measured) -> None:
+    if found != expected:
+        msg = (
+            f"{artifact.key}: {found.size} bytes with SHA-256 {found.sha256[:12]}, expected by {key}: "
+            f"{expected.size} bytes with {expected.sha256[:12]}"
+        )
         raise TrustError(msg)

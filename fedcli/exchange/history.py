@@ -13,6 +13,7 @@ from fedcli.exchange.records import ModelKind, ModelReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import (
@@ -46,7 +47,7 @@ class History:
         federations: Federation records, ascending.
         rounds: Round records, ascending.
         updates: Update records by site and round, used or not.
-        enrolments: First enrolments by site.
+        enrolments: Newest enrolments by site.
         datasets: Each site's newest data set record.
         models: Each site's newest shared model of each kind.
         evaluations: Each site's newest evaluation.
@@ -77,8 +78,19 @@ class History:
         """Whether the last round of the plan is there."""
         return len(self.rounds) > self.plan.rounds
 
+    def replayable_from(self, absent: AbstractSet[str]) -> int:
+        """Return the first round from which on every global model can be recomputed without the artifacts of these keys."""
+        first = 1
+        for found in self.rounds[1:]:
+            number = found.record.round
+            updates = (self.updates.get((item.site, number)) for item in found.record.contributions)
+            needed = [*self.rounds[number - 1].artifacts, *(update.artifact for update in updates if update is not None)]
+            if any(artifact.key in absent for artifact in needed):
+                first = number + 1
+        return first
+
     def global_kappas(self, final: Mapping[str, ValidationScore] = _NONE) -> tuple[float | None, ...]:
-        """Return of each round's global model the patient-weighted mean of the sites' validation kappa; None where no site has one.
+        """Return each global model's patient-weighted mean of the sites' validation kappa; None where no site has one.
 
         The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
 
@@ -90,8 +102,8 @@ class History:
         for (_, number), update in sorted(self.updates.items()):
             received[number - 1].append(update.record.received)
         for site, found in self.evaluations.items():
-            if found.record.round < len(finals):
-                finals[found.record.round][site] = found.record.final_validation
+            if found.record.as_of < len(finals):
+                finals[found.record.as_of][site] = found.record.final_validation
         if finals:
             finals[-1] |= final
         return tuple(

@@ -22,6 +22,11 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
+def is_artifact(key: str) -> bool:
+    """Tell by its name whether a key is an artifact's: what a record names by digest, and what may be archived."""
+    return key.endswith(".safetensors")
+
+
 def federation(number: int) -> str:
     """Return the key of a federation record."""
     return f"coordinator/federation-{number:04d}.json"
@@ -30,6 +35,11 @@ def federation(number: int) -> str:
 def round_record(number: int) -> str:
     """Return the key of a round record."""
     return f"coordinator/round-{number:04d}/round.json"
+
+
+def archive(number: int) -> str:
+    """Return the key of the coordinator's record of an archive; numbers count from 1."""
+    return f"coordinator/archive-{number:04d}.json"
 
 
 def site_prefix(site: str) -> str:
@@ -65,6 +75,11 @@ def evaluation(site: str, number: int) -> str:
 def signature(record: str, digest: str) -> str:
     """Return the key of the signature of the record whose SHA-256 is `digest`."""
     return f"{record}.{digest[:SHORT_DIGEST]}.sig"
+
+
+def countersignature(record: str, digest: str) -> str:
+    """Return the key of a new key's signature of the enrolment that brings it in."""
+    return f"{record}.{digest[:SHORT_DIGEST]}.new.sig"
 
 
 def artifact(record: str, digest: str) -> str:

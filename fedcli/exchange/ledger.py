@@ -20,19 +20,24 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fedcli import wire
 from fedcli.errors import TrustError
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
 from fedcli.exchange.checks import (
     Signed,
     Verified,
     check_artifacts,
     check_late,
     check_members,
+    check_rule,
+    check_signature,
     expect,
+    keys_of,
     parse,
+    round_roles,
     verify_keys,
 )
 from fedcli.exchange.records import (
     MAX_RECORD_BYTES,
+    ArchiveRecord,
     DatasetRecord,
     EnrolmentRecord,
     EvaluationRecord,
@@ -43,11 +48,13 @@ from fedcli.exchange.records import (
     RoundRecord,
     UpdateRecord,
 )
+from fedcli.plan import MAX_STEPS
 
 if TYPE_CHECKING:
     from fedcli.exchange.signatures import VerifyKey
 
 R = TypeVar("R", bound=Record)
+S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
 
 class Ledger:
@@ -109,6 +116,9 @@ class Ledger:
         if record.from_round < earliest or (number == 0 and record.from_round != 0):
             msg = f"{signed.key}: in force from round {record.from_round}, expected {earliest} or later"
             raise TrustError(msg)
+        if number:  # every model of a federation is of one network
+            expect(signed, "classes of the plan", self.newest_federation.plan.classes, record.plan.classes)
+            expect(signed, "network of the plan", self.newest_federation.plan.network, record.plan.network)
         self.federations.append(found)
         return found
 
@@ -123,14 +133,15 @@ class Ledger:
         expect(signed, "federation record in force", force.digest, record.federation_record)
         check_members(signed, record, force.record)
         check_late(signed, record, self.rounds)
-        check_artifacts(signed, record.artifacts, Role.MODEL, force.record)
+        check_rule(signed, record, force.record.plan.aggregation)
+        check_artifacts(signed, record.artifacts, force.record, *round_roles(record, force.record.plan.aggregation))
         self.rounds.append(found)
         return found
 
     def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
         """Verify a site's update of a round whose parent the ledger holds."""
         force = self.in_force(number)
-        found = self._open(signed, UpdateRecord, site, self._site_keys(site, force.record))
+        found = self._open(signed, UpdateRecord, site, keys_of(site, [force.record]))
         record = found.record
         expect(signed, "round", number, record.round)
         expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
@@ -139,7 +150,11 @@ class Ledger:
         if record.steps > limit:
             msg = f"{signed.key}: {record.steps} steps, expected at most {limit}"
             raise TrustError(msg)
-        check_artifacts(signed, record.artifacts, Role.UPDATE, force.record)
+        weight = force.record.plan.aggregation.weight(record.steps, record.images, record.patients)
+        if not 1 <= weight <= MAX_STEPS:
+            msg = f"{signed.key}: {weight} {force.record.plan.aggregation.weights}, expected 1 to {MAX_STEPS}"
+            raise TrustError(msg)
+        check_artifacts(signed, record.artifacts, force.record, Role.UPDATE)
         return found
 
     def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
@@ -150,32 +165,63 @@ class Ledger:
         expect(signed, "previous enrolment", None, found.record.previous)
         return found
 
+    def rotation(
+        self, site: str, before: Verified[EnrolmentRecord], signed: Signed, countersignature: bytes
+    ) -> Verified[EnrolmentRecord]:
+        """Verify a later enrolment: signed by a key of the one before it, and countersigned by the new key that it carries."""
+        found = self._open(signed, EnrolmentRecord, site, verify_keys(before.record.keys))
+        expect(signed, "number", before.record.number + 1, found.record.number)
+        expect(signed, "previous enrolment", before.digest, found.record.previous)
+        check_signature(signed, countersignature, verify_keys(found.record.keys))
+        return found
+
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
         """Verify a site's data set record."""
-        found = self._open(signed, DatasetRecord, site, self._site_keys(site, self.newest_federation))
+        found = self._beside_rounds(signed, DatasetRecord, site)
         expect(signed, "number", number, found.record.number)
         return found
 
     def model(self, site: str, number: int, kind: str, signed: Signed) -> Verified[ModelRecord]:
         """Verify a shared model's record."""
-        found = self._open(signed, ModelRecord, site, self._site_keys(site, self.newest_federation))
+        found = self._beside_rounds(signed, ModelRecord, site)
         expect(signed, "number", number, found.record.number)
         expect(signed, "kind", kind, found.record.kind.value)
         if found.record.base not in {item.digest for item in self.rounds}:
             msg = f"{signed.key}: started from round record {found.record.base[:12]}, which this federation does not have"
             raise TrustError(msg)
-        check_artifacts(signed, found.record.artifacts, Role.MODEL, self.newest_federation)
+        check_artifacts(signed, found.record.artifacts, self.newest_federation, Role.MODEL)
         return found
 
     def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
         """Verify a site's evaluation."""
-        found = self._open(signed, EvaluationRecord, site, self._site_keys(site, self.newest_federation))
+        found = self._beside_rounds(signed, EvaluationRecord, site)
         expect(signed, "number", number, found.record.number)
         classes = len(self.newest_federation.plan.classes)
         for measures in (part for score in found.record.scores for part in (score.by_case, score.by_image)):
             if measures.confusion is not None and len(measures.confusion) != classes:
                 msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
                 raise TrustError(msg)
+        return found
+
+    def archive(self, number: int, signed: Signed) -> Verified[ArchiveRecord]:
+        """Verify the coordinator's record of an archive."""
+        found = self._beside_rounds(signed, ArchiveRecord, layout.COORDINATOR)
+        expect(signed, "number", number, found.record.number)
+        return found
+
+    def _beside_rounds(self, signed: Signed, kind: type[S], party: str) -> Verified[S]:
+        """Open a record that a party makes outside the rounds, as of the newest round that it had seen.
+
+        The key is one that the federation listed for the party in that round, or has listed since: what a member wrote holds
+        after its key was rotated out, or it was removed; what it writes later does not.
+        """
+        found = self._open(signed, kind, party, keys_of(party, [item.record for item in self.federations]))
+        as_of = found.record.as_of
+        if as_of > self.newest_round:
+            msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
+            raise TrustError(msg)
+        since = self.federations[self.in_force(as_of).record.number :]
+        check_signature(signed, signed.signature, keys_of(party, [item.record for item in since]))
         return found
 
     def _require_beginning(self) -> None:
@@ -190,11 +236,7 @@ class Ledger:
         if len(signed.data) > MAX_RECORD_BYTES:
             msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
             raise TrustError(msg)
-        try:
-            signatures.verify(signed.signature, signed.data, keys)
-        except TrustError as error:
-            msg = f"{signed.key}: {error}"
-            raise TrustError(msg) from error
+        check_signature(signed, signed.signature, keys)
         record = parse(signed, kind)
         expect(signed, "party", party, record.party)
         expect(signed, "federation", None if first else self.identity, record.federation)
@@ -210,10 +252,3 @@ class Ledger:
             msg = f"{signed.key}: the coordinator's key is {found}, expected the pinned {self.pinned}"
             raise TrustError(msg, hint="this folder is not the federation that was joined; ask the coordinator by telephone")
         return pinned
-
-    def _site_keys(self, site: str, federation: FederationRecord) -> tuple[VerifyKey, ...]:
-        for member in federation.members:
-            if member.site == site:
-                return verify_keys(member.keys)
-        msg = f"site {site} is not a member from round {federation.from_round} on"
-        raise TrustError(msg, hint=f"the coordinator admits it with fedcli admit {site}")

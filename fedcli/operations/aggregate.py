@@ -1,6 +1,7 @@
 """The coordinator's part of a round: the server's lines of Algorithm 1.
 
-list → verify each update → name absentees and rejects → wait, or go on by the plan's quorum and deadline → φ(t) → publish.
+list → verify each update → name absentees and rejects → wait, or go on by the plan's quorum and deadline → φ(t) → review
+→ publish.
 Nothing is silently left out: every member stands in the round record, as contributor, absentee, or rejected with the reason.
 """
 
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcli import tensors
-from fedcli.aggregation.mean import NotFiniteError, Update, weighted_mean
-from fedcli.errors import TrustError, UsageError
+from fedcli.aggregation.crew import Crew
+from fedcli.aggregation.fold import StateFiles, fold
+from fedcli.aggregation.rules import rule_of
+from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
+from fedcli.operations.folding import base_of, layout_of, num_threads, state_before
+from fedcli.operations.intake import Intake, late_updates, take_in
 from fedcli.operations.party import Party, Status, artifact_of, parcel
+from fedcli.operations.review import SiteReview, review
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -23,10 +28,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import FederationRecord, UpdateRecord
+    from fedcli.aggregation.fold import Folded
+    from fedcli.aggregation.update import Update
+    from fedcli.exchange.outbox import Draft
+    from fedcli.exchange.records import FederationRecord
     from fedcli.operations.party import Environment
+    from fedcli.operations.review import Reviewer
     from fedcli.tensors import Layout
+
+_MODEL = "model"
+_STATE = "server_state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,7 @@ class AggregateResult:
         late: Sites whose update of an earlier round has come since the last round record.
         deadline: When the round may be closed with a quorum.
         global_model: SHA-256 of φ(t) where it was published.
+        review: Each used site's figures, where φ(t) was computed.
     """
 
     status: Status
@@ -54,42 +66,23 @@ class AggregateResult:
     late: tuple[Late, ...] = ()
     deadline: datetime | None = None
     global_model: str | None = None
+    review: tuple[SiteReview, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Intake:
-    """What the sites have sent for one round: verified updates with their files, and the refused ones."""
-
-    valid: dict[str, tuple[Verified[UpdateRecord], Path]]
-    rejected: dict[str, Rejected]
-    members: tuple[str, ...]
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        return tuple(site for site in self.members if site not in self.valid and site not in self.rejected)
-
-    @property
-    def summary(self) -> str:
-        """`5 of 7 sites; absent: …; rejected: … (reason)`."""
-        text = f"{len(self.valid)} of {len(self.members)} sites"
-        if self.absent:
-            text += f"; absent: {', '.join(self.absent)}"
-        if self.rejected:
-            text += "; rejected: " + ", ".join(f"{site} ({item.reason})" for site, item in sorted(self.rejected.items()))
-        return text
-
-
-def aggregate(root: Path, environment: Environment, *, without: Mapping[str, str] | None = None) -> AggregateResult:
+def aggregate(
+    root: Path, environment: Environment, *, without: Mapping[str, str] | None = None, reviewer: Reviewer | None = None
+) -> AggregateResult:
     """Close the open round if its updates are in, or say who is awaited.
 
     Args:
         root: The coordinator's workspace.
         environment: Clock, progress, passphrase.
         without: Sites to go on without in this round, each with the reason, which the round record states.
+        reviewer: Looks at the updates before anything is published; None publishes.
 
     Raises:
         TrustError: The coordinator's own records do not verify, or φ(t) would not be finite.
-        UsageError: `without` names no member, or nobody would be left.
+        UsageError: `without` names no member.
     """
     party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
     with party.workspace.locked():
@@ -99,16 +92,9 @@ def aggregate(root: Path, environment: Environment, *, without: Mapping[str, str
         if done := _already_done(party, sent):
             return done
         number = ledger.newest_round + 1
-        federation = ledger.in_force(number).record
-        base = party.folder.global_model(number - 1)
-        intake = _take_in(party, number, federation, base, without or {})
-        while not (reason := _reason_to_wait(party, federation, intake, without or {})):
-            try:
-                return _publish(party, number, federation, base, intake)
-            except NotFiniteError as error:
-                found, _ = intake.valid.pop(error.site)
-                intake.rejected[error.site] = Rejected(site=error.site, update=found.digest, reason=str(error))
-        return _outcome(party, number, federation, intake, Status.WAITING, f"round {number}: {intake.summary}; {reason}")
+        base = base_of(party.folder, number)
+        closing = _Closing(party, number, ledger.in_force(number).record, base, layout_of(base))
+        return closing.close(take_in(party, number, closing.federation, closing.layout, without or {}), reviewer)
 
 
 def _already_done(party: Party, sent: tuple[str, ...]) -> AggregateResult | None:
@@ -126,135 +112,130 @@ def _already_done(party: Party, sent: tuple[str, ...]) -> AggregateResult | None
     return None
 
 
-def _take_in(party: Party, number: int, federation: FederationRecord, base: Path, without: Mapping[str, str]) -> _Intake:
-    """Verify every member's update and make a private copy of its delta."""
-    members = tuple(member.site for member in federation.members)
-    if unknown := sorted(set(without) - set(members)):
-        msg = f"round {number}: {', '.join(unknown)} cannot be left out, expected one of {', '.join(members)}"
-        raise UsageError(msg)
-    with base.open("rb") as file:
-        expected = tensors.read_layout(file)
-    intake = _Intake(valid={}, rejected={}, members=members)
-    with party.environment.progress.track(f"round {number}: verifying updates", len(members), "sites") as advance:
-        for site in members:
-            if site in without:
-                intake.rejected[site] = Rejected(site=site, update=None, reason=without[site])
-            else:
-                _take_in_one(party, number, site, expected, intake)
-            advance(1, "")
-    return intake
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """The open round of a coordinator, on its way to its record."""
 
+    party: Party
+    number: int
+    federation: FederationRecord
+    base: Update
+    layout: Layout
 
-def _take_in_one(party: Party, number: int, site: str, expected: Layout, intake: _Intake) -> None:
-    try:
-        found = party.folder.update(site, number)
-        if found is not None:
-            intake.valid[site] = (found, party.folder.fetch(found, found.artifact, expected))
-    except TrustError as error:
-        intake.rejected[site] = Rejected(site=site, update=None, reason=str(error)[:2000])
-        party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
-
-
-def _reason_to_wait(party: Party, federation: FederationRecord, intake: _Intake, without: Mapping[str, str]) -> str:
-    """Return why the round stays open, or an empty text."""
-    if not intake.valid:
-        return "nothing to aggregate yet" if intake.members else "no site is admitted yet: fedcli admit SITE"
-    awaited = [site for site in intake.members if site not in intake.valid and site not in without]
-
-    deadline = party.folder.ledger.rounds[-1].record.deadline
-    quorum = federation.plan.aggregation.quorum
-    if not awaited:
-        return ""
-    advice = f"to go on without: fedcli aggregate --without {awaited[0]} --reason TEXT"
-    if deadline is None:
-        return f"waiting for all; {advice}"
-    if party.environment.clock() < deadline:
-        return f"waiting for all until {deadline:%Y-%m-%d %H:%M} UTC, then for {quorum}"
-    return f"the deadline has passed; waiting for at least {quorum}; {advice}" if len(intake.valid) < quorum else ""
-
-
-def _publish(party: Party, number: int, federation: FederationRecord, base: Path, intake: _Intake) -> AggregateResult:
-    """Compute φ(t) and publish the round record."""
-    draft = party.outbox.draft(f"round-{number:04d}")
-    updates = [Update(site=site, path=path, weight=found.record.steps) for site, (found, path) in intake.valid.items()]
-    measured = weighted_mean(base, updates, draft.folder / "model")
-    key = layout.round_record(number)
-    artifact = artifact_of(key, Role.MODEL, measured)
-    hours = federation.plan.aggregation.deadline_hours
-    created = party.environment.clock()
-    ledger = party.folder.ledger
-    record = RoundRecord(
-        federation=ledger.identity,
-        party=layout.COORDINATOR,
-        created=created,
-        versions=party.versions(),
-        round=number,
-        parent=ledger.rounds[-1].digest,
-        federation_record=ledger.in_force(number).digest,
-        contributions=tuple(_contribution(found) for _, (found, _) in sorted(intake.valid.items())),
-        absent=intake.absent,
-        rejected=tuple(item for _, item in sorted(intake.rejected.items())),
-        late=_late(party, number),
-        deadline=created + timedelta(hours=hours) if hours and number < federation.plan.rounds else None,
-        artifacts=(artifact,),
-    )
-    party.seal(draft, parcel(key, record, (artifact, draft.folder / "model")))
-    party.folder.forget_artifacts()
-    party.folder.synchronise()
-    message = f"round {number} of {federation.plan.rounds} is published: {intake.summary}"
-    return _outcome(party, number, federation, intake, Status.PUBLISHED, message, measured.sha256)
-
-
-def _contribution(found: Verified[UpdateRecord]) -> Contribution:
-    record = found.record
-    return Contribution(
-        site=record.party,
-        update=found.digest,
-        steps=record.steps,
-        images=record.images,
-        patients=record.patients,
-        weight=record.steps,
-    )
-
-
-def _late(party: Party, number: int) -> tuple[Late, ...]:
-    """Return the valid updates of earlier rounds that were missing then and have not been named since."""
-    ledger = party.folder.ledger
-    named = {(item.site, item.round) for found in ledger.rounds for item in found.record.late}
-    found: list[Late] = []
-    for earlier in ledger.rounds[1:number]:
-        for site in (*earlier.record.absent, *(item.site for item in earlier.record.rejected if item.update is None)):
-            if (site, earlier.record.round) in named:
-                continue
+    def close(self, intake: Intake, reviewer: Reviewer | None) -> AggregateResult:
+        """Fold, review and publish; after a rejection, begin again with what remains."""
+        settings = self.federation.plan.aggregation
+        deadline = self.party.folder.ledger.rounds[-1].record.deadline
+        figures: tuple[SiteReview, ...] = ()
+        while not (reason := intake.reason_to_wait(settings, deadline, self.party.environment.clock())):
+            draft = self.party.outbox.draft(f"round-{self.number:04d}")
             try:
-                update = party.folder.update(site, earlier.record.round)
-            except TrustError as error:
-                party.environment.progress.event(f"round {earlier.record.round}: late file of {site} is rejected: {error}")
+                folded = self._fold(intake, draft)
+            except UpdateError as error:
+                if layout.COORDINATOR in error.reasons:
+                    raise
+                for site, why in error.reasons.items():
+                    intake.reject(site, why)
+                    self.party.environment.progress.event(f"round {self.number}: {site} is rejected: {why}")
                 continue
-            if update is not None:
-                found.append(Late(site=site, round=earlier.record.round, update=update.digest))
-    return tuple(sorted(found, key=lambda item: (item.site, item.round)))
+            figures = review(intake.records, folded.shares, self.party.environment.clock())
+            for figure in figures:
+                if figure.odd:
+                    self.party.environment.progress.event(f"round {self.number}: look at {figure.site}: {'; '.join(figure.odd)}")
+            verdict = reviewer(self.number, figures) if reviewer is not None else None
+            if verdict is None or (verdict.publish and not verdict.rejected):
+                return self._publish(intake, draft, folded, figures)
+            for site, why in verdict.rejected:
+                intake.reject(site, why, excused=True)
+            if not verdict.publish:
+                reason = "reviewed, not published: fedcli aggregate --review asks on a terminal, with --yes it publishes"
+                break
+        message = f"round {self.number}: {intake.summary}; {reason}"
+        return self._outcome(intake, Status.WAITING, message, figures)
+
+    def _fold(self, intake: Intake, draft: Draft) -> Folded:
+        settings = self.federation.plan.aggregation
+        rule = rule_of(settings)
+        updates = list(intake.updates.values())
+        state = None
+        if rule.server is not None:
+            before = state_before(self.party.folder, self.number, settings, self.layout)
+            state = StateFiles(before=before, target=draft.folder / _STATE)
+        label = f"round {self.number}: aggregating {len(updates)} updates"
+        with Crew(num_threads()) as crew, self.party.environment.progress.track(label, 1, "models") as advance:
+            folded = fold(rule, self.layout, self.base, updates, draft.folder / _MODEL, state=state, crew=crew)
+            advance(1, "")
+        return folded
+
+    def _publish(self, intake: Intake, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]) -> AggregateResult:
+        """Publish φ(t) and the round record."""
+        plan, ledger = self.federation.plan, self.party.folder.ledger
+        key = layout.round_record(self.number)
+        files = [(artifact_of(key, Role.MODEL, folded.model), draft.folder / _MODEL)]
+        if folded.state is not None:
+            files.append((artifact_of(key, Role.SERVER_STATE, folded.state), draft.folder / _STATE))
+        hours = plan.aggregation.deadline_hours
+        created = self.party.environment.clock()
+        record = RoundRecord(
+            federation=ledger.identity,
+            party=layout.COORDINATOR,
+            created=created,
+            versions=self.party.versions(),
+            round=self.number,
+            parent=ledger.rounds[-1].digest,
+            federation_record=ledger.in_force(self.number).digest,
+            rule=plan.aggregation.rule,
+            contributions=_contributions(intake, folded),
+            absent=intake.absent,
+            rejected=intake.refusals,
+            late=late_updates(self.party, self.number),
+            deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
+            artifacts=tuple(artifact for artifact, _ in files),
+        )
+        self.party.seal(draft, parcel(key, record, *files))
+        self.party.folder.forget_artifacts()
+        self.party.folder.synchronise()
+        message = f"round {self.number} of {plan.rounds} is published: {intake.summary}"
+        return self._outcome(intake, Status.PUBLISHED, message, figures, folded.model.sha256)
+
+    def _outcome(
+        self,
+        intake: Intake,
+        status: Status,
+        message: str,
+        figures: tuple[SiteReview, ...],
+        global_model: str | None = None,
+    ) -> AggregateResult:
+        newest = self.party.folder.ledger.rounds[-1].record
+        return AggregateResult(
+            status=status,
+            message=message,
+            round=self.number,
+            rounds=self.federation.plan.rounds,
+            used=tuple(sorted(intake.records)),
+            absent=intake.absent,
+            rejected=intake.refusals,
+            late=newest.late if newest.round == self.number else (),
+            deadline=newest.deadline,
+            global_model=global_model,
+            review=figures,
+        )
 
 
-def _outcome(
-    party: Party,
-    number: int,
-    federation: FederationRecord,
-    intake: _Intake,
-    status: Status,
-    message: str,
-    global_model: str | None = None,
-) -> AggregateResult:
-    newest = party.folder.ledger.rounds[-1].record
-    return AggregateResult(
-        status=status,
-        message=message,
-        round=number,
-        rounds=federation.plan.rounds,
-        used=tuple(sorted(intake.valid)),
-        absent=intake.absent,
-        rejected=tuple(item for _, item in sorted(intake.rejected.items())),
-        late=newest.late if newest.round == number else (),
-        deadline=newest.deadline,
-        global_model=global_model,
-    )
+def _contributions(intake: Intake, folded: Folded) -> tuple[Contribution, ...]:
+    found = []
+    for share in folded.shares:
+        update = intake.records[share.site]
+        found.append(
+            Contribution(
+                site=share.site,
+                update=update.digest,
+                steps=update.record.steps,
+                images=update.record.images,
+                patients=update.record.patients,
+                weight=share.weight,
+                norm=share.norm,
+                cosine=share.cosine,
+            )
+        )
+    return tuple(found)

@@ -11,25 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli import tensors
-from fedcli.aggregation.mean import Update, weighted_mean
-from fedcli.errors import TrustError, UsageError
+from fedcli.errors import UsageError
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.layers import Layers
+from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import open_store
+from fedcli.exchange.tar import Tar
 from fedcli.operations.folder import Folder
 from fedcli.operations.history import read_history
 from fedcli.operations.init import read_public_key
+from fedcli.operations.inspection import inspect_artifacts
 from fedcli.operations.party import Status
-from fedcli.workspace import write_whole
+from fedcli.operations.replay import replay as replay_rounds
+from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
-    from fedcli.exchange.records import Artifact, FederationRecord, RoundRecord
+    from fedcli.exchange.records import FederationRecord
     from fedcli.operations.history import Reading
     from fedcli.progress import Progress
-    from fedcli.tensors import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class VerifyResult:
         rounds: All rounds of the plan.
         records: Records verified.
         artifacts: Artifacts verified.
+        archived: Artifacts that the coordinator has moved out, and that no tar given here holds.
+        replayable_from: First round from which on every global model can be recomputed.
         replayed: Rounds whose global model was recomputed and is the same, bit for bit.
         problems: What does not hold, with its file.
         unaccounted: Files that no verified record names; they take no part.
@@ -63,6 +67,8 @@ class VerifyResult:
     rounds: int
     records: int
     artifacts: int
+    archived: int
+    replayable_from: int
     replayed: int
     problems: tuple[Problem, ...]
     unaccounted: tuple[str, ...]
@@ -90,6 +96,7 @@ def verify(
     coordinator: str | None = None,
     allowed_signers: Path | None = None,
     expect_head: str | None = None,
+    tars: tuple[Path, ...] = (),
 ) -> tuple[VerifyResult, History]:
     """Verify a drop folder.
 
@@ -100,72 +107,23 @@ def verify(
         coordinator: Fingerprint of the coordinator's first key.
         allowed_signers: Where to write an allowed_signers file for OpenSSH.
         expect_head: Digest, or its beginning, of a round record that must be in the history.
+        tars: What was moved out of the drop folder.
 
     Raises:
-        StoreError: The drop folder cannot be read.
+        StoreError: The drop folder or a tar cannot be read.
+        TrustError: A tar is none.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-verify-") as scratch:
-        folder = Folder(open_store(drop), coordinator=coordinator, cache=Path(scratch))
+        folder = Folder(Layers(open_store(drop), *map(Tar, tars)), coordinator=coordinator, cache=Path(scratch))
         history, reading = read_history(folder)
-        artifacts = _check_artifacts(folder, reading, progress, keep=replay)
-        replayed = _replay(folder, history, reading, progress) if replay else 0
+        replayed = replay_rounds(folder, history, progress, history.replayable_from(reading.archived)) if replay else None
+        artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())
+        reading.problems.extend(replayed.problems if replayed else ())
         _expect_head(history, reading, expect_head)
         if allowed_signers is not None:
             write_whole(allowed_signers, signatures.allowed_signers(_principals(folder.ledger.federations)).encode())
-        return _result(history, reading, artifacts, replayed, confirmed=coordinator is not None), history
-
-
-def _check_artifacts(folder: Folder, reading: Reading, progress: Progress, *, keep: bool) -> int:
-    """Copy every artifact that a verified record names, hash it, check its header; return how many hold."""
-    named = [(found, artifact) for found in reading.every for artifact in getattr(found.record, "artifacts", ())]
-    good = 0
-    expected: Layout | None = None
-    with progress.track("verifying artifacts", len(named), "files") as advance:
-        for found, artifact in named:
-            try:
-                path = folder.fetch(found, artifact, expected)
-                if expected is None:
-                    with path.open("rb") as file:
-                        expected = tensors.read_layout(file)
-                good += 1
-            except TrustError as error:
-                reading.note(artifact.key, str(error))
-            if not keep:
-                folder.forget_artifacts()
-            advance(1, "")
-    return good
-
-
-def _replay(folder: Folder, history: History, reading: Reading, progress: Progress) -> int:
-    """Recompute every global model from what it names; return how many are the same."""
-    good = 0
-    with progress.track("replaying rounds", max(len(history.rounds) - 1, 0), "rounds") as advance:
-        for number, found in enumerate(history.rounds[1:], 1):
-            try:
-                _replay_round(folder, history, number, found)
-                good += 1
-            except TrustError as error:
-                reading.note(found.key, f"{found.key}: cannot be replayed: {error}")
-            advance(1, "")
-    return good
-
-
-def _replay_round(folder: Folder, history: History, number: int, found: Verified[RoundRecord]) -> None:
-    base = folder.global_model(number - 1)
-    updates: list[Update] = []
-    for item in found.record.contributions:
-        used = history.updates.get((item.site, number))
-        if used is None or used.digest != item.update:
-            msg = f"the update of {item.site} does not verify"
-            raise TrustError(msg)
-        updates.append(Update(site=item.site, path=folder.fetch(used, used.artifact), weight=item.weight))
-    target = base.with_name("replayed")
-    target.unlink(missing_ok=True)
-    measured = weighted_mean(base, updates, target)
-    target.unlink()
-    if measured.sha256 != found.artifact.content_sha256:
-        msg = f"{found.artifact.key}: replay gives {measured.sha256[:12]}, expected {found.artifact.content_sha256[:12]}"
-        raise TrustError(msg)
+        rounds = replayed.rounds if replayed else 0
+        return _result(history, reading, artifacts, rounds, confirmed=coordinator is not None), history
 
 
 def _expect_head(history: History, reading: Reading, expect_head: str | None) -> None:
@@ -186,8 +144,9 @@ def _principals(federations: list[Verified[FederationRecord]]) -> list[tuple[str
 def _unaccounted(reading: Reading) -> tuple[str, ...]:
     known: set[str] = {problem.key for problem in reading.problems}
     for found in reading.every:
-        artifacts: tuple[Artifact, ...] = getattr(found.record, "artifacts", ())
-        known |= {found.key, layout.signature(found.key, found.digest), *(artifact.key for artifact in artifacts)}
+        known |= {found.key, layout.signature(found.key, found.digest), *(artifact.key for artifact in found.artifacts)}
+        if isinstance(found.record, EnrolmentRecord) and found.record.number:
+            known.add(layout.countersignature(found.key, found.digest))
     return tuple(key for key in reading.keys if key not in known)
 
 
@@ -195,12 +154,13 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, *
     ledger = reading.folder.ledger
     begun = bool(ledger.federations)
     coordinator = ledger.first_key.fingerprint if begun else ""
+    first = history.replayable_from(reading.archived)
     good = begun and bool(history.rounds) and not reading.problems
     if not begun and not reading.problems:
         reading.note(layout.federation(0), f"{reading.folder.store.address}: holds no federation")
     return VerifyResult(
         status=Status.VERIFIED if good and confirmed else Status.CONSISTENT if good else Status.FAILED,
-        message=_statement(reading, coordinator, replayed, good=good, confirmed=confirmed),
+        message=_statement(reading, coordinator, replayed, first, good=good, confirmed=confirmed),
         verified=good and confirmed,
         consistent=good,
         coordinator=coordinator,
@@ -210,18 +170,21 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, *
         rounds=history.plan.rounds if begun else 0,
         records=len(reading.every),
         artifacts=artifacts,
+        archived=len(reading.archived),
+        replayable_from=first,
         replayed=replayed,
         problems=tuple(reading.problems),
         unaccounted=_unaccounted(reading),
     )
 
 
-def _statement(reading: Reading, coordinator: str, replayed: int, *, good: bool, confirmed: bool) -> str:
-    """Return in one sentence what holds, and against which key."""
+def _statement(reading: Reading, coordinator: str, replayed: int, first: int, *, good: bool, confirmed: bool) -> str:
+    """Return in one sentence what holds, against which key, and what cannot be recomputed from here."""
     if not good:
         files = sorted({problem.key for problem in reading.problems})
         return f"NOT verified: {len(reading.problems)} problems, in {', '.join(files[:5])}{' …' if len(files) > 5 else ''}"  # noqa: PLR2004
     extent = f", {replayed} rounds recomputed bit for bit" if replayed else ""
+    extent += f", replayable from round {first}" if first > 1 else ""
     if confirmed:
         return f"verified against the coordinator's key {coordinator}{extent}"
     return f"consistent; coordinator {coordinator} not confirmed{extent}"

@@ -1,145 +1,133 @@
-"""The aggregate is Algorithm 1's, bit for bit."""
+"""The aggregate is Algorithm 1's, bit for bit, for every order, thread count and size of memory."""
 
 from __future__ import annotations
 
 import random
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
-from fedcli.aggregation import mean
-from fedcli.aggregation.mean import NotFiniteError, Update, weighted_mean
 from fedcli.errors import TrustError
+from tests.aggregation.models import Bench, bench, same, weighted_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WEIGHTS = {"a": 717, "b": 262, "b-1": 1379, "c": 1}
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100)
 
 
-def arrays(seed: int, *, scale: float = 1.0) -> dict[str, np.ndarray]:
-    """Return a small state dict with every kind of tensor that a network has."""
-    generator = np.random.default_rng(seed)
-    return {
-        "stem.weight": (generator.standard_normal((8, 1, 3, 3)) * scale).astype(np.float32),
-        "norm.running_var": (generator.random(8) * scale).astype(np.float32),
-        "norm.num_batches_tracked": np.array(generator.integers(-50, 1000), np.int64),
-        "classifier.bias": (generator.standard_normal(1003) * 10.0 ** generator.integers(-20, 20, 1003) * scale).astype(
-            np.float32
-        ),
-        "empty": np.zeros((0, 3), np.float32),
-    }
+def test_equals_the_plain_reference(tmp_path: Path) -> None:
+    made = bench(tmp_path, WEIGHTS)
+    expected = weighted_mean(made.base, made.deltas, WEIGHTS)
+    folded = made.fold()
+    assert same(tensors.read(tmp_path / "out"), expected)
+    assert folded.model == tensors.measure(tmp_path / "out")
+    assert tensors.write(tmp_path / "again", expected) == folded.model
+    assert [(share.site, share.weight) for share in folded.shares] == sorted(WEIGHTS.items())
 
 
-def written(folder: Path, **models: dict[str, np.ndarray]) -> dict[str, Path]:
-    paths = {name: folder / f"{name}.safetensors" for name in models}
-    for name, path in paths.items():
-        tensors.write(path, models[name])
-    return paths
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_equals_the_plain_reference_for_all_numbers(tmp_path: Path, data: st.DataObject) -> None:
+    shape = data.draw(st.integers(1, 5))
+    sites = data.draw(st.lists(st.sampled_from(["a", "a-b", "a0", "b", "z"]), min_size=1, max_size=5, unique=True))
+    floats = arrays_of.arrays(np.float32, shape, elements=FINITE)
+    whole = st.integers(-(2**55), 2**55).map(lambda value: np.array(value, np.int64))
+    model = st.builds(lambda w, n: {"w": w, "n": n}, floats, whole)
+    deltas = {site: data.draw(model) for site in sites}
+    weights = {site: data.draw(st.integers(1, 2**29 - 1)) for site in sites}
+    made = Bench(tmp_path, data.draw(model), deltas, weights)
+    assert same(made.result(), weighted_mean(made.base, deltas, weights))
 
 
-def reference(base: dict[str, np.ndarray], deltas: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Compute design section 5 element by element with Python's own floats and integers."""
-    total = sum(WEIGHTS[site] for site in deltas)
-    result = {}
-    for name, previous in base.items():
-        flat = []
-        for position, value in enumerate(previous.reshape(-1)):
-            if previous.dtype == np.int64:
-                exact = sum(Fraction(WEIGHTS[site]) * int(deltas[site][name].reshape(-1)[position]) for site in deltas)
-                flat.append(int(value) + exact / total // 1)
-                continue
-            accumulated = 0.0
-            for site in sorted(deltas, key=str.encode):
-                accumulated = accumulated + WEIGHTS[site] * float(deltas[site][name].reshape(-1)[position])
-            flat.append(np.float32(float(value) + accumulated / total))
-        result[name] = np.array(flat, previous.dtype).reshape(previous.shape)
-    return result
-
-
-@pytest.fixture
-def base() -> dict[str, np.ndarray]:
-    return arrays(0)
-
-
-@pytest.fixture
-def deltas() -> dict[str, dict[str, np.ndarray]]:
-    return {site: arrays(number, scale=1e-3) for number, site in enumerate(WEIGHTS, 1)}
-
-
-@pytest.mark.parametrize("order", range(6))
-def test_equals_the_plain_reference_for_any_order_of_arrival(
-    tmp_path: Path, base: dict[str, np.ndarray], deltas: dict[str, dict[str, np.ndarray]], order: int
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(list(WEIGHTS)), threads=st.integers(1, 5), memory=st.integers(0, 100_000), hashed=st.booleans())
+def test_order_threads_and_memory_do_not_show(
+    tmp_path: Path,
+    order: list[str],
+    threads: int,
+    memory: int,
+    hashed: bool,  # noqa: FBT001 - hypothesis passes it
 ) -> None:
-    paths = written(tmp_path, base=base, **deltas)
-    updates = [Update(site=site, path=paths[site], weight=weight) for site, weight in WEIGHTS.items()]
-    random.Random(order).shuffle(updates)
-    measured = weighted_mean(paths["base"], updates, tmp_path / "out")
-    expected = reference(base, deltas)
-    found = tensors.read(tmp_path / "out")
-    assert {name: value.tobytes() for name, value in found.items()} == {name: value.tobytes() for name, value in expected.items()}
-    assert found["norm.num_batches_tracked"].dtype == np.int64
-    assert measured == tensors.measure(tmp_path / "out")
-    again = tmp_path / "again"
-    assert tensors.write(again, expected) == measured
+    made = bench(tmp_path, WEIGHTS, length=9001)
+    whole = made.fold(out="whole")
+    again = made.fold(updates=made.updates(order, hashed=hashed), threads=threads, memory=memory)
+    assert again.model == whole.model
+    for share, expected in zip(again.shares, whole.shares, strict=True):
+        assert share.norm == pytest.approx(expected.norm, rel=1e-5)
+        assert share.cosine == pytest.approx(expected.cosine, abs=1e-5)
 
 
-def test_chunks_and_blocks_do_not_show(
-    tmp_path: Path, base: dict[str, np.ndarray], deltas: dict[str, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = written(tmp_path, base=base, **deltas)
-    updates = [Update(site=site, path=paths[site], weight=weight) for site, weight in WEIGHTS.items()]
-    whole = weighted_mean(paths["base"], updates, tmp_path / "whole")
-    monkeypatch.setattr(mean, "CHUNK", 7)
-    monkeypatch.setattr(mean, "BLOCK", 64)
-    assert weighted_mean(paths["base"], updates, tmp_path / "small") == whole
+@pytest.mark.parametrize("threads", [1, 2])
+def test_more_sites_than_files_may_be_open(tmp_path: Path, threads: int) -> None:
+    weights = {f"site-{number:03d}": number + 1 for number in range(300)}
+    made = bench(tmp_path, weights, length=3001)
+    names = list(weights)
+    random.Random(0).shuffle(names)
+    found = made.fold(updates=made.updates(names, hashed=True), threads=threads, memory=20_000)
+    total = np.zeros(3001)
+    for site in sorted(weights, key=str.encode):
+        total = total + np.float64(weights[site]) * made.deltas[site]["classifier.bias"].astype(np.float64)
+    expected = (made.base["classifier.bias"] + total / sum(weights.values())).astype(np.float32)
+    assert tensors.read(tmp_path / "out")["classifier.bias"].tobytes() == expected.tobytes()
+    assert len(found.shares) == 300
+
+
+def test_norms_and_cosines_are_those_of_all_float_tensors(tmp_path: Path) -> None:
+    made = bench(tmp_path, WEIGHTS)
+    total = sum(WEIGHTS.values())
+
+    def flat(site: str) -> np.ndarray:
+        return np.concatenate([v.reshape(-1).astype(np.float64) for v in made.deltas[site].values() if v.dtype == np.float32])
+
+    step = sum(WEIGHTS[site] * flat(site) for site in WEIGHTS) / total
+    for share in made.fold().shares:
+        norm = np.linalg.norm(flat(share.site))
+        assert share.norm == pytest.approx(norm, rel=1e-5)
+        assert share.cosine == pytest.approx(flat(share.site) @ step / norm / np.linalg.norm(step), abs=2e-6)
+
+
+def test_a_delta_of_zeros_has_no_direction(tmp_path: Path) -> None:
+    zero, one = {"w": np.zeros(5, np.float32)}, {"w": np.ones(5, np.float32)}
+    shares = Bench(tmp_path, one, {"a": zero, "b": one}, {"a": 1, "b": 1}).fold().shares
+    assert [(share.norm, share.cosine) for share in shares] == [(0.0, None), (pytest.approx(5**0.5, rel=1e-5), 1.0)]
+    opposite = {"w": -np.ones(5, np.float32)}
+    shares = Bench(tmp_path, one, {"a": opposite, "b": one}, {"a": 1, "b": 1}).fold().shares
+    assert [share.cosine for share in shares] == [None, None]
 
 
 def test_integers_are_floored_not_truncated(tmp_path: Path) -> None:
-    counter = np.array(10, np.int64)
-    paths = written(tmp_path, base={"n": counter}, a={"n": np.array(-1, np.int64)}, b={"n": np.array(0, np.int64)})
-    weighted_mean(
-        paths["base"],
-        [Update(site="a", path=paths["a"], weight=1), Update(site="b", path=paths["b"], weight=2)],
-        tmp_path / "out",
-    )
-    assert tensors.read(tmp_path / "out")["n"] == 9  # 10 + floor(-1/3)
+    deltas = {"a": {"n": np.array(-1, np.int64)}, "b": {"n": np.array(0, np.int64)}}
+    assert Bench(tmp_path, {"n": np.array(10, np.int64)}, deltas, {"a": 1, "b": 2}).result()["n"] == 9  # 10 + floor(-1/3)
 
 
 def test_integers_beyond_float64_stay_exact(tmp_path: Path) -> None:
     large = 2**62 + 1
-    paths = written(tmp_path, base={"n": np.array(0, np.int64)}, a={"n": np.array(large, np.int64)})
-    weighted_mean(paths["base"], [Update(site="a", path=paths["a"], weight=3)], tmp_path / "out")
-    assert int(tensors.read(tmp_path / "out")["n"]) == large
+    made = Bench(tmp_path, {"n": np.array(0, np.int64)}, {"a": {"n": np.array(large, np.int64)}}, {"a": 3})
+    assert int(made.result()["n"]) == large
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_names_the_site_and_tensor_that_are_not_finite(
-    tmp_path: Path, base: dict[str, np.ndarray], deltas: dict[str, dict[str, np.ndarray]], value: float
-) -> None:
-    deltas["b"]["norm.running_var"][3] = value
-    paths = written(tmp_path, base=base, **deltas)
-    updates = [Update(site=site, path=paths[site], weight=weight) for site, weight in WEIGHTS.items()]
-    with pytest.raises(NotFiniteError, match=r"update of b holds NaN or infinity in tensor norm\.running_var") as caught:
-        weighted_mean(paths["base"], updates, tmp_path / "out")
-    assert caught.value.site == "b"
+def test_an_integer_that_leaves_64_bits_is_an_error(tmp_path: Path) -> None:
+    large = {"n": np.array(2**62, np.int64), "w": np.ones(2, np.float32)}
+    made = Bench(tmp_path, large, {"a": large | {"n": np.array(2**63 - 1, np.int64)}}, {"a": 1})
+    with pytest.raises(TrustError, match="an integer buffer overflows, in tensor n"):
+        made.fold()
+    assert not (tmp_path / "out").exists()
 
 
 def test_refuses_a_result_that_is_not_finite(tmp_path: Path) -> None:
     largest = np.full(3, np.finfo(np.float32).max, np.float32)
-    paths = written(tmp_path, base={"w": largest}, a={"w": largest})
-    with pytest.raises(TrustError, match="would not be finite in tensor w"):
-        weighted_mean(paths["base"], [Update(site="a", path=paths["a"], weight=1)], tmp_path / "out")
+    with pytest.raises(TrustError, match="the global model would not be finite in tensor w"):
+        Bench(tmp_path, {"w": largest}, {"a": {"w": largest}}, {"a": 1}).fold()
 
 
-def test_refuses_a_file_that_ends_early(
-    tmp_path: Path, base: dict[str, np.ndarray], deltas: dict[str, dict[str, np.ndarray]]
-) -> None:
-    paths = written(tmp_path, base=base, **deltas)
-    with paths["a"].open("r+b") as file:
-        file.truncate(paths["a"].stat().st_size - 4)
-    with pytest.raises(TrustError, match="cut off after"):
-        weighted_mean(paths["base"], [Update(site="a", path=paths["a"], weight=1)], tmp_path / "out")
+def test_refuses_a_dtype_that_no_rule_knows(tmp_path: Path) -> None:
+    half = {"h": np.ones(3, np.float16)}
+    with pytest.raises(TrustError, match="tensor h: F16 cannot be aggregated, expected F32 or I64"):
+        Bench(tmp_path, half, {"a": half}, {"a": 1}).fold()

@@ -257,6 +257,8 @@ class _Writer:
                     images=40,
                     patients=10,
                     weight=STEPS[site],
+                    norm=0.5,
+                    cosine=0.9,
                 )
                 for site, signed in used.items()
             ),
@@ -294,7 +296,7 @@ class _Writer:
         return sign(layout.enrolment(site, 0), record, site)
 
     def dataset(self, site: str) -> Signed:
-        return sign(layout.dataset(site, 1), DatasetRecord(**self.header, party=site, number=1, cohort=cohort()), site)
+        return sign(layout.dataset(site, 1), DatasetRecord(**self.header, party=site, number=1, as_of=0, cohort=cohort()), site)
 
     def shared(self, site: str, base: Signed) -> Signed:
         key = layout.model(site, 1, ModelKind.FEDERATED)
@@ -302,6 +304,7 @@ class _Writer:
             **self.header,
             party=site,
             number=1,
+            as_of=1,
             kind=ModelKind.FEDERATED,
             base=wire.sha256(base.data),
             round=1,
@@ -328,7 +331,7 @@ class _Writer:
         key = layout.evaluation(site, 1)
         return sign(
             key,
-            EvaluationRecord(**self.header, party=site, number=1, dataset=None, round=1, final_validation=final, scores=(score,)),
+            EvaluationRecord(**self.header, party=site, number=1, as_of=1, dataset=None, final_validation=final, scores=(score,)),
             site,
         )
 

@@ -20,6 +20,7 @@ from fedcli.exchange.checks import Signed, check_artifact
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES, Role, UpdateRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
+from fedcli.plan import Encoding, Packing, Updates
 from fedcli.tensors import Measured
 from tests.exchange.histories import (
     MAX_MODEL_BYTES,
@@ -309,7 +310,8 @@ def test_4_an_update_in_the_wrong_place_is_refused(chronicle: Chronicle, values:
         ({"parent": OTHER_DIGEST}, "parent round: expected"),
         ({"parent": None}, "parent round: expected [0-9a-f]{64}, found None"),
         ({"federation_record": OTHER_DIGEST}, "federation record in force: expected"),
-        ({"rule": "median"}, "rule: should be 'mean'"),
+        ({"rule": "median"}, "rule: expected mean, found median"),
+        ({"rule": "mode"}, "rule: should be 'mean', 'momentum'"),
     ],
 )
 def test_4_a_round_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
@@ -527,14 +529,13 @@ def test_4_a_removed_member_signs_nothing_newer(chronicle: Chronicle) -> None:
     remaining = [{"site": "valley", "keys": wire.plain(keys_of("valley"))}]
     ledger.add_federation(amendment(chronicle.federation, 2, members=remaining))
     assert ledger.update("north", 1, chronicle.updates["north"]).record.round == 1  # what it did as a member stands
-    for attempt in (
-        lambda: ledger.update("north", 2, chronicle.next_update),
-        lambda: ledger.dataset("north", 1, chronicle.dataset),
-        lambda: ledger.model("north", 1, "federated", chronicle.shared),
-        lambda: ledger.evaluation("north", 1, chronicle.evaluation),
-    ):
-        with pytest.raises(TrustError, match="north is not a member"):
-            attempt()
+    assert ledger.dataset("north", 1, chronicle.dataset).record.as_of == 0
+    assert ledger.model("north", 1, "federated", chronicle.shared).record.as_of == 1
+    assert ledger.evaluation("north", 1, chronicle.evaluation).record.as_of == 1
+    with pytest.raises(TrustError, match="north is not a member from round 2 on"):
+        ledger.update("north", 2, chronicle.next_update)
+    with pytest.raises(TrustError, match="as of round 2, expected at most 1, the newest one"):
+        ledger.evaluation("north", 1, changed(chronicle.evaluation, "north", as_of=2))
 
 
 def test_4_an_update_under_a_changed_plan_names_the_changed_plan(chronicle: Chronicle) -> None:
@@ -696,19 +697,56 @@ def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(chronicle: Chr
     assert found.record.comparisons[0].result.p_value == 0.5
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"number": 2}, "number: expected 1, found 2"),
+        ({"previous": "0" * 64}, "previous enrolment: expected"),
+        ({"party": "valley"}, "party: expected north, found valley"),
+    ],
+)
+def test_4_a_rotation_follows_the_enrolment_before_it(chronicle: Chronicle, values: dict[str, object], message: str) -> None:
+    ledger = chronicle.ledger()
+    first = ledger.enrolment("north", chronicle.enrolment)
+    sound: dict[str, object] = {"number": 1, "previous": first.digest, "keys": wire.plain(keys_of("north-new"))}
+    good = changed(chronicle.enrolment, "north", **sound)
+    assert ledger.rotation("north", first, good, signer_of("north-new").sign(good.data)).record.number == 1
+    for countersigner in ("north", "valley"):
+        with pytest.raises(TrustError, match="signed by the key"):
+            ledger.rotation("north", first, good, signer_of(countersigner).sign(good.data))
+    alone = changed(chronicle.enrolment, "north-new", **sound)
+    with pytest.raises(TrustError, match="signed by the key"):
+        ledger.rotation("north", first, alone, signer_of("north-new").sign(alone.data))
+    bad = changed(chronicle.enrolment, "north", **(sound | values))
+    with pytest.raises(TrustError, match=message):
+        ledger.rotation("north", first, bad, signer_of("north-new").sign(bad.data))
+
+
+def test_4_classes_and_network_stay_what_they_are(chronicle: Chronicle) -> None:
+    plan = json.loads(chronicle.federation.data)["plan"]
+    for change, message in (
+        ({"classes": ["a", "b", "c", "d", "e"]}, "classes of the plan"),
+        ({"network": {"name": "densenet121"}}, "network of the plan"),
+    ):
+        with pytest.raises(TrustError, match=message):
+            chronicle.ledger().add_federation(amendment(chronicle.federation, 2, plan=plan | change))
+
+
 # ------------------------------------------------------------------------------ 6: sizes, digests and keys of artifacts
 
 
 ARTIFACT_LIES = [
-    ({"role": "model"}, "artifact's role: expected update, found model"),
+    ({"role": "model"}, "artifacts' roles: expected update, found model"),
     ({"key": "sites/valley/round-0001/update-000000000000.safetensors"}, "artifact's key: expected sites/north"),
     ({"key": "../../etc/passwd"}, "artifact's key: expected sites/north"),
     ({"stored_sha256": OTHER_DIGEST}, "artifact's key: expected sites/north/round-0001/update-000000000000"),
     ({"content_sha256": OTHER_DIGEST}, "artifact's stored size and digest"),
     ({"content_size": 1}, "artifact's stored size and digest"),
     ({"stored_size": 1}, "artifact's stored size and digest"),
-    ({"encoding": "float16"}, "encoding: should be 'float32'"),
-    ({"packing": "zstd"}, "packing: should be 'none'"),
+    ({"encoding": "float16"}, "encoding: should be 'float32', 'bfloat16' or 'int8'"),
+    ({"encoding": "int8"}, "artifact's encoding: expected float32, found int8"),
+    ({"packing": "gzip"}, "packing: should be 'none' or 'zstd'"),
+    ({"packing": "zstd"}, "artifact's packing: expected none, found zstd"),
     ({"encryption": "age"}, "encryption: "),
     ({"stored_size": -1, "content_size": -1}, "stored_size: "),
 ]
@@ -742,8 +780,52 @@ def test_6_an_artifact_over_the_plans_cap_is_refused(chronicle: Chronicle, of: s
 def test_6_every_artifact_of_a_round_is_checked(chronicle: Chronicle) -> None:
     (held,) = changed_artifact(chronicle.rounds[1])
     second = held | {"role": "update"}
-    with pytest.raises(TrustError, match="artifact's role: expected model, found update"):
+    with pytest.raises(TrustError, match="artifacts' roles: expected model, found model, update"):
         chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", artifacts=[held, second]))
+
+
+COMPACT = replace(PLAN, updates=Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("packing", Packing)
+def test_6_an_update_travels_as_the_plan_in_force_says(encoding: Encoding, packing: Packing) -> None:
+    compact = write_chronicle(COMPACT)
+    signed = changed(
+        compact.updates["north"],
+        "north",
+        artifacts=changed_artifact(compact.updates["north"], encoding=encoding, packing=packing),
+    )
+    take = compact.ledger().update
+    if (encoding, packing) == (Encoding.INT8, Packing.ZSTD):
+        assert take("north", 1, signed).artifact.packing is Packing.ZSTD
+    else:
+        with pytest.raises(TrustError, match=r"artifact's (encoding: expected int8|packing: expected zstd)"):
+            take("north", 1, signed)
+
+
+def test_6_models_always_travel_as_they_are() -> None:
+    compact = write_chronicle(COMPACT)
+    for values, match in ({"encoding": "int8"}, "encoding: expected float32"), ({"packing": "zstd"}, "packing: expected none"):
+        artifacts = changed_artifact(compact.rounds[1], **values)
+        with pytest.raises(TrustError, match=match):
+            compact.ledger(1).add_round(changed(compact.rounds[1], "coordinator", artifacts=artifacts))
+        artifacts = changed_artifact(compact.shared, **values)
+        with pytest.raises(TrustError, match=match):
+            compact.ledger().model("north", 1, "federated", changed(compact.shared, "north", artifacts=artifacts))
+
+
+@pytest.mark.parametrize("size", ["stored_size", "content_size"])
+def test_6_what_is_packed_is_capped_as_stored_and_as_it_unpacks(size: str) -> None:
+    compact = write_chronicle(COMPACT)
+    held = compact.updates["north"]
+
+    def sized(number: int) -> Signed:
+        return changed(held, "north", artifacts=changed_artifact(held, encoding="int8", packing="zstd", **{size: number}))
+
+    compact.ledger().update("north", 1, sized(MAX_MODEL_BYTES))
+    with pytest.raises(TrustError, match=rf"{MAX_MODEL_BYTES + 1} bytes, expected at most {MAX_MODEL_BYTES} \(limits"):
+        compact.ledger().update("north", 1, sized(MAX_MODEL_BYTES + 1))
 
 
 KEY = layout.update("north", 1)

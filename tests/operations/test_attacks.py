@@ -52,14 +52,14 @@ def test_a_site_whose_update_is_not_finite_is_rejected_and_named(trained: Federa
     assert trained.aggregate(valley="broken GPU").status is Status.PUBLISHED
 
 
-def test_a_tampered_artifact_is_rejected_before_a_tensor_is_read(trained: Federation) -> None:
+def test_a_tampered_artifact_is_rejected_in_the_pass_that_folds_it(trained: Federation) -> None:
     path = next((trained.drop / "sites/valley/round-0001").glob("*.safetensors"))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     result = trained.aggregate()
     assert result.status is Status.WAITING
-    assert "expected by sites/valley/round-0001/update.json" in result.rejected[0].reason
+    assert f"{path.name} of valley: SHA-256" in result.rejected[0].reason
 
 
 def test_an_update_of_another_site_in_this_sites_place_is_rejected(trained: Federation) -> None:

@@ -20,8 +20,9 @@ from fedcli.operations.approve import approve, inspect
 from fedcli.operations.join import JoinRequest
 from fedcli.operations.party import Status
 from fedcli.operations.train_round import train_round
+from fedcli.private_files import BusyError
 from fedcli.progress import Silent
-from fedcli.workspace import BusyError, Workspace
+from fedcli.workspace import Workspace
 from tests.operations.federations import SITES, no_passphrase
 
 if TYPE_CHECKING:

@@ -19,12 +19,14 @@ from fedcli.exchange.records.common import (
     Versions,
 )
 from fedcli.exchange.records.coordinator import (
+    ArchiveRecord,
     Contribution,
     FederationRecord,
     Late,
     Member,
     Rejected,
     RoundRecord,
+    archivable,
 )
 from fedcli.exchange.records.site import (
     Comparison,
@@ -40,6 +42,7 @@ from fedcli.exchange.records.site import (
 
 __all__ = [
     "MAX_RECORD_BYTES",
+    "ArchiveRecord",
     "Artifact",
     "Comparison",
     "Contribution",
@@ -63,4 +66,5 @@ __all__ = [
     "UpdateRecord",
     "ValidationScore",
     "Versions",
+    "archivable",
 ]

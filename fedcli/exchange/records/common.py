@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli.plan import MAX_STEPS
+from fedcli.plan import MAX_STEPS, Encoding, Packing
 from fedcli.wire import STRICT, Digest, ShortText, SiteName, Timestamp
 
 MAX_RECORD_BYTES = 4 << 20
@@ -84,7 +84,7 @@ class Artifact:
         key: Its key in the drop folder.
         stored_size: Bytes as stored.
         stored_sha256: Digest of the bytes as stored.
-        content_size: Bytes of the canonical safetensors file inside.
+        content_size: Bytes of the canonical safetensors file inside: unpacked, and not decoded.
         content_sha256: Its digest.
         encoding: How the numbers are written.
         packing: How the file is compressed.
@@ -97,8 +97,8 @@ class Artifact:
     stored_sha256: Digest
     content_size: Size
     content_sha256: Digest
-    encoding: Literal["float32"] = "float32"
-    packing: Literal["none"] = "none"
+    encoding: Encoding = Encoding.FLOAT32
+    packing: Packing = Packing.NONE
     encryption: None = None
 
 

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
-from fedcli.exchange.records.common import MAX_MEMBERS, Artifact, Keys, Number, Record, Steps
-from fedcli.plan import Plan
+from fedcli.exchange.records.common import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Record, Role, Steps
+from fedcli.plan import MAX_STEPS, Plan, Rule
 from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp
 
 
@@ -68,7 +68,9 @@ class Contribution:
         steps: n_k.
         images: Training images of the site.
         patients: Training patients of the site.
-        weight: What its delta was multiplied by; n_k for the weighted mean.
+        weight: What its delta was multiplied by: by the plan, steps, images, patients or 1; 0 where Krum did not choose it.
+        norm: Euclidean norm of the delta's float tensors, before it was clipped, to six digits.
+        cosine: Between the delta and the step that the updates gave together, to six digits; null where one of them is zero.
     """
 
     site: SiteName
@@ -76,7 +78,9 @@ class Contribution:
     steps: Steps
     images: Count
     patients: Count
-    weight: Steps
+    weight: Annotated[int, Field(ge=0, le=MAX_STEPS)]
+    norm: NotNegative
+    cosine: Annotated[float, Field(ge=-1, le=1)] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -105,7 +109,7 @@ class RoundRecord(Record):
         round: t.
         parent: Digest of the round record before; null in round 0.
         federation_record: Digest of the federation record in force.
-        rule: How the updates were aggregated.
+        rule: How the updates were aggregated: the plan's rule; `mean` in round 0, which aggregates none.
         contributions: The updates used, sorted by site.
         absent: Members that sent nothing, sorted.
         rejected: Members whose update was refused, sorted.
@@ -118,10 +122,43 @@ class RoundRecord(Record):
     round: Number
     parent: Digest | None
     federation_record: Digest
-    rule: Literal["mean"] = "mean"
+    rule: Rule = Rule.MEAN
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS)] = ()
     absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS)] = ()
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS)] = ()
     late: Annotated[tuple[Late, ...], Field(max_length=MAX_MEMBERS)] = ()
     deadline: Timestamp | None = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ArchiveRecord(Record):
+    """Artifacts of old rounds were moved into a tar: from now on their absence from the drop folder is no fault.
+
+    Attributes:
+        number: Counts from 1; the newest counts.
+        as_of: Newest round when it was made.
+        before: The first round that can be recomputed without the tar; never later than the newest one.
+        tar: SHA-256 of the tar.
+    """
+
+    schema: Literal["fedcli/archive@1"] = "fedcli/archive@1"
+    number: Annotated[int, Field(ge=1, le=9999)]
+    as_of: Number
+    before: Annotated[int, Field(ge=1, le=9999)]
+    tar: Digest
+
+    @model_validator(mode="after")
+    def _keeps_the_newest_round(self) -> ArchiveRecord:
+        if self.before > self.as_of:
+            msg = f"archived before round {self.before}, though the newest was {self.as_of}"
+            raise ValueError(msg)
+        return self
+
+
+def archivable(number: int, role: Role, before: int) -> bool:
+    """Tell whether an artifact of a round may be moved out by an archive before round `before`.
+
+    What that round begins from stays; so does φ(0): it sets the layout of every model, and local training begins there.
+    """
+    return number < before if role is Role.UPDATE else 0 < number < before - 1

@@ -93,10 +93,17 @@ class EnrolmentRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class DatasetRecord(Record):
-    """Aggregate facts of a site's data, published after the operator agreed; numbers count from 1."""
+    """Aggregate facts of a site's data, published after the operator agreed.
+
+    Attributes:
+        number: Counts from 1; the newest counts.
+        as_of: Newest round when it was made.
+        cohort: The facts.
+    """
 
     schema: Literal["fedcli/dataset@1"] = "fedcli/dataset@1"
     number: Annotated[int, Field(ge=1, le=9999)]
+    as_of: Number
     cohort: Cohort
 
 
@@ -106,6 +113,7 @@ class ModelRecord(Record):
 
     Attributes:
         number: Counts from 1 for each kind; the newest counts.
+        as_of: Newest round when it was shared.
         kind: Local, federated or fine-tuned.
         base: Digest of the round record that it started from.
         round: Round (or, for local and fine-tuned, epoch) at which it was best.
@@ -115,6 +123,7 @@ class ModelRecord(Record):
 
     schema: Literal["fedcli/model@1"] = "fedcli/model@1"
     number: Annotated[int, Field(ge=1, le=9999)]
+    as_of: Number
     kind: ModelKind
     base: Digest
     round: Number
@@ -180,8 +189,8 @@ class EvaluationRecord(Record):
 
     Attributes:
         number: Counts from 1.
+        as_of: Newest round when it was made.
         dataset: Digest of the site's data set record; null where the operator shares none.
-        round: Newest round when it was made.
         final_validation: That round's global model on the site's validation patients; null where it has none.
         scores: One for each model.
         comparisons: The site's own models compared, each of them among the scores.
@@ -189,8 +198,8 @@ class EvaluationRecord(Record):
 
     schema: Literal["fedcli/evaluation@1"] = "fedcli/evaluation@1"
     number: Annotated[int, Field(ge=1, le=9999)]
+    as_of: Number
     dataset: Digest | None
-    round: Number
     final_validation: ValidationScore | None
     scores: Annotated[tuple[TestScore, ...], Field(max_length=100_000)]
     comparisons: Annotated[tuple[Comparison, ...], Field(max_length=8)] = ()

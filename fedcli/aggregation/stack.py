@@ -1,0 +1,220 @@
+"""The files of many updates as one stack of rows, read once, in order, in bounded memory.
+
+Canonical files of one layout hold the same tensors at the same bytes, so that after one comparison of headers only flat runs of
+numbers remain: the integers, then the floats. A row is one update's part of a run. Rows are read by `preadv` into one buffer that
+is used again and again; nothing is mapped. A file that names its digest is hashed in the same pass, each byte when it is first
+read, header included; a second look at the same numbers is neither hashed nor needed for the model (it serves the cosines).
+
+At most `MAX_OPEN` descriptors are open, whatever the number of sites.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import numpy as np
+
+from fedcli import tensors
+from fedcli.aggregation.update import UpdateError
+from fedcli.tensors import TensorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedcli.aggregation.crew import Crew
+    from fedcli.aggregation.update import Run, Update
+    from fedcli.tensors import Layout
+
+MEMORY = 8 << 20
+"""Bytes of the buffer."""
+MAX_OPEN = 256
+UNIT = 1024
+"""Ranges begin at multiples of so many elements."""
+_APART = 8
+"""Rows at a time where all of them need not stand beside one another."""
+_LONGEST = {True: 1 << 16, False: 1 << 17}
+"""Elements of a range, at most, with all rows together or not: few stay in the cache; many make opening a file again cheap."""
+
+
+class Stack:
+    """Updates of one layout, open for one pass; `close_books` at its end compares the digests.
+
+    Args:
+        updates: In the order of the rows.
+        layout: What every file must hold.
+        crew: Who reads.
+        memory: Bytes of the buffer.
+        scales: What each row of floats is multiplied by, rounded to float32; 1 leaves it as it is.
+    """
+
+    def __init__(
+        self, updates: Sequence[Update], layout: Layout, crew: Crew, *, memory: int = MEMORY, scales: Sequence[float] = ()
+    ) -> None:
+        self.updates = updates
+        self._layout = layout
+        self._crew = crew
+        self._memory = memory
+        self._scales = scales
+        self._hashers = [hashlib.sha256() if update.sha256 else None for update in updates]
+        self._hashed = [0] * len(updates)
+        self._open: dict[int, int] = {}
+        self._buffer = np.empty(0, np.uint8)
+
+    def __enter__(self) -> Self:
+        try:
+            self._collect(self._check_header)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+    def together(self, *, always: bool = False) -> bool:
+        """Tell whether all rows of a range stand in the buffer at once: where they must (`always`), or where they are few."""
+        return always or len(self.updates) <= MAX_OPEN
+
+    def groups(self, *, together: bool) -> list[range]:
+        """Return the rows that are read at a time."""
+        count = len(self.updates)
+        size = count if together else min(_APART, count)
+        return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+    def ranges(self, run: Run, *, together: bool) -> Iterator[tuple[int, int]]:
+        """Yield (first, last + 1) of neighbouring elements: a power of two of them, so that a group's rows fit the buffer."""
+        rows = len(self.groups(together=together)[0])
+        fitting = max(UNIT, self._memory // (rows * run.dtype.itemsize))
+        length = min(_LONGEST[together], 1 << fitting.bit_length() - 1)
+        for first in range(0, run.count, length):
+            yield first, min(first + length, run.count)
+
+    def read(self, rows: range, run: Run, first: int, last: int) -> NDArray[Any]:
+        """Return some rows of a range, (rows, last - first); the array holds until the next call.
+
+        Raises:
+            UpdateError: A file cannot be read.
+        """
+        size = (last - first) * run.dtype.itemsize
+        if len(self._buffer) < len(rows) * size:
+            self._buffer = np.empty(len(rows) * size, np.uint8)
+        found = self._buffer[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
+        view = found.view(np.uint8)
+
+        def fill(number: int) -> None:
+            self._fill(number, view[number - rows.start].data, run.begin + first * run.dtype.itemsize)
+            if run.dtype.kind == "f" and self._scales and self._scales[number] != 1:
+                row = found[number - rows.start]
+                np.multiply(row, self._scales[number], out=row, dtype=np.float64, casting="same_kind")
+
+        self._collect(fill, rows)
+        return found
+
+    def pass_over(self, run: Run | None) -> None:
+        """Read a run that a pass does not look at, so that its bytes are hashed."""
+        if run is not None and any(self._hashers):
+            for first, last in self.ranges(run, together=False):
+                for group in self.groups(together=False):
+                    self.read(group, run, first, last)
+
+    def close_books(self) -> None:
+        """Compare every file's digest with the one that it names.
+
+        Raises:
+            UpdateError: Files are not what their records say.
+        """
+        reasons = {}
+        for update, hasher, hashed in zip(self.updates, self._hashers, self._hashed, strict=True):
+            if hasher is None:
+                continue
+            if hashed != self._layout.size:
+                msg = f"{hashed} of {self._layout.size} bytes of the update of {update.site} were hashed"
+                raise AssertionError(msg)
+            if hasher.hexdigest() != update.sha256:
+                reasons[update.site] = _other_digest(update, hasher.hexdigest())
+        if reasons:
+            raise UpdateError(reasons)
+
+    def refuse(self, rows: Iterable[int], run: Run, first: int, last: int) -> NoReturn:
+        """Raise the error about rows that are not finite somewhere in a range; a file with another digest is refused for that."""
+        reasons = {}
+        for number in rows:
+            update = self.updates[number]
+            if update.sha256 and (found := tensors.measure(update.path).sha256) != update.sha256:
+                reasons[update.site] = _other_digest(update, found)
+                continue
+            values = self.read(range(number, number + 1), run, first, last)[0]
+            position = run.begin - len(self._layout.header) + run.dtype.itemsize * (first + int(np.argmin(np.isfinite(values))))
+            name = next(item.name for item in self._layout.tensors if item.begin <= position < item.end)
+            reasons[update.site] = f"the update of {update.site} holds NaN or infinity in tensor {name}"
+        raise UpdateError(reasons)
+
+    def _collect(self, work: Callable[[int], None], rows: range | None = None) -> None:
+        """Do something with every row, and raise one error about all that fail."""
+        rows = range(len(self.updates)) if rows is None else rows
+        reasons: dict[str, str] = {}
+
+        def attempt(number: int) -> None:
+            site = self.updates[rows[number]].site
+            try:
+                work(rows[number])
+            except TensorError as error:
+                reasons[site] = f"the update of {site}: {error}"
+            except OSError as error:
+                reasons[site] = f"the update of {site} cannot be read: {error.strerror}"
+
+        self._crew.each(len(rows), attempt)
+        if reasons:
+            raise UpdateError(dict(sorted(reasons.items())))
+
+    def _check_header(self, number: int) -> None:
+        header = bytearray(len(self._layout.header))
+        self._fill(number, memoryview(header), 0)
+        if header != self._layout.header:
+            with self.updates[number].path.open("rb") as file:
+                difference = self._layout.difference(tensors.read_layout(file))
+            msg = f"not the federation's model: {difference}"
+            raise TensorError(msg)
+
+    def _fill(self, number: int, view: memoryview, offset: int) -> None:
+        """Read bytes of one file, and hash them if they are the next that were not hashed before."""
+        kept = self._open.get(number)
+        descriptor = self._opened(number) if kept is None else kept
+        try:
+            done = os.preadv(descriptor, [view], offset)
+            while done < len(view):
+                count = os.preadv(descriptor, [view[done:]], offset + done)
+                if not count:
+                    msg = f"cut off after {offset + done} bytes, expected {self._layout.size}"
+                    raise TensorError(msg)
+                done += count
+        finally:
+            if number not in self._open:
+                os.close(descriptor)
+        hasher = self._hashers[number]
+        if hasher is not None and offset == self._hashed[number]:
+            hasher.update(view)
+            self._hashed[number] += len(view)
+
+    def _opened(self, number: int) -> int:
+        """Open a file, for the whole pass where they are few; only a regular one of the right size is opened."""
+        descriptor = os.open(self.updates[number].path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = os.fstat(descriptor)  # a pipe that a peer has put there must not be waited for
+        if not stat.S_ISREG(found.st_mode) or found.st_size != self._layout.size:
+            os.close(descriptor)
+            msg = f"{found.st_size} bytes, expected {self._layout.size}"
+            raise TensorError(msg)
+        if len(self.updates) <= MAX_OPEN:
+            self._open[number] = descriptor
+        return descriptor
+
+
+def _other_digest(update: Update, found: str) -> str:
+    expected = (update.sha256 or "")[:12]
+    return f"{update.path.name} of {update.site}: SHA-256 {found[:12]}, expected {expected}, which its record names"

@@ -1,0 +1,138 @@
+"""The rules whose server remembers: against the papers' lines element by element, over rounds, with the state in a file."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fedcli import tensors
+from fedcli.aggregation.fold import StateFiles
+from fedcli.aggregation.rules import Rule, rule_of
+from fedcli.aggregation.state import Weights, state_layout
+from fedcli.errors import TrustError
+from fedcli.plan import Aggregation
+from fedcli.plan import Rule as Name
+from tests.aggregation.models import Bench, arrays, same, weighted_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.aggregation.models import Arrays
+
+SETTINGS = {
+    Name.MOMENTUM: Aggregation(rule=Name.MOMENTUM, momentum=0.8, server_rate=0.7),
+    Name.ADAM: Aggregation(rule=Name.ADAM, server_rate=0.01, beta1=0.9, beta2=0.95, tau=1e-3),
+    Name.YOGI: Aggregation(rule=Name.YOGI, server_rate=0.01, beta1=0.9, beta2=0.95, tau=1e-3),
+}
+WEIGHTS = {"a": 7, "b": 2, "c": 3}
+
+
+def moved(settings: Aggregation, mean: float, state: list[np.float32]) -> tuple[float, list[np.float32]]:
+    """Return one weight's movement and state by the papers' lines, in Python's floats."""
+    if settings.rule is Name.MOMENTUM:
+        velocity = np.float32(settings.momentum * float(state[0]) + mean)
+        return settings.server_rate * float(velocity), [velocity]
+    first, second = map(float, state)
+    square = mean * mean
+    first = float(np.float32(settings.beta1 * first + (1 - settings.beta1) * mean))
+    if settings.rule is Name.ADAM:
+        after = settings.beta2 * second + (1 - settings.beta2) * square
+    else:
+        after = second - (1 - settings.beta2) * square * float(np.sign(second - square))
+    second = float(np.float32(after))
+    return settings.server_rate * first / (math.sqrt(second) + settings.tau), [np.float32(first), np.float32(second)]
+
+
+def by_hand(settings: Aggregation, base: Arrays, deltas: dict[str, Arrays], state: dict[str, np.ndarray]) -> Arrays:
+    """Return the next model, and change the state."""
+    total = sum(WEIGHTS.values())
+    result = weighted_mean(base, deltas, WEIGHTS)  # buffers and integers keep the mean
+    names = ["momentum"] if settings.rule is Name.MOMENTUM else ["momentum", "variance"]
+    for name, previous in base.items():
+        if previous.dtype != np.float32 or name.endswith(("running_mean", "running_var")):
+            continue
+        for position in np.ndindex(previous.shape):
+            accumulated = 0.0
+            for site in sorted(deltas):
+                accumulated = accumulated + WEIGHTS[site] * float(deltas[site][name][position])
+            before = [state[f"{kind}/{name}"][position] for kind in names]
+            movement, after = moved(settings, accumulated / total, before)
+            result[name][position] = np.float32(float(previous[position]) + movement)
+            for kind, value in zip(names, after, strict=True):
+                state[f"{kind}/{name}"][position] = value
+    return result
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(("memory", "threads"), [(0, 2), (1 << 20, 1)])
+def test_three_rounds_are_the_papers(tmp_path: Path, name: Name, memory: int, threads: int) -> None:
+    settings = SETTINGS[name]
+    rule = rule_of(settings)
+    model, before = arrays(0, length=9001), None
+    floats = {key: value for key, value in model.items() if value.dtype == np.float32 and "running" not in key}
+    expected = {f"momentum/{key}": np.zeros_like(value) for key, value in floats.items()}
+    if name is not Name.MOMENTUM:
+        expected |= {f"variance/{key}": np.full_like(value, settings.tau**2) for key, value in floats.items()}
+    for number in (1, 2, 3):
+        deltas = {site: arrays(10 * number + offset, scale=1e-3, length=9001) for offset, site in enumerate(WEIGHTS)}
+        made = Bench(tmp_path, model, deltas, WEIGHTS)
+        files = StateFiles(before=before, target=tmp_path / f"state-{number}")
+        folded = made.fold(rule, state=files, memory=memory, threads=threads)
+        model = by_hand(settings, model, deltas, expected)
+        assert same(tensors.read(tmp_path / "out"), model)
+        assert same(tensors.read(files.target), expected)
+        assert folded.state == tensors.measure(files.target)
+        before = files.target
+
+
+def test_momentum_of_nothing_at_rate_one_is_the_mean(tmp_path: Path) -> None:
+    deltas = {site: arrays(number, scale=1e-3) for number, site in enumerate(WEIGHTS, 1)}
+    deltas = {site: {n: v for n, v in delta.items() if n != "classifier.bias"} for site, delta in deltas.items()}
+    base = {n: v for n, v in arrays(0).items() if n != "classifier.bias"}
+    made = Bench(tmp_path, base, deltas, WEIGHTS)
+    rule = rule_of(Aggregation(rule=Name.MOMENTUM, momentum=0.0, server_rate=1.0))
+    found = made.result(rule, state=StateFiles(before=None, target=tmp_path / "state"))
+    expected = made.result()
+    for name, value in found.items():  # the velocity is rounded to float32 on its way
+        np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_a_state_of_another_rule_or_model_is_refused(tmp_path: Path) -> None:
+    made = Bench(tmp_path, arrays(0), {"a": arrays(1)}, {"a": 1})
+    momentum, adam = rule_of(SETTINGS[Name.MOMENTUM]), rule_of(SETTINGS[Name.ADAM])
+    made.fold(momentum, state=StateFiles(before=None, target=tmp_path / "state"))
+    with pytest.raises(TrustError, match=r"not the server state of this rule and model: .* missing tensors, first variance/"):
+        made.fold(adam, state=StateFiles(before=tmp_path / "state", target=tmp_path / "next"), out="again")
+    with (tmp_path / "state").open("r+b") as file:
+        file.truncate(tensors.measure(tmp_path / "state").size - 4)
+    with pytest.raises(TrustError, match="the server state is cut off"):
+        made.fold(momentum, state=StateFiles(before=tmp_path / "state", target=tmp_path / "next"), out="again")
+    assert not list(tmp_path.glob("*again*")) + list(tmp_path.glob("*next*"))
+
+
+def test_which_elements_are_weights(tmp_path: Path) -> None:
+    model = tensors.layout_of(arrays(0))
+    weights = Weights(model)
+    names = [item for item in model.tensors if item.dtype == "F32" and item.begin != item.end]
+    assert [item.name for item in names] == ["classifier.bias", "norm.running_mean", "norm.running_var", "stem.weight"]
+    assert weights.count == 1003 + 72
+    for first in range(0, 1091, 7):
+        for last in (first + 1, first + 5, 1091):
+            inside = [number for part in weights.within(first, last) for number in range(part.start + first, part.stop + first)]
+            trained = [number for number in range(first, min(last, 1091)) if number < 1003 or number >= 1019]
+            assert inside == trained
+        assert weights.position(first) == sum(1 for number in range(first) if number < 1003 or number >= 1019)
+
+
+def test_the_state_holds_weights_alone() -> None:
+    server = rule_of(SETTINGS[Name.ADAM]).server
+    assert server is not None
+    found = state_layout(server, tensors.layout_of(arrays(0)))
+    assert [item.name for item in found.tensors] == [
+        f"{kind}/{name}" for kind in ("momentum", "variance") for name in ("classifier.bias", "empty", "stem.weight")
+    ]
+    assert {item.dtype for item in found.tensors} == {"F32"}
+    assert Rule().server is None

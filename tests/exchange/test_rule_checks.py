@@ -1,0 +1,97 @@
+"""What the ledger demands of a round under the plan's rule: the rule's name, enough updates, their weights, the artifacts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedcli.errors import TrustError
+from fedcli.exchange import layout
+from fedcli.plan import MAX_STEPS, Aggregation, Rule, Weights
+from tests.exchange.histories import PLAN, Chronicle, changed, changed_artifact, write_chronicle
+
+if TYPE_CHECKING:
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import RoundRecord
+
+
+def under(**settings: Any) -> Chronicle:
+    """Return a history under a plan with these settings; its round 1 says what it would under the default ones."""
+    return write_chronicle(replace(PLAN, aggregation=Aggregation(**settings)))
+
+
+def close(chronicle: Chronicle, *, weights: tuple[int, int] = (40, 25), **values: Any) -> Verified[RoundRecord]:
+    """Take round 1 with some values changed."""
+    used = json.loads(chronicle.rounds[1].data)["contributions"]
+    used = [item | {"weight": weight} for item, weight in zip(used, weights, strict=True)]
+    return chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", contributions=used, **values))
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [(Weights.STEPS, (40, 25)), (Weights.IMAGES, (40, 40)), (Weights.PATIENTS, (10, 10)), (Weights.EQUAL, (1, 1))],
+)
+def test_a_weight_is_what_the_plan_says(weights: Weights, expected: tuple[int, int]) -> None:
+    chronicle = under(weights=weights)
+    assert close(chronicle, weights=expected).record.contributions[0].weight == expected[0]
+    with pytest.raises(TrustError, match=f"weight of valley: expected {expected[1]}, found {expected[1] + 1}"):
+        close(chronicle, weights=(expected[0], expected[1] + 1))
+    with pytest.raises(TrustError, match=f"weight of north: expected {expected[0]}, found 0"):
+        close(chronicle, weights=(0, expected[1]))
+
+
+@pytest.mark.parametrize(("field", "weights"), [("images", Weights.IMAGES), ("patients", Weights.PATIENTS)])
+@pytest.mark.parametrize("value", [0, MAX_STEPS + 1])
+def test_an_update_that_would_have_no_weight_or_too_much_is_refused(field: str, weights: Weights, value: int) -> None:
+    chronicle = under(weights=weights)
+    signed = changed(chronicle.updates["north"], "north", **{field: value})
+    with pytest.raises(TrustError, match=f"{value} {field}, expected 1 to {MAX_STEPS}"):
+        chronicle.ledger(1).update("north", 1, signed)
+
+
+def test_the_rule_is_the_plans() -> None:
+    chronicle = under(rule=Rule.MEDIAN)
+    assert close(chronicle, rule="median").record.rule is Rule.MEDIAN
+    with pytest.raises(TrustError, match="rule: expected median, found mean"):
+        close(chronicle)
+    with pytest.raises(TrustError, match="rule: expected mean, found median"):
+        chronicle.ledger(0).add_round(changed(chronicle.rounds[0], "coordinator", rule="median"))
+
+
+def test_a_round_of_too_few_updates_for_its_rule_is_refused() -> None:
+    with pytest.raises(TrustError, match="2 updates, expected at least 3 for trimmed-mean"):
+        close(under(rule=Rule.TRIMMED_MEAN, trim=1), rule="trimmed-mean")
+    assert close(under(rule=Rule.TRIMMED_MEAN, trim=0), rule="trimmed-mean")
+    with pytest.raises(TrustError, match="2 updates, expected at least 3 for krum"):
+        close(under(rule=Rule.KRUM, byzantine=0), rule="krum")
+
+
+@pytest.mark.parametrize("rule", [Rule.MOMENTUM, Rule.ADAM, Rule.YOGI])
+def test_a_rule_that_remembers_has_its_state_beside_the_model(rule: Rule) -> None:
+    chronicle = under(rule=rule)
+    (held,) = changed_artifact(chronicle.rounds[1])
+    digest = "7" * 64
+    state = held | {
+        "role": "server_state",
+        "key": layout.artifact(layout.round_record(1), digest),
+        "stored_sha256": digest,
+        "content_sha256": digest,
+    }
+    assert len(close(chronicle, rule=rule, artifacts=[held, state]).record.artifacts) == 2
+    for wrong, found in (([held], "model"), ([state, held], "server_state, model"), ([held, held], "model, model")):
+        with pytest.raises(TrustError, match=f"artifacts' roles: expected model, server_state, found {found}"):
+            close(chronicle, rule=rule, artifacts=wrong)
+    with pytest.raises(TrustError, match="artifacts' roles: expected model, found model, server_state"):
+        close(under(), artifacts=[held, state])
+
+
+@pytest.mark.parametrize(("name", "value"), [("norm", -0.1), ("cosine", 1.01), ("cosine", -1.01)])
+def test_a_figure_out_of_bounds_is_refused(name: str, value: float) -> None:
+    chronicle = under()
+    used = json.loads(chronicle.rounds[1].data)["contributions"]
+    used[0][name] = value
+    with pytest.raises(TrustError, match=f"contributions.0.{name}"):
+        chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", contributions=used))
