@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all lint format bench peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/fedcli demo --out $(DEMO)
@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/installed
+test-all: $(VENV)/installed peers
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed
@@ -26,11 +26,17 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed
-	$(BIN)/python benchmarks/aggregate.py
+bench: $(VENV)/installed peers
+	$(BIN)/python benchmarks/aggregate
+	$(BIN)/python benchmarks/compact.py
+	$(BIN)/python benchmarks/metrics.py
+
+# What fedcli is compared with, each in an environment of its own; one that cannot be installed is named.
+peers: $(VENV)/installed
+	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) .bench $(DEMO)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,10 +2,10 @@
 
     python benchmarks/metrics.py [--patients 10000] [--resamples 1000] [--runs 5] [--all]
 
-Both draw patients with replacement and take the 2.5th and 97.5th percentile, in one thread. By default of the linear weighted kappa
-alone; the loop calls scikit-learn's `cohen_kappa_score`. With --all of the seven metrics that an evaluation publishes; the loop
-then calls scikit-learn's function for each. Runs alternate, each in a process of its own; the loop does a share of the
-resamples (--share) and its time is scaled, which is fair to it: its cost per resample is constant.
+Both draw patients with replacement and take the 2.5th and 97.5th percentile, in one thread: by default of the linear weighted
+kappa alone, for which the loop calls scikit-learn's `cohen_kappa_score`; with --all of the seven metrics that an evaluation
+publishes, for each of which the loop calls scikit-learn's function. Runs alternate, each in a process of its own; the loop does a
+share of the resamples (--share) and its time is scaled, which is fair to it: its cost per resample is constant.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from fedcli.exchange.records import DatasetRecord, Role, UpdateRecord
 from fedcli.learning import networks, training
 from fedcli.learning.seeds import derive_seed
 from fedcli.operations import selection
+from fedcli.operations.artifacts import prepare_update
+from fedcli.operations.egress import note_of
 from fedcli.operations.learner import Learner, require_images
 from fedcli.operations.party import artifact_of, parcel
 from fedcli.operations.selection import Origin, Selection
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from fedcli.exchange.outbox import Parcel
     from fedcli.exchange.records import ValidationScore
     from fedcli.learning.training import Outcome
-    from fedcli.operations.learner import Arrays
     from fedcli.operations.party import Party
     from fedcli.plan import Plan
+    from fedcli.tensors import Arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,8 @@ class Contribution:
     seconds: float
 
 
-def contribute(party: Party, plan: Plan, number: int) -> Contribution:
-    """Train from φ(t-1), and publish the update.
+def contribute(party: Party, plan: Plan, number: int, *, held: bool = False) -> Contribution:
+    """Train from φ(t-1), and publish the update, or seal it and hold it for a person to look at.
 
     Raises:
         DataError: The prepared data do not fit the plan.
@@ -75,10 +77,11 @@ def contribute(party: Party, plan: Plan, number: int) -> Contribution:
     if learner.plan.training.optimizer_state is OptimizerState.KEEP:
         tensors.write(draft.state / selection.OPTIMIZER, outcome.optimizer_state)
 
-    delta = difference(received, trained)
+    outgoing = prepare_update(draft.folder, difference(received, trained), plan.updates)
+    require_finite(outgoing.delta)
     dataset, dataset_parcel = _dataset(party, learner)
     key = layout.update(party.name, number)
-    artifact = artifact_of(key, Role.UPDATE, tensors.write(draft.folder / "update", delta))
+    artifact = artifact_of(key, Role.UPDATE, outgoing.content, stored=outgoing.stored, travel=plan.updates)
     record = UpdateRecord(
         federation=party.folder.ledger.identity,
         party=party.name,
@@ -94,13 +97,14 @@ def contribute(party: Party, plan: Plan, number: int) -> Contribution:
         received=received_score,
         trained=trained_score,
         training_loss=outcome.loss,
-        norm=euclidean_norm(delta),
+        norm=euclidean_norm(outgoing.delta),
         seconds=round(outcome.seconds, 1),
         device=str(learner.device),
         threads=torch.get_num_threads(),
         artifacts=(artifact,),
     )
-    party.seal(draft, *dataset_parcel, parcel(key, record, (artifact, draft.folder / "update")))
+    note = note_of(outgoing.delta) if held else None
+    party.seal(draft, *dataset_parcel, parcel(key, record, (artifact, outgoing.path)), note=note)
     selection.forget_older_states(party.workspace)
     party.folder.forget_artifacts()
     return Contribution(steps=outcome.steps, received=received_score, trained=trained_score, seconds=round(outcome.seconds, 1))
@@ -163,6 +167,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, 
         created=party.environment.clock(),
         versions=party.versions(),
         number=number,
+        as_of=ledger.newest_round,
         cohort=cohort,
     )
     found = parcel(layout.dataset(party.name, number), record)
@@ -176,11 +181,16 @@ def difference(received: Arrays, trained: Arrays) -> Arrays:
         TrainingError: A value is not finite; nothing leaves.
     """
     delta = {name: np.asarray(trained[name] - received[name]) for name in received}
+    require_finite(delta)
+    return delta
+
+
+def require_finite(delta: Arrays) -> None:
+    """Raise a TrainingError where a delta is not finite, by itself or as encoded."""
     for name, value in delta.items():
         if not np.isfinite(value).all():
             msg = f"the update is not finite in tensor {name}; nothing leaves"
             raise TrainingError(msg, hint="a lower training.rate may help")
-    return delta
 
 
 def euclidean_norm(delta: Arrays) -> float:

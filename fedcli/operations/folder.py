@@ -6,22 +6,23 @@ look at the drop folder goes forward from there: an older, a forked or a changed
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
-from fedcli import tensors, wire
+from fedcli import wire
 from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
-from fedcli.exchange import checks, layout, signatures
+from fedcli.exchange import layout, signatures
 from fedcli.exchange.checks import Signed
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES
+from fedcli.operations.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import Artifact, Record, UpdateRecord
+    from fedcli.exchange.records import Artifact, EnrolmentRecord, Record, UpdateRecord
     from fedcli.exchange.store import Store
+    from fedcli.operations.artifacts import DeltaFile
     from fedcli.tensors import Layout
 
 
@@ -42,7 +43,7 @@ class Folder:
     def __init__(self, store: Store, *, coordinator: str | None, cache: Path, memory: Store | None = None) -> None:
         self.store = store
         self.ledger = Ledger(coordinator)
-        self._cache = cache
+        self._artifacts = Artifacts(store, cache)
         self._memory = memory
 
     def synchronise(self) -> None:
@@ -99,35 +100,54 @@ class Folder:
             self._remember(signed)
         return found
 
+    def enrolments(self, site: str) -> tuple[Verified[EnrolmentRecord], ...]:
+        """Return a site's verified enrolments: the first, and each rotation of its key.
+
+        Raises:
+            TrustError: One of them does not verify.
+        """
+        prefix = layout.site_prefix(site)
+        found: list[Verified[EnrolmentRecord]] = []
+        for number in layout.numbers(self.store.list(prefix), f"{prefix}enrolment-{{}}.json"):
+            signed = self.read(layout.enrolment(site, number))
+            found.append(self.rotation(site, found[-1], signed) if found else self.ledger.enrolment(site, signed))
+        return tuple(found)
+
+    def rotation(self, site: str, before: Verified[EnrolmentRecord], signed: Signed) -> Verified[EnrolmentRecord]:
+        """Verify a later enrolment of a site, with the countersignature of the key that it brings in.
+
+        Raises:
+            TrustError: It does not verify.
+        """
+        name = layout.countersignature(signed.key, wire.sha256(signed.data))
+        return self.ledger.rotation(site, before, signed, _read_signature(self.store, signed.key, name))
+
     def fetch(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> Path:
-        """Return a private copy of an artifact: hashed while it was copied, its header checked.
+        """Return a private copy of an artifact's content: hashed while it was copied, unpacked, its header checked.
+
+        Args:
+            found: The record that names it.
+            artifact: What the record says.
+            expected: The layout of the federation's models, from which that of an encoded update follows; None checks no layout.
 
         Raises:
             TrustError: Size, digest or layout are not what the record says.
         """
-        path = self._cache / f"{artifact.stored_sha256}.safetensors"
-        if not path.exists():
-            size = self.store.stat(artifact.key)
-            if size != artifact.stored_size:
-                msg = f"{artifact.key}: {size} bytes" if size is not None else f"{artifact.key}: missing"
-                msg += f", expected {artifact.stored_size} bytes, named by {found.key}"
-                raise TrustError(msg)
-            self._cache.mkdir(parents=True, exist_ok=True)
-            partial = self._cache / f".{secrets.token_hex(8)}"
-            try:
-                measured = self.store.fetch(artifact.key, partial, artifact.stored_size)
-                checks.check_copy(found.key, artifact, measured)
-                with partial.open("rb") as file:
-                    checks.check_artifact(found.key, artifact, measured, tensors.read_layout(file), expected)
-                partial.rename(path)
-            finally:
-                partial.unlink(missing_ok=True)
-        elif expected is not None:
-            with path.open("rb") as file:
-                if difference := expected.difference(tensors.read_layout(file)):
-                    msg = f"{artifact.key}: not the federation's model: {difference}"
-                    raise TrustError(msg)
-        return path
+        return self._artifacts.fetch(found, artifact, expected)
+
+    def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
+        """Return the file of an update's delta, decoded; nothing is copied where it lies plain on this machine.
+
+        Args:
+            found: The update.
+            expected: The layout of the federation's models.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says; of a file in the drop folder itself only the size is
+                checked.
+            StoreError: The drop folder cannot be read.
+        """
+        return self._artifacts.delta(found, expected)
 
     def global_model(self, number: int) -> Path:
         """Return a private copy of a round's global model."""
@@ -136,9 +156,7 @@ class Folder:
 
     def forget_artifacts(self, *keep: Path) -> None:
         """Empty the cache but for the given files."""
-        for path in self._cache.glob("*") if self._cache.is_dir() else ():
-            if path not in keep:
-                path.unlink(missing_ok=True)
+        self._artifacts.forget(*keep)
 
     def _take_federations(self, source: Store, keys: tuple[str, ...]) -> None:
         for number in layout.federation_numbers(keys):
@@ -194,9 +212,12 @@ def _read(store: Store, key: str) -> Signed:
         if (store.stat(key) or 0) > MAX_RECORD_BYTES:
             raise TrustError(str(error)) from error
         raise
-    name = layout.signature(key, wire.sha256(data))
+    return Signed(key=key, data=data, signature=_read_signature(store, key, layout.signature(key, wire.sha256(data))))
+
+
+def _read_signature(store: Store, key: str, name: str) -> bytes:
     try:
-        signature = store.read(name, signatures.MAX_SIGNATURE_BYTES)
+        return store.read(name, signatures.MAX_SIGNATURE_BYTES)
     except MissingError as error:
         msg = f"{key}: unsigned: there is no {name} for its present bytes"
         raise TrustError(msg, hint="the record was changed after it was signed, or its signature was removed") from error
@@ -204,4 +225,3 @@ def _read(store: Store, key: str) -> Signed:
         if (store.stat(name) or 0) > signatures.MAX_SIGNATURE_BYTES:
             raise TrustError(str(error)) from error
         raise
-    return Signed(key=key, data=data, signature=signature)

@@ -1,0 +1,105 @@
+"""Transfers of one large file: the SFTP store against scp, the S3 store against boto3, on servers on this machine.
+
+    python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3]
+
+Rivals alternate, connecting included, and medians are compared. fedcli hashes what it fetches; scp and boto3 do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fedcli.exchange.store import open_store
+from tests.exchange.servers import BUCKET, running_s3, running_sshd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.exchange.store import Store
+
+Work = dict[str, "Callable[[], object]"]
+
+
+def main() -> None:
+    """Start the servers, run the rivals in turn, print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", choices=["sftp", "s3"])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "source"
+        with source.open("wb") as file:
+            for _ in range(options.megabytes):
+                file.write(os.urandom(10**6))
+        if options.only != "s3":
+            _sftp(folder, source, options.runs)
+        if options.only != "sftp":
+            _s3(folder, source, options.runs)
+
+
+def _sftp(folder: Path, source: Path, runs: int) -> None:
+    (folder / "sshd").mkdir()
+    with running_sshd(folder / "sshd", apart=False) as server:
+        (folder / "known_hosts").write_text(server.known_host)
+        account, key = server.accounts["north"], server.keys["north"]
+        scp = ["scp", "-q", "-P", str(server.port), "-i", str(key), "-o", f"UserKnownHostsFile={folder}/known_hosts"]
+        there, target = f"{account}@127.0.0.1:{server.root}", folder / "target"
+        works = _fedcli(lambda: server.store("north"), source, target) | {
+            "scp up": lambda: subprocess.run([*scp, source, f"{there}/scp.safetensors"], check=True),
+            "scp down": lambda: subprocess.run([*scp, f"{there}/fedcli.safetensors", target], check=True),
+        }
+        _compare("SFTP", works, "scp", source.stat().st_size, target, runs)
+
+
+def _s3(folder: Path, source: Path, runs: int) -> None:
+    import boto3  # noqa: PLC0415 - in the dev extra, and only this needs it
+
+    (folder / "s3").mkdir()
+    with running_s3(folder / "s3") as server:
+        os.environ.update(server.environment("north"))
+        client = boto3.client("s3", endpoint_url=server.endpoint)
+        target = folder / "target"
+        works = _fedcli(lambda: open_store(f"s3://{BUCKET}/sites/north", server.options()), source, target) | {
+            "boto3 up": lambda: client.upload_file(str(source), BUCKET, "sites/north/boto3.safetensors"),
+            "boto3 down": lambda: client.download_file(BUCKET, "sites/north/fedcli.safetensors", str(target)),
+        }
+        _compare("S3", works, "boto3", source.stat().st_size, target, runs)
+
+
+def _fedcli(opened: Callable[[], Store], source: Path, target: Path) -> Work:
+    return {
+        "fedcli up": lambda: opened().put_artifact("fedcli.safetensors", source),
+        "fedcli down": lambda: opened().fetch("fedcli.safetensors", target, 1 << 40),
+    }
+
+
+def _compare(title: str, works: Work, rival: str, size: int, target: Path, runs: int) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(runs):
+        for way in ("up", "down"):
+            for who in ("fedcli", rival):
+                target.unlink(missing_ok=True)
+                begun = time.perf_counter()
+                works[f"{who} {way}"]()
+                seconds[f"{who} {way}"].append(time.perf_counter() - begun)
+    print(f"{title}: {size / 1e6:.0f} MB, median of {runs} alternating runs")
+    for way in ("up", "down"):
+        rates = {who: size / 1e6 / statistics.median(seconds[f"{who} {way}"]) for who in ("fedcli", rival)}
+        ratio = rates["fedcli"] / rates[rival]
+        print(f"  {way:5} fedcli {rates['fedcli']:6.0f} MB/s  {rival} {rates[rival]:6.0f} MB/s  ratio {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()

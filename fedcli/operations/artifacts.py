@@ -1,0 +1,155 @@
+"""Artifacts on their way: private copies of what the drop folder holds, and what a site's delta becomes before it leaves.
+
+delta → encoded → packed → drop folder → copied and hashed → unpacked and hashed → decoded
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli import encodings, packing, tensors, wire
+from fedcli.errors import TrustError
+from fedcli.exchange import checks
+from fedcli.plan import Encoding, Packing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import Artifact, Record, UpdateRecord
+    from fedcli.exchange.store import Store
+    from fedcli.plan import Updates
+    from fedcli.tensors import Arrays, Layout, Measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaFile:
+    """The delta of an update as a file of float32 in the layout of the global model.
+
+    Attributes:
+        path: Where it lies: in the drop folder itself, or a private copy.
+        sha256: In the drop folder, the digest that the bytes must have, for whoever reads them to check; None for a private copy,
+            which has been checked.
+    """
+
+    path: Path
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A delta ready to leave.
+
+    Attributes:
+        path: The file to store.
+        stored: Its size and digest.
+        content: Those of the encoded file inside.
+        delta: What others will decode, which for a lossy encoding is not what was given.
+    """
+
+    path: Path
+    stored: Measured
+    content: Measured
+    delta: Arrays
+
+
+class Artifacts:
+    """Private copies of a drop folder's artifacts, each under the digest of all that its record says of it.
+
+    A copy of one artifact never stands for another that names the same content: what is stored there may be something else.
+
+    Args:
+        store: Where the artifacts lie.
+        cache: A private folder.
+    """
+
+    def __init__(self, store: Store, cache: Path) -> None:
+        self._store = store
+        self._cache = cache
+
+    def fetch(self, found: Verified[Record], artifact: Artifact, expected: Layout | None) -> Path:
+        """Return a private copy of an artifact's content; see `Folder.fetch`."""
+        path = self._cache / f"{wire.digest(artifact)}.safetensors"
+        if not path.exists():
+            self._check_size(found, artifact)
+            with self._new_file() as copy, self._new_file() as unpacked:
+                content = copy
+                measured = self._store.fetch(artifact.key, copy, artifact.stored_size)
+                checks.check_copy(found.key, artifact, measured)
+                if artifact.packing is not Packing.NONE:
+                    content = unpacked
+                    measured = packing.unpack(copy, content, artifact.content_size)
+                _check_content(found.key, artifact, content, measured, expected)
+                content.rename(path)
+        elif expected is not None:
+            with path.open("rb") as file:
+                checks.check_layout(artifact, tensors.read_layout(file), expected)
+        return path
+
+    def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
+        """Return the file of an update's delta; see `Folder.delta`."""
+        artifact = found.artifact
+        plain = (artifact.encoding, artifact.packing) == (Encoding.FLOAT32, Packing.NONE)
+        if plain and (path := self._store.local_path(artifact.key)) is not None:
+            self._check_size(found, artifact)
+            return DeltaFile(path=path, sha256=artifact.stored_sha256)
+        content = self.fetch(found, artifact, expected)
+        if artifact.encoding is Encoding.FLOAT32:
+            return DeltaFile(path=content, sha256=None)
+        path = content.with_suffix(".decoded")
+        if not path.exists():
+            with self._new_file() as decoded:
+                encodings.decode(content, decoded, expected, artifact.encoding)
+                decoded.rename(path)
+        return DeltaFile(path=path, sha256=None)
+
+    def forget(self, *keep: Path) -> None:
+        """Remove all copies but for the given files."""
+        for path in self._cache.glob("*") if self._cache.is_dir() else ():
+            if path not in keep:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _new_file(self) -> Iterator[Path]:
+        """Return the path of a file to be; whatever is left there afterwards is removed."""
+        self._cache.mkdir(parents=True, exist_ok=True)
+        path = self._cache / f".{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _check_size(self, found: Verified[Record], artifact: Artifact) -> None:
+        size = self._store.stat(artifact.key)
+        if size != artifact.stored_size:
+            msg = f"{artifact.key}: {size} bytes" if size is not None else f"{artifact.key}: missing"
+            msg += f", expected {artifact.stored_size} bytes, named by {found.key}"
+            raise TrustError(msg)
+
+
+def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
+    """Encode and pack a delta as the plan says; the file is made in `folder`."""
+    path = folder / "update"
+    content = tensors.write(path, delta)
+    if travel.encoding is not Encoding.FLOAT32:
+        plain, path = path, folder / "update.encoded"
+        content = encodings.encode(plain, path, travel.encoding)
+        plain.unlink()
+        encodings.decode(path, plain, tensors.layout_of(delta), travel.encoding)
+        delta = tensors.read(plain)
+        plain.unlink()
+    stored = content
+    if travel.packing is not Packing.NONE:
+        unpacked, path = path, folder / "update.packed"
+        stored = packing.pack(unpacked, path)
+        unpacked.unlink()
+    return Outgoing(path=path, stored=stored, content=content, delta=delta)
+
+
+def _check_content(key: str, artifact: Artifact, path: Path, measured: Measured, expected: Layout | None) -> None:
+    with path.open("rb") as file:
+        checks.check_artifact(key, artifact, measured, tensors.read_layout(file), expected)
