@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import ApprovalError, MissingError, UsageError
+from fedcli.errors import ApprovalError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Member
 from fedcli.exchange.signatures import VerifyKey
-from fedcli.operations.party import Party, Status, parcel
+from fedcli.operations.amendment import amend_federation, first_round
+from fedcli.operations.party import Party, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -81,12 +82,13 @@ def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> 
             msg = f"{site}: enrolled the key {applicant.fingerprint}, expected {fingerprint}"
             raise ApprovalError(msg, hint="ask the site by telephone; admit only a fingerprint that it read to you")
         if not applicant.admitted:
-            _publish_membership(party, Member(site=site, keys=enrolment.record.keys))
-            party.folder.synchronise()
+            others = (item for item in party.folder.ledger.newest_federation.members if item.site != site)
+            member = Member(site=site, keys=enrolment.record.keys)
+            amend_federation(party, first_round(party, [site]), members=(*others, member))
         newest = party.folder.ledger.newest_federation
         return AdmitResult(
             status=Status.DONE if applicant.admitted else Status.PUBLISHED,
-            message=f"{site} is a member; fedcli status shows whose turn it is",
+            message=f"{site} is a member from round {newest.from_round} on; fedcli status shows whose turn it is",
             site=site,
             fingerprint=fingerprint,
             from_round=newest.from_round,
@@ -95,13 +97,12 @@ def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> 
 
 
 def _enrolment(party: Party, site: str) -> Verified[EnrolmentRecord]:
-    try:
-        signed = party.folder.read(layout.enrolment(site, 0))
-    except MissingError as error:
+    found = party.folder.enrolments(site)
+    if not found:
         known = layout.site_names(party.store.list(""))
         msg = f"{site}: has not enrolled in {party.store.address}; enrolled are {', '.join(known) or 'none'}"
-        raise UsageError(msg, hint="the site enrols with fedcli join") from error
-    return party.folder.ledger.enrolment(site, signed)
+        raise UsageError(msg, hint="the site enrols with fedcli join")
+    return found[-1]
 
 
 def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) -> Applicant:
@@ -114,21 +115,3 @@ def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) ->
         plan_is_current=enrolment.record.plan == newest.plan.digest,
         admitted=any(member.site == site and key in member.keys for member in newest.members),
     )
-
-
-def _publish_membership(party: Party, member: Member) -> None:
-    ledger = party.folder.ledger
-    newest = ledger.newest_federation
-    others = tuple(item for item in newest.members if item.site != member.site)
-    record = replace(
-        newest,
-        federation=ledger.identity,
-        created=party.environment.clock(),
-        versions=party.versions(),
-        number=newest.number + 1,
-        previous=ledger.federations[-1].digest,
-        from_round=max(ledger.newest_round + 1, newest.from_round),
-        members=tuple(sorted((*others, member), key=lambda item: item.site)),
-    )
-    key = layout.federation(record.number)
-    party.seal(party.outbox.draft(f"federation-{record.number:04d}"), parcel(key, record))

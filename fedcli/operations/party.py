@@ -9,22 +9,23 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
 from fedcli.errors import ApprovalError, ConflictError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.outbox import Outbox, Parcel
 from fedcli.exchange.records import Artifact, PublicKey, Purpose, Role, Versions
-from fedcli.exchange.store import LocalStore, open_store
+from fedcli.exchange.sent import Sent, SentLog
+from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.operations.folder import Folder
+from fedcli.plan import Updates
 from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import Record
@@ -61,11 +62,31 @@ class Environment:
         progress: Who listens.
         clock: The present moment, in UTC.
         passphrase: Asked for where a signing key is encrypted.
+        command: What the user runs, for the log of what left; empty where operations are called from Python.
     """
 
     progress: Progress
     passphrase: Callable[[], str]
     clock: Callable[[], datetime] = now
+    command: str = ""
+
+
+def store_of(workspace: Workspace, progress: Progress | None = None) -> Store:
+    """Return the drop folder's place, reached as the workspace's settings say."""
+    settings = workspace.settings
+    options = StoreOptions(
+        host_key=settings.host_key,
+        ssh_key=workspace.root / Path(settings.ssh_key).expanduser() if settings.ssh_key else None,
+        endpoint=settings.endpoint,
+        timeout=settings.timeout,
+    )
+    return open_store(workspace.drop_address, options, progress)
+
+
+def store_settings(options: StoreOptions) -> dict[str, Any]:
+    """Return what a new workspace's settings say of how its drop folder is reached."""
+    key = "" if options.ssh_key is None else str(options.ssh_key)
+    return {"host_key": options.host_key, "ssh_key": key, "endpoint": options.endpoint, "timeout": options.timeout}
 
 
 class Party:
@@ -82,7 +103,8 @@ class Party:
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
         self.workspace = workspace
         self.environment = environment
-        self.store: Store = open_store(workspace.drop_address)
+        self._signer: Signer | None = None
+        self.store: Store = store_of(workspace, environment.progress)
         memory = workspace.path("trusted")
         memory.mkdir(exist_ok=True)
         self.folder = Folder(
@@ -92,6 +114,7 @@ class Party:
             memory=LocalStore(memory),
         )
         self.outbox = Outbox(workspace.path("outbox"), workspace.path("state"))
+        self._sent = SentLog(workspace.path("sent.log"))
 
     @classmethod
     def open(cls, root: Path, role: WorkspaceRole, environment: Environment) -> Party:
@@ -109,10 +132,25 @@ class Party:
         ledger = self.folder.ledger
         return ledger.in_force(ledger.newest_round + 1).record.plan
 
-    @cached_property
+    @property
     def signer(self) -> Signer:
-        """The signing key, asked for its passphrase where it has one."""
-        return signatures.load_signer(self.workspace.key_path, self.environment.passphrase)
+        """The signing key, asked for its passphrase where it has one; a new key takes over once the federation lists it."""
+        rotation = self.workspace.rotation
+        if rotation is not None and rotation.public_key in self._listed_keys():
+            self.workspace, self._signer = self.workspace.finish_rotation(), None
+            self.environment.progress.event(f"{self.name}: from now on {rotation.key} signs")
+        if self._signer is None:
+            self._signer = signatures.load_signer(self.workspace.key_path, self.environment.passphrase)
+        return self._signer
+
+    def _listed_keys(self) -> tuple[str, ...]:
+        """Return this party's keys in the open round; none before the federation has begun."""
+        ledger = self.folder.ledger
+        if not ledger.federations:
+            return ()
+        record = ledger.in_force(ledger.newest_round + 1).record
+        members = {member.site: member.keys for member in record.members} | {layout.COORDINATOR: record.coordinator}
+        return tuple(key.public_key for key in members.get(self.name, ()))
 
     def approved_plan(self) -> Plan:
         """Return the plan of the next round if the operator has approved it.
@@ -146,13 +184,17 @@ class Party:
             return False
         return True
 
-    def _tell(self, key: str) -> None:
+    def _tell(self, key: str, file: Measured) -> None:
+        moment, command = self.environment.clock(), self.environment.command
+        self._sent.add(Sent(moment=moment, key=key, bytes=file.size, sha256=file.sha256, command=command))
         if key.endswith(".json"):  # the record is the commit; its signature and artifacts went before
             self.environment.progress.event(f"published {key}")
 
-    def seal(self, draft: Draft, *parcels: Parcel) -> None:
-        """Sign the records of a draft, put it into the outbox, and publish it."""
-        self.publish(self.outbox.seal(draft, parcels, self.signer))
+    def seal(self, draft: Draft, *parcels: Parcel, note: bytes | None = None) -> None:
+        """Sign the records of a draft, put it into the outbox, and publish it; with a note it is held there instead."""
+        name = self.outbox.seal(draft, parcels, self.signer, note=note)
+        if note is None:
+            self.publish(name)
 
     def versions(self, *, torch: bool = False) -> Versions:
         """Return what goes into a record as the software that made it."""
@@ -169,18 +211,32 @@ def public_keys(*keys: VerifyKey) -> tuple[PublicKey, ...]:
     return tuple(PublicKey(purpose=Purpose.SIGNING, algorithm="ssh-ed25519", public_key=key.line) for key in keys)
 
 
-def artifact_of(record_key: str, role: Role, measured: Measured) -> Artifact:
-    """Return how a record names a plain safetensors file."""
+def artifact_of(
+    record_key: str, role: Role, content: Measured, *, stored: Measured | None = None, travel: Updates | None = None
+) -> Artifact:
+    """Return how a record names a safetensors file.
+
+    Args:
+        record_key: The record's key.
+        role: What the file is to it.
+        content: The file's size and digest.
+        stored: Those of the packed file; None where it is not packed.
+        travel: How it was encoded and packed; None as it is.
+    """
+    stored, travel = stored or content, travel or Updates()
     return Artifact(
         role=role,
-        key=layout.artifact(record_key, measured.sha256),
-        stored_size=measured.size,
-        stored_sha256=measured.sha256,
-        content_size=measured.size,
-        content_sha256=measured.sha256,
+        key=layout.artifact(record_key, stored.sha256),
+        stored_size=stored.size,
+        stored_sha256=stored.sha256,
+        content_size=content.size,
+        content_sha256=content.sha256,
+        encoding=travel.encoding,
+        packing=travel.packing,
     )
 
 
-def parcel(key: str, record: Record, *artifacts: tuple[Artifact, Path]) -> Parcel:
+def parcel(key: str, record: Record, *artifacts: tuple[Artifact, Path], countersigner: Signer | None = None) -> Parcel:
     """Return a record and its artifacts' files as the outbox takes them."""
-    return Parcel(key=key, data=wire.encode(record), artifacts=tuple((item.key, path) for item, path in artifacts))
+    files = tuple((item.key, path) for item, path in artifacts)
+    return Parcel(key=key, data=wire.encode(record), artifacts=files, countersigner=countersigner)

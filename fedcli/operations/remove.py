@@ -1,0 +1,53 @@
+"""The coordinator removes a site: its updates are refused from the next round on, what it has contributed stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.errors import UsageError
+from fedcli.operations.amendment import amend_federation, first_round
+from fedcli.operations.party import Party, Status
+from fedcli.workspace import WorkspaceRole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.operations.party import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveResult:
+    """The members that are left, and from which round on."""
+
+    status: Status
+    message: str
+    site: str
+    from_round: int
+    sites: tuple[str, ...]
+
+
+def remove(root: Path, site: str, environment: Environment) -> RemoveResult:
+    """Remove a member, from the open round on, or from the one after it where its update is in already.
+
+    Raises:
+        UsageError: It is no member.
+    """
+    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
+    with party.workspace.locked():
+        party.finish_outbox()
+        party.folder.synchronise()
+        members = party.folder.ledger.newest_federation.members
+        if all(member.site != site for member in members):
+            names = ", ".join(member.site for member in members) or "none"
+            msg = f"{site} cannot be removed, expected one of the members: {names}"
+            raise UsageError(msg, hint="it may have been removed before; fedcli status shows the members")
+        left = (member for member in members if member.site != site)
+        record = amend_federation(party, first_round(party, [site]), members=left)
+        return RemoveResult(
+            status=Status.PUBLISHED,
+            message=f"{site} is no member from round {record.from_round} on; what it contributed before stays in the history",
+            site=site,
+            from_round=record.from_round,
+            sites=tuple(member.site for member in record.members),
+        )

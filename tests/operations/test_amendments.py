@@ -1,0 +1,317 @@
+"""Members leave, keys are rotated, the plan changes: each by a federation record in force from a later round."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedcli import wire
+from fedcli.errors import ApprovalError, ConfigurationError, StoreError, TrustError, UsageError
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.records import EvaluationRecord, FederationRecord
+from fedcli.exchange.signatures import load_signer
+from fedcli.operations import amend, join
+from fedcli.operations.admit import admit
+from fedcli.operations.approve import approve, inspect
+from fedcli.operations.evaluate import evaluate
+from fedcli.operations.join import JoinRequest
+from fedcli.operations.party import Status
+from fedcli.operations.remove import remove
+from fedcli.operations.rotate import rotate
+from fedcli.operations.status import status
+from fedcli.operations.verify import verify
+from fedcli.plan import Network
+from fedcli.progress import Silent
+from tests.operations.federations import no_passphrase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.history import History
+    from fedcli.operations.rotate import RotateResult
+    from tests.operations.federations import Federation
+
+
+def verified(federation: Federation) -> History:
+    """Return the history, of which everything must hold."""
+    found, history = verify(str(federation.drop), progress=Silent(), replay=True, coordinator=federation.fingerprint)
+    assert (found.problems, found.unaccounted, found.verified) == ((), (), True)
+    return history
+
+
+def newest_federation(federation: Federation) -> FederationRecord:
+    path = max(federation.drop.glob("coordinator/federation-*.json"))
+    return wire.decode(FederationRecord, path.read_bytes())
+
+
+def rotated(federation: Federation, name: str) -> RotateResult:
+    """Rotate a site's key, and admit the new one."""
+    result = rotate(federation.site(name), None, federation.environment)
+    admit(federation.coordinator, name, result.fingerprint, federation.environment)
+    return result
+
+
+# -------------------------------------------------------------------------------------------------------------- members
+
+
+def test_a_removed_site_blocks_no_round(begun: Federation) -> None:
+    begun.train("north")
+    result = remove(begun.coordinator, "valley", begun.environment)
+    assert (result.status, result.from_round, result.sites) == (Status.PUBLISHED, 1, ("north",))
+    assert begun.aggregate().used == ("north",)
+    assert begun.train("valley")[0].status is Status.WAITING
+    assert "not admitted" in begun.train("valley")[0].message
+    assert verified(begun).sites == ("north",)
+
+
+def test_an_update_that_was_in_before_the_removal_still_counts(trained: Federation) -> None:
+    assert remove(trained.coordinator, "valley", trained.environment).from_round == 2
+    assert trained.aggregate().used == ("north", "valley")
+    trained.train("north")
+    assert trained.aggregate().used == ("north",)
+    assert verified(trained).rounds[2].record.absent == ()
+
+
+def test_a_newer_file_of_a_removed_site_is_rejected_and_an_older_one_holds(finished: Federation) -> None:
+    evaluate(finished.site("valley"), finished.environment)
+    extended = replace(finished.plan, rounds=4)
+    change = amend.inspect(finished.coordinator, extended, finished.environment)
+    amend.amend(finished.coordinator, extended, change, finished.environment)
+    assert remove(finished.coordinator, "valley", finished.environment).from_round == 3
+    approve(finished.site("north"), extended.digest, finished.environment)
+    finished.train("north")
+    finished.aggregate()
+    history = verified(finished)
+    assert history.sites == ("north",)
+    assert history.evaluations["valley"].record.as_of == 2
+    path = finished.drop / layout.evaluation("valley", 1)
+    later = replace(wire.decode(EvaluationRecord, path.read_bytes()), number=2, as_of=3)
+    publish(finished, layout.evaluation("valley", 2), wire.encode(later), finished.site("valley") / "key")
+    found, _ = verify(str(finished.drop), progress=Silent(), coordinator=finished.fingerprint)
+    assert [problem.key for problem in found.problems] == [layout.evaluation("valley", 2)]
+    assert "not a member from round" in found.problems[0].message
+
+
+def test_a_site_that_comes_back_is_admitted_again(begun: Federation) -> None:
+    remove(begun.coordinator, "valley", begun.environment)
+    begun.train("north")
+    begun.aggregate()
+    begun.join("valley")
+    begun.train("north", "valley")
+    assert begun.aggregate().used == ("north", "valley")
+    verified(begun)
+
+
+def test_only_a_member_can_be_removed(begun: Federation) -> None:
+    with pytest.raises(UsageError, match="south cannot be removed, expected one of the members: north, valley"):
+        remove(begun.coordinator, "south", begun.environment)
+
+
+# ----------------------------------------------------------------------------------------------------------------- keys
+
+
+def publish(federation: Federation, key: str, data: bytes, signing_key: Path) -> None:
+    """Put a record into the drop folder as whoever holds a key could."""
+    signer = load_signer(signing_key, no_passphrase)
+    path = federation.drop / layout.signature(key, wire.sha256(data))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(signer.sign(data))
+    (federation.drop / key).write_bytes(data)
+
+
+def test_a_sites_old_key_signs_until_the_new_one_is_listed(begun: Federation) -> None:
+    result = rotate(begun.site("north"), None, begun.environment)
+    assert (result.status, result.listed) == (Status.PUBLISHED, False)
+    begun.train("north", "valley")
+    admitted = admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+    assert admitted.from_round == 2
+    assert begun.aggregate().used == ("north", "valley")
+    begun.train("north", "valley")
+    assert begun.aggregate().used == ("north", "valley")
+    history = verified(begun)
+    assert history.enrolments["north"].record.number == 1
+    keys = {number: signer_of(begun, layout.update("north", number)) for number in (1, 2)}
+    assert keys == {1: result.before, 2: result.fingerprint}
+    settings = (begun.site("north") / "workspace.toml").read_text()
+    assert 'key = "key-0001"' in settings
+    assert not (begun.site("north") / "rotation.json").exists()
+
+
+def signer_of(federation: Federation, key: str) -> str:
+    """Return the fingerprint of the key that signed a record, among all keys that any federation record lists."""
+    data = (federation.drop / key).read_bytes()
+    signature = (federation.drop / layout.signature(key, wire.sha256(data))).read_bytes()
+    records = [wire.decode(FederationRecord, path.read_bytes()) for path in federation.drop.glob("coordinator/federation-*.json")]
+    lines = {key.public_key for record in records for member in record.members for key in member.keys}
+    lines |= {key.public_key for record in records for key in record.coordinator}
+    keys = [signatures.VerifyKey.parse(line) for line in lines]
+    return signatures.verify(signature, data, keys).fingerprint
+
+
+def test_a_rotated_out_key_signs_nothing_any_more(begun: Federation) -> None:
+    before = begun.copy(begun.root.parent / "thief")
+    rotated(begun, "north")
+    begun.train("valley")
+    stolen = before.train("north")[0]
+    assert stolen.status is Status.PUBLISHED
+    for path in (before.drop / "sites/north").rglob("round-0001/*"):
+        target = begun.drop / path.relative_to(before.drop)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    result = begun.aggregate()
+    assert result.status is Status.WAITING
+    assert result.rejected[0].site == "north"
+    assert "signed by the key" in result.rejected[0].reason
+
+
+def test_a_retired_key_cannot_take_the_place_of_a_newer_record(finished: Federation) -> None:
+    evaluate(finished.site("north"), finished.environment)
+    extended = replace(finished.plan, rounds=3)
+    amend.amend(
+        finished.coordinator, extended, amend.inspect(finished.coordinator, extended, finished.environment), finished.environment
+    )
+    rotated(finished, "north")
+    for site in ("north", "valley"):
+        approve(finished.site(site), extended.digest, finished.environment)
+    finished.train()
+    finished.aggregate()
+    evaluate(finished.site("north"), finished.environment)
+    assert verified(finished).evaluations["north"].record.as_of == 3
+    path = finished.drop / layout.evaluation("north", 1)
+    forged = replace(wire.decode(EvaluationRecord, path.read_bytes()), number=3)
+    publish(finished, layout.evaluation("north", 3), wire.encode(forged), finished.site("north") / "key")
+    found, history = verify(str(finished.drop), progress=Silent(), coordinator=finished.fingerprint)
+    assert [problem.message for problem in found.problems] == [
+        f"{layout.evaluation('north', 3)}: as of round 2, expected 3 or later"
+    ]
+    assert history.evaluations["north"].record.number == 2
+
+
+def test_a_rotation_needs_both_keys(begun: Federation) -> None:
+    result = rotate(begun.site("north"), None, begun.environment)
+    (countersignature,) = begun.drop.glob("sites/north/enrolment-0001.json.*.new.sig")
+    data = (begun.drop / layout.enrolment("north", 1)).read_bytes()
+    countersignature.write_bytes(load_signer(begun.site("valley") / "key", no_passphrase).sign(data))
+    with pytest.raises(TrustError, match=r"enrolment-0001\.json: signed by the key"):
+        admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+    countersignature.unlink()
+    with pytest.raises(TrustError, match=r"unsigned: there is no sites/north/enrolment-0001\.json"):
+        admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+
+
+def test_the_coordinators_new_key_is_signed_for_by_the_old_one(begun: Federation) -> None:
+    result = rotate(begun.coordinator, None, begun.environment)
+    assert result.listed
+    begun.train()
+    begun.aggregate()
+    remove(begun.coordinator, "valley", begun.environment)
+    history = verified(begun)
+    assert len(history.rounds) == 2
+    assert signer_of(begun, layout.round_record(1)) == result.fingerprint
+    assert signer_of(begun, layout.federation(3)) == result.before
+    assert signer_of(begun, layout.federation(4)) == result.fingerprint
+
+
+def test_the_coordinators_old_key_publishes_no_round_any_more(begun: Federation) -> None:
+    before = begun.copy(begun.root.parent / "thief")
+    rotate(begun.coordinator, None, begun.environment)
+    before.train()
+    before.aggregate()
+    for path in (before.drop / "coordinator/round-0001").iterdir():
+        target = begun.drop / path.relative_to(before.drop)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    with pytest.raises(TrustError, match="signed by the key"):
+        begun.train("north")
+
+
+def test_a_rotation_goes_on_where_it_was_cut_off(begun: Federation) -> None:
+    sites = begun.drop / "sites/north"
+    sites.rename(sites.with_name("hidden"))
+    sites.write_text("in the way")
+    with pytest.raises((StoreError, UsageError)):
+        rotate(begun.site("north"), None, begun.environment)
+    sites.unlink()
+    sites.with_name("hidden").rename(sites)
+    first = rotate(begun.site("north"), None, begun.environment)
+    again = rotate(begun.site("north"), None, begun.environment)
+    assert again.fingerprint == first.fingerprint
+    assert sorted(path.name for path in begun.site("north").glob("key-*.pub")) == ["key-0001.pub"]
+    with pytest.raises(UsageError, match="a rotation to key-0001 has begun"):
+        rotate(begun.site("north"), begun.coordinator / "key", begun.environment)
+
+
+def test_a_second_machine_joins_with_the_new_key(begun: Federation, tmp_path: Path) -> None:
+    rotated(begun, "north")
+    request = JoinRequest(
+        root=tmp_path / "second",
+        site="north",
+        drop=str(begun.drop),
+        key=begun.site("north") / "key-0001",
+        prepared=str(begun.prepared["north"]),
+    )
+    joined = join.join(request, join.inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    assert joined.admitted
+    with pytest.raises(ConfigurationError, match="another key"):
+        join.join(
+            replace(request, root=tmp_path / "third", key=begun.site("north") / "key"),
+            join.inspect(str(begun.drop), begun.fingerprint),
+            begun.environment,
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------------- plan
+
+
+def test_a_changed_plan_is_in_force_from_the_next_round_and_stops_sites_until_they_approve(trained: Federation) -> None:
+    plan = replace(trained.plan, training=replace(trained.plan.training, rate=5e-4))
+    found = amend.inspect(trained.coordinator, plan, trained.environment)
+    assert [(item.setting, item.before, item.after) for item in found.changes] == [("training.rate", "0.001", "0.0005")]
+    assert (found.from_round, found.prepare_again) == (2, False)
+    result = amend.amend(trained.coordinator, plan, found, trained.environment)
+    assert (result.status, result.plan) == (Status.PUBLISHED, plan.digest)
+    assert trained.aggregate().used == ("north", "valley")
+    with pytest.raises(ApprovalError, match="the plan is now"):
+        trained.train("north")
+    for site in ("north", "valley"):
+        assert inspect(trained.site(site), trained.environment).changes == found.changes
+        approve(trained.site(site), plan.digest, trained.environment)
+    trained.train()
+    assert trained.aggregate().used == ("north", "valley")
+    assert verified(trained).plan == plan
+
+
+def test_more_rounds_go_on_after_the_last_one(finished: Federation) -> None:
+    plan = replace(finished.plan, rounds=3)
+    assert status(str(finished.drop), finished.root).open_round is None
+    amend.amend(finished.coordinator, plan, amend.inspect(finished.coordinator, plan, finished.environment), finished.environment)
+    assert status(str(finished.drop), finished.root).open_round == 3
+    for site in ("north", "valley"):
+        approve(finished.site(site), plan.digest, finished.environment)
+    finished.train()
+    assert finished.aggregate().round == 3
+    verified(finished)
+
+
+def test_what_cannot_change_is_refused(finished: Federation) -> None:
+    for plan, message in (
+        (replace(finished.plan, network=Network(name="densenet121")), "classes and network stay what they are"),
+        (replace(finished.plan, classes=("a", "b", "c", "d", "e")), "classes and network stay what they are"),
+        (replace(finished.plan, rounds=1), "round 2 has been, expected at least as many rounds, found 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            amend.inspect(finished.coordinator, plan, finished.environment)
+    same = amend.inspect(finished.coordinator, finished.plan, finished.environment)
+    assert amend.amend(finished.coordinator, finished.plan, same, finished.environment).status is Status.DONE
+
+
+def test_a_federation_record_that_changes_the_network_is_refused_by_everybody(begun: Federation) -> None:
+    newest = newest_federation(begun)
+    path = max(begun.drop.glob("coordinator/federation-*.json"))
+    plan = replace(newest.plan, network=Network(name="densenet121"))
+    forged = replace(newest, number=newest.number + 1, previous=wire.sha256(path.read_bytes()), plan=plan)
+    publish(begun, layout.federation(forged.number), wire.encode(forged), begun.coordinator / "key")
+    with pytest.raises(TrustError, match="network of the plan"):
+        begun.train("north")
