@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedcli import render
-from fedcli.cli.conduct import Conduct, JsonOption, WorkspaceOption, absolute
+from fedcli.cli import standing
+from fedcli.cli.conduct import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
+from fedcli.errors import FedcliError
+from fedcli.operations.party import now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,12 +23,7 @@ if TYPE_CHECKING:
     from fedcli.operations.verify import VerifyResult
 
 DropArgument = Annotated[str, typer.Argument(help="The drop folder: a path or file:// URL.")]
-CoordinatorKeyOption = Annotated[
-    str | None,
-    typer.Option("--coordinator-key", metavar="FILE|FINGERPRINT", help="The coordinator's first key, not from the folder."),
-]
 NOT_VERIFIED = 6
-_SHOWN = 12
 
 
 def register(app: typer.Typer) -> None:
@@ -38,50 +37,38 @@ def register(app: typer.Typer) -> None:
 def status(
     drop: Annotated[str | None, typer.Argument(help="The drop folder; without it the workspace's.")] = None,
     workspace: WorkspaceOption = Path(),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep looking; off a terminal a line, or with --json an object, for every change.")
+    ] = False,
+    poll: Annotated[float, typer.Option("--poll", min=1, help="Seconds between two looks with --watch.")] = 10.0,
     json: JsonOption = False,
 ) -> None:
     """Show where a federation stands, and whose turn it is."""
+    address = absolute(drop) if drop else None
 
-    def work(_environment: Environment) -> StatusResult:
+    def work(environment: Environment) -> StatusResult:
         from fedcli.operations.status import status as operation
 
-        return operation(absolute(drop) if drop else None, workspace)
+        return operation(address, workspace, environment.clock)
 
-    Conduct(command="status", as_json=json).run(work, _show_status)
+    if watch:
+        _watch(address, workspace, poll, as_json=json)
+    else:
+        Conduct(command="status", as_json=json).run(work, lambda out, result: standing.show(out, result, now()))
 
 
-def _show_status(out: Console, result: StatusResult) -> None:
-    confirmed = "pinned in this workspace" if result.confirmed else "not confirmed"
-    out.print(f"{result.name}: round {result.round} of {result.rounds}, in {result.drop}", highlight=False, markup=False)
-    out.print(f"coordinator {result.coordinator}, {confirmed}", highlight=False, markup=False)
-    rows = [
-        (
-            site.site,
-            "in" if site.in_open_round else "awaited" if site.site in result.awaited else "—",
-            str(site.updates),
-            "—" if site.last_round is None else str(site.last_round),
-            render.kappa(site.last_kappa),
-            ", ".join(site.models) or "—",
-            "yes" if site.evaluated else "no",
-        )
-        for site in result.sites
-    ]
-    opened = "no open round" if result.open_round is None else f"round {result.open_round}"
-    columns = ("site", opened, "updates", "last round", "its kappa", "models shared", "evaluated")
-    render.print_table(out, "Sites", columns, rows)
-    rounds = [
-        (
-            str(item.round),
-            f"{item.created:%Y-%m-%d %H:%M}",
-            ", ".join(item.used) or "—",
-            "; ".join((*item.absent, *item.rejected, *item.late)) or "—",
-            render.kappa(item.kappa),
-        )
-        for item in result.history[-_SHOWN:]
-    ]
-    render.print_table(out, "Newest rounds", ("round", "published (UTC)", "used", "absent, rejected, late", "kappa"), rounds)
-    for problem in result.problems:
-        out.print(f"✗ {problem.message}", style="red", highlight=False, markup=False)
+def _watch(drop: str | None, workspace: Path, poll: float, *, as_json: bool) -> None:
+    from fedcli.cli.watch import follow
+    from fedcli.operations.status import status as operation
+    from fedcli.operations.watch import watch
+
+    out, err = render.consoles()
+    looks = watch(lambda: operation(drop, workspace, now), clock=now, sleep=time.sleep, seconds=poll)
+    try:
+        follow(looks, out, err, as_json=as_json)
+    except FedcliError as error:
+        render.print_error(err, "status", error, as_json=as_json)
+        raise typer.Exit(error.exit_code) from error
 
 
 def verify(
@@ -93,6 +80,9 @@ def verify(
     ] = None,
     expect_head: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="A round record that must be in the history, so that none is cut off.")
+    ] = None,
+    tars: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -110,6 +100,7 @@ def verify(
             coordinator=fingerprint_of(coordinator_key) if coordinator_key else None,
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,
+            tars=tuple(tars or ()),
         )
         failed.append(not result.consistent)
         return result
@@ -128,7 +119,7 @@ def _show_verified(out: Console, result: VerifyResult) -> None:
         ("federation", result.federation[:12]),
         ("head", f"round {result.round} of {result.rounds}, {result.head}"),
         ("records", str(result.records)),
-        ("artifacts", str(result.artifacts)),
+        ("artifacts", str(result.artifacts) + (f", {result.archived} more archived" if result.archived else "")),
         ("rounds recomputed", str(result.replayed)),
     ]
     render.print_table(out, "What was checked", ("what", "value"), rows)
@@ -137,17 +128,20 @@ def _show_verified(out: Console, result: VerifyResult) -> None:
 def report(
     drop: DropArgument,
     out: Annotated[Path, typer.Option(help="The folder to write.")],
+    model: Annotated[
+        str, typer.Option(metavar="best|final|SITE/KIND", help="The model of the model card; kinds: local, federated, finetuned.")
+    ] = "best",
     coordinator_key: CoordinatorKeyOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, from the drop folder alone."""
+    """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder alone."""
 
     def work(environment: Environment) -> ReportResult:
         from fedcli.operations.report import report as operation
         from fedcli.operations.verify import fingerprint_of
 
         coordinator = fingerprint_of(coordinator_key) if coordinator_key else None
-        return operation(absolute(drop), out, progress=environment.progress, coordinator=coordinator)
+        return operation(absolute(drop), out, progress=environment.progress, coordinator=coordinator, model=model)
 
     def show(console: Console, result: ReportResult) -> None:
         console.print(result.statement, highlight=False, markup=False, soft_wrap=True)

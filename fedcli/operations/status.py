@@ -1,4 +1,4 @@
-"""Where a federation stands: who is in, who is awaited, and whose turn it is."""
+"""Where a federation stands: who is in, who is awaited and since when, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, open_store
+from fedcli.operations import turn
 from fedcli.operations.folder import Folder
 from fedcli.operations.history import read_history
-from fedcli.operations.party import Status
+from fedcli.operations.party import Status, now, store_of
+from fedcli.operations.presence import Standing, matrix_of, members_of
+from fedcli.operations.turn import OpenRound, Reader, Turn
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from fedcli.exchange.history import History, Problem
+    from fedcli.exchange.ledger import Ledger
+    from fedcli.operations.presence import RoundPresence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +72,16 @@ class StatusResult:
     """The whole federation at a glance.
 
     Attributes:
-        open_round: The round that awaits updates; null when all are done.
+        message: Whose turn it is and what they type, in one line.
+        open_round: The round that awaits updates; null before φ(0) and when all are done.
         awaited: Sites whose update of it is awaited.
         waiting_since: When the newest round record was made.
+        deadline: When the open round may be closed with a quorum.
+        overdue: Whether that moment has passed.
         applicants: Sites that have enrolled and are not admitted.
         confirmed: Whether the coordinator's key is the one pinned in a workspace.
+        matrix: The newest rounds with every member's part in them, the open one last.
+        turns: What can be done next, the reader's own turn first.
     """
 
     status: Status
@@ -90,14 +100,18 @@ class StatusResult:
     sites: tuple[SiteStatus, ...]
     history: tuple[RoundStatus, ...]
     problems: tuple[Problem, ...]
+    overdue: bool
+    matrix: tuple[RoundPresence, ...]
+    turns: tuple[Turn, ...]
 
 
-def status(drop: str | None, root: Path) -> StatusResult:
+def status(drop: str | None, root: Path, clock: Callable[[], datetime] = now) -> StatusResult:
     """Tell where a federation stands.
 
     Args:
         drop: The drop folder; None takes the workspace's, with its pinned key and what it has trusted.
         root: The workspace.
+        clock: The present moment: a deadline has passed or not.
 
     Raises:
         StoreError: The drop folder cannot be read.
@@ -106,49 +120,76 @@ def status(drop: str | None, root: Path) -> StatusResult:
     """
     with tempfile.TemporaryDirectory() as scratch:
         if drop is not None:
+            reader = Reader(name=None, root=root, drop=drop, coordinator=None)
             folder = Folder(open_store(drop), coordinator=None, cache=Path(scratch))
         else:
             workspace = Workspace.open(root)
+            settings = workspace.settings
+            reader = Reader(name=settings.name, root=root, drop=workspace.drop_address, coordinator=settings.coordinator)
             memory = workspace.path("trusted")
             memory.mkdir(exist_ok=True)
-            folder = Folder(
-                open_store(workspace.drop_address),
-                coordinator=workspace.settings.coordinator,
-                cache=Path(scratch),
-                memory=LocalStore(memory),
-            )
+            folder = Folder(store_of(workspace), coordinator=reader.coordinator, cache=Path(scratch), memory=LocalStore(memory))
         history, reading = read_history(folder)
         if not history.federations:
             folder.synchronise()  # raises what is wrong
-        return _result(folder, history, reading.keys, confirmed=drop is None)
+        return _result(folder, history, reading.keys, reader, clock())
 
 
-def _result(folder: Folder, history: History, keys: tuple[str, ...], *, confirmed: bool) -> StatusResult:
+def _result(folder: Folder, history: History, keys: tuple[str, ...], reader: Reader, moment: datetime) -> StatusResult:
     ledger = folder.ledger
     newest = ledger.newest_round
-    opened = None if history.finished else newest + 1
-    members = tuple(member.site for member in ledger.in_force(newest + 1).record.members)
-    awaited = tuple(site for site in members if opened is not None and (site, opened) not in history.updates)
+    opened = newest + 1 if history.rounds and not history.finished else None
+    members = members_of(ledger, newest + 1)
     enrolled = {site for site in layout.site_names(keys) if layout.enrolment(site, 0) in keys}
-    applicants = tuple(sorted(enrolled - set(members)))
+    ever = {member.site for found in ledger.federations for member in found.record.members}  # a removed site does not apply
+    applicants = tuple(sorted(enrolled - ever))
+    matrix = matrix_of(ledger, history, members, opened)
+    deadline = history.rounds[-1].record.deadline if history.rounds else None
+    overdue = deadline is not None and moment >= deadline
+    standing = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
+    turns = turn.turns(history, members, applicants, standing, reader)
     return StatusResult(
         status=Status.FINISHED if history.finished else Status.WAITING,
-        message=next(_turns(history, members, awaited, applicants)),
+        message=turn.sentence(history, turns, reader),
         name=history.plan.name,
         drop=folder.store.address,
         coordinator=ledger.first_key.fingerprint,
-        confirmed=confirmed,
+        confirmed=reader.coordinator is not None,
         round=newest,
         rounds=history.plan.rounds,
         open_round=opened,
-        awaited=awaited,
+        awaited=standing.awaited if standing else (),
         waiting_since=history.rounds[-1].record.created if history.rounds else None,
-        deadline=history.rounds[-1].record.deadline if history.rounds else None,
+        deadline=deadline,
         applicants=applicants,
         sites=tuple(_site(history, site, opened, enrolled) for site in members),
-        history=tuple(_round(history, number) for number in range(len(history.rounds))),
+        history=tuple(_round(history, number, kappa) for number, kappa in enumerate(history.global_kappas())),
         problems=history.problems,
+        overdue=overdue,
+        matrix=matrix,
+        turns=turns,
     )
+
+
+def _open_round(ledger: Ledger, history: History, row: RoundPresence, *, overdue: bool) -> OpenRound:
+    plan = ledger.in_force(row.round).record.plan
+    awaited = row.those(Standing.AWAITED)
+    return OpenRound(
+        present=row.those(Standing.IN),
+        awaited=awaited,
+        refused=row.those(Standing.REJECTED),
+        unapproved=tuple(site for site in awaited if _approved(history, site) not in {None, plan.digest}),
+        overdue=overdue,
+        settings=plan.aggregation,
+    )
+
+
+def _approved(history: History, site: str) -> str | None:
+    """Return the digest of the plan that a site last said it works under; None where it has said nothing."""
+    for number in range(len(history.rounds), 0, -1):
+        if update := history.updates.get((site, number)):
+            return update.record.plan
+    return history.enrolments[site].record.plan if site in history.enrolments else None
 
 
 def _site(history: History, site: str, opened: int | None, enrolled: set[str]) -> SiteStatus:
@@ -166,7 +207,7 @@ def _site(history: History, site: str, opened: int | None, enrolled: set[str]) -
     )
 
 
-def _round(history: History, number: int) -> RoundStatus:
+def _round(history: History, number: int, kappa: float | None) -> RoundStatus:
     record = history.rounds[number].record
     return RoundStatus(
         round=number,
@@ -175,22 +216,5 @@ def _round(history: History, number: int) -> RoundStatus:
         absent=record.absent,
         rejected=tuple(f"{item.site} ({item.reason})" for item in record.rejected),
         late=tuple(f"{item.site} (round {item.round})" for item in record.late),
-        kappa=history.global_kappa(number),
+        kappa=kappa,
     )
-
-
-def _turns(history: History, members: tuple[str, ...], awaited: tuple[str, ...], applicants: tuple[str, ...]) -> Iterator[str]:
-    """Yield in one line each whose turn it is and what they should type, the most pressing first."""
-    if history.problems:
-        yield f"{len(history.problems)} problems, first in {history.problems[0].key}; look at fedcli verify"
-    if applicants:
-        yield f"The coordinator's turn: fedcli admit {applicants[0]}"
-    if not members:
-        yield "The sites' turn: fedcli join"
-    if awaited:
-        yield f"Turn of {', '.join(awaited)}: fedcli train-round"
-    if not history.finished:
-        yield "The coordinator's turn: fedcli aggregate"
-    if late := [site for site in members if site not in history.evaluations]:
-        yield f"All rounds are done. Turn of {', '.join(late)}: fedcli finetune, then fedcli evaluate"
-    yield "All rounds are done and every site has evaluated: fedcli report"

@@ -171,7 +171,7 @@ def test_the_report_names_what_is_missing_and_what_does_not_hold(finished: Feder
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert "NOT verified" in page
     assert "sites/north/evaluation/0001.json" in page
-    assert status(str(finished.drop), tmp_path).message.startswith("1 problems, first in sites/north/evaluation/0001.json")
+    assert status(str(finished.drop), tmp_path).message.startswith("1 problem, first in sites/north/evaluation/0001.json")
 
 
 def test_what_an_encrypted_key_needs(begun: Federation) -> None:

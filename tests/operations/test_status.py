@@ -1,0 +1,261 @@
+"""Where a federation stands: who is in, who is awaited and since when, and what each of them types."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedcli.exchange import layout
+from fedcli.exchange.ledger import Ledger
+from fedcli.operations.amend import amend
+from fedcli.operations.amend import inspect as amendment_of
+from fedcli.operations.approve import approve
+from fedcli.operations.evaluate import evaluate
+from fedcli.operations.join import JoinRequest, inspect, join
+from fedcli.operations.party import Status
+from fedcli.operations.presence import NUM_ROUNDS, Standing, matrix_of
+from fedcli.operations.remove import remove
+from fedcli.operations.status import StatusResult, status
+from fedcli.plan import Aggregation, Plan
+from tests.operations.federations import PLAN, Federation
+from tests.reporting.histories import Builder
+
+if TYPE_CHECKING:
+    from fedcli.operations.presence import Presence, RoundPresence
+
+ELSEWHERE = Path("/nowhere")
+
+
+def seen(federation: Federation, party: str | None = None) -> StatusResult:
+    """Return the standing as a party sees it from its workspace, or as anybody sees it who holds the drop folder."""
+    root = federation.root / party if party else ELSEWHERE
+    return status(None if party else str(federation.drop), root, federation.clock)
+
+
+def part(row: RoundPresence, site: str) -> Presence:
+    return next(item for item in row.sites if item.site == site)
+
+
+def standings(row: RoundPresence) -> dict[str, Standing]:
+    return {item.site: item.standing for item in row.sites}
+
+
+def with_deadline(root: Path, prepared: dict[str, Path], quorum: int) -> Federation:
+    """Return a federation whose second round is open for 24 hours."""
+    plan = replace(PLAN, aggregation=Aggregation(quorum=quorum, deadline_hours=24))
+    federation = Federation(root=root / "f", prepared=prepared, plan=plan).begin()
+    federation.train()
+    federation.aggregate()
+    return federation
+
+
+def damage(federation: Federation, site: str, number: int) -> None:
+    path = federation.drop / layout.update(site, number)
+    path.write_bytes(path.read_bytes().replace(site.encode(), b"x" * len(site), 1))
+
+
+# ------------------------------------------------------------------------------------------------------ rounds × sites
+
+
+def test_who_is_in_and_who_is_awaited_since_when(begun: Federation) -> None:
+    opened = begun.clock()
+    begun.train("north")
+    begun.clock.pass_hours(3)
+    found = seen(begun)
+    initial, row = found.matrix
+    assert (initial.round, initial.created, initial.sites) == (0, opened, ())
+    assert (row.round, row.created, row.kappa) == (1, None, None)
+    assert standings(row) == {"north": Standing.IN, "valley": Standing.AWAITED}
+    assert part(row, "north").kappa == found.sites[0].last_kappa
+    assert part(row, "north").since is None
+    assert part(row, "valley").since == opened
+    assert (found.open_round, found.awaited, found.deadline, found.overdue) == (1, ("valley",), None, False)
+
+
+def test_a_site_that_came_later_is_awaited_since_its_admission(begun: Federation) -> None:
+    begun.clock.pass_hours(5)
+    begun.prepared = {**begun.prepared, "late-comer": begun.prepared["north"]}
+    begun.join("late-comer")
+    row = seen(begun).matrix[-1]
+    assert part(row, "late-comer").since == part(row, "north").since + timedelta(hours=5)
+
+
+def test_absent_then_late(tmp_path: Path, prepared: dict[str, Path]) -> None:
+    federation = with_deadline(tmp_path, prepared, quorum=1)
+    federation.train("north")
+    elsewhere = federation.copy(tmp_path / "elsewhere")
+    federation.clock.pass_hours(25)
+    federation.aggregate()
+    assert standings(seen(federation).matrix[2]) == {"north": Standing.IN, "valley": Standing.ABSENT}
+    elsewhere.train("valley")
+    shutil.copytree(elsewhere.drop / "sites/valley", federation.drop / "sites/valley", dirs_exist_ok=True)
+    late = part(seen(federation).matrix[2], "valley")
+    assert late.standing is Standing.LATE
+    assert late.kappa == seen(elsewhere).sites[1].last_kappa
+
+
+def test_left_out_with_a_reason(begun: Federation) -> None:
+    begun.train("north")
+    begun.aggregate(valley="its scanner is being moved")
+    found = part(seen(begun).matrix[1], "valley")
+    assert (found.standing, found.reason) == (Standing.REJECTED, "its scanner is being moved")
+
+
+def test_a_member_of_today_was_outside_before(trained: Federation) -> None:
+    trained.aggregate()
+    trained.prepared = {**trained.prepared, "late-comer": trained.prepared["north"]}
+    trained.join("late-comer")
+    _, first, second = seen(trained).matrix
+    assert part(first, "late-comer").standing is Standing.OUTSIDE
+    assert part(second, "late-comer").standing is Standing.AWAITED
+
+
+@pytest.mark.parametrize("closed", [0, 1, NUM_ROUNDS - 2, NUM_ROUNDS - 1, NUM_ROUNDS, 40])
+def test_only_the_newest_rounds_are_shown(closed: int) -> None:
+    build = Builder(("east",), Plan(name="long", rounds=40))
+    for _ in range(closed + 1):
+        build.round(absent=("east",))
+    ledger = Ledger(None)
+    ledger.federations.extend(build.history.federations)
+    opened = closed + 1 if closed < 40 else None
+    rows = [row.round for row in matrix_of(ledger, build.history, ("east",), opened)]
+    last = opened or closed
+    assert rows == list(range(max(0, last - NUM_ROUNDS + 1), last + 1))
+
+
+# ---------------------------------------------------------------------------------------------------------- whose turn
+
+
+def test_sites_then_coordinator(begun: Federation) -> None:
+    assert seen(begun).message == "Turn of north, valley: fedcli train-round -C WORKSPACE"
+    north = begun.site("north")
+    assert seen(begun, "north").message == (
+        f"Your turn: fedcli train-round -C {north}; turn of valley: fedcli train-round -C WORKSPACE"
+    )
+    assert seen(begun, "coordinator").message == "Turn of north, valley: fedcli train-round -C WORKSPACE"
+    begun.train()
+    assert seen(begun).message == "The coordinator's turn: fedcli aggregate -C WORKSPACE"
+    (turn,) = seen(begun, "coordinator").turns
+    assert (turn.parties, turn.command) == (("coordinator",), f"fedcli aggregate -C {begun.coordinator}")
+    assert seen(begun, "coordinator").message == f"Your turn: fedcli aggregate -C {begun.coordinator}"
+    begun.aggregate()
+    assert seen(begun).round == 1
+
+
+def test_in_its_own_workspace_a_party_types_no_option(begun: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(begun.site("valley"))
+    assert status(None, Path()).message.startswith("Your turn: fedcli train-round; ")
+
+
+def test_a_workspace_with_a_space_is_quoted(begun: Federation, tmp_path: Path) -> None:
+    root = tmp_path / "my work"
+    begun.site("north").rename(root)
+    (turn, _) = status(None, root).turns
+    assert shlex.split(turn.command) == ["fedcli", "train-round", "-C", str(root)]
+
+
+def test_an_applicant_stops_nobody_else(begun: Federation) -> None:
+    request = JoinRequest(root=begun.site("third"), site="third", drop=str(begun.drop), prepared="prepared")
+    join(request, inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    found = seen(begun)
+    assert found.applicants == ("third",)
+    assert found.message == (
+        "The coordinator's turn: fedcli admit -C WORKSPACE third; turn of north, valley: fedcli train-round -C WORKSPACE"
+    )
+
+
+def test_a_removed_site_does_not_apply(begun: Federation) -> None:
+    remove(begun.coordinator, "valley", begun.environment)
+    found = seen(begun)
+    assert (found.applicants, found.awaited) == ((), ("north",))
+    assert found.message == "Turn of north: fedcli train-round -C WORKSPACE"
+
+
+def test_a_changed_plan_is_approved_first(trained: Federation) -> None:
+    trained.aggregate()
+    plan = replace(PLAN, training=replace(PLAN.training, rate=2e-3))
+    amend(trained.coordinator, plan, amendment_of(trained.coordinator, plan, trained.environment), trained.environment)
+    steps = "fedcli approve -C WORKSPACE && fedcli train-round -C WORKSPACE"
+    assert seen(trained).message == f"Turn of north, valley: {steps}"
+    north = trained.site("north")
+    assert seen(trained, "north").turns[0].command == f"fedcli approve -C {north} && fedcli train-round -C {north}"
+    approve(north, plan.digest, trained.environment)
+    trained.train("north")
+    assert seen(trained).message == f"Turn of valley: {steps}"
+
+
+def test_before_any_site_has_joined(tmp_path: Path) -> None:
+    federation = Federation(root=tmp_path / "f", prepared={}).begin()
+    assert seen(federation).message == (
+        f"No site has joined yet: fedcli join SITE -C WORKSPACE --drop {federation.drop} --coordinator-key FINGERPRINT"
+    )
+
+
+def test_with_an_applicant_and_no_member_there_is_nothing_to_aggregate(tmp_path: Path) -> None:
+    federation = Federation(root=tmp_path / "f", prepared={}).begin()
+    request = JoinRequest(root=federation.site("first"), site="first", drop=str(federation.drop), prepared="prepared")
+    join(request, inspect(str(federation.drop), federation.fingerprint), federation.environment)
+    assert seen(federation).message == "The coordinator's turn: fedcli admit -C WORKSPACE first"
+
+
+def test_after_the_deadline_a_quorum_suffices(tmp_path: Path, prepared: dict[str, Path]) -> None:
+    federation = with_deadline(tmp_path, prepared, quorum=1)
+    federation.train("north")
+    before = seen(federation)
+    assert (before.deadline, before.overdue) == (federation.clock() + timedelta(hours=24), False)
+    assert [turn.parties for turn in before.turns] == [("valley",)]
+    federation.clock.pass_hours(24)
+    after = seen(federation)
+    assert after.overdue
+    assert after.message == (
+        "The coordinator's turn: fedcli aggregate -C WORKSPACE; turn of valley: fedcli train-round -C WORKSPACE"
+    )
+    assert federation.aggregate().status is Status.PUBLISHED
+
+
+def test_after_the_deadline_without_a_quorum_the_coordinator_may_name_who_is_left_out(
+    tmp_path: Path, prepared: dict[str, Path]
+) -> None:
+    federation = with_deadline(tmp_path, prepared, quorum=2)
+    federation.clock.pass_hours(25)
+    assert [turn.parties for turn in seen(federation).turns] == [("north", "valley")]
+    federation.train("north")
+    assert seen(federation).turns[0].command == "fedcli aggregate -C WORKSPACE --without valley --reason TEXT"
+    assert federation.aggregate().status is Status.WAITING
+    assert federation.aggregate(valley="TEXT").status is Status.PUBLISHED
+
+
+def test_an_update_that_does_not_verify_is_not_awaited_again(trained: Federation) -> None:
+    damage(trained, "valley", 1)
+    found = seen(trained)
+    refused = part(found.matrix[-1], "valley")
+    assert refused.standing is Standing.REJECTED
+    assert layout.update("valley", 1) in refused.reason
+    assert found.awaited == ()
+    assert [turn.command for turn in found.turns] == ["fedcli aggregate -C WORKSPACE --without valley --reason TEXT"]
+    assert found.message.startswith(
+        f"1 problem, first in {layout.update('valley', 1)}: fedcli verify {trained.drop} --coordinator-key FINGERPRINT. "
+        "The coordinator's turn: "
+    )
+    assert trained.aggregate(valley="TEXT").status is Status.PUBLISHED
+
+
+def test_at_the_end_all_evaluate_until_every_model_is_scored(finished: Federation) -> None:
+    steps = " && ".join(f"fedcli {verb} -C WORKSPACE" for verb in ("train-round", "finetune", "evaluate"))
+    found = seen(finished)
+    assert (found.status, found.open_round, found.awaited) == (Status.FINISHED, None, ())
+    assert found.message == f"All rounds are done. Turn of north, valley: {steps}"
+    evaluate(finished.site("north"), finished.environment)
+    assert seen(finished).message == f"All rounds are done. Turn of valley: {steps}"
+    evaluate(finished.site("valley"), finished.environment)
+    assert seen(finished, "north").message == f"All rounds are done. Your turn: fedcli evaluate -C {finished.site('north')}"
+    evaluate(finished.site("north"), finished.environment)
+    ending = f"fedcli report {finished.drop} --out report --coordinator-key"
+    assert seen(finished).message == f"All rounds are done. Every site has evaluated: {ending} FINGERPRINT"
+    assert seen(finished, "valley").message.endswith(f"{ending} {finished.fingerprint}")
