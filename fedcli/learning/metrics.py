@@ -1,8 +1,8 @@
 """How well predictions agree with the radiologists: the paper's kappa, its companions, and their bootstrap intervals.
 
 A case is a unit (patient or study). Point estimates are scikit-learn's, over the plan's full list of categories, and None where
-they are undefined, never NaN. The intervals come from `resampled`: the same metrics for many resamples at once, of which each gives
-every observation a weight, how often it was drawn. Patients are drawn, with all their images: images of one patient are alike.
+they are undefined, never NaN. The intervals come from `resampled`: the same metrics for many resamples at once, each of which
+gives every observation a weight, how often it was drawn. Patients are drawn, with all their images, which are alike.
 
 Undefined: everything without cases; a kappa where truth and prediction are one and the same single category, since then there
 is no chance disagreement to compare with; an area under the curve where a class, or all the others, do not occur. The
@@ -62,7 +62,7 @@ class Predictions:
 
     @property
     def detections(self) -> tuple[tuple[NDArray[np.bool_], NDArray[np.float64]], ...]:
-        """Each category against the others, then the dense ones: (N,) whether it is one, and (N,) the probability given to that."""
+        """Each category against the others, then the dense ones: (N,) whether it is one, (N,) the probability given to that."""
         each = [(self.truth == number, self.probabilities[:, number]) for number in range(self.num_classes)]
         columns = list(self.dense)
         return (*each, (np.isin(self.truth, columns), self.probabilities[:, columns].sum(axis=1)))

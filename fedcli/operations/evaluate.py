@@ -136,6 +136,7 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         number=number,
+        as_of=len(history.rounds) - 1,
         kind=kind,
         base=best.base,
         round=best.round,
@@ -172,7 +173,7 @@ def _publish(
     dataset = history.datasets.get(party.name)
     says = (last, dataset.digest if dataset else None, scores, comparisons)
     if newest is not None and says == (
-        newest.record.round,
+        newest.record.as_of,
         newest.record.dataset,
         newest.record.scores,
         newest.record.comparisons,
@@ -186,8 +187,8 @@ def _publish(
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         number=number,
+        as_of=last,
         dataset=dataset.digest if dataset else None,
-        round=last,
         final_validation=final,
         scores=scores,
         comparisons=comparisons,

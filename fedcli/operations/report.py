@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import TrustError
 from fedcli.operations.party import Status
 from fedcli.operations.verify import verify
+from fedcli.reporting.tables import BEST
 from fedcli.reporting.write import write
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class ReportResult:
 
     Attributes:
         page: The HTML page.
+        card: The model card.
         files: Everything that was written.
         verified: Whether everything in the folder verified against the coordinator's key.
         statement: What was verified, and against which key.
@@ -32,28 +34,39 @@ class ReportResult:
     status: Status
     message: str
     page: str
+    card: str
     files: tuple[str, ...]
     verified: bool
     statement: str
     problems: tuple[Problem, ...]
 
 
-def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None = None) -> ReportResult:
+def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None = None, model: str = BEST) -> ReportResult:
     """Verify the drop folder and write the report, naming what is missing or does not hold.
 
+    Args:
+        drop: The drop folder's address.
+        out: The folder to write.
+        progress: Told of every artifact.
+        coordinator: Fingerprint of the coordinator's first key.
+        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
+
     Raises:
+        UsageError: There can be no such model.
+        MissingError: That model is not there yet.
         TrustError: The folder holds no federation that verifies.
         StoreError: The drop folder cannot be read.
     """
     found, history = verify(drop, progress=progress, coordinator=coordinator)
     if not history.rounds:
         raise TrustError("\n".join(problem.message for problem in found.problems) or found.message)
-    files = write(history, found.message, out)
-    page = next(path for path in files if path.suffix == ".html")
+    files = write(history, found.message, out, model)
+    page, card = (next(path for path in files if path.suffix == suffix) for suffix in (".html", ".md"))
     return ReportResult(
         status=Status.DONE,
         message=f"The report is {page}",
         page=str(page),
+        card=str(card),
         files=tuple(map(str, files)),
         verified=found.verified,
         statement=found.message,

@@ -28,6 +28,12 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return ABSENT if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
 
 
+def p_value(value: float, permutations: int) -> str:
+    """Return the p-value of a permutation test with its relation: `= 0.013`; `≤ 0.0001` where no permutation was as extreme."""
+    smallest = 1 / (permutations + 1)
+    return f"≤ {smallest:.1g}" if value <= smallest else f"= {value:.2g}"
+
+
 def percent(share: float | None) -> str:
     """Return a relative change in per cent, always with its sign."""
     if share is None:
@@ -42,8 +48,8 @@ def compact(value: float) -> str:
 
 
 def count(value: int | None) -> str:
-    """Return a count with thousands set apart by a thin space."""
-    return ABSENT if value is None else f"{value:,}".replace(",", "\u2009")
+    """Return a count with thousands set apart by a narrow space that does not break."""
+    return ABSENT if value is None else f"{value:,}".replace(",", "\u202f")
 
 
 def size(num_bytes: int) -> str:
@@ -69,6 +75,11 @@ def hours(value: float | None) -> str:
 def moment(value: datetime) -> str:
     """Return a moment to the minute, with its offset from UTC."""
     return f"{value:%Y-%m-%d %H:%M} {value.tzname() or 'UTC'}"
+
+
+def capitalized(text: str) -> str:
+    """Return a text with a capital first letter and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def names(items: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.history import History, Problem
     from fedcli.plan import Plan
-    from fedcli.reporting.tables.cross_site import Change
+    from fedcli.reporting.tables.improvement import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +25,12 @@ class Report:
 
     Attributes:
         plan: The plan in force.
+        federation: Digest of the federation's first record.
+        head: Digest of the newest round record; empty before φ(0).
         statement: What was verified, and against which key.
         problems: What did not verify.
         missing: What is not there yet.
-        result: The result in one or two sentences.
+        result: The result in up to three sentences.
         as_of: Moment of the newest record.
         newest_round: Number of the newest round record; -1 before φ(0).
         datasets: Table 1.
@@ -38,6 +40,11 @@ class Report:
         global_rows: The newest and the best global model.
         improvement: Federated against local.
         own_scores: Fig. 5.
+        comparisons: The sites' own models against one another, each on its own test patients.
+        scores: Every score that counts, with all metrics.
+        score_tables: Those that decide.
+        chosen: The model that the card describes; None before there is any.
+        limits: What limits its use.
         curves: Learning curves.
         global_curve: The global models' validation kappa.
         participation: Who took part, by round.
@@ -49,6 +56,8 @@ class Report:
     """
 
     plan: Plan
+    federation: str
+    head: str
     statement: str
     problems: tuple[Problem, ...]
     missing: tuple[str, ...]
@@ -62,6 +71,11 @@ class Report:
     global_rows: tuple[tables.GlobalRow, ...]
     improvement: tables.Improvement
     own_scores: tuple[tables.OwnScores, ...]
+    comparisons: tuple[tables.SiteComparison, ...]
+    scores: tuple[tables.SiteScore, ...]
+    score_tables: tuple[tables.ScoreTable, ...]
+    chosen: tables.ChosenModel | None
+    limits: tuple[str, ...]
     curves: tuple[tables.LearningCurve, ...]
     global_curve: tuple[tables.GlobalPoint, ...]
     participation: tuple[tables.Participation, ...]
@@ -72,15 +86,17 @@ class Report:
     digests: tuple[tables.NamedDigest, ...]
 
 
-def gather(history: History, statement: str) -> Report:
+def gather(history: History, statement: str, model: str = tables.BEST) -> Report:
     """Compute every table of the report.
 
     Args:
         history: The verified records; what did not verify is among its problems.
         statement: What was verified, and against which key.
+        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
 
     Raises:
-        MissingError: There is no federation record, so nothing can be said.
+        MissingError: There is no federation record, so nothing can be said; or the model is not there.
+        UsageError: There can be no such model.
     """
     if not history.federations:
         msg = "there is no federation record, so there is nothing to report"
@@ -89,12 +105,17 @@ def gather(history: History, statement: str) -> Report:
     federated = tables.cross_site_table(history, ModelKind.FEDERATED)
     finetuned = tables.cross_site_table(history, ModelKind.FINETUNED)
     change = tables.improvement(local, federated)
+    compared = tables.comparisons(history)
+    scores = tables.site_scores(history)
+    chosen = tables.choose(history, model, scores)
     return Report(
         plan=history.plan,
+        federation=history.federations[0].digest,
+        head=history.rounds[-1].digest if history.rounds else "",
         statement=statement,
         problems=history.problems,
         missing=tables.missing(history),
-        result=result_sentence(federated, change),
+        result=" ".join(filter(None, (result_sentence(federated, change), tables.verdict(compared)))),
         as_of=newest_record(history).record.created,
         newest_round=len(history.rounds) - 1,
         datasets=tables.dataset_table(history),
@@ -104,6 +125,11 @@ def gather(history: History, statement: str) -> Report:
         global_rows=tables.global_row(history),
         improvement=change,
         own_scores=tables.own_scores(local, federated, finetuned),
+        comparisons=compared,
+        scores=scores,
+        score_tables=tables.score_tables(history, scores),
+        chosen=chosen,
+        limits=tables.limits(history, chosen) if chosen else (),
         curves=tables.learning_curves(history),
         global_curve=tables.global_curve(history),
         participation=tables.participation(history),

@@ -7,16 +7,20 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.measures import Metric
+from fedcli.reporting.tables import class_names, confusion
 from fedcli.reporting.tables.cohorts import FULL_HISTOGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from fedcli.measures import Measures
     from fedcli.reporting.report import Report
-    from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow
+    from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow, SiteScore
 
 Value = str | int | float | None
 
+_MODEL = ("kind", "round", "trained_at", "tested_at")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -36,6 +40,9 @@ def sheets(report: Report) -> tuple[Sheet, ...]:
         _sheet("table2-global", _global_rows(report.cross_site[0].sites, report.global_rows)),
         _sheet("table2-cells", _cells(report)),
         _sheet("table2-means", _means(report)),
+        _sheet("table2-metrics", _metrics(report)),
+        _sheet("comparisons", _comparisons(report)),
+        _sheet("confusion", _confusion(report)),
         _sheet("fig3-classes", _classes(report)),
         _sheet("fig4-intensities", _intensities(report)),
         _sheet("fig5-kappa", _own_scores(report)),
@@ -111,6 +118,49 @@ def _means(report: Report) -> Iterator[tuple[Value, ...]]:
         yield (f"relative_improvement_{name}", change.relative, change.present, change.expected)
 
 
+def _metrics(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield (*_MODEL, "level", "count", "metric", "value", "low", "high")
+    for item in report.scores:
+        for level, measured in _levels(item):
+            for metric in Metric:
+                found = measured.estimate(metric)
+                yield (*_model(item), level, measured.count, metric.value, found.value, *(found.interval or (None, None)))
+
+
+def _comparisons(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("site", "model", "compared_with", "cases", "difference", "low", "high", "p_value", "permutations")
+    for item in report.comparisons:
+        found = item.result
+        bounds = found.interval or (None, None)
+        yield (
+            *(item.site, item.kind.value, item.other.value, found.cases, found.difference, *bounds),
+            *(found.p_value, found.permutations),
+        )
+
+
+def _confusion(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield (*_MODEL, "level", "true", "predicted", "count", "share_of_true", "withheld")
+    for item in dict.fromkeys(item for table in report.score_tables for item in table.rows):
+        for level, measured in _levels(item):
+            matrix = confusion(measured)
+            if matrix is None:
+                yield (*_model(item), level, None, None, None, None, "yes")
+                continue
+            names = class_names(report.plan.classes, len(matrix))
+            for true, row in zip(names, matrix, strict=True):
+                for predicted, cell in zip(names, row, strict=True):
+                    withheld = "yes" if cell.count is None else "no"
+                    yield (*_model(item), level, true, predicted, cell.count, cell.share, withheld)
+
+
+def _model(item: SiteScore) -> tuple[Value, ...]:
+    return (item.score.model.kind.value, item.score.model.round, item.score.model.party, item.tested_at)
+
+
+def _levels(item: SiteScore) -> tuple[tuple[str, Measures], ...]:
+    return (("case", item.score.by_case), ("image", item.score.by_image))
+
+
 def _classes(report: Report) -> Iterator[tuple[Value, ...]]:
     yield ("site", "class", "images", "share")
     for site in report.shares:
@@ -135,17 +185,17 @@ def _own_scores(report: Report) -> Iterator[tuple[Value, ...]]:
 def _learning(report: Report) -> Iterator[tuple[Value, ...]]:
     yield (
         *("site", "round", "received_kappa", "received_loss", "trained_kappa", "trained_loss", "training_loss", "update_norm"),
-        "note",
+        *("cosine", "note"),
     )
     for curve in report.curves:
         for point in curve.points:
             yield (
                 *(curve.site, point.round, point.received_kappa, point.received_loss, point.trained_kappa, point.trained_loss),
-                *(point.training_loss, point.norm, None),
+                *(point.training_loss, point.norm, point.cosine, None),
             )
         if curve.last and curve.last_round is not None:
             last = (curve.last.kappa, curve.last.loss)
-            yield (curve.site, curve.last_round + 1, *last, None, None, None, None, "scored at evaluation")
+            yield (curve.site, curve.last_round + 1, *last, None, None, None, None, None, "scored at evaluation")
 
 
 def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
@@ -161,10 +211,10 @@ def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
 def _exchange(report: Report) -> Iterator[tuple[Value, ...]]:
     yield (
         *("site", "updates", "update_bytes", "model_bytes", "training_hours", "steps", "median_norm", "last_norm"),
-        "devices",
+        *("median_cosine", "devices"),
     )
     for site in report.exchange.sites:
         yield (
             *(site.site, site.updates, site.update_bytes, site.model_bytes, site.training_hours, site.steps),
-            *(site.median_norm, site.last_norm, "/".join(site.devices)),
+            *(site.median_norm, site.last_norm, site.median_cosine, "/".join(site.devices)),
         )

@@ -1,14 +1,16 @@
-"""The report as files: `report.html`, `tables/*.csv`, `figures/*.svg` and `figures/*.png`."""
+"""The report as files: `report.html`, `model-card.md`, `tables/*.csv`, `figures/*.svg` and `figures/*.png`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
+from fedcli.reporting import card
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.page import render
 from fedcli.reporting.report import gather
 from fedcli.reporting.sheets import sheets
+from fedcli.reporting.tables import BEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,33 +18,38 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History
 
 PAGE = "report.html"
+CARD = "model-card.md"
 
 
-def write(history: History, statement: str, out: Path) -> tuple[Path, ...]:
+def write(history: History, statement: str, out: Path, model: str = BEST) -> tuple[Path, ...]:
     """Write the report into a folder, over an older one.
 
-    Each file appears whole or not at all. A figure of an older report for which this one has nothing to show is removed.
+    Each file appears whole or not at all. A figure of an older report for which this one has nothing to show is removed, and its
+    card where there is no model yet.
 
     Args:
         history: The verified records of one federation.
         statement: What was verified, and against which key; it stands at the top of the page.
         out: The folder; made where it is missing.
+        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
 
     Returns:
         What was written, the page first.
 
     Raises:
-        MissingError: The history holds no federation record.
-        UsageError: The folder cannot be written.
+        MissingError: The history holds no federation record, or not that model.
+        UsageError: There can be no such model, or the folder cannot be written.
     """
-    report = gather(history, statement)
+    report = gather(history, statement, model)
     pictures = illustrations(report)
     files = [(out / PAGE, render(report, pictures).encode())]
+    if report.chosen:
+        files.append((out / CARD, card.render(report, report.chosen).encode()))
     files += [(out / "tables" / f"{sheet.name}.csv", sheet.text.encode()) for sheet in sheets(report)]
     for picture in pictures:
         files.append((out / "figures" / f"{picture.name}.svg", picture.svg.encode()))
         files.append((out / "figures" / f"{picture.name}.png", picture.png))
-    outdated = [out / "figures" / f"{name}.{end}" for name in NAMES for end in ("svg", "png")]
+    outdated = [out / CARD] + [out / "figures" / f"{name}.{end}" for name in NAMES for end in ("svg", "png")]
     try:
         for path, data in files:
             _replace(path, data)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedcli import wire
 from fedcli.cohort import HISTOGRAM_BINS, Cohort, PartCount, Rejection
 from fedcli.exchange import layout
 from fedcli.exchange.checks import Verified
-from fedcli.exchange.history import History
+from fedcli.exchange.history import History, model_reference
 from fedcli.exchange.records import (
     Artifact,
+    Comparison,
     Contribution,
     DatasetRecord,
     EvaluationRecord,
@@ -32,11 +34,11 @@ from fedcli.exchange.records import (
     ValidationScore,
     Versions,
 )
-from fedcli.measures import Estimate, Measures
+from fedcli.measures import Estimate, Measures, PairedDifference
 from fedcli.plan import Part, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fedcli.exchange.records import Record
 
@@ -105,6 +107,7 @@ class Builder:
         absent: tuple[str, ...] = (),
         rejected: tuple[Rejected, ...] = (),
         late: tuple[Late, ...] = (),
+        cosines: Mapping[str, float | None] = MappingProxyType({}),
     ) -> Verified[RoundRecord]:
         """Close the next round with every site that is neither absent nor rejected."""
         number = len(self.history.rounds)
@@ -119,7 +122,17 @@ class Builder:
             parent=self.history.rounds[-1].digest if number else None,
             federation_record=self.history.federations[-1].digest,
             contributions=tuple(
-                Contribution(site=site, update=digest_of(site), steps=100, images=3200, patients=800, weight=100) for site in used
+                Contribution(
+                    site=site,
+                    update=digest_of(site),
+                    steps=100,
+                    images=3200,
+                    patients=800,
+                    weight=100,
+                    norm=0.5,
+                    cosine=cosines.get(site, 0.9),
+                )
+                for site in used
             ),
             absent=absent,
             rejected=rejected,
@@ -159,7 +172,7 @@ class Builder:
 
     def dataset(self, site: str, cohort: Cohort) -> None:
         """Publish a site's data facts."""
-        record = DatasetRecord(**self.header, party=site, created=self.when(0), number=1, cohort=cohort)
+        record = DatasetRecord(**self.header, party=site, created=self.when(0), number=1, as_of=0, cohort=cohort)
         self.history.datasets[site] = verified(layout.dataset(site, 1), record)
 
     def model(self, site: str, kind: ModelKind, number: int = 1) -> Verified[ModelRecord]:
@@ -170,6 +183,7 @@ class Builder:
             party=site,
             created=self.when(len(self.history.rounds), 10),
             number=number,
+            as_of=len(self.history.rounds) - 1,
             kind=kind,
             base=self.history.rounds[0].digest,
             round=len(self.history.rounds) - 1,
@@ -179,17 +193,20 @@ class Builder:
         self.history.models[site, kind] = verified(key, record)
         return self.history.models[site, kind]
 
-    def evaluation(self, site: str, scores: Sequence[TestScore], final: float | None = 0.5) -> None:
+    def evaluation(
+        self, site: str, scores: Sequence[TestScore], final: float | None = 0.5, comparisons: tuple[Comparison, ...] = ()
+    ) -> None:
         """Publish a site's scores, as of the newest round."""
         record = EvaluationRecord(
             **self.header,
             party=site,
             created=self.when(len(self.history.rounds), 30),
             number=1,
+            as_of=len(self.history.rounds) - 1,
             dataset=None,
-            round=len(self.history.rounds) - 1,
             final_validation=ValidationScore(patients=100, loss=1.0, kappa=final),
             scores=tuple(scores),
+            comparisons=comparisons,
         )
         self.history.evaluations[site] = verified(layout.evaluation(site, 1), record)
 
@@ -197,6 +214,24 @@ class Builder:
 def score(model: ModelReference, kappa: float | None, patients: int = 312, width: float = 0.05) -> TestScore:
     by_case = measures(kappa, patients, width)
     return TestScore(model=model, loss=0.8, by_case=by_case, by_image=replace(by_case, count=patients * 4))
+
+
+def compare(
+    model: Verified[ModelRecord],
+    other: Verified[ModelRecord],
+    difference: float | None,
+    p_value: float | None = 0.01,
+    cases: int = 312,
+) -> Comparison:
+    """Compare two shared models of a site."""
+    result = PairedDifference(
+        cases=cases,
+        difference=difference,
+        interval=None if difference is None else (round(difference - 0.04, 4), round(difference + 0.04, 4)),
+        p_value=None if difference is None else p_value,
+        permutations=0 if difference is None else 10_000,
+    )
+    return Comparison(model=model_reference(model), other=model_reference(other), result=result)
 
 
 def measures(kappa: float | None, count: int, width: float = 0.05) -> Measures:
@@ -208,7 +243,6 @@ def measures(kappa: float | None, count: int, width: float = 0.05) -> Measures:
         return Estimate(value=value, interval=(max(-1.0, round(value - width, 4)), min(1.0, round(value + width, 4))))
 
     share = None if kappa is None else round(0.5 + kappa / 2, 4)
-    quarter = count // 4
     return Measures(
         count=count,
         kappa=estimate(kappa),
@@ -218,8 +252,19 @@ def measures(kappa: float | None, count: int, width: float = 0.05) -> Measures:
         macro_auc=estimate(share),
         dense_auc=estimate(share),
         calibration_error=estimate(0.1),
-        confusion=tuple(tuple(quarter if row == column else 0 for column in range(4)) for row in range(4)),
+        confusion=_matrix(count, share or 0.25),
     )
+
+
+def _matrix(count: int, share: float) -> tuple[tuple[int, ...], ...]:
+    """Return a matrix of four equal classes, of which a share is right and the rest is one class off."""
+    per_class = count // 4
+    right = round(per_class * share)
+    rows = [[0] * 4 for _ in range(4)]
+    for true, row in enumerate(rows):
+        row[true] = right
+        row[true + 1 if true < 3 else true - 1] = per_class - right
+    return tuple(map(tuple, rows))
 
 
 def cohort(

@@ -73,5 +73,37 @@ def test_fig_5_shows_negative_and_absent_kappas() -> None:
     assert "The axis begins at −0.20" in figures["fig5-kappa"].description
 
 
+def test_a_pointer_is_told_the_interval(pictures: tuple[Illustration, ...]) -> None:
+    tips = {
+        picture.name: [found.text for found in ET.fromstring(picture.svg).iterfind(".//{*}g/{*}title")]  # noqa: S314
+        for picture in pictures
+    }
+    cell = "client7 on client7's test patients: kappa 0.77 (substantial), 95\u00a0% interval 0.72 to 0.82, 322 cases"
+    assert tips["table2-cross-site"].count(cell) == 2  # the square, and the number in it
+    assert f"Federated: {cell}" in tips["fig5-kappa"]
+    assert len(tips["comparisons"]) == 2 * 14  # the point, and its interval
+    assert any(text.startswith("At client2, the federated model's kappa is 0.09 higher") for text in tips["comparisons"])
+
+
+def test_cosines_below_zero_and_undefined_ones() -> None:
+    build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
+    build.round()
+    for site in build.sites:
+        build.update(site, 1, 0.1, 0.2)
+    build.round(cosines={"east": -0.5, "west": None})
+    figures = {item.name: item for item in illustrations(gather(build.history, ""))}
+    assert "Means: east: −0.50; west: –." in figures["update-cosines"].description
+    assert "Means: east: 1.250; west: 1.250." in figures["update-norms"].description
+
+
+def test_without_a_closed_round_there_is_no_agreement_to_draw() -> None:
+    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build.round()
+    build.update("east", 1, 0.1, 0.2)
+    names = {item.name for item in illustrations(gather(build.history, ""))}
+    assert "update-norms" in names
+    assert "update-cosines" not in names
+
+
 def test_nothing_to_draw() -> None:
     assert illustrations(gather(Builder((), Plan(name="pilot")).history, "")) == ()

@@ -38,4 +38,4 @@ def test_lists() -> None:
     assert formats.ranges((1, 2, 3, 7, 9, 10)) == "1 to 3, 7, 9 to 10"
     assert formats.ranges(()) == "–"
     assert [formats.compact(value) for value in (23.04, 8.6, 4.0, 0.02)] == ["23.04", "8.6", "4", "0.02"]
-    assert formats.count(22933) == "22\u2009933"
+    assert formats.count(22933) == "22\u202f933"

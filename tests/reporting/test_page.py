@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import MissingError
-from fedcli.exchange.history import History, Problem
+from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.exchange.records import Rejected
-from fedcli.plan import Plan
+from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.page import render
 from fedcli.reporting.report import gather
-from tests.reporting.histories import Builder
+from tests.reporting.histories import Builder, score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
@@ -88,8 +88,50 @@ def test_the_papers_page(html: str) -> None:
     assert "from 0.18 (local, slight) to 0.26 (federated, fair), a relative change of +46.0 %." in text
     assert "verified; coordinator SHA256:abc" in text
     assert "Not there yet" not in text
+    assert "At 4 of 7 sites the federated model is better than the local one beyond chance (p < 0.05), at none worse." in text
     assert "Direct/Scintillator" in text
     assert "10/12" in text
+
+
+def test_the_chosen_model_and_its_digest(html: str) -> None:
+    text = read(html).text
+    found = paper_history().rounds[-1]
+    assert "The best and final global model (round 3 of 3), chosen for its validation kappa of 0.39." in text
+    assert found.digest in text
+    assert found.artifact.content_sha256 in text
+    assert "no more than fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
+
+
+def test_comparisons_in_a_table_and_in_sentences(html: str) -> None:
+    text = read(html).text
+    assert "client2 federated less local-only 0.09 0.05 to 0.13 0.0002 642" in text
+    assert "At client2, the federated model's kappa is 0.09 higher than the local-only model's" in text
+    assert "Not compared" not in text
+
+
+def test_other_metrics_of_cases_and_images(html: str) -> None:
+    text = read(html).text
+    assert "Each site's federated model on its own patients, over cases" in text
+    assert "The best and final global model (round 3 of 3) on every site's patients, over images" in text
+    assert "Dense AUC: c and d against the others." in text
+    assert "a 330 81 % 78 19 % 0 0 % 0 0 %" in text
+
+
+def test_what_is_withheld_or_not_scored_is_named() -> None:
+    build = Builder(("east", "north"), Plan(name="pilot", rounds=1, evaluation=Evaluation(dense=(), min_cell=5)))
+    build.round()
+    build.round()
+    found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
+    by_case = replace(found.by_case, confusion=((None, None, 0, 6), *found.by_case.confusion[1:]))
+    build.evaluation("east", [replace(found, by_case=by_case)])
+    text = read(page(build.history)).text
+    assert "a withheld withheld 0 6 b" in text
+    assert "Not scored at north." in text
+    assert "Not compared: east and north." in text
+    assert "Dense AUC" not in text
+    assert "Cells of fewer than 5 cases" in text
+    build.evaluation("east", [replace(found, by_case=replace(found.by_case, confusion=None))])
+    assert "east, global model, round 1: withheld." in read(page(build.history)).text
 
 
 def test_it_loads_nothing_and_runs_nothing(html: str) -> None:
@@ -111,7 +153,7 @@ def test_tables_are_named_and_reachable(html: str) -> None:
     identifiers = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     titles = [attributes["title"] for tag, attributes in tags if tag == "td" and "title" in attributes]
-    assert "client7 on client7's test patients: kappa 0.77 (substantial), 95 % interval 0.72 to 0.82, 322 patients" in titles
+    assert "client7 on client7's test patients: kappa 0.77 (substantial), 95\u00a0% interval 0.72 to 0.82, 322 cases" in titles
     assert len(titles) == 3 * 49 + 7
 
 
@@ -133,6 +175,8 @@ def test_half_way_names_what_is_missing() -> None:
     assert "No site has scored a federated model yet" in text
     assert "as a fraction of their data: no site has published its data facts yet." in text
     assert "No round has been closed yet" in text
+    assert "Not compared: east and north." in text
+    assert "No site has scored its federated model or a global one yet." in text
 
 
 def test_problems_stand_at_the_top() -> None:

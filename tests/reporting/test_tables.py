@@ -150,6 +150,18 @@ def test_learning_curves_end_with_the_score_at_evaluation(paper: History) -> Non
     assert [point.round for point in tables.global_curve(paper)] == [0, 1, 2, 3]
 
 
+def test_a_cosine_belongs_to_the_update_that_was_used() -> None:
+    build = builder(rounds=2, closed=0)
+    for number, closing in ((1, {"cosines": {"east": -0.25, "west": None}}), (2, {"absent": ("east",)})):
+        for site in SITES:
+            build.update(site, number, 0.1, 0.2)
+        build.round(**closing)
+    cosines = {curve.site: [point.cosine for point in curve.points] for curve in tables.learning_curves(build.history)}
+    assert cosines == {"east": [-0.25, None], "north": [0.9, 0.9], "west": [None, 0.9]}
+    medians = {site.site: site.median_cosine for site in tables.exchange_facts(build.history).sites}
+    assert medians == {"east": -0.25, "north": 0.9, "west": 0.9}
+
+
 def test_participation_puts_the_late_with_the_round_they_missed() -> None:
     build = builder(rounds=3, closed=0)
     build.round(absent=("west",))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fedcli.errors import UsageError
+from fedcli.exchange.history import global_reference
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Plan
 from fedcli.reporting.figures import NAMES
 from fedcli.reporting.report import gather
 from fedcli.reporting.sheets import sheets
 from fedcli.reporting.write import write
-from tests.reporting.histories import Builder
+from tests.reporting.histories import Builder, score
 from tests.reporting.published_study import CLIENTS, PAPER_LOCAL, paper_history
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     files = write(paper_history(), "verified", out)
-    assert files[0] == out / "report.html"
+    assert files[:2] == (out / "report.html", out / "model-card.md")
     assert {*files} == {path for path in out.rglob("*") if path.is_file()}
     return out
 
@@ -60,8 +62,67 @@ def test_the_other_tables(folder: Path) -> None:
     assert sum(float(row["share"]) for row in lines(folder, "fig3-classes")) == pytest.approx(7)
     assert lines(folder, "fig5-kappa")[6]["finetuned_kappa"] == "0.79"
     assert lines(folder, "learning-curves")[3]["note"] == "scored at evaluation"
+    assert 0 < float(lines(folder, "learning-curves")[0]["cosine"]) < 1
+    assert lines(folder, "learning-curves")[3]["cosine"] == ""
     assert len(lines(folder, "participation")) == 3 * 7
     assert lines(folder, "exchange")[0]["updates"] == "3"
+
+
+def test_every_metric_of_every_score(folder: Path) -> None:
+    rows = lines(folder, "table2-metrics")
+    assert len(rows) == 7 * (3 * 7 + 1) * 2 * 7
+    found = {
+        (row["level"], row["metric"]): (row["count"], row["value"], row["low"], row["high"])
+        for row in rows
+        if (row["kind"], row["trained_at"], row["tested_at"]) == ("federated", "client7", "client7")
+    }
+    assert found["case", "kappa"] == ("322", "0.77", "0.72", "0.82")
+    assert found["image", "accuracy"][:2] == ("1288", "0.885")
+
+
+def test_comparisons(folder: Path) -> None:
+    rows = lines(folder, "comparisons")
+    assert len(rows) == 14
+    assert list(rows[2].values()) == ["client2", "federated", "local", "642", "0.09", "0.05", "0.13", "0.0002", "10000"]
+
+
+def test_confusion(folder: Path) -> None:
+    rows = lines(folder, "confusion")
+    assert len(rows) == 2 * 7 * 2 * 16
+    true_a = [row for row in rows[:16] if row["true"] == "a"]
+    assert sum(int(row["count"]) for row in true_a) == 1633 // 4
+    assert sum(float(row["share_of_true"]) for row in true_a) == pytest.approx(1)
+    assert {row["withheld"] for row in rows} == {"no"}
+
+
+def test_what_is_withheld_has_no_number() -> None:
+    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build.round()
+    build.round()
+    found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
+    by_case = replace(found.by_case, confusion=((None, 4, 0, 0), *found.by_case.confusion[1:]))
+    build.evaluation("east", [replace(found, by_case=by_case, by_image=replace(found.by_image, confusion=None))])
+    text = next(sheet.text for sheet in sheets(gather(build.history, "")) if sheet.name == "confusion")
+    rows = [*csv.DictReader(text.splitlines())]
+    assert (rows[0]["count"], rows[0]["share_of_true"], rows[0]["withheld"]) == ("", "", "yes")
+    assert (rows[1]["count"], rows[1]["share_of_true"], rows[1]["withheld"]) == ("4", "", "no")
+    assert (rows[16]["level"], rows[16]["true"], rows[16]["withheld"]) == ("image", "", "yes")
+    assert len(rows) == 17
+
+
+def test_the_card_is_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
+    write(paper_history(), "verified", tmp_path, "client3/finetuned")
+    assert "the fine-tuned model of client3 (epoch 3)" in (tmp_path / "model-card.md").read_text(encoding="utf-8")
+    assert "The fine-tuned model of client3 (epoch 3)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    without_rounds = Builder(("east",), Plan(name="pilot")).history
+    write(without_rounds, "consistent", tmp_path)
+    assert not (tmp_path / "model-card.md").exists()
+
+
+def test_a_model_that_is_not_there_leaves_the_folder_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such model"):
+        write(paper_history(), "verified", tmp_path / "out", "client8/local")
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures(folder: Path) -> None:

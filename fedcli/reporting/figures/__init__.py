@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.reporting.figures.cohorts import class_shares_figure, intensities_figure
+from fedcli.reporting.figures.comparisons import comparisons_figure
 from fedcli.reporting.figures.kappas import cross_site_figure, own_scores_figure
-from fedcli.reporting.figures.learning import kappa_curves_figure, loss_curves_figure
+from fedcli.reporting.figures.learning import cosines_figure, kappa_curves_figure, loss_curves_figure, norms_figure
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.canvas import Illustration
     from fedcli.reporting.report import Report
 
-NAMES = ("table2-cross-site", "fig3-classes", "fig4-intensities", "fig5-kappa", "learning-kappa", "learning-loss")
+NAMES = ("table2-cross-site", "fig3-classes", "fig4-intensities", "fig5-kappa", "comparisons", "learning-kappa", "learning-loss",
+         "update-norms", "update-cosines")  # fmt: skip
 
 
 def illustrations(report: Report) -> tuple[Illustration, ...]:
@@ -25,7 +27,13 @@ def illustrations(report: Report) -> tuple[Illustration, ...]:
         drawn.append(intensities_figure(report.intensities))
     if any(cell.kappa is not None for site in report.own_scores for cell in site.cells):
         drawn.append(own_scores_figure(report.own_scores))
+    if any(item.result.difference is not None for item in report.comparisons):
+        drawn.append(comparisons_figure(report.comparisons))
     if report.curves:
         drawn.append(kappa_curves_figure(report.curves, report.global_curve))
         drawn.append(loss_curves_figure(report.curves))
+    if any(curve.points for curve in report.curves):
+        drawn.append(norms_figure(report.curves))
+    if any(point.cosine is not None for curve in report.curves for point in curve.points):
+        drawn.append(cosines_figure(report.curves))
     return tuple(drawn)

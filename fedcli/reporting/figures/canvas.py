@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 INK = "#24292f"
@@ -62,6 +63,8 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SVG = re.compile(r"<svg\b[^>]*>.*</svg>", re.DOTALL)
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+_TIP = "tip: "
+_TIPPED = re.compile(f'<g id="{_TIP}([^"]*)">')
 _REFERENCE = re.compile(r'(\bid="|url\(#|xlink:href="#)')
 # DejaVu is matplotlib's own font; Verdana has its widths.
 _FONTS = ("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
@@ -112,6 +115,11 @@ def illustrate(name: str, title: str, description: str, draw: Callable[[], Figur
     )
 
 
+def tip(artist: Artist, text: str) -> None:
+    """Show a text when a pointer rests on a mark: its `title` in the SVG."""
+    artist.set_gid(_TIP + text)
+
+
 def panels(num: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with `num` equal panels that share their axes, in rows of at most four; sizes in inches."""
     columns = min(num, MAX_COLUMNS)
@@ -150,7 +158,7 @@ def _described(document: str, name: str, title: str, description: str) -> str:
     if found is None:
         msg = "matplotlib wrote no svg element"
         raise RuntimeError(msg)
-    svg = _METADATA.sub("", found[0])
+    svg = _TIPPED.sub(r"<g><title>\1</title>", _METADATA.sub("", found[0]))
     svg = _REFERENCE.sub(rf"\g<1>{name}-", svg).replace(*_FONTS).replace("*{stroke", f"#{name} *{{stroke")
     opening, _, rest = svg.partition(">")
     opening += f' id="{name}" role="img" aria-labelledby="{name}-title {name}-description"'

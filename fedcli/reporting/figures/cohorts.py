@@ -83,7 +83,7 @@ def _draw_intensities(sites: tuple[Intensities, ...]) -> Figure:
     grid[0].set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])
     grid[0].minorticks_off()
     grid[0].set_xlim(0, 1)
-    grid[0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    grid[0].set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     figure.supxlabel("Intensity", fontsize=10)
     figure.supylabel("% of pixels", fontsize=10)
     return figure

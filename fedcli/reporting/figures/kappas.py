@@ -1,4 +1,4 @@
-"""The paper's Table 2 as heat maps, and its Fig. 5."""
+"""The paper's Table 2 as heat maps, and its Fig. 5; a pointer that rests on a value is told its interval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from fedcli.exchange.records import ModelKind
-from fedcli.reporting.figures.canvas import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites
+from fedcli.reporting.figures.canvas import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
 from fedcli.reporting.formats import ABSENT, number
 from fedcli.reporting.tables.gaps import MODEL_WORDS
 
@@ -68,8 +68,7 @@ def _means(table: CrossSiteTable) -> str:
 
 
 def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...]]]) -> None:
-    values = [[math.nan if cell.kappa is None else cell.kappa for cell in cells] for _, cells in rows]
-    axes.pcolormesh(values, cmap=mpl.colormaps["Blues"], norm=Normalize(0, 1, clip=True), edgecolors=INK, linewidth=0.4)
+    shades, scale = mpl.colormaps["Blues"], Normalize(0, 1, clip=True)
     for i, (_, cells) in enumerate(rows):
         for j, cell in enumerate(cells):
             light = cell.kappa is not None and cell.kappa > _DARK
@@ -77,7 +76,11 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
             # The ink of cells that have a colour of their own does not follow the page's scheme: it is black, not INK.
             colour = INK if cell.kappa is None else ("white" if light else "black")
             weight = "bold" if cell.own else "normal"
-            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=8.5, weight=weight)
+            shade = "none" if cell.kappa is None else shades(scale(cell.kappa))
+            square = axes.add_patch(Rectangle((j, i), 1, 1, facecolor=shade, edgecolor=INK, linewidth=0.4))
+            written = axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color=colour, fontsize=8.5, weight=weight)
+            for artist in (square, written):
+                tip(artist, cell.tooltip)
     tested = [label(cell.tested_at) for cell in rows[0][1]]
     turned = 0 if max(map(len, tested)) <= 3 else 45  # noqa: PLR2004 - longer names would run into one another
     axes.set_xticks(
@@ -85,7 +88,8 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
     )
     axes.set_yticks([i + 0.5 for i in range(len(rows))], [name for name, _ in rows])
     axes.tick_params(length=0)
-    axes.invert_yaxis()
+    axes.set_xlim(0, len(tested))
+    axes.set_ylim(len(rows), 0)
     axes.set_aspect("equal")
     axes.set_anchor("N")
     axes.spines[:].set_visible(False)
@@ -96,8 +100,8 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
 def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
     figure = Figure(figsize=(max(6.0, 1.1 * len(sites) + 1), 3.8), layout="constrained")
     axes = figure.subplots()
-    for index, (_, colour) in enumerate(_SERIES):
-        places, kappas, below, above = [], [], [], []
+    for index, (name, colour) in enumerate(_SERIES):
+        places, kappas, below, above, tips = [], [], [], [], []
         for position, site in enumerate(sites):
             cell = site.cells[index]
             if cell.kappa is None:
@@ -106,10 +110,13 @@ def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
             low, high = cell.interval or (cell.kappa, cell.kappa)
             places.append(position + (index - 1) * 0.27)
             kappas.append(cell.kappa)
+            tips.append(cell.tooltip)
             below.append(max(0.0, cell.kappa - low))
             above.append(max(0.0, high - cell.kappa))
         whiskers = {"ecolor": INK, "elinewidth": 1, "capsize": 2.5}
-        axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
+        bars = axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
+        for bar, text in zip(bars, tips, strict=True):
+            tip(bar, f"{name}: {text}")
     axes.set_ylim(*_limits(sites))
     name_sites(axes, [site.site for site in sites])
     axes.set_ylabel("Linear weighted kappa")

@@ -1,4 +1,4 @@
-"""Learning curves: one panel for each site, all with the same axes."""
+"""Learning curves, and how far and whither each site's updates went: one panel for each site, all with the same axes."""
 
 from __future__ import annotations
 
@@ -45,6 +45,47 @@ def loss_curves_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
     )
 
 
+def norms_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
+    """Draw the norm of every update."""
+    norms: dict[str, list[Point]] = {curve.site: [(point.round, point.norm) for point in curve.points] for curve in curves}
+    means = "; ".join(f"{site}: {number(_mean(points), 3)}" for site, points in norms.items())
+    return illustrate(
+        "update-norms",
+        "Euclidean norm of each site's updates, round by round",
+        f"One panel for each site. Means: {means}.",
+        lambda: _draw_updates(norms, "Norm", (0, None)),
+    )
+
+
+def cosines_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
+    """Draw how far every update that was used points where all of them together went."""
+    cosines: dict[str, list[Point]] = {curve.site: [(point.round, point.cosine) for point in curve.points] for curve in curves}
+    means = "; ".join(f"{site}: {number(_mean(points))}" for site, points in cosines.items())
+    lowest = min([0.0, *(value for points in cosines.values() for _, value in points if value is not None)])
+    return illustrate(
+        "update-cosines",
+        "Cosine between each site's update and the step of all updates together, round by round",
+        f"One panel for each site; 1 is the same direction, 0 a right angle, below 0 against it. Means: {means}.",
+        lambda: _draw_updates(cosines, "Cosine", (lowest - 0.05, 1.05)),
+    )
+
+
+def _draw_updates(values: dict[str, list[Point]], ylabel: str, limits: tuple[float, float | None]) -> Figure:
+    figure, grid = panels(len(values), width=2.4, height=1.6)
+    for axes, (site, points) in zip(grid, values.items(), strict=True):
+        axes.axhline(0, color=INK, linewidth=0.8)
+        _line(axes, points, BLUE, "", "-")
+        axes.set_title(label(site))
+    grid[0].set_ylim(*limits)
+    _finish(figure, grid, ylabel)
+    return figure
+
+
+def _mean(points: list[Point]) -> float | None:
+    present = [value for _, value in points if value is not None]
+    return sum(present) / len(present) if present else None
+
+
 def _draw_kappas(curves: tuple[LearningCurve, ...], global_curve: tuple[GlobalPoint, ...]) -> Figure:
     figure, grid = panels(len(curves), width=2.4, height=1.8)
     mean: list[Point] = [(point.round, point.kappa) for point in global_curve]
@@ -71,7 +112,7 @@ def _draw_losses(curves: tuple[LearningCurve, ...]) -> Figure:
         training: list[Point] = [(point.round, point.training_loss) for point in curve.points]
         _line(axes, training, INK, "Training", ":")
         axes.set_title(label(curve.site))
-    grid[0].set_ylim(bottom=0)
+    grid[0].set_ylim(0, 1.05 * max(axes.dataLim.ymax for axes in grid))
     _finish(figure, grid, "Cross-entropy")
     return figure
 
@@ -97,7 +138,8 @@ def _finish(figure: Figure, grid: list[Axes], ylabel: str) -> None:
     figure.supxlabel("Round", fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
     handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=3)
+    if handles:
+        figure.legend(handles, names, loc="outside upper center", ncols=3)
 
 
 def _last_kappas(curve: LearningCurve) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedcli.reporting.tables.agreement import agreement
+from fedcli.reporting.tables.chosen import BEST, ChosenModel, choose
 from fedcli.reporting.tables.cohorts import (
     ClassShares,
     DatasetRow,
@@ -12,31 +13,45 @@ from fedcli.reporting.tables.cohorts import (
     dataset_table,
     intensities,
 )
-from fedcli.reporting.tables.comparisons import SiteComparison, comparisons
+from fedcli.reporting.tables.comparisons import SiteComparison, comparisons, verdict
 from fedcli.reporting.tables.cross_site import (
     Cell,
-    Change,
     CrossSiteTable,
     GlobalRow,
-    Improvement,
     Mean,
     OwnScores,
     cross_site_table,
     global_row,
-    improvement,
     own_scores,
 )
 from fedcli.reporting.tables.gaps import missing
+from fedcli.reporting.tables.improvement import Change, Improvement, improvement
 from fedcli.reporting.tables.learning import GlobalPoint, LearningCurve, LearningPoint, global_curve, learning_curves
+from fedcli.reporting.tables.limits import limits
 from fedcli.reporting.tables.participation import Attendance, Participation, attendance, participation
 from fedcli.reporting.tables.provenance import NamedDigest, Setting, Software, digests, settings, software
+from fedcli.reporting.tables.scores import (
+    METRIC_WORDS,
+    ConfusionCell,
+    ScoreTable,
+    SiteScore,
+    class_names,
+    confusion,
+    measured,
+    score_tables,
+    site_scores,
+)
 from fedcli.reporting.tables.traffic import ExchangeFacts, SiteExchange, exchange_facts
 
 __all__ = [
+    "BEST",
+    "METRIC_WORDS",
     "Attendance",
     "Cell",
     "Change",
+    "ChosenModel",
     "ClassShares",
+    "ConfusionCell",
     "CrossSiteTable",
     "DatasetRow",
     "DatasetTable",
@@ -51,14 +66,19 @@ __all__ = [
     "NamedDigest",
     "OwnScores",
     "Participation",
+    "ScoreTable",
     "Setting",
     "SiteComparison",
     "SiteExchange",
+    "SiteScore",
     "Software",
     "agreement",
     "attendance",
+    "choose",
+    "class_names",
     "class_shares",
     "comparisons",
+    "confusion",
     "cross_site_table",
     "dataset_table",
     "digests",
@@ -68,9 +88,14 @@ __all__ = [
     "improvement",
     "intensities",
     "learning_curves",
+    "limits",
+    "measured",
     "missing",
     "own_scores",
     "participation",
+    "score_tables",
     "settings",
+    "site_scores",
     "software",
+    "verdict",
 ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.reporting.formats import count, interval, number
+from fedcli.exchange.records import ModelKind
+from fedcli.reporting.formats import ABSENT, count, interval, number, p_value
 from fedcli.reporting.tables.gaps import MODEL_WORDS
 
 if TYPE_CHECKING:
     from fedcli.exchange.history import History
-    from fedcli.exchange.records import Comparison, ModelKind
+    from fedcli.exchange.records import Comparison
     from fedcli.measures import PairedDifference
 
 SIGNIFICANT = 0.05
@@ -33,19 +34,32 @@ class SiteComparison:
     result: PairedDifference
 
     @property
+    def pair(self) -> str:
+        """What is taken from what."""
+        return f"{MODEL_WORDS[self.kind]} less {MODEL_WORDS[self.other]}"
+
+    @property
+    def significant(self) -> bool:
+        """Whether the permutation test finds more than chance explains."""
+        return self.result.p_value is not None and self.result.p_value < SIGNIFICANT
+
+    @property
+    def p(self) -> str:
+        """The p-value as a table has it."""
+        found = self.result
+        return ABSENT if found.p_value is None else p_value(found.p_value, found.permutations).removeprefix("= ")
+
+    @property
     def difference(self) -> str:
         """The difference and its interval in one sentence."""
         first, second = MODEL_WORDS[self.kind], MODEL_WORDS[self.other]
         found = self.result
         if found.difference is None:
             return f"At {self.site}, the kappa of the {first} or of the {second} model is undefined, so they cannot be compared."
-        direction = "higher than" if found.difference > 0 else "lower than" if found.difference < 0 else "equal to"
-        by = f"{number(abs(found.difference))} " if found.difference else ""
-        bounds = f"95 % interval of the difference {interval(found.interval)}, " if found.interval else ""
-        return (
-            f"At {self.site}, the {first} model's kappa is {by}{direction} the {second} model's "
-            f"({bounds}{count(found.cases)} cases)."
-        )
+        by = number(abs(found.difference))
+        apart = f"{by} {'higher' if found.difference > 0 else 'lower'} than" if round(found.difference, 2) else "as good as"
+        bounds = f"95\u00a0% interval of the difference {interval(found.interval)}, " if found.interval else ""
+        return f"At {self.site}, the {first} model's kappa is {apart} the {second} model's ({bounds}{count(found.cases)} cases)."
 
     @property
     def test(self) -> str:
@@ -53,9 +67,8 @@ class SiteComparison:
         found = self.result
         if found.p_value is None:
             return ""
-        smallest = 1 / (found.permutations + 1)
-        p = f"p ≤ {smallest:.1g}" if found.p_value <= smallest else f"p = {found.p_value:.2g}"
-        verdict = "is more than chance explains" if found.p_value < SIGNIFICANT else "may be chance alone"
+        p = f"p {p_value(found.p_value, found.permutations)}"
+        verdict = "is more than chance explains" if self.significant else "may be chance alone"
         return f"Permutation test, two-sided, {count(found.permutations)} exchanges: {p}; the difference {verdict}."
 
 
@@ -74,3 +87,21 @@ def comparisons(history: History) -> tuple[SiteComparison, ...]:
 def site_comparison(site: str, found: Comparison) -> SiteComparison:
     """Return a comparison as the report tells it."""
     return SiteComparison(site=site, kind=found.model.kind, other=found.other.kind, result=found.result)
+
+
+def verdict(found: tuple[SiteComparison, ...]) -> str:
+    """Return in one sentence at how many sites the federated model differs from the local one; empty where none could compare."""
+    tested = [
+        item
+        for item in found
+        if (item.kind, item.other) == (ModelKind.FEDERATED, ModelKind.LOCAL) and item.result.difference is not None
+    ]
+    if not tested:
+        return ""
+    apart = [item.result.difference or 0.0 for item in tested if item.significant]
+    better, worse = (sum(sign * difference > 0 for difference in apart) or "none" for sign in (1, -1))
+    sites = "site" if len(tested) == 1 else "sites"
+    return (
+        f"At {better} of {len(tested)} {sites} the federated model is better than the local one beyond chance "
+        f"(p\u00a0<\u00a0{SIGNIFICANT}), at {worse} worse."
+    )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
+from fedcli.reporting.formats import count, interval, number
+from fedcli.reporting.tables.agreement import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,18 @@ class Cell:
     def own(self) -> bool:
         """Whether a site's model meets that site's patients: the diagonal."""
         return self.trained_at == self.tested_at
+
+    @property
+    def tooltip(self) -> str:
+        """All that is known of it, in one line."""
+        where = f"{self.trained_at} on {self.tested_at}'s test patients"
+        if not self.scored:
+            return f"{where}: not scored"
+        cases = f"{count(self.patients)} cases"
+        if self.kappa is None:
+            return f"{where}: kappa undefined, {cases}"
+        bounds = f", 95\u00a0% interval {interval(self.interval)}" if self.interval else ""
+        return f"{where}: kappa {number(self.kappa)} ({agreement(self.kappa)}){bounds}, {cases}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,36 +133,6 @@ class GlobalRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """From one mean to another, both over the cells that have a kappa before and after.
-
-    Attributes:
-        before: Mean before.
-        after: Mean after.
-        present: Cells in both.
-        expected: Cells that there would be.
-    """
-
-    before: float | None
-    after: float | None
-    present: int
-    expected: int
-
-    @property
-    def relative(self) -> float | None:
-        """Change as a fraction of the mean before; None where that is absent, zero or negative, when a ratio says nothing."""
-        return None if self.before is None or self.after is None or self.before <= 0 else self.after / self.before - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Improvement:
-    """The paper's relative improvements, on the diagonal and off it."""
-
-    diagonal: Change
-    off_diagonal: Change
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnScores:
     """One site of Fig. 5: its models on its own test patients."""
 
@@ -178,15 +162,6 @@ def global_row(history: History) -> tuple[GlobalRow, ...]:
     return tuple(
         GlobalRow(round=number, newest=number == newest, best=number == best, cells=_global_cells(history, number))
         for number in dict.fromkeys((newest, best))
-    )
-
-
-def improvement(before: CrossSiteTable, after: CrossSiteTable) -> Improvement:
-    """Compare two tables of the same sites, cell by cell, so that a cell which one of them lacks moves neither mean."""
-    pairs = [pair for rows in zip(before.rows, after.rows, strict=True) for pair in zip(*rows, strict=True)]
-    return Improvement(
-        diagonal=_change([pair for pair in pairs if pair[0].own]),
-        off_diagonal=_change([pair for pair in pairs if not pair[0].own]),
     )
 
 
@@ -229,14 +204,3 @@ def _mean(cells: Iterable[Cell]) -> Mean:
     kappas = [cell.kappa for cell in cells]
     present = [kappa for kappa in kappas if kappa is not None]
     return Mean(value=sum(present) / len(present) if present else None, present=len(present), expected=len(kappas))
-
-
-def _change(pairs: list[tuple[Cell, Cell]]) -> Change:
-    both = [(before.kappa, after.kappa) for before, after in pairs if before.kappa is not None and after.kappa is not None]
-    num = len(both)
-    return Change(
-        before=sum(before for before, _ in both) / num if num else None,
-        after=sum(after for _, after in both) / num if num else None,
-        present=num,
-        expected=len(pairs),
-    )

@@ -22,6 +22,7 @@ class LearningPoint:
         trained_loss: Its validation loss.
         training_loss: Mean loss of the training steps.
         norm: Euclidean norm of the update.
+        cosine: Between the update and the step that all updates gave together; None where it was not used, or is undefined.
     """
 
     round: int
@@ -31,6 +32,7 @@ class LearningPoint:
     trained_loss: float | None
     training_loss: float
     norm: float
+    cosine: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,8 @@ def learning_curves(history: History) -> tuple[LearningCurve, ...]:
     for (site, _), found in sorted(history.updates.items()):
         updates.setdefault(site, []).append(found.record)
     sites = sorted(set(history.sites) | set(updates))
-    curves = (_curve(history, site, updates.get(site, [])) for site in sites)
+    cosines = _cosines(history)
+    curves = (_curve(history, site, updates.get(site, []), cosines) for site in sites)
     return tuple(curve for curve in curves if curve.points or curve.last)
 
 
@@ -74,18 +77,25 @@ def global_curve(history: History) -> tuple[GlobalPoint, ...]:
     return tuple(GlobalPoint(round=number, kappa=kappa) for number, kappa in kappas if kappa is not None)
 
 
-def _curve(history: History, site: str, updates: list[UpdateRecord]) -> LearningCurve:
+def _cosines(history: History) -> dict[tuple[str, int], float | None]:
+    rounds = (found.record for found in history.rounds)
+    return {(item.site, record.round): item.cosine for record in rounds for item in record.contributions}
+
+
+def _curve(
+    history: History, site: str, updates: list[UpdateRecord], cosines: dict[tuple[str, int], float | None]
+) -> LearningCurve:
     evaluation = history.evaluations.get(site)
     last = evaluation.record.final_validation if evaluation else None
     return LearningCurve(
         site=site,
-        points=tuple(_point(update) for update in updates),
-        last_round=evaluation.record.round if evaluation and last else None,
+        points=tuple(_point(update, cosines.get((site, update.round))) for update in updates),
+        last_round=evaluation.record.as_of if evaluation and last else None,
         last=last,
     )
 
 
-def _point(update: UpdateRecord) -> LearningPoint:
+def _point(update: UpdateRecord, cosine: float | None) -> LearningPoint:
     return LearningPoint(
         round=update.round,
         received_kappa=update.received.kappa,
@@ -94,4 +104,5 @@ def _point(update: UpdateRecord) -> LearningPoint:
         trained_loss=update.trained.loss,
         training_loss=update.training_loss,
         norm=update.norm,
+        cosine=cosine,
     )

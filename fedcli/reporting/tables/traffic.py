@@ -1,4 +1,4 @@
-"""What the federation cost: bytes in the drop folder, hours, and how far each site's updates went."""
+"""What the federation cost: bytes in the drop folder, hours, how far each site's updates went and how far they agreed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class SiteExchange:
         steps: Local steps of all rounds.
         median_norm: Median Euclidean norm of its updates; None where there are none.
         last_norm: Norm of its newest update; likewise.
+        median_cosine: Median cosine of the angle between its update and the step of all; None where it has none.
         devices: Where it trained, sorted.
     """
 
@@ -37,6 +38,7 @@ class SiteExchange:
     steps: int
     median_norm: float | None
     last_norm: float | None
+    median_cosine: float | None
     devices: tuple[str, ...]
 
 
@@ -76,6 +78,8 @@ def exchange_facts(history: History) -> ExchangeFacts:
 def _site(history: History, site: str, updates: list[UpdateRecord]) -> SiteExchange:
     shared = [found.record for (owner, _), found in history.models.items() if owner == site]
     norms = [update.norm for update in updates]
+    contributions = (item for found in history.rounds for item in found.record.contributions)
+    cosines = [item.cosine for item in contributions if item.site == site and item.cosine is not None]
     return SiteExchange(
         site=site,
         updates=len(updates),
@@ -85,6 +89,7 @@ def _site(history: History, site: str, updates: list[UpdateRecord]) -> SiteExcha
         steps=sum(update.steps for update in updates),
         median_norm=median(norms) if norms else None,
         last_norm=norms[-1] if norms else None,
+        median_cosine=median(cosines) if cosines else None,
         devices=tuple(sorted({update.device for update in updates})),
     )
 

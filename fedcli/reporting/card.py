@@ -1,0 +1,63 @@
+"""The model card, in Markdown, under the headings of Mitchell et al. 2019 (doi 10.1145/3287560.3287596), from the records alone.
+
+Everything that the template prints is escaped, so that no text of a peer becomes markup, a link or a table's end. What stands
+between backticks there is made of digits, letters, `/`, `.` and `-` alone: digests and keys.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fedcli.measures import Metric
+from fedcli.reporting import formats, tables
+from fedcli.reporting.tables.gaps import MODEL_WORDS
+
+if TYPE_CHECKING:
+    from fedcli.reporting.report import Report
+    from fedcli.reporting.tables import ChosenModel
+
+_BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>|&~$#!]|(?<=www)\.|:(?=//)", re.IGNORECASE)
+
+_SHOWN = (Metric.KAPPA, Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.MACRO_AUC, Metric.DENSE_AUC, Metric.CALIBRATION_ERROR)
+
+
+def render(report: Report, chosen: ChosenModel) -> str:
+    """Return the card of a report's chosen model."""
+    environment = Environment(  # noqa: S701 - Markdown: `escape` is applied to everything that is printed
+        loader=PackageLoader("fedcli", "reporting"),
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        agreement=tables.agreement,
+        compact=formats.compact,
+        count=formats.count,
+        interval=formats.interval,
+        moment=formats.moment,
+        names=formats.names,
+        number=formats.number,
+    )
+    text = environment.get_template("card.md.j2").render(
+        report=report,
+        chosen=chosen,
+        plan=report.plan,
+        record=chosen.found.record,
+        word=MODEL_WORDS[chosen.reference.kind],
+        model_words=MODEL_WORDS,
+        comparisons=[item for item in report.comparisons if item.site == chosen.site],
+        metric_words={metric: tables.METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
+        shares={site.site: site for site in report.shares},
+        absent=formats.ABSENT,
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def escape(value: object) -> str:
+    """Return a text as Markdown that reads as the same text, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", _BREAKS.sub(" ", str(value)))

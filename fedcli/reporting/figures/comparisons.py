@@ -1,0 +1,70 @@
+"""The paired comparisons as a forest plot: a panel for each pair of models, a row for each site, a line at no difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedcli.reporting.figures.canvas import BLUE, INK, PAPER, Illustration, illustrate, label, tip
+from fedcli.reporting.formats import ABSENT, capitalized, number
+from fedcli.reporting.tables.comparisons import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fedcli.reporting.tables import SiteComparison
+
+
+def comparisons_figure(found: tuple[SiteComparison, ...]) -> Illustration:
+    """Draw every difference with its 95 % interval; the filled ones differ beyond chance."""
+    summary = "; ".join(
+        f"{item.site}, {item.pair}: {number(item.result.difference)}{', beyond chance' if item.significant else ''}"
+        for item in found
+    )
+    return illustrate(
+        "comparisons",
+        "Differences of kappa between a site's own models on its own test patients",
+        f"A point with its 95 % interval for each site, one panel for each pair of models; right of zero the first is better. "
+        f"{summary}.",
+        lambda: _draw(found),
+    )
+
+
+def _draw(found: tuple[SiteComparison, ...]) -> Figure:
+    sites = sorted({item.site for item in found})
+    pairs = list(dict.fromkeys(item.pair for item in sorted(found, key=lambda item: item.kind)))
+    figure = Figure(figsize=(max(6.8, 3.6 * len(pairs)), 1.7 + 0.32 * len(sites)), layout="constrained")
+    grid = figure.subplots(1, len(pairs), sharex=True, sharey=True, squeeze=False)
+    for axes, pair in zip(grid.flat, pairs, strict=True):
+        of_pair = {item.site: item for item in found if item.pair == pair}
+        axes.axvline(0, color=INK, linewidth=1)
+        for row, site in enumerate(sites):
+            _mark(axes, row, of_pair.get(site))
+        axes.set_title(capitalized(pair))
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    grid[0, 0].set_yticks(range(len(sites)), [label(site) for site in sites])
+    grid[0, 0].set_ylim(len(sites) - 0.5, -0.5)
+    figure.supxlabel("Difference of kappa", fontsize=10)
+    names = ((f"p < {SIGNIFICANT}", BLUE), (f"p ≥ {SIGNIFICANT}, or not tested", PAPER))
+    figure.legend(handles=[_point([], [], fill, name) for name, fill in names], loc="outside upper center", ncols=2)
+    return figure
+
+
+def _mark(axes: Axes, row: int, item: SiteComparison | None) -> None:
+    if item is None or item.result.difference is None:
+        axes.annotate(ABSENT, (0.02, row), xycoords=("axes fraction", "data"), va="center")
+        return
+    drawn = [_point([item.result.difference], [row], BLUE if item.significant else PAPER)]
+    if item.result.interval:
+        drawn.insert(0, Line2D(item.result.interval, [row, row], color=BLUE, linewidth=2))
+    for artist in drawn:
+        tip(artist, f"{item.difference} {item.test}".strip())
+        axes.add_line(artist)
+    axes.autoscale_view(scaley=False)
+
+
+def _point(x: list[float], y: list[float], fill: str, name: str = "") -> Line2D:
+    return Line2D(x, y, linestyle="none", marker="o", markersize=7, markeredgecolor=BLUE, markerfacecolor=fill, label=name)

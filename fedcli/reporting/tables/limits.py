@@ -1,0 +1,105 @@
+"""What limits the use of a model, said from the records: sentences for its card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.reporting.formats import interval, names, number
+from fedcli.reporting.tables.agreement import agreement
+from fedcli.reporting.tables.participation import participation
+from fedcli.reporting.tables.scores import class_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcli.exchange.history import History
+    from fedcli.measures import Estimate
+    from fedcli.reporting.tables.chosen import ChosenModel
+
+WIDE = 0.2
+"""An interval of this width spans a whole word of agreement."""
+FAIR = 0.4
+"""The highest kappa that is no more than fair agreement."""
+FEW_CASES = 20
+"""With fewer cases one more error moves a class's recall by more than five points."""
+UNCALIBRATED = 0.1
+
+
+def limits(history: History, chosen: ChosenModel) -> tuple[str, ...]:
+    """Return what the records say against relying on a model, the gravest first."""
+    find = (_unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
+    return tuple(sentence for sentences in find for sentence in sentences(history, chosen))
+
+
+def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
+    if not chosen.scores:
+        yield "No site has scored it on its test patients: how well it does is not known."
+    elif chosen.lacking:
+        yield f"How well it does on the patients of {names(chosen.lacking)} is not known: it has not been scored there."
+
+
+def _kappas(_: History, chosen: ChosenModel) -> Iterator[str]:
+    found = [(item.tested_at, item.score.by_case) for item in chosen.scores]
+    if undefined := [site for site, measures in found if measures.kappa.value is None]:
+        yield f"Its kappa is undefined at {names(undefined)}."
+    weak = [
+        f"{site} ({number(value)})" for site, measures in found if (value := measures.kappa.value) is not None and value <= FAIR
+    ]
+    if weak:
+        yield f"Its agreement is no more than fair (kappa {number(FAIR)} or lower) at {names(weak)}."
+    for site, measures in found:
+        if bounds := _wide(measures.kappa):
+            yield (
+                f"At {site} the 95\u00a0% interval of its kappa is {interval(bounds)}, over {measures.count} cases: "
+                f"anything from {_words(bounds[0])} to {_words(bounds[1])} agreement."
+            )
+
+
+def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
+    few, withheld = [], []
+    for item in chosen.scores:
+        matrix = item.score.by_case.confusion
+        rows = matrix or ()
+        for name, row in zip(class_names(history.plan.classes, len(rows)), rows, strict=True):
+            known = [cell for cell in row if cell is not None]
+            if len(known) == len(row) and sum(known) < FEW_CASES:
+                few.append(f"{name} at {item.tested_at} ({sum(known)})")
+        if matrix is None or any(cell is None for row in matrix for cell in row):
+            withheld.append(item.tested_at)
+    if few:
+        yield f"Classes with fewer than {FEW_CASES} test cases: {names(few)}."
+    if withheld:
+        yield f"Small cells of the confusion matrices of {names(withheld)} are withheld; classes with few cases may go unnamed."
+
+
+def _calibration(_: History, chosen: ChosenModel) -> Iterator[str]:
+    errors = [(item.tested_at, item.score.by_case.calibration_error.value) for item in chosen.scores]
+    poor = [f"{site} ({number(value)})" for site, value in errors if value is not None and value > UNCALIBRATED]
+    if poor:
+        yield f"Its probabilities are not frequencies: the calibration error is above {number(UNCALIBRATED, 1)} at {names(poor)}."
+
+
+def _unknown_data(history: History, _: ChosenModel) -> Iterator[str]:
+    if unknown := [site for site in history.sites if site not in history.datasets]:
+        yield f"What the data of {names(unknown)} are like is not known: no data facts are published."
+
+
+def _rounds(history: History, chosen: ChosenModel) -> Iterator[str]:
+    rounds = participation(history)[: chosen.last_round or 0]
+    if incomplete := [item for item in rounds if not item.complete]:
+        lacking = sorted({site for item in incomplete for site in (*item.absent, *(refused.site for refused in item.rejected))})
+        yield f"{len(incomplete)} of the {len(rounds)} rounds behind it lacked a site: {names(lacking)}."
+
+
+def _privacy(history: History, _: ChosenModel) -> Iterator[str]:
+    if history.updates and all(found.record.privacy is None for found in history.updates.values()):
+        yield "No differential privacy protects the patients whose images trained it: weights may tell something of them."
+
+
+def _wide(kappa: Estimate) -> tuple[float, float] | None:
+    return kappa.interval if kappa.interval and kappa.interval[1] - kappa.interval[0] >= WIDE else None
+
+
+def _words(kappa: float) -> str:
+    word = agreement(kappa)
+    return "no" if word == "none" else word

@@ -1,0 +1,230 @@
+"""The page in Chromium: light and dark, on a desk and on a phone, for those who cannot see it well, and on paper."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from fedcli.exchange.history import Problem
+from fedcli.exchange.records import Late, ModelKind, Rejected
+from fedcli.plan import Plan
+from fedcli.reporting.figures import illustrations
+from fedcli.reporting.page import render
+from fedcli.reporting.report import gather
+from tests.reporting.histories import Builder, cohort
+from tests.reporting.published_study import paper_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+    from fedcli.exchange.history import History
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DESK, PHONE = 1280, 390
+A4 = 718  # CSS pixels between Chromium's own margins of 10 mm
+LONG = "a-hospital-whose-name-is-as-long-as-a-name-may-be-and-then-some"
+BEYOND = """() => {
+    const edge = document.documentElement.clientWidth + 1
+    const right = item => item.getBoundingClientRect().right
+    const scrolls = item => item && (getComputedStyle(item).overflowX === 'auto' || scrolls(item.parentElement))
+    return [...document.body.querySelectorAll(':not(svg *)')]
+        .filter(item => right(item) > edge && !scrolls(item))
+        .map(item => `${item.tagName} "${item.textContent.trim().slice(0, 40)}" reaches ${Math.round(right(item))} px`)
+}"""
+TAMPERED = "sites/client3/round-0002/update.json"
+
+
+def half_way() -> History:
+    build = Builder(("harbour", "north", "valley"), Plan(name="half-way", rounds=20))
+    build.round()
+    for number in range(1, 5):
+        for site in ("harbour", "north"):
+            build.update(site, number, 0.1 * number, 0.12 * number)
+        build.round(absent=("valley",) if number != 3 else (), rejected=_rejected(number))
+    build.update("valley", 3, 0.2, 0.3)
+    build.update("north", 5, 0.5, 0.55)
+    build.round(late=(Late(site="valley", round=3, update="a" * 64),), absent=("harbour",))
+    build.dataset("north", cohort())
+    return build.history
+
+
+def _rejected(number: int) -> tuple[Rejected, ...]:
+    return (Rejected(site="valley", update=None, reason="NaN in features.conv0.weight"),) if number == 3 else ()
+
+
+def never_evaluated() -> History:
+    build = Builder(("harbour", "north"), Plan(name="never-evaluated", rounds=1))
+    build.round()
+    for site in build.sites:
+        build.update(site, 1, 0.1, 0.5)
+        build.dataset(site, cohort())
+    build.round()
+    for site in build.sites:
+        for kind in (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED):
+            build.model(site, kind)
+    return build.history
+
+
+def tampered() -> History:
+    message = f"{TAMPERED}: unsigned: there is no {TAMPERED}.0123456789ab.sig for its present bytes"
+    updates = {key: found for key, found in paper_history().updates.items() if key != ("client3", 2)}
+    return replace(paper_history(), updates=updates, problems=(Problem(key=TAMPERED, message=message),))
+
+
+def long_names() -> History:
+    build = Builder((LONG, f"{LONG[:-1]}2"), Plan(name="two sites with very long names", rounds=1))
+    build.round()
+    for site in build.sites:
+        build.update(site, 1, 0.4, 0.5)
+        build.dataset(site, cohort())
+        build.model(site, ModelKind.FEDERATED)
+    build.round()
+    for site in build.sites:
+        build.evaluation(site, [])
+    return build.history
+
+
+HISTORIES: dict[str, Callable[[], History]] = {
+    "paper": paper_history,
+    "half-way": half_way,
+    "never-evaluated": never_evaluated,
+    "tampered": tampered,
+    "long-names": long_names,
+}
+
+
+@dataclass
+class View:
+    """One page of the browser, and what it did that no report may do."""
+
+    page: Page
+    faults: list[str] = field(default_factory=list)
+
+    def listen(self) -> View:
+        """Gather complaints and requests from now on."""
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", self._see)
+        return self
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in {"warning", "error"}:
+            self.faults.append(message.text)
+
+    def _see(self, request: Request) -> None:
+        if not (request.is_navigation_request() and request.url.startswith("file://")):
+            self.faults.append(f"a request for {request.url}")
+
+    def open(self, file: Path, *, width: int, scheme: str) -> Page:
+        """Load a report with everything unfolded."""
+        self.faults.clear()
+        self.page.emulate_media(media="screen", color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.goto(file.as_uri())
+        self.page.evaluate("document.querySelectorAll('details').forEach(item => { item.open = true })")
+        return self.page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def view(browser: Browser) -> View:
+    return View(browser.new_page()).listen()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("pages")
+
+    @cache
+    def file(name: str) -> Path:
+        report = gather(HISTORIES[name](), "consistent; coordinator SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg")
+        path = folder / f"{name}.html"
+        path.write_text(render(report, illustrations(report)), encoding="utf-8")
+        return path
+
+    return file
+
+
+def beyond(page: Page) -> list[str]:
+    """Return the elements that reach over the right edge though nothing around them scrolls."""
+    found: list[str] = page.evaluate(BEYOND)
+    return found
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", HISTORIES)
+def test_it_shows_well(view: View, files: Callable[[str], Path], name: str, scheme: str, width: int) -> None:
+    page = view.open(files(name), width=width, scheme=scheme)
+    assert view.faults == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert beyond(page) == []
+    boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(item => item.getBoundingClientRect().toJSON())")
+    assert len(boxes) == files(name).read_text(encoding="utf-8").count("<figure>")
+    assert all(box["width"] >= 300 and box["height"] >= 100 for box in boxes)
+    shares = page.evaluate(
+        "[...document.querySelectorAll('.scroll tbody th')].filter(item => item.offsetWidth)"
+        ".map(item => item.offsetWidth / item.closest('.scroll').clientWidth)"
+    )
+    assert max(shares) <= 0.5  # the column that stays leaves room for the others
+    # Contrast is the same at any width, and takes most of the time.
+    options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": width == DESK}}}
+    found = Axe().run(page, options=options).response["violations"]
+    serious = [
+        f"{item['id']} ({item['impact']}): {node['html'][:120]} {node['failureSummary']}"
+        for item in found
+        if item["impact"] in {"serious", "critical"}
+        for node in item["nodes"]
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_it_prints_whole(view: View, files: Callable[[str], Path], name: str) -> None:
+    page = view.open(files(name), width=A4, scheme="light")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert beyond(page) == []
+    printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "right", "bottom", "left"), "10mm"))
+    assert printed.startswith(b"%PDF-")
+    assert printed.count(b"/Type /Page\n") >= 2
+    assert view.faults == []
+
+
+def test_what_does_not_hold_stands_on_the_first_screen_above_what_holds(view: View, files: Callable[[str], Path]) -> None:
+    page = view.open(files("tampered"), width=DESK, scheme="light")
+    alarm = page.locator(".alarm")
+    box = alarm.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900
+    assert TAMPERED in alarm.inner_text()
+    assert page.locator("td.kappa").count() == 3 * 49 + 7
+    assert page.locator("td.kappa").first.is_visible()
+
+
+def test_what_is_missing_stands_on_the_first_screen(view: View, files: Callable[[str], Path]) -> None:
+    page = view.open(files("never-evaluated"), width=DESK, scheme="light")
+    notice = page.locator(".notice")
+    box = notice.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900
+    assert "None of the sites has published an evaluation: fedcli evaluate." in notice.inner_text()
+    assert page.locator("td.kappa").count() == 0

@@ -1,0 +1,167 @@
+"""The model card: complete with and without evaluations, and Markdown that means what peers wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from fedcli.exchange.history import History, Problem, global_reference
+from fedcli.plan import Evaluation, Plan
+from fedcli.reporting import card
+from fedcli.reporting.report import gather
+from tests.reporting.histories import Builder, cohort, score
+from tests.reporting.published_study import paper_history
+
+HEADINGS = [
+    "Model details",
+    "Intended use",
+    "Factors",
+    "Metrics",
+    "Evaluation data",
+    "Training data",
+    "Quantitative analyses",
+    "Ethical considerations",
+    "Caveats and recommendations",
+    "Provenance",
+]
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def render(history: History, model: str = "best", statement: str = "verified; coordinator SHA256:abc") -> str:
+    report = gather(history, statement, model)
+    assert report.chosen is not None
+    return card.render(report, report.chosen)
+
+
+def half_way() -> Builder:
+    build = Builder(("east", "north"), Plan(name="pilot", rounds=5))
+    build.round()
+    build.update("east", 1, 0.1, 0.2)
+    return build
+
+
+def headings(text: str) -> list[str]:
+    return [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+
+
+def tables_of(text: str) -> list[list[int]]:
+    """Return of each table how many cells each of its rows has."""
+    found: list[list[int]] = []
+    for token in MARKDOWN.parse(text):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append(0)
+        elif token.type in {"td_open", "th_open"}:
+            found[-1][-1] += 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def paper() -> History:
+    return paper_history()
+
+
+def test_the_papers_card(paper: History) -> None:
+    text = render(paper)
+    assert text.startswith("# Model card: breast-density, the best and final global model (round 3 of 3)\n")
+    assert headings(text) == HEADINGS
+    assert "Verification: verified; coordinator SHA256:abc." in text
+    assert "| client7 | 322 | 0.09 [0.04 to 0.14] |" in text
+    assert "| client3 | 3 | 11\u202f028 | 44\u202f115 | 11 % | 46 % | 36 % | 7 % |" in text
+    assert (
+        "Its agreement is no more than fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
+    )
+    assert [len(rows) for rows in tables_of(text)] == [8, 8, 8, 8, 6]
+    assert all(len(set(rows)) == 1 for rows in tables_of(text))
+
+
+def test_provenance_names_what_to_verify(paper: History) -> None:
+    text = render(paper)
+    model = paper.rounds[-1]
+    assert f"| the federation’s first record | `{paper.federations[0].digest}` |" in text
+    assert f"--expect-head {model.digest} " in text
+    assert f"DROP/coordinator/round-0003/round.json.{model.digest[:12]}.sig < DROP/coordinator/round-0003/round.json\n" in text
+    assert f"sha256sum DROP/{model.artifact.key}\n" in text
+    assert f"The last line must print `{model.artifact.stored_sha256}`." in text
+
+
+@pytest.mark.parametrize("kind", ["local", "federated", "finetuned"])
+def test_a_sites_card(paper: History, kind: str) -> None:
+    text = render(paper, f"client2/{kind}")
+    assert headings(text) == HEADINGS
+    assert "| client2 (its own) | 642 |" in text
+    assert "Mean kappa over the other sites: " in text
+    assert "At client2, the federated model's kappa is 0.09 higher than the local-only model's" in text
+    assert ("it was trained at client2 alone" in text) == (kind == "local")
+    assert ("Each round, every site trains" in text) == (kind != "local")
+    assert f"sites/client2/models/0001-{kind}.json" in text
+
+
+def test_without_evaluations_it_says_so() -> None:
+    text = render(half_way().history)
+    assert headings(text) == HEADINGS
+    assert "No site has scored it yet." in text
+    assert "None: these are the initial weights." in text
+    assert "No site has published facts of its data." in text
+    assert "- Not there yet: Round 1 of 5 waits for north: fedcli train-round." in text
+    assert len(tables_of(text)) == 1
+
+
+def test_a_site_without_data_facts_has_a_row_all_the_same() -> None:
+    build = half_way()
+    build.update("north", 1, 0.1, 0.2)
+    build.round()
+    build.dataset("east", cohort())
+    build.update("east", 2, 0.5, 0.6)
+    text = render(build.history)
+    assert "| north | 1 | not published | not published | – | – | – | – |" in text
+    assert all(len(set(rows)) == 1 for rows in tables_of(text))
+
+
+def test_what_did_not_verify_stands_at_its_top() -> None:
+    history = replace(half_way().history, problems=(Problem(key="x", message="bad signature"),))
+    text = render(history, statement="NOT verified")
+    assert "**1 file of the drop folder did not verify.**" in text[: text.index("## Model details")]
+
+
+def test_the_same_records_give_the_same_card(paper: History) -> None:
+    assert render(paper) == render(paper_history())
+
+
+def test_what_peers_write_stays_text() -> None:
+    hostile = "a|b`c`<img src=x>[d](http://e.f)*g*"
+    classes = (hostile, "# b\n\n- c", "www.example.org", "![x](y)")
+    build = Builder(
+        ("east",), Plan(name="<script> & _x_ [y](z)", rounds=1, classes=classes, evaluation=Evaluation(dense=(hostile,)))
+    )
+    build.round()
+    build.update("east", 1, 0.1, 0.2)
+    build.round()
+    build.dataset("east", cohort(detectors=("**D**|",)))
+    build.evaluation("east", [score(global_reference(build.history.rounds[-1]), 0.5)])
+    text = render(build.history, "final", statement="<b>verified</b>")
+    assert headings(text) == HEADINGS
+    assert [set(rows) for rows in tables_of(text)] == [{5}, {3}, {8}, {9}, {2}]
+    inline = [child for token in MARKDOWN.parse(text) for child in token.children or ()]
+    assert not [token for token in inline if token.type in {"link_open", "image", "html_inline", "em_open"}]
+    said = " ".join(token.content for token in inline if token.type == "text")
+    assert "<script> & _x_ [y](z)" in said
+    assert hostile in said
+
+
+@given(st.text())
+def test_escaped_text_reads_as_it_was_written(text: str) -> None:
+    escaped = card.escape(f"x {text} x")
+    (_, inline, _) = MARKDOWN.parse(escaped)
+    assert {token.type for token in inline.children} == {"text"}
+    expected = "".join(" " if char in card_breaks else char for char in f"x {text} x")
+    shown = "".join(token.content for token in inline.children)
+    assert shown.split() == expected.replace("\x00", " ").split()
+
+
+card_breaks = {*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\u2029"}

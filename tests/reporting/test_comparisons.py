@@ -1,0 +1,95 @@
+"""Paired comparisons: what counts, in numbers and in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fedcli.exchange.history import model_reference
+from fedcli.exchange.records import ModelKind
+from fedcli.plan import Plan
+from fedcli.reporting import tables
+from tests.reporting.histories import Builder, compare, score
+from tests.reporting.published_study import CLIENTS, paper_history
+
+LOCAL, FEDERATED, FINETUNED = ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED
+
+
+def compared(difference: float | None, p_value: float | None = 0.01, site: str = "east") -> tuple[tables.SiteComparison, ...]:
+    build = Builder((site,), Plan(name="pilot", rounds=1))
+    build.round()
+    local, federated = build.model(site, LOCAL), build.model(site, FEDERATED)
+    scores = [score(model_reference(model), 0.5) for model in (local, federated)]
+    build.evaluation(site, scores, comparisons=(compare(federated, local, difference, p_value),))
+    return tables.comparisons(build.history)
+
+
+def test_the_published_study_has_two_at_every_site() -> None:
+    found = tables.comparisons(paper_history())
+    assert [(item.site, item.kind, item.other) for item in found] == [
+        (site, *pair) for site in CLIENTS for pair in ((FEDERATED, LOCAL), (FINETUNED, FEDERATED))
+    ]
+    assert [item.result.difference for item in found if item.kind is FEDERATED] == [0.0, 0.09, -0.01, 0.06, 0.0, 0.05, 0.08]
+
+
+def test_a_comparison_of_an_older_model_does_not_count() -> None:
+    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build.round()
+    local, federated = build.model("east", LOCAL), build.model("east", FEDERATED)
+    scores = [score(model_reference(model), 0.5) for model in (local, federated)]
+    build.evaluation("east", scores, comparisons=(compare(federated, local, 0.1),))
+    assert len(tables.comparisons(build.history)) == 1
+    build.model("east", LOCAL, 2)
+    assert tables.comparisons(build.history) == ()
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "sentence", "verdict", "p"),
+    [
+        (0.1, 0.01, "0.10 higher than", "p = 0.01; the difference is more than chance explains", "0.01"),
+        (-0.1, 0.5, "0.10 lower than", "p = 0.5; the difference may be chance alone", "0.5"),
+        (0.1, 1 / 10_001, "0.10 higher than", "p ≤ 0.0001;", "≤ 0.0001"),
+        (0.001, 0.9, "as good as", "p = 0.9;", "0.9"),
+        (0.1, 0.05, "0.10 higher than", "may be chance alone", "0.05"),
+    ],
+)
+def test_in_sentences(difference: float, p_value: float, sentence: str, verdict: str, p: str) -> None:
+    (found,) = compared(difference, p_value)
+    assert f"the federated model's kappa is {sentence} the local-only model's (95\u00a0% interval" in found.difference
+    assert found.difference.count(".") - found.difference.count("0.") == 1
+    assert verdict in found.test
+    assert found.p == p
+
+
+def test_an_undefined_difference_says_so() -> None:
+    (found,) = compared(None)
+    assert "undefined" in found.difference
+    assert (found.test, found.p, found.significant) == ("", "–", False)
+    assert tables.verdict((found,)) == ""
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        (((0.1, 0.01), (0.2, 0.001), (0.3, 0.2)), "At 2 of 3 sites the federated model is better"),
+        (((-0.1, 0.01),), "At none of 1 site the federated model is better"),
+        (((0.1, 0.01), (None, None)), "At 1 of 1 site the federated model is better"),
+    ],
+)
+def test_the_verdict_counts_sites(differences: tuple[tuple[float | None, float | None], ...], expected: str) -> None:
+    found = [compared(*item, site=f"s{number}")[0] for number, item in enumerate(differences)]
+    sentence = tables.verdict(tuple(found))
+    assert sentence.startswith(expected)
+    assert sentence.endswith("at 1 worse." if differences[0][0] == -0.1 else "at none worse.")
+
+
+def test_no_difference_is_neither_better_nor_worse() -> None:
+    sentence = tables.verdict(compared(0.0, 0.01))
+    assert sentence.startswith("At none of 1 site ")
+    assert sentence.endswith("at none worse.")
+
+
+def test_only_federated_against_local_decides_the_verdict() -> None:
+    (found,) = compared(0.1)
+    assert tables.verdict((replace(found, kind=FINETUNED, other=FEDERATED),)) == ""
