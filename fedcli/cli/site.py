@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fedcli import render
-from fedcli.cli import facts
-from fedcli.cli.conduct import Conduct, JsonOption, PollOption, WaitOption, WorkspaceOption, absolute, confirm
+from fedcli.cli import egress, facts
+from fedcli.cli.conduct import Conduct, JsonOption, PollOption, WaitOption, WorkspaceOption, absolute, attended, confirm
+from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, store_options
 from fedcli.errors import ApprovalError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 def join(
     site: Annotated[str, typer.Argument(help="This site's name: lower-case letters, digits and hyphens.")],
-    drop: Annotated[str, typer.Option(help="The drop folder: a path or file:// URL.")],
+    drop: Annotated[str, typer.Option(help="The drop folder: a path, or an sftp, s3, gs, az or file URL.")],
     workspace: WorkspaceOption = Path(),
     coordinator_key: Annotated[
         str | None,
@@ -54,6 +55,9 @@ def join(
     share_dataset: Annotated[bool, typer.Option(help="Let aggregate facts of the data out (Table 1, Fig. 3, Fig. 4).")] = False,
     share_models: Annotated[bool, typer.Option(help="Let the site's best models out, to be evaluated at the others.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 takes PyTorch's default.")] = 0,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     approve_plan: ApprovePlanOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -72,8 +76,10 @@ def join(
             share_dataset=share_dataset,
             share_models=share_models,
             threads=threads,
+            options=store_options(host_key, ssh_key, endpoint),
         )
-        invitation = operation.inspect(request.drop, fingerprint_of(coordinator_key) if coordinator_key else None)
+        told = fingerprint_of(coordinator_key) if coordinator_key else None
+        invitation = operation.inspect(request.drop, told, request.options)
         _require_confirmed(invitation)
         _require_approval(invitation, approve_plan)
         return operation.join(request, invitation, environment)
@@ -166,14 +172,21 @@ def prepare(
 
 
 def train_round(
-    workspace: WorkspaceOption = Path(), wait: WaitOption = False, poll: PollOption = 30.0, json: JsonOption = False
+    workspace: WorkspaceOption = Path(),
+    review: Annotated[
+        bool,
+        typer.Option("--review", help='Show what is about to leave, and ask; always so with review = "ask" in workspace.toml.'),
+    ] = False,
+    wait: WaitOption = False,
+    poll: PollOption = 30.0,
+    json: JsonOption = False,
 ) -> None:
     """Do this site's part of the open round: train, and publish the update; run again, it finds that done."""
 
     def work(environment: Environment) -> TrainRoundResult:
         from fedcli.operations.train_round import train_round as operation
 
-        return operation(workspace, environment)
+        return operation(workspace, environment, review=review, reviewer=egress.ask if attended() else None)
 
     Conduct(command="train-round", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work)
 

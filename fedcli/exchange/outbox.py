@@ -5,9 +5,13 @@ state (best model, optimizer state) that goes with them. Publishing an entry may
 the same bytes, which the store accepts, then installs the state by one rename, then goes. So a command that finds an entry
 finishes it and never does the work again.
 
+An entry may be sealed with a note: it is then held from the beginning, and no command publishes it, until a person has seen the
+note and `release` is called.
+
     outbox/<name>/manifest.json    the files in the order of publishing
     outbox/<name>/000, 001, …      their bytes
     outbox/<name>/state/           the new local state, where the command changes it
+    outbox/<name>/held             the note, while the entry is held
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import wire
+from fedcli import tensors, wire
 from fedcli.exchange import layout
 from fedcli.wire import STRICT, ShortText
 
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.signatures import Signer
     from fedcli.exchange.store import Store
+    from fedcli.tensors import Measured
 
 MANIFEST = "manifest.json"
 STATE = "state"
+HELD = "held"
 
 
 class Kind(StrEnum):
@@ -73,11 +79,19 @@ class Draft:
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A record on its way: its key, its bytes, and the artifacts' files beside it by their keys."""
+    """A record on its way.
+
+    Attributes:
+        key: Its key.
+        data: Its bytes.
+        artifacts: The artifacts' files beside it by their keys.
+        countersigner: The new key of an enrolment that brings one in.
+    """
 
     key: str
     data: bytes
     artifacts: tuple[tuple[str, Path], ...] = ()
+    countersigner: Signer | None = None
 
     @property
     def digest(self) -> str:
@@ -105,8 +119,15 @@ class Outbox:
         folder.mkdir(parents=True)
         return Draft(folder=folder)
 
-    def seal(self, draft: Draft, parcels: tuple[Parcel, ...], signer: Signer) -> str:
-        """Sign the records, and make the draft an entry by one rename; return its name."""
+    def seal(self, draft: Draft, parcels: tuple[Parcel, ...], signer: Signer, *, note: bytes | None = None) -> str:
+        """Sign the records, and make the draft an entry by one rename; return its name.
+
+        Args:
+            draft: The folder, with its artifacts and state.
+            parcels: The records, in the order of publishing.
+            signer: Signs them.
+            note: What a person is to see first; the entry is held until `release`. None holds nothing.
+        """
         entries: list[Entry] = []
 
         def add(key: str, kind: Kind, data: bytes | Path) -> None:
@@ -123,8 +144,12 @@ class Outbox:
             for key, path in parcel.artifacts:
                 add(key, Kind.ARTIFACT, path)
             add(layout.signature(parcel.key, parcel.digest), Kind.ONCE, signer.sign(parcel.data))
+            if parcel.countersigner is not None:
+                add(layout.countersignature(parcel.key, parcel.digest), Kind.ONCE, parcel.countersigner.sign(parcel.data))
             add(parcel.key, Kind.ONCE, parcel.data)
         _write(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
+        if note is not None:
+            _write(draft.folder / HELD, note)
         if draft.state.is_dir():
             sync_folder(draft.state)
         sync_folder(draft.folder)
@@ -134,27 +159,42 @@ class Outbox:
         return name
 
     def pending(self) -> tuple[str, ...]:
-        """Return the names of the entries that wait, oldest name first."""
-        if not self._folder.is_dir():
-            return ()
-        return tuple(sorted(item.name for item in self._folder.iterdir() if not item.name.startswith(".")))
+        """Return the names of the entries that wait to be published, oldest name first."""
+        return tuple(item.name for item in self._entries() if not (item / HELD).exists())
 
-    def publish(self, name: str, store: Store, sent: Callable[[str], None]) -> None:
-        """Publish an entry, install its state, and remove it; `sent` is told each key.
+    def held(self) -> tuple[str, ...]:
+        """Return the names of the entries that are held, oldest name first."""
+        return tuple(item.name for item in self._entries() if (item / HELD).exists())
+
+    def note(self, name: str) -> bytes:
+        """Return the note of an entry that is held."""
+        return (self._folder / name / HELD).read_bytes()
+
+    def release(self, name: str) -> None:
+        """Hold an entry no longer: from now on any command publishes it."""
+        (self._folder / name / HELD).unlink()
+        sync_folder(self._folder / name)
+
+    def files(self, name: str) -> tuple[tuple[str, Path], ...]:
+        """Return what an entry publishes: each key and the file with its bytes, in order."""
+        folder = self._folder / name
+        return tuple((entry.key, folder / entry.file) for entry in _manifest(folder).entries)
+
+    def publish(self, name: str, store: Store, sent: Callable[[str, Measured], None]) -> None:
+        """Publish an entry, install its state, and remove it; `sent` is told what the store has taken, before more is sent.
 
         Raises:
             ConflictError: A record's place holds other bytes; the entry stays.
             StoreError: The drop folder failed; the entry stays and is finished by the next run.
         """
         folder = self._folder / name
-        manifest = wire.decode(Manifest, (folder / MANIFEST).read_bytes())
-        for entry in manifest.entries:
+        for entry in _manifest(folder).entries:
             source = folder / entry.file
             if entry.kind is Kind.ARTIFACT:
                 store.put_artifact(entry.key, source)
             else:
                 store.publish(entry.key, source.read_bytes())
-            sent(entry.key)
+            sent(entry.key, tensors.measure(source))
         if (folder / STATE).is_dir():
             self._states.mkdir(parents=True, exist_ok=True)
             if (self._states / name).exists():  # the work was done anew: what it had published is gone from the drop folder
@@ -167,11 +207,19 @@ class Outbox:
         """Remove an entry: by one rename first, so that half an entry is never found."""
         self._remove(self._folder / name)
 
+    def _entries(self) -> list[Path]:
+        found = self._folder.iterdir() if self._folder.is_dir() else ()
+        return sorted(item for item in found if not item.name.startswith("."))
+
     def _remove(self, folder: Path) -> None:
         gone = self._folder / f".gone-{folder.name}"
         shutil.rmtree(gone, ignore_errors=True)
         folder.rename(gone)
         shutil.rmtree(gone)
+
+
+def _manifest(folder: Path) -> Manifest:
+    return wire.decode(Manifest, (folder / MANIFEST).read_bytes())
 
 
 def sync_folder(folder: Path) -> None:

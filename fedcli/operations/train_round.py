@@ -1,8 +1,8 @@
 """A site's part of a round: LocalTraining(φ(t-1)) → (Δφ(t), n_k), the client's lines of Algorithm 1.
 
-verify → fetch φ(t-1) → score it on local validation patients → train → keep the best local model → Δφ → outbox → publish. After
-the last round φ(T) is scored as a candidate too, and the federation is finished. Where there is nothing to train, as most times
-from cron, torch is not even imported.
+verify → fetch φ(t-1) → score it on local validation patients → train → keep the best local model → Δφ → outbox → (a person
+looks) → publish. After the last round φ(T) is scored as a candidate too, and the federation is finished. Where there is nothing
+to train, as most times from cron, torch is not even imported.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.errors import ApprovalError
 from fedcli.operations import selection
+from fedcli.operations.egress import held_update
 from fedcli.operations.party import Party, Status
-from fedcli.workspace import WorkspaceRole
+from fedcli.operations.turn import Reader
+from fedcli.workspace import Review, WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.records import ValidationScore
     from fedcli.operations.contribution import Contribution
+    from fedcli.operations.egress import Egress, Reviewer
     from fedcli.operations.party import Environment
 
 
@@ -50,11 +54,19 @@ class TrainRoundResult:
     seconds: float | None = None
 
 
-def train_round(root: Path, environment: Environment) -> TrainRoundResult:
+def train_round(
+    root: Path, environment: Environment, *, review: bool = False, reviewer: Reviewer | None = None
+) -> TrainRoundResult:
     """Do this site's part of the round that is open, if it is not done yet.
 
+    Args:
+        root: The site's workspace.
+        environment: Clock, progress, passphrase.
+        review: Whether a person has to look at the update before it leaves, whatever the workspace's settings say.
+        reviewer: Who looks; None where there is nobody to ask: the update is then held, and the command can be run again.
+
     Raises:
-        ApprovalError: The operator has not approved the plan in force.
+        ApprovalError: The operator has not approved the plan in force, or does not let the update out.
         TrustError: The drop folder does not verify.
         DataError: The prepared data do not fit the plan.
         TrainingError: Training produced something that must not leave.
@@ -66,13 +78,39 @@ def train_round(root: Path, environment: Environment) -> TrainRoundResult:
         number = party.folder.ledger.newest_round + 1
         if waiting := _reason_to_wait(party, number, sent):
             return waiting
-        plan = party.approved_plan()
-        if number > plan.rounds:
-            return _finished(party, number)
+        review = review or party.workspace.settings.review is Review.ASK
+        found = None
+        if (egress := held_update(party, number)) is None:
+            plan = party.approved_plan()
+            if number > plan.rounds:
+                return _finished(party, number)
 
-        from fedcli.operations.contribution import contribute  # noqa: PLC0415 - torch takes seconds
+            from fedcli.operations.contribution import contribute  # noqa: PLC0415 - torch takes seconds
 
-        return _trained(party, number, contribute(party, plan, number))
+            found = contribute(party, plan, number, held=review)
+            if not review or (egress := held_update(party, number)) is None:
+                return _trained(party, number, found)
+        return _reviewed(party, egress, found, reviewer if review else None)
+
+
+def _reviewed(party: Party, egress: Egress, found: Contribution | None, reviewer: Reviewer | None) -> TrainRoundResult:
+    """Let a held update out if the reviewer agrees; where there is none, it goes on being held."""
+    number = egress.record.round
+    settings = party.workspace.settings
+    reader = Reader(name=party.name, root=party.workspace.root, drop=settings.drop, coordinator=settings.coordinator)
+    again = reader.command(party.name, "train-round", "--review")
+    if reviewer is None:
+        if found is not None:
+            party.environment.progress.event(f"{party.name}: the update of round {number} is trained, and held for a person")
+        message = f"{party.name}: the update of round {number} is held, and nothing has left; {again} shows it and asks"
+        return _outcome(party, number, Status.WAITING, message, found)
+    if not reviewer(egress):
+        msg = f"{party.name}: the update of round {number} is held, and nothing has left"
+        raise ApprovalError(msg, hint=f"{again} shows it again; it will not be trained again")
+    party.outbox.release(egress.name)
+    sent = (egress.name,) if party.publish(egress.name) else ()
+    selection.forget_older_states(party.workspace)
+    return _trained(party, number, found) if sent and found else _published(party, number, sent)
 
 
 def _reason_to_wait(party: Party, number: int, sent: tuple[str, ...]) -> TrainRoundResult | None:
@@ -83,35 +121,22 @@ def _reason_to_wait(party: Party, number: int, sent: tuple[str, ...]) -> TrainRo
     if all(member.site != party.name or all(item.public_key != key for item in member.keys) for member in federation.members):
         message = f"{party.name} is not admitted yet; the coordinator runs fedcli admit {party.name}"
         return TrainRoundResult(status=Status.WAITING, message=message, site=party.name, round=number, rounds=rounds)
-    if number > rounds:
+    if number > rounds or party.folder.update(party.name, number) is None:
         return None
-    if party.folder.update(party.name, number) is None:
-        return None
-    message = f"{party.name} has published its update of round {number} of {rounds}; now it is the coordinator's turn"
+    return _published(party, number, sent)
+
+
+def _published(party: Party, number: int, sent: tuple[str, ...]) -> TrainRoundResult:
     status = Status.PUBLISHED if f"round-{number:04d}" in sent else Status.WAITING
-    best = _best_so_far(party)
-    return TrainRoundResult(
-        status=status, message=message, site=party.name, round=number, rounds=rounds, best_round=best[0], best_kappa=best[1]
-    )
+    rounds = party.plan.rounds
+    message = f"{party.name} has published its update of round {number} of {rounds}; now it is the coordinator's turn"
+    return _outcome(party, number, status, message)
 
 
 def _trained(party: Party, number: int, found: Contribution) -> TrainRoundResult:
     shown = f"validation kappa {_kappa(found.received)} received, {_kappa(found.trained)} trained"
-    best_round, best_kappa = _best_so_far(party)
-    rounds = party.plan.rounds
-    return TrainRoundResult(
-        status=Status.PUBLISHED,
-        message=f"{party.name} trained round {number} of {rounds}: {found.steps} steps, {shown}",
-        site=party.name,
-        round=number,
-        rounds=rounds,
-        steps=found.steps,
-        received=found.received,
-        trained=found.trained,
-        best_round=best_round,
-        best_kappa=best_kappa,
-        seconds=found.seconds,
-    )
+    message = f"{party.name} trained round {number} of {party.plan.rounds}: {found.steps} steps, {shown}"
+    return _outcome(party, number, Status.PUBLISHED, message, found)
 
 
 def _finished(party: Party, number: int) -> TrainRoundResult:
@@ -120,25 +145,26 @@ def _finished(party: Party, number: int) -> TrainRoundResult:
         from fedcli.operations.contribution import consider_final  # noqa: PLC0415 - torch takes seconds
 
         consider_final(party, party.approved_plan(), number)
-    best_round, best_kappa = _best_so_far(party)
-    rounds = party.plan.rounds
-    return TrainRoundResult(
-        status=Status.FINISHED,
-        message=f"All {rounds} rounds are done; next: fedcli finetune --from initial, finetune, evaluate",
-        site=party.name,
-        round=number - 1,
-        rounds=rounds,
-        best_round=best_round,
-        best_kappa=best_kappa,
-    )
+    message = f"All {party.plan.rounds} rounds are done; next: fedcli finetune --from initial, finetune, evaluate"
+    return _outcome(party, number - 1, Status.FINISHED, message)
 
 
-def _best_so_far(party: Party) -> tuple[int | None, float | None]:
+def _outcome(party: Party, number: int, status: Status, message: str, found: Contribution | None = None) -> TrainRoundResult:
     folder = selection.newest_state(party.workspace)
-    if folder is None:
-        return None, None
-    best = selection.read_best(folder)
-    return best.round, best.kappa
+    best = selection.read_best(folder) if folder is not None else None
+    return TrainRoundResult(
+        status=status,
+        message=message,
+        site=party.name,
+        round=number,
+        rounds=party.plan.rounds,
+        steps=found.steps if found else None,
+        received=found.received if found else None,
+        trained=found.trained if found else None,
+        best_round=best.round if best else None,
+        best_kappa=best.kappa if best else None,
+        seconds=found.seconds if found else None,
+    )
 
 
 def _kappa(score: ValidationScore) -> str:

@@ -12,6 +12,7 @@ from fedcli.errors import ConflictError, StoreError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.outbox import Outbox, Parcel
 from fedcli.exchange.store import LocalStore
+from fedcli.tensors import Measured
 from tests.exchange.histories import signer_of
 from tests.exchange.test_store import killed_everywhere
 
@@ -26,7 +27,7 @@ UPDATE = layout.update("north", 1)
 SIGNER = signer_of("north")
 
 
-def silent(_key: str) -> None:
+def silent(_key: str, _file: Measured) -> None:
     """Listen to nothing."""
 
 
@@ -75,10 +76,10 @@ def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) 
     assert outbox.pending() == (NAME,)
     assert not (tmp_path / "drop").exists()
     assert not (tmp_path / "state").exists()
-    sent: list[str] = []
-    outbox.publish(NAME, store, sent.append)
+    sent: dict[str, Measured] = {}
+    outbox.publish(NAME, store, sent.__setitem__)
     dataset, update = parcels
-    assert sent == [
+    assert list(sent) == [
         layout.signature(DATASET, dataset.digest),
         DATASET,
         update.artifacts[0][0],
@@ -87,6 +88,7 @@ def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) 
     ]
     published, state = expected_of("first", tmp_path / "scratch")
     assert contents(tmp_path / "drop") == published
+    assert sent == {key: Measured(size=len(data), sha256=wire.sha256(data)) for key, data in published.items()}
     assert contents(tmp_path / "state") == state
     assert outbox.pending() == ()
     assert list((tmp_path / "outbox").iterdir()) == []
@@ -123,6 +125,31 @@ def test_pending_entries_are_in_order_and_drafts_are_none(tmp_path: Path) -> Non
         outbox.seal(outbox.draft(name), (Parcel(key=f"a/{name}.json", data=b"{}"),), SIGNER)
     outbox.draft("round-0003")
     assert outbox.pending() == ("model-0001-local", "round-0001", "round-0002")
+
+
+def test_an_entry_with_a_note_is_held_until_it_is_released(tmp_path: Path) -> None:
+    outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
+    draft, parcels = draft_of(outbox, "first")
+    assert outbox.seal(draft, parcels, SIGNER, note=b"look at it") == NAME
+    assert (outbox.pending(), outbox.held(), outbox.note(NAME)) == ((), (NAME,), b"look at it")
+    published, state = expected_of("first", tmp_path / "scratch")
+    assert {key: path.read_bytes() for key, path in outbox.files(NAME)} == published
+    outbox.draft("model-0001-local")
+    outbox.release(NAME)
+    assert (outbox.pending(), outbox.held()) == ((NAME,), ())
+    outbox.publish(NAME, store, silent)
+    assert (contents(tmp_path / "drop"), contents(tmp_path / "state")) == (published, state)
+
+
+def test_killed_while_sealing_a_held_entry_nothing_of_it_is_ever_pending(tmp_path: Path) -> None:
+    def hold(folder: Path) -> None:
+        outbox = outbox_of(folder)
+        outbox.seal(*draft_of(outbox, "first"), SIGNER, note=b"look at it")
+
+    folders = killed_everywhere(tmp_path, hold)
+    assert len(folders) > 20
+    assert {outbox_of(folder).held() for folder in folders} == {(), (NAME,)}
+    assert {outbox_of(folder).pending() for folder in folders} == {()}
 
 
 def test_an_entry_may_hold_state_alone(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""The log of what left: one JSON line for every file that the store has taken from this party, never rotated.
+
+A line is written, and flushed to the disk, once the store has the file and before the next one is sent. A run that is cut off
+between the two leaves its entry in the outbox; the next run sends the same bytes again and writes the line then. A file is
+logged once, however often it is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fedcli import wire
+from fedcli.errors import ConfigurationError
+from fedcli.exchange.outbox import sync_folder
+from fedcli.wire import STRICT, Digest, ShortText, Timestamp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Sent:
+    """One file that left.
+
+    Attributes:
+        moment: When the store had taken it.
+        key: Where it lies in the drop folder.
+        bytes: Its size.
+        sha256: Its digest.
+        command: The command that sent it; empty where operations were called from Python.
+    """
+
+    moment: Timestamp
+    key: ShortText
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Digest
+    command: Annotated[str, Field(max_length=200)]
+
+
+class SentLog:
+    """The log in one file, which one process at a time writes.
+
+    Args:
+        path: The file; made when the first line is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self) -> tuple[Sent, ...]:
+        """Return what left, in order; a line that a power failure has cut off is none.
+
+        Raises:
+            ConfigurationError: A line is not one of this log's.
+        """
+        found = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+        try:
+            return tuple(wire.decode(Sent, line) for line in found)
+        except wire.MalformedError as error:
+            msg = f"{self._path}: not a log of what left: {error}"
+            raise ConfigurationError(msg, hint="keep the file elsewhere; without it a new log is begun") from error
+
+    def add(self, sent: Sent) -> None:
+        """Write a line, unless these bytes have left under this key before."""
+        if (sent.key, sent.sha256) in self._known:
+            return
+        with self._path.open("ab") as file:
+            file.write(wire.encode_line(sent))
+            file.flush()
+            os.fsync(file.fileno())
+        self._known.add((sent.key, sent.sha256))
+
+    @cached_property
+    def _known(self) -> set[tuple[str, str]]:
+        """What the log says when this command begins to write; a cut-off line is removed."""
+        known = {(line.key, line.sha256) for line in self.lines()}
+        with self._path.open("ab") as file:
+            file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+        sync_folder(self._path.parent)
+        return known
