@@ -1,0 +1,232 @@
+"""A drop folder on the road: a plain POSIX tar whose members are the folder's files, named by their keys.
+
+The same files are the same bytes everywhere: regular files in order of their keys, mode 0644, owner and time 0, no names of
+owners; a pax header stands before a file of 8 GiB or more and nowhere else; at the end two blocks of zeros, and zeros up to a
+multiple of 10,240 bytes. A tar is read as narrowly as it is written: a header that is not exactly the one of a key and a size is
+refused, and with it links, devices, sparse files, names that lead elsewhere, a key given twice, and every lie about a size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from fedcli.errors import MissingError, StoreError, TrustError, UsageError
+from fedcli.exchange import layout
+from fedcli.tensors import CHUNK_BYTES, Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_MEMBERS = 1 << 20
+
+_BLOCK = tarfile.BLOCKSIZE
+_PAX = b"x"
+_TYPE = slice(156, 157)
+_PAX_FIELDS = re.compile(rb"[0-9]{1,3} (path|size)=([!-~]{1,300})\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """Where a file's bytes lie in the tar."""
+
+    begin: int
+    size: int
+
+
+def write(target: Path, members: Iterable[tuple[str, bytes | Path]]) -> Measured:
+    """Write a tar, whole and flushed to the disk, or not at all; return its size and digest.
+
+    Args:
+        target: The new file; one that is there already must hold the same bytes.
+        members: Keys with their bytes, or with a private file of them; in ascending order of the keys.
+
+    Raises:
+        UsageError: The target holds something else.
+        StoreError: It cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            for key, source in members:
+                _append(file, key, source)
+            size = file.tell() + 2 * _BLOCK
+            file.write(bytes(2 * _BLOCK + -size % tarfile.RECORDSIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        with temporary.open("rb") as file:
+            measured = Measured(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=file.tell())
+        _name(temporary, target, measured)
+    except OSError as error:
+        msg = f"{target}: cannot be written: {error.strerror}"
+        raise StoreError(msg) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return measured
+
+
+class Tar:
+    """The files of a tar by their keys; what a store is to those who read.
+
+    What was read stays: a record that is read twice is the same bytes, whatever happens to the file in between.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the headers, nothing else.
+
+        Raises:
+            StoreError: The file cannot be read.
+            TrustError: It is not such a tar.
+        """
+        self._path = path
+        self._read: dict[str, bytes] = {}
+        try:
+            with path.open("rb") as file:
+                self._members = _index(path, file)
+        except OSError as error:
+            msg = f"{path}: cannot be read: {error.strerror}"
+            raise StoreError(msg) from error
+
+    @property
+    def address(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """List keys; see `Store`."""
+        return tuple(key for key in self._members if key.startswith(prefix))
+
+    def stat(self, key: str) -> int | None:
+        """Return a file's size; see `Store`."""
+        found = self._members.get(key)
+        return found.size if found is not None else None
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Read a small file; see `Store`."""
+        if key not in self._read:
+            member = self._member(key, limit)
+            with self._path.open("rb") as file:
+                file.seek(member.begin)
+                self._read[key] = _exactly(self._path, file, member.size)
+        return self._read[key]
+
+    def fetch(self, key: str, target: Path, limit: int) -> Measured:
+        """Copy a file out, hashing what is written; see `Store`."""
+        member = self._member(key, limit)
+        hasher = hashlib.sha256()
+        with self._path.open("rb") as file, target.open("xb") as copy:
+            file.seek(member.begin)
+            for position in range(0, member.size, CHUNK_BYTES):
+                chunk = _exactly(self._path, file, min(CHUNK_BYTES, member.size - position))
+                hasher.update(chunk)
+                copy.write(chunk)
+        return Measured(size=member.size, sha256=hasher.hexdigest())
+
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002
+        """Return None: nothing lies in a file of its own here; see `Store`."""
+        return None
+
+    def _member(self, key: str, limit: int) -> _Member:
+        found = self._members.get(key)
+        if found is None:
+            msg = f"{key}: not in {self._path}"
+            raise MissingError(msg)
+        if found.size > limit:
+            msg = f"{key}: more than the {limit} bytes expected at most"
+            raise StoreError(msg)
+        return found
+
+
+def _append(file: BinaryIO, key: str, source: bytes | Path) -> None:
+    if isinstance(source, bytes):
+        size = len(source)
+        file.write(_header(key, size) + source)
+    else:
+        size = source.stat().st_size
+        file.write(_header(key, size))
+        with source.open("rb") as content:
+            while chunk := content.read(CHUNK_BYTES):
+                file.write(chunk)
+    file.write(bytes(-size % _BLOCK))
+
+
+def _name(temporary: Path, target: Path, measured: Measured) -> None:
+    if target.exists():
+        with target.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != measured.sha256:
+                msg = f"{target}: is there already, and is not overwritten"
+                raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
+        return
+    temporary.rename(target)
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _header(key: str, size: int) -> bytes:
+    """Return the one header of a file: a block, or three where its size needs a pax header."""
+    member = tarfile.TarInfo(key)
+    member.size = size
+    try:
+        return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError:  # 8 GiB and more do not fit into the field
+        return member.tobuf(tarfile.PAX_FORMAT, "ascii", "strict")
+
+
+def _index(path: Path, file: BinaryIO) -> dict[str, _Member]:
+    """Return a tar's members in order of their keys."""
+    total = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    members: dict[str, _Member] = {}
+    before = ""
+    while any(head := _exactly(path, file, _BLOCK)):
+        key, size = _parse(path, file, head)
+        begin = file.tell()
+        if key <= before or len(members) == MAX_MEMBERS or begin + size > total:
+            msg = f"{path}: {key} of {size} bytes cannot stand after {before or 'nothing'}, {total - begin} bytes from the end"
+            raise TrustError(msg)
+        members[key] = _Member(begin=begin, size=size)
+        before = key
+        file.seek(begin + size)
+        if any(_exactly(path, file, -size % _BLOCK)):
+            msg = f"{path}: {key} is followed by something else than zeros"
+            raise TrustError(msg)
+    rest = total - file.tell()
+    if total % tarfile.RECORDSIZE or not _BLOCK <= rest < tarfile.RECORDSIZE or any(_exactly(path, file, rest)):
+        msg = f"{path}: does not end as a tar of {len(members)} files does"
+        raise TrustError(msg)
+    return members
+
+
+def _parse(path: Path, file: BinaryIO, head: bytes) -> tuple[str, int]:
+    """Return the key and the size that a header states, if it is the one header of just these."""
+    fields: dict[bytes, bytes] = {}
+    if head[_TYPE] == _PAX:
+        head += _exactly(path, file, 2 * _BLOCK)
+        fields = dict(_PAX_FIELDS.findall(head, _BLOCK))
+    try:
+        member = tarfile.TarInfo.frombuf(head[-_BLOCK:], "ascii", "strict")
+        key, size = fields.get(b"path", b"").decode() or member.name, int(fields.get(b"size", member.size))
+        if layout.is_key(key) and size >= 0 and _header(key, size) == head:
+            return key, size
+    except (tarfile.TarError, ValueError) as error:
+        msg = f"{path}: the header at byte {file.tell() - len(head)} is none: {error}"
+        raise TrustError(msg) from error
+    msg = f"{path}: {key[:200]!r} is not a plain file under a drop folder's key, as fedcli export writes it"
+    raise TrustError(msg, hint="get the tar again as fedcli export or archive wrote it")
+
+
+def _exactly(path: Path, file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        msg = f"{path}: cut off at byte {file.tell()}"
+        raise TrustError(msg)
+    return data

@@ -1,0 +1,186 @@
+"""The auditor's page, word by word: its commands and scripts, on a real federation and on forged ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fedcli import tensors, wire
+from fedcli.exchange import layout
+from fedcli.exchange.records import Role
+from fedcli.exchange.signatures import load_signer
+from fedcli.operations.archive import archive
+from fedcli.operations.evaluate import evaluate
+from fedcli.operations.party import artifact_of
+from tests.operations.federations import Federation, no_passphrase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parents[2] / "docs" / "auditor.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+SCRIPTS = {found[1]: text for kind, text in BLOCKS if kind == "python" and (found := re.match(r"# (\w+\.py)\n", text))}
+COMMANDS = "".join(text for kind, text in BLOCKS if kind == "sh")
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed (openssh-client)")
+
+
+@pytest.fixture(scope="module")
+def evaluated_once(tmp_path_factory: pytest.TempPathFactory, finished_once: Federation) -> Federation:
+    federation = finished_once.copy(tmp_path_factory.mktemp("evaluated") / "f")
+    evaluate(federation.site("north"), federation.environment)
+    return federation
+
+
+@pytest.fixture
+def federation(tmp_path: Path, evaluated_once: Federation) -> Federation:
+    """Two rounds are done, and one site has shared its models and evaluated."""
+    return evaluated_once.copy(tmp_path / "f")
+
+
+def audit(federation: Federation, fingerprint: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Do what the page says, in an empty folder."""
+    folder = federation.root / "audit"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, text in SCRIPTS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    environment = {
+        "DROP": str(federation.drop),
+        "FINGERPRINT": fingerprint or federation.fingerprint,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        ["bash", "-c", COMMANDS], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def records(federation: Federation, *, enrolments: bool = False) -> Iterator[Path]:
+    for path in sorted(federation.drop.rglob("*.json")):
+        if enrolments or not path.name.startswith("enrolment-"):
+            yield path
+
+
+def sign(federation: Federation, key: str, record: dict[str, object], party: str = "coordinator") -> None:
+    """Put a record in the place of another one, signed by the party's own key."""
+    data = (json.dumps(record, indent=1) + "\n").encode()
+    signer = load_signer(federation.root / party / "key", no_passphrase)
+    (federation.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
+    (federation.drop / key).write_bytes(data)
+
+
+def test_the_scripts_are_short_and_need_no_fedcli() -> None:
+    assert set(SCRIPTS) == {"keys.py", "digests.py", "recompute.py"}
+    assert all(sum(bool(line.strip()) for line in text.splitlines()) <= 50 for text in SCRIPTS.values())
+    imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(SCRIPTS.values()), re.MULTILINE))
+    assert imported == {"hashlib", "json", "pathlib", "sys", "numpy"}
+    assert "fedcli " not in COMMANDS
+
+
+def test_a_real_federation_holds(federation: Federation) -> None:
+    done = audit(federation)
+    assert done.returncode == 0, done.stderr
+    good = re.findall(r'^Good "fedcli-record@v1" signature for (\S+) with', done.stdout, re.MULTILINE)
+    assert len(good) == len(list(records(federation)))
+    assert set(good) == {"coordinator", "north", "valley"}
+    assert re.findall(r"^round (\d): (\d) updates, [0-9a-f]{64}$", done.stdout, re.MULTILINE) == [
+        ("0", "0"), ("1", "2"), ("2", "2"),
+    ]  # fmt: skip
+
+
+def test_another_fingerprint_is_not_the_coordinators(federation: Federation) -> None:
+    assert audit(federation, "SHA256:" + "A" * 43).returncode != 0
+    assert audit(federation, federation.fingerprint[:-1]).returncode != 0
+
+
+def test_a_changed_byte_of_any_record_is_caught(federation: Federation) -> None:
+    for path in records(federation):
+        data = path.read_bytes()
+        flip(path, len(data) // 2)
+        assert audit(federation).returncode != 0, path
+        path.write_bytes(data)
+    assert audit(federation).returncode == 0
+
+
+def test_a_changed_byte_of_any_signature_is_caught(federation: Federation) -> None:
+    for record in records(federation):
+        (path,) = record.parent.glob(f"{record.name}.*.sig")
+        data = path.read_bytes()
+        flip(path, 200)
+        assert audit(federation).returncode != 0, path
+        path.write_bytes(data)
+
+
+def test_a_changed_byte_of_any_artifact_is_caught(federation: Federation) -> None:
+    for path in sorted(federation.drop.rglob("*.safetensors")):
+        data = path.read_bytes()
+        flip(path, len(data) // 2)
+        done = audit(federation)
+        assert done.returncode != 0, path
+        assert f"{path.relative_to(federation.drop)}: FAILED" in done.stdout
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_wrong_model_that_its_coordinator_signed_is_caught(federation: Federation, number: int) -> None:
+    """Signatures and digests are in order; only the arithmetic is not."""
+    key = layout.round_record(number)
+    record = json.loads((federation.drop / key).read_bytes())
+    old = federation.drop / record["artifacts"][0]["key"]
+    model = tensors.read(old)
+    name = next(name for name in model if model[name].dtype == np.float32)
+    model[name].reshape(-1)[0] = np.nextafter(model[name].reshape(-1)[0], np.float32(9))
+    old.unlink()
+    measured = tensors.write(federation.drop / "new", model)
+    artifact = artifact_of(key, Role.MODEL, measured)
+    (federation.drop / "new").rename(federation.drop / artifact.key)
+    sign(federation, key, record | {"artifacts": [wire.plain(artifact)]})
+    for later in range(number + 1, 3):
+        shutil.rmtree(federation.drop / f"coordinator/round-{later:04d}")
+    for path in federation.drop.glob("sites/*/evaluation/*"):
+        path.unlink()
+    done = audit(federation)
+    assert done.returncode != 0
+    assert f"round {number}: {name} is not what the updates give" in done.stderr
+
+
+def test_another_update_than_the_round_used_is_caught(federation: Federation) -> None:
+    key = layout.update("north", 1)
+    record = json.loads((federation.drop / key).read_bytes())
+    sign(federation, key, record | {"seconds": 1.5}, party="north")
+    done = audit(federation)
+    assert done.returncode != 0
+    assert "recompute.py" in done.stderr
+
+
+def test_a_record_by_another_party_is_caught(federation: Federation) -> None:
+    key = layout.update("north", 1)
+    record = json.loads((federation.drop / key).read_bytes())
+    sign(federation, key, record, party="valley")
+    assert audit(federation).returncode != 0
+
+
+def test_an_archived_federation_holds_once_the_tar_is_unpacked(federation: Federation) -> None:
+    result = archive(federation.coordinator, federation.root / "archive.tar", 2, federation.environment)
+    assert result.moved == 2
+    missing = audit(federation)
+    assert missing.returncode != 0
+    assert "No such file" in missing.stderr
+    subprocess.run(["tar", "-xf", federation.root / "archive.tar", "-C", federation.drop], check=True)
+    done = audit(federation)
+    assert done.returncode == 0, done.stderr

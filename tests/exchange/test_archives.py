@@ -1,0 +1,98 @@
+"""The coordinator's record of an archive, and the removal of artifacts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedcli import wire
+from fedcli.errors import StoreError, TrustError
+from fedcli.exchange import layout
+from fedcli.exchange.records import ArchiveRecord, Role, archivable
+from fedcli.exchange.store import LocalStore
+from tests.exchange.histories import CREATED, VERSIONS, Chronicle, amendment, changed, keys_of, sign
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.checks import Signed
+
+
+def archive(chronicle: Chronicle, signer: str = "coordinator", **values: Any) -> Signed:
+    record = ArchiveRecord(
+        federation=wire.sha256(chronicle.federation.data),
+        party="coordinator",
+        created=CREATED,
+        versions=VERSIONS,
+        number=1,
+        as_of=1,
+        before=1,
+        tar="a" * 64,
+    )
+    return changed(sign(layout.archive(1), record, signer), signer, **values)
+
+
+def test_the_coordinator_says_what_was_moved(chronicle: Chronicle) -> None:
+    found = chronicle.ledger().archive(1, archive(chronicle))
+    assert (found.record.before, found.record.tar) == (1, "a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"before": 2}, "archived before round 2, though the newest was 1"),
+        ({"before": 0}, "before: should be greater than or equal to 1"),
+        ({"as_of": 2, "before": 2}, "as of round 2, expected at most 1"),
+        ({"number": 2}, "number: expected 1, found 2"),
+        ({"tar": "none"}, "tar: should match"),
+        ({"party": "north"}, "party: expected coordinator, found north"),
+        ({"federation": "b" * 64}, "federation: expected"),
+        ({"schema": "fedcli/round@1"}, "schema: should be"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused(chronicle: Chronicle, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrustError, match=said):
+        chronicle.ledger().archive(1, archive(chronicle, **values))
+
+
+@pytest.mark.parametrize("signer", ["north", "stranger"])
+def test_nobody_else_can_say_it(chronicle: Chronicle, signer: str) -> None:
+    with pytest.raises(TrustError, match="signed by the key"):
+        chronicle.ledger().archive(1, archive(chronicle, signer))
+
+
+def test_a_retired_key_of_the_coordinators_says_nothing_of_later_rounds(chronicle: Chronicle) -> None:
+    ledger = chronicle.ledger(rounds=1)
+    ledger.add_federation(amendment(chronicle.federation, 1, coordinator=wire.plain(keys_of("heir"))))
+    newer = replace(chronicle.rounds[1])
+    ledger.add_round(changed(newer, "heir", federation_record=ledger.federations[1].digest))
+    with pytest.raises(TrustError, match="signed by the key"):
+        ledger.archive(1, archive(chronicle))
+    assert ledger.archive(1, archive(chronicle, "heir")).record.as_of == 1
+
+
+def test_what_the_first_round_that_stays_begins_from_is_not_archived() -> None:
+    assert [number for number in range(9) if archivable(number, Role.UPDATE, 5)] == [0, 1, 2, 3, 4]  # there is no update 0
+    assert [number for number in range(9) if archivable(number, Role.MODEL, 5)] == [1, 2, 3]
+    assert [number for number in range(9) if archivable(number, Role.SERVER_STATE, 5)] == [1, 2, 3]
+    assert not any(archivable(number, Role.MODEL, before) for before in (1, 2) for number in range(9))
+
+
+def test_local_only_artifacts_are_removed(tmp_path: Path, chronicle: Chronicle) -> None:
+    store = LocalStore(tmp_path / "drop")
+    chronicle.publish(store)
+    keys = store.list("")
+    key = next(key for key in keys if layout.is_artifact(key))
+    store.remove_artifact(key)
+    store.remove_artifact(key)
+    store.remove_artifact("sites/nobody/round-0001/update-0123456789ab.safetensors")
+    assert store.list("") == tuple(item for item in keys if item != key)
+    for other in (*(item for item in keys if not layout.is_artifact(item)), "../a.safetensors", "coordinator", ""):
+        with pytest.raises(TrustError):
+            store.remove_artifact(other)
+    (tmp_path / "drop" / key).mkdir()
+    with pytest.raises(StoreError, match=key):
+        store.remove_artifact(key)
+    assert set(store.list("")) == set(keys) - {key}
