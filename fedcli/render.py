@@ -9,14 +9,24 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from fedcli import wire
+from fedcli.progress import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +47,22 @@ class _Rate(ProgressColumn):
         """Return `12.3 steps/s`, or nothing before there is a rate."""
         if task.speed is None:
             return Text("")
+        if task.fields["unit"] == BYTES:
+            return Text(f"{filesize.decimal(int(task.speed))}/s", style="progress.data.speed")
         return Text(f"{task.speed:.3g} {task.fields['unit']}/s", style="progress.data.speed")
+
+
+class _Amount(ProgressColumn):
+    """What is done and what there is, bytes in units that fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts = MofNCompleteColumn()
+        self._bytes = DownloadColumn()
+
+    def render(self, task: Task) -> Text:
+        """Return `3/20` or `12.3/28.1 MB`."""
+        return (self._bytes if task.fields["unit"] == BYTES else self._counts).render(task)
 
 
 class Narrator:
@@ -48,7 +73,7 @@ class Narrator:
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            _Amount(),
             _Rate(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),

@@ -14,8 +14,9 @@ import typer
 from fedcli import render
 from fedcli.errors import ConfigurationError, FedcliError, UsageError
 from fedcli.operations.party import Environment, Status
+from fedcli.private_files import BusyError
 from fedcli.render import Narrator
-from fedcli.workspace import SETTINGS, BusyError
+from fedcli.workspace import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,10 @@ INTERRUPTED = 130
 
 WorkspaceOption = Annotated[Path, typer.Option("-C", "--workspace", help="This party's workspace.", show_default="here")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+CoordinatorKeyOption = Annotated[
+    str | None,
+    typer.Option("--coordinator-key", metavar="FILE|FINGERPRINT", help="The coordinator's first key, not from the folder."),
+]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Poll until there is something to do.")]
 PollOption = Annotated[float, typer.Option("--poll", min=1, help="Seconds between two looks with --wait.")]
 
@@ -88,7 +93,7 @@ class Conduct:
         log = self.root / LOG if self.root is not None and (self.root / SETTINGS).is_file() else None
         narrator = Narrator(err, log)
         try:
-            result = self._repeat(work, Environment(progress=narrator, passphrase=_passphrase))
+            result = self._repeat(work, Environment(progress=narrator, passphrase=_passphrase, command=self.command))
         except FedcliError as error:
             narrator.log(f"{self.command}: {error}")
             render.print_error(err, self.command, error, as_json=self.as_json)
@@ -115,12 +120,15 @@ class Conduct:
             time.sleep(self.poll)
 
 
+def attended() -> bool:
+    """Tell whether there is a person to ask: questions go to stderr, and answers come from stdin."""
+    _, err = render.consoles()
+    return err.is_terminal and os.isatty(0)
+
+
 def confirm(question: str) -> bool:
     """Ask a person; without a terminal the answer is no."""
-    _, err = render.consoles()
-    if not err.is_terminal or not os.isatty(0):
-        return False
-    return typer.confirm(question, err=True)
+    return attended() and typer.confirm(question, err=True)
 
 
 def named_paths(values: list[str], option: str) -> dict[str, Path]:

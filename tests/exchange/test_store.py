@@ -10,13 +10,16 @@ import io
 import itertools
 import multiprocessing
 import os
+import pickle
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +30,20 @@ from hypothesis import strategies as st
 from fedcli import wire
 from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.store import LocalStore, open_store
+from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES, Measured
+from tests.exchange.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
+    from tests.exchange.servers import S3, Sshd
 
-PLACES = ["local_place"]
+PLACES = ["local_place", "sftp_place", "s3_place", pytest.param("az_place", marks=pytest.mark.slow)]
 ROOT = Path(__file__).parent.parent.parent
 
 KEY = "sites/north/round-0001/update.json"
-WRITERS = 8
-NUM_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +53,44 @@ class Place:
     Attributes:
         store: The store under test.
         address: Where another process finds the same place, as `open_store` takes it.
+        options: How it is reached.
+        writers: Processes that race for a key.
+        keys: Keys that they race for.
     """
 
     store: Store
     address: str
+    options: StoreOptions = field(default_factory=StoreOptions)
+    writers: int = 8
+    keys: int = 100
 
 
 @pytest.fixture
 def local_place(tmp_path: Path) -> Place:
     (tmp_path / "drop").mkdir()
     return Place(store=LocalStore(tmp_path / "drop"), address=str(tmp_path / "drop"))
+
+
+@pytest.fixture
+def sftp_place(sshd: Sshd) -> Place:
+    address, options = sshd.address("north", sshd.folder("north")), sshd.options("north")
+    return Place(store=open_store(address, options), address=address, options=options)
+
+
+@pytest.fixture
+def s3_place(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Place:
+    for name, value in s3.environment("north").items():
+        monkeypatch.setenv(name, value)
+    address, options = f"s3://{BUCKET}/sites/north/{secrets.token_hex(6)}", s3.options()
+    return Place(store=open_store(address, options), address=address, options=options, writers=6, keys=6)  # 16 × 12 is slow
+
+
+@pytest.fixture
+def az_place(azurite: StoreOptions, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY)
+    address = f"az://{BUCKET}/{secrets.token_hex(6)}"
+    return Place(store=open_store(address, azurite), address=address, options=azurite, writers=6, keys=12)
 
 
 @pytest.fixture(params=PLACES)
@@ -109,16 +140,16 @@ def test_a_conflict_changes_nothing_else(store: Store) -> None:
     store.publish(KEY, b"first")
 
 
-def race(address: str, writers: int, keys: int) -> None:
+def race(address: str, options: StoreOptions, writers: int, keys: int) -> None:
     """Let processes publish the same keys at once, each its own bytes; print `key writer` for every success."""
-    read_end, write_end = os.pipe()
+    barrier = multiprocessing.get_context("fork").Barrier(writers)
     children = []
     for writer in range(writers):
         if (child := os.fork()) == 0:
-            os.close(write_end)
-            os.read(read_end, 1)  # all start when the last one is there: the pipe's end is closed
-            store = open_store(address)
+            store = open_store(address, options)
+            store.stat(race_key(0))  # connects
             for number in range(keys):
+                barrier.wait(60)
                 try:
                     store.publish(race_key(number), race_data(writer, number))
                 except ConflictError:
@@ -126,7 +157,6 @@ def race(address: str, writers: int, keys: int) -> None:
                 os.write(1, f"{race_key(number)} {writer}\n".encode())
             os._exit(0)
         children.append(child)
-    os.close(write_end)
     assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 
 
@@ -138,14 +168,20 @@ def race_data(writer: int, number: int) -> bytes:
     return f"written by {writer}\n".encode() * (1 + (writer * 37 + number * 101) % 500)
 
 
-def test_of_processes_that_publish_the_same_key_exactly_one_wins(place: Place) -> None:
-    program = f"from tests.exchange.test_store import race; race({place.address!r}, {WRITERS}, {NUM_KEYS})"
+def run_race(place: Place) -> dict[str, int]:
+    """Race in a process of its own, and return who has won each key; exactly one has."""
+    arguments = pickle.dumps((place.address, place.options, place.writers, place.keys))
+    program = f"import pickle; from tests.exchange.test_store import race; race(*pickle.loads({arguments!r}))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     winners = [line.split() for line in done.stdout.splitlines()]
-    assert sorted(key for key, _ in winners) == sorted(map(race_key, range(NUM_KEYS)))
-    writer_of = {key: int(writer) for key, writer in winners}
-    for number in range(NUM_KEYS):
+    assert sorted(key for key, _ in winners) == sorted(map(race_key, range(place.keys)))
+    return {key: int(writer) for key, writer in winners}
+
+
+def test_of_processes_that_publish_the_same_key_exactly_one_wins(place: Place) -> None:
+    writer_of = run_race(place)
+    for number in range(place.keys):
         assert place.store.read(race_key(number), 1 << 20) == race_data(writer_of[race_key(number)], number)
     assert place.store.list("") == tuple(sorted(writer_of))
     assert len(set(writer_of.values())) > 1, "the writers have not met"
@@ -166,6 +202,49 @@ def test_an_artifact_arrives_whole_and_may_be_put_twice(store: Store, tmp_path: 
     assert measured == Measured(size=size, sha256=wire.sha256(pattern(size)))
     assert (tmp_path / "target").read_bytes() == pattern(size)
     assert source.read_bytes() == pattern(size)
+
+
+@dataclass(slots=True)
+class Listener:
+    """A `Progress` that remembers."""
+
+    heard: list[list[Any]] = field(default_factory=list)
+
+    def event(self, text: str) -> None:
+        """Take no notice."""
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+        self.heard.append([label, total, unit, 0])
+
+        def advance(units: int, _note: str) -> None:
+            self.heard[-1][3] += units
+
+        yield advance
+
+
+def test_transfers_of_artifacts_are_told_byte_by_byte(place: Place, tmp_path: Path) -> None:
+    listener = Listener()
+    store = open_store(place.address, place.options, listener)
+    size = 9 * CHUNK_BYTES + 7
+    store.put_artifact("a/file.safetensors", file_with(tmp_path, pattern(size)))
+    store.fetch("a/file.safetensors", tmp_path / "target", size)
+    store.publish(KEY, b"{}")
+    assert listener.heard == [
+        ["sending file.safetensors", size, "bytes", size],
+        ["fetching file.safetensors", size, "bytes", size],
+    ]
+
+
+def test_an_artifact_can_be_removed_and_a_record_cannot(store: Store, tmp_path: Path) -> None:
+    store.put_artifact("a/file.safetensors", file_with(tmp_path, b"x"))
+    store.publish(KEY, b"{}")
+    store.remove_artifact("a/file.safetensors")
+    store.remove_artifact("a/file.safetensors")
+    for key in (KEY, f"{KEY}.0123456789ab.sig", "../a.safetensors"):
+        with pytest.raises(TrustError):
+            store.remove_artifact(key)
+    assert store.list("") == (KEY,)
 
 
 def test_fetch_takes_no_more_than_the_limit(store: Store, tmp_path: Path) -> None:
@@ -299,7 +378,7 @@ def test_probe_accepts_the_place_and_leaves_nothing(store: Store) -> None:
 
 def test_the_address_opens_the_same_place(place: Place) -> None:
     place.store.publish(KEY, b"x")
-    other = open_store(place.address)
+    other = open_store(place.address, place.options)
     assert other.read(KEY, 1) == b"x"
     assert other.address == place.store.address == place.address
 
@@ -565,3 +644,15 @@ def test_local_a_killed_upload_leaves_nothing_torn_and_converges(tmp_path: Path)
         put(folder)
         assert local.list("") == (key,)
         assert local.fetch(key, folder / "after", len(data)).sha256 == wire.sha256(data)
+
+
+def test_a_local_path_is_that_of_a_file_and_of_nothing_else(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.publish("coordinator/round-0000/round.json", b"{}")
+    assert store.local_path("coordinator/round-0000/round.json") == tmp_path / "coordinator/round-0000/round.json"
+    assert store.local_path("coordinator/round-0001/round.json") is None
+    assert store.local_path("coordinator/round-0000") is None
+    os.mkfifo(tmp_path / "coordinator/pipe.json")
+    assert store.local_path("coordinator/pipe.json") is None
+    with pytest.raises(TrustError):
+        store.local_path("../outside.json")

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from fedcli.errors import UsageError
-from fedcli.exchange.store.base import Store
+from fedcli.exchange.store.base import Store, StoreOptions
 from fedcli.exchange.store.local import LocalStore
 
-__all__ = ["LocalStore", "Store", "open_store"]
+if TYPE_CHECKING:
+    from fedcli.progress import Progress
+
+__all__ = ["LocalStore", "Store", "StoreOptions", "open_store"]
+
+_OBJECTS = {"s3", "gs", "az"}
 
 
-def open_store(address: str) -> Store:
-    """Return the store at an address: a local path or a file:// URL.
+def open_store(address: str, options: StoreOptions | None = None, progress: Progress | None = None) -> Store:
+    """Return the store at an address: a local path, or a URL whose scheme is file, sftp, s3, gs or az.
+
+    Args:
+        address: Where the drop folder is.
+        options: How it is reached; None takes what the machine is set up for.
+        progress: Told of transfers; None tells nobody.
 
     Raises:
-        UsageError: The address has another scheme.
+        UsageError: The address has another scheme, or not the form of its scheme.
+        ConfigurationError: Keys or credentials on this machine are missing or wrong.
     """
     scheme = urlsplit(address).scheme
     if scheme == "file":
-        return LocalStore(Path(unquote(urlsplit(address).path)))
+        return LocalStore(Path(unquote(urlsplit(address).path)), progress)
+    if scheme == "sftp":
+        from fedcli.exchange.store.sftp import SftpStore  # noqa: PLC0415 - a local folder needs no paramiko
+
+        return SftpStore(address, options or StoreOptions(), progress)
+    if scheme in _OBJECTS:
+        from fedcli.exchange.store.objects import ObjectStore  # noqa: PLC0415 - a local folder needs no obstore
+
+        return ObjectStore(address, options or StoreOptions(), progress)
     if scheme and "://" in address:
         msg = f"{address}: a drop folder at {scheme}:// cannot be used"
-        raise UsageError(msg, hint="use a local path or a file:// URL; a mounted share is a local path")
-    return LocalStore(Path(address).expanduser())
+        raise UsageError(msg, hint="use a path, or a URL of file, sftp, s3, gs or az; a mounted share is a path")
+    return LocalStore(Path(address).expanduser(), progress)

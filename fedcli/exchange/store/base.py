@@ -1,4 +1,4 @@
-"""What a drop folder's place must do: seven verbs, the same everywhere.
+"""What a drop folder's place must do: eight verbs, the same everywhere.
 
 Keys are relative paths (`exchange.layout`); an implementation refuses anything else, so that no name from a peer reaches a path
 unchecked. Artifacts lie under their digest's name, so that writing one twice is harmless; records are created once.
@@ -6,17 +6,37 @@ unchecked. Artifacts lie under their digest's name, so that writing one twice is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from fedcli.errors import TrustError
+from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
+from fedcli.tensors import Measured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from fedcli.tensors import Measured
-
 PROBE_NAME = "probe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How a party reaches a store, beyond its address.
+
+    Attributes:
+        host_key: SFTP: fingerprint of the server's key (`SHA256:…`); empty takes the known_hosts files.
+        ssh_key: SFTP: the private key to log in with; None takes what ~/.ssh/config names, an agent, and the usual files.
+        endpoint: Object stores: URL of the service; empty takes the provider's own.
+        timeout: Seconds to wait for an answer before a transfer is given up.
+    """
+
+    host_key: str = ""
+    ssh_key: Path | None = None
+    endpoint: str = ""
+    timeout: int = 60
 
 
 class Store(Protocol):
@@ -31,6 +51,14 @@ class Store(Protocol):
 
         Raises:
             StoreError: The place cannot be written.
+        """
+
+    def remove_artifact(self, key: str) -> None:
+        """Remove an artifact that lies safely elsewhere; one that is gone already is no error. Records cannot be removed.
+
+        Raises:
+            TrustError: The key is not an artifact's.
+            StoreError: The place does not let this account remove it.
         """
 
     def publish(self, key: str, data: bytes) -> None:
@@ -63,12 +91,70 @@ class Store(Protocol):
     def stat(self, key: str) -> int | None:
         """Return an object's size in bytes, or None where there is none."""
 
+    def local_path(self, key: str) -> Path | None:
+        """Return where an object lies as a regular file on this machine; None where it does not, or is reached otherwise.
+
+        Whoever reads there must hash what they use: the party that wrote it can change it.
+        """
+
     def probe(self, prefix: str) -> None:
         """Publish a probe key under `prefix` twice, and refuse a place that lets the second one through.
 
         Raises:
             StoreError: The place cannot create once; the hint says why and what to use instead.
         """
+
+
+def prove_create_once(store: Store, prefix: str, remove: Callable[[str], None], hint: str) -> None:
+    """Publish a probe key twice, the second time other bytes, and remove it.
+
+    Args:
+        store: The place.
+        prefix: Where the probe lies.
+        remove: Removes a key.
+        hint: What to use instead.
+
+    Raises:
+        StoreError: The second one went through.
+    """
+    key = f"{prefix}{PROBE_NAME}-{secrets.token_hex(8)}"
+    store.publish(key, b"1")
+    try:
+        store.publish(key, b"2")
+    except ConflictError:
+        return
+    finally:
+        remove(key)
+    msg = f"{store.address}: a file that exists can be created again; records would not be safe there"
+    raise StoreError(msg, hint=hint)
+
+
+def received(key: str, chunks: Iterable[bytes], file: BinaryIO, limit: int, advance: Callable[[int, str], None]) -> Measured:
+    """Write what arrives, and return the size and digest of the very bytes written.
+
+    Raises:
+        StoreError: There are more than `limit` bytes.
+    """
+    hasher = hashlib.sha256()
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        capped(key, size, limit)
+        hasher.update(chunk)
+        file.write(chunk)
+        advance(len(chunk), "")
+    return Measured(size=size, sha256=hasher.hexdigest())
+
+
+def capped(key: str, size: int, limit: int) -> None:
+    """Check the size of an object.
+
+    Raises:
+        StoreError: It has more than `limit` bytes.
+    """
+    if size > limit:
+        msg = f"{key}: more than the {limit} bytes expected at most"
+        raise StoreError(msg)
 
 
 def checked(key: str) -> str:
@@ -79,5 +165,17 @@ def checked(key: str) -> str:
     """
     if not layout.is_key(key):
         msg = f"{key[:200]!r} is not a key of a drop folder"
+        raise TrustError(msg)
+    return key
+
+
+def removable(key: str) -> str:
+    """Return a key that may be removed.
+
+    Raises:
+        TrustError: It is not an artifact's.
+    """
+    if not layout.is_artifact(checked(key)):
+        msg = f"{key}: only artifacts are ever removed, records and signatures stay"
         raise TrustError(msg)
     return key

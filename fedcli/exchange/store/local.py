@@ -8,22 +8,25 @@ bytes). A process killed at any point leaves at most a temporary file, which is 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.errors import ConflictError, MissingError, StoreError
 from fedcli.exchange import layout
-from fedcli.exchange.store.base import PROBE_NAME, checked
-from fedcli.tensors import CHUNK_BYTES, Measured
+from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
+from fedcli.progress import BYTES, Silent
+from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fedcli.progress import Progress
+    from fedcli.tensors import Measured
 
 _TEMPORARY = ".fedcli-"
 _STALE_SECONDS = 86_400
@@ -34,8 +37,9 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 class LocalStore:
     """A directory that all parties reach, or that something else carries between them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self._root = root
+        self._progress = progress or Silent()
 
     @property
     def address(self) -> str:
@@ -46,10 +50,19 @@ class LocalStore:
         """Copy a file in; see `Store`."""
         path = self._root / checked(key)
         with _explained(key, self._root), source.open("rb") as file, _temporary(path) as (temporary, target):
-            while chunk := file.read(CHUNK_BYTES):
-                target.write(chunk)
+            with self._progress.track(f"sending {path.name}", source.stat().st_size, BYTES) as advance:
+                while chunk := file.read(CHUNK_BYTES):
+                    target.write(chunk)
+                    advance(len(chunk), "")
             _flush(target)
             temporary.rename(path)
+            _flush_folder(path.parent)
+
+    def remove_artifact(self, key: str) -> None:
+        """Remove a file; see `Store`."""
+        path = self._root / removable(key)
+        with _explained(key, self._root), suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
             _flush_folder(path.parent)
 
     def publish(self, key: str, data: bytes) -> None:
@@ -69,21 +82,16 @@ class LocalStore:
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
-        hasher = hashlib.sha256()
-        size = 0
         with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file, target.open("xb") as copy:
-            while chunk := file.read(CHUNK_BYTES):
-                size += len(chunk)
-                _cap(key, size, limit)
-                hasher.update(chunk)
-                copy.write(chunk)
-        return Measured(size=size, sha256=hasher.hexdigest())
+            size = os.fstat(file.fileno()).st_size
+            with self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance:
+                return received(key, iter(lambda: file.read(CHUNK_BYTES), b""), copy, limit, advance)
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
         with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file:
             data = file.read(limit + 1)
-        _cap(key, len(data), limit)
+        capped(key, len(data), limit)
         return data
 
     def list(self, prefix: str) -> tuple[str, ...]:
@@ -109,19 +117,13 @@ class LocalStore:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
+    def local_path(self, key: str) -> Path | None:
+        """Return a file's path; see `Store`."""
+        return self._root / key if self.stat(key) is not None else None
+
     def probe(self, prefix: str) -> None:
         """Check that a name can be taken only once; see `Store`."""
-        key = f"{prefix}{PROBE_NAME}-{secrets.token_hex(8)}"
-        path = self._root / checked(key)
-        self.publish(key, b"1")
-        try:
-            self.publish(key, b"2")
-        except ConflictError:
-            return
-        finally:
-            path.unlink()
-        msg = f"{self._root}: a file that exists can be created again; records would not be safe there"
-        raise StoreError(msg, hint="use a folder on another file system")
+        prove_create_once(self, prefix, lambda key: (self._root / key).unlink(), "use a folder on another file system")
 
 
 @contextmanager
@@ -172,12 +174,6 @@ def _open(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise FileNotFoundError(errno.ENOENT, "not a regular file")
     return os.fdopen(descriptor, "rb")
-
-
-def _cap(key: str, size: int, limit: int) -> None:
-    if size > limit:
-        msg = f"{key}: more than the {limit} bytes expected at most"
-        raise StoreError(msg)
 
 
 def _flush(file: BinaryIO) -> None:

@@ -1,0 +1,117 @@
+"""Files on an SFTP server: read in order with many requests under way, written whole under a temporary name."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import stat
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+import paramiko
+
+from fedcli.tensors import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fedcli.exchange.store.ssh import Session
+
+LOSSES = (paramiko.SSHException, EOFError, ConnectionError)
+"""What paramiko raises where the connection is lost."""
+FAILURES = (*LOSSES, paramiko.SFTPError, OSError)
+"""What paramiko raises: that, and the server's answers."""
+
+_TEMPORARY = ".fedcli-"
+_STALE_SECONDS = 86_400
+_BATCH = 32 << 20
+
+
+def size_of(session: Session, path: str) -> int:
+    """Return the size of a regular file; a pipe that a peer has put in its place is none, and must not be waited for.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    found = session.sftp.stat(path)
+    if not stat.S_ISREG(found.st_mode or 0):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return int(found.st_size or 0)
+
+
+def pieces(file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
+    """Yield a file's first bytes in order; many requests are under way at a time, and no more is held than the window."""
+    request = file.MAX_REQUEST_SIZE
+    for begin in range(0, size, _BATCH):
+        end = min(begin + _BATCH, size)
+        yield from file.readv([(at, min(request, end - at)) for at in range(begin, end, request)])
+
+
+def content(session: Session, path: str, limit: int) -> bytes:
+    """Return at most `limit` bytes of a regular file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    size = min(limit, size_of(session, path))
+    with session.open(path, "r") as file:
+        return b"".join(pieces(file, size))
+
+
+def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:
+    """Write a new file, all of whose bytes the server has acknowledged.
+
+    Raises:
+        OSError: The path exists, or the server refuses.
+    """
+    done = 0
+    with session.open(path, "wx") as file:  # paramiko's "x" alone does not open for writing
+        while chunk := source.read(CHUNK_BYTES):
+            done += len(chunk)
+            file.set_pipelined(done < size)  # the last write waits for the answers to all
+            file.write(chunk)
+            advance(len(chunk), "")
+    if (found := session.sftp.stat(path).st_size) != size:
+        msg = f"{found} bytes arrived, expected {size}"
+        raise OSError(msg)
+
+
+@contextmanager
+def temporary(session: Session, path: str) -> Iterator[str]:
+    """Yield a new name beside `path`, whose folder is made if it is missing; a failure leaves nothing under it."""
+    folder = path.rpartition("/")[0]
+    _make_folder(session, folder)
+    _sweep(session, folder or "/")
+    name = f"{folder}/{_TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        yield name
+    except BaseException as error:
+        if session.alive and not isinstance(error, TimeoutError):  # a second wait would be one too many: swept a day later
+            with suppress(*FAILURES):
+                session.sftp.remove(name)
+        raise
+
+
+def _make_folder(session: Session, folder: str) -> None:
+    if not folder:
+        return
+    try:
+        session.sftp.stat(folder)
+    except FileNotFoundError:
+        _make_folder(session, folder.rpartition("/")[0])
+        try:
+            session.sftp.mkdir(folder)
+        except OSError as error:
+            try:
+                session.sftp.stat(folder)  # another process made it
+            except FileNotFoundError:
+                raise error from None
+
+
+def _sweep(session: Session, folder: str) -> None:
+    oldest = time.time() - _STALE_SECONDS
+    for item in session.sftp.listdir_iter(folder):
+        if item.filename.startswith(_TEMPORARY) and (item.st_mtime or 0) < oldest:
+            with suppress(OSError):  # another process swept it
+                session.sftp.remove(f"{folder}/{item.filename}")

@@ -1,0 +1,165 @@
+"""The rights under which every party writes its own part of a drop folder, and reads all of it.
+
+For an OpenSSH server: accounts, folders and a piece of sshd_config. For S3: a policy for each party's user. The tests run the
+stores, and whole federations, under exactly what is made here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.errors import UsageError
+from fedcli.exchange import layout
+from fedcli.operations.party import Status
+from fedcli.wire import SITE_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_USER_NAME_LIMIT = 32
+_SAFE_PATH = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9._-]")
+_SAFE_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshdAccess:
+    """How an OpenSSH server is set up.
+
+    Attributes:
+        message: A shell script for the server's operator, who reads it and runs it as root.
+        accounts: The account of every party, by name.
+        configuration: The piece of sshd_config, which the script writes.
+    """
+
+    status: Status
+    message: str
+    accounts: Mapping[str, str]
+    configuration: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Access:
+    """What every party's user may do in a bucket.
+
+    Attributes:
+        message: The policies as one JSON object, by party.
+        policies: The IAM policy document of every party, as JSON text.
+    """
+
+    status: Status
+    message: str
+    policies: Mapping[str, str]
+
+
+def sshd_access(sites: tuple[str, ...], root: str, name: str, config: str = "/etc/ssh") -> SshdAccess:
+    """Return accounts, folders and configuration for an SFTP server.
+
+    The root belongs to the system, as sshd demands of a folder that accounts are locked into; keys lie outside it. A party owns
+    its folder, which the group of all parties may read.
+
+    Args:
+        sites: The sites' names.
+        root: The folder on the server that becomes the drop folder.
+        name: The group's name, with which the accounts' names begin.
+        config: The folder of sshd's configuration.
+
+    Raises:
+        UsageError: A name or path cannot be used.
+    """
+    _check(sites)
+    for path in (root, config):
+        if _SAFE_PATH.fullmatch(path) is None or ".." in path.split("/"):
+            msg = f"{path}: expected an absolute path of letters, digits, dots, hyphens and underscores"
+            raise UsageError(msg)
+    accounts = {party: f"{name}-{party}" for party in (layout.COORDINATOR, *sites)}
+    for account in (name, *accounts.values()):
+        if _SAFE_NAME.fullmatch(account) is None or len(account) > _USER_NAME_LIMIT:
+            msg = (
+                f"{account}: not a name for an account: expected at most {_USER_NAME_LIMIT} of a-z, 0-9, _ and -, a letter first"
+            )
+            raise UsageError(msg, hint="choose a shorter --name")
+    keys = f"{config}/{name}-keys"
+    configuration = f"""\
+Match Group {name}
+    ChrootDirectory {root}
+    ForceCommand internal-sftp -u 0027
+    AuthorizedKeysFile {keys}/%u
+    AuthenticationMethods publickey
+    DisableForwarding yes
+    PermitTTY no
+    PermitUserRC no
+"""
+    folders = {party: f"{root}/{_prefix(party)}".rstrip("/") for party in accounts}
+    users = "useradd --gid {group} --home-dir / --no-create-home --shell /usr/sbin/nologin --password '*' {account}"
+    lines = [
+        "#!/bin/sh",
+        "# Accounts, folders and configuration of an SFTP drop folder; read it, then run it as root on the server.",
+        f"# Then write each party's public key, one line, into {keys}/ACCOUNT, and reload sshd.",
+        f"# A party's address: sftp://ACCOUNT@SERVER/ ; any other account of the group {name} reads all and writes nothing.",
+        "set -eu",
+        f"getent group {name} >/dev/null || groupadd {name}",
+        *(f"id {item} >/dev/null 2>&1 || {users.format(group=name, account=item)}" for item in accounts.values()),
+        f"install -d -o root -g root -m 755 {root} {root}/sites {keys}",
+        *(f"install -d -o {accounts[party]} -g {name} -m 2750 {folder}" for party, folder in folders.items()),
+        f"cat > {config}/sshd_config.d/{name}.conf <<'END'",
+        configuration + "END",
+    ]
+    return SshdAccess(status=Status.DONE, message="\n".join(lines), accounts=accounts, configuration=configuration)
+
+
+def s3_access(sites: tuple[str, ...], bucket: str, prefix: str = "") -> S3Access:
+    """Return a policy for each party's user.
+
+    A party creates objects under its prefix; it removes there what `fedcli init` probes with, and models that were archived.
+
+    Args:
+        sites: The sites' names.
+        bucket: The bucket.
+        prefix: Where the drop folder begins in it.
+
+    Raises:
+        UsageError: A name cannot be used.
+    """
+    _check(sites)
+    top = prefix.strip("/")
+    if _BUCKET.fullmatch(bucket) is None or (top and not layout.is_key(top)):
+        msg = f"s3://{bucket}/{top}: not the address of a drop folder"
+        raise UsageError(msg)
+    begin = f"{top}/" if top else ""
+    policies = {party: _policy(bucket, begin, f"{begin}{_prefix(party)}") for party in (layout.COORDINATOR, *sites)}
+    return S3Access(
+        status=Status.DONE,
+        message=json.dumps(policies, indent=2),
+        policies={party: json.dumps(policy) for party, policy in policies.items()},
+    )
+
+
+def _policy(bucket: str, begin: str, own: str) -> dict[str, object]:
+    arn = f"arn:aws:s3:::{bucket}"
+    listing: dict[str, object] = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn]}
+    if begin:
+        listing["Condition"] = {"StringLike": {"s3:prefix": [f"{begin}*"]}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            listing,
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{arn}/{begin}*"]},
+            {"Effect": "Allow", "Action": ["s3:PutObject", "s3:AbortMultipartUpload"], "Resource": [f"{arn}/{own}*"]},
+            {"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": [f"{arn}/{own}*probe-*", f"{arn}/{own}*.safetensors"]},
+        ],
+    }
+
+
+def _check(sites: tuple[str, ...]) -> None:
+    for site in sites:
+        if re.fullmatch(SITE_PATTERN, site) is None or site == layout.COORDINATOR or sites.count(site) > 1:
+            msg = f"{site}: not the name of a site, or given twice"
+            raise UsageError(msg, hint="names are lower-case letters, digits and hyphens")
+
+
+def _prefix(party: str) -> str:
+    return f"{layout.COORDINATOR}/" if party == layout.COORDINATOR else layout.site_prefix(party)
