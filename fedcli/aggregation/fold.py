@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.aggregation import clipping, krum
+from fedcli.aggregation.crew import Crew
 from fedcli.aggregation.floats import FloatFold
 from fedcli.aggregation.integers import fold_integers
 from fedcli.aggregation.output import Output
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from fedcli.aggregation.crew import Crew
     from fedcli.aggregation.rules import Rule
     from fedcli.aggregation.update import Update
     from fedcli.tensors import Layout, Measured
@@ -112,9 +112,10 @@ def fold(
         with Stack(ordered, layout, crew, memory=memory, scales=scales) as stack:
             chosen = rule.krum.choose(krum.squared_distances(stack, layout, crew))
         weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
+    alone = Crew(1)  # each thread reads the ranges that it folds
     with (
-        Stack(ordered, layout, crew, memory=memory, scales=scales) as stack,
-        Stack([base], layout, crew) as before,
+        Stack(ordered, layout, alone, memory=memory // crew.size, scales=scales) as stack,
+        Stack([base], layout, alone) as before,
         Output(target) as output,
         _opened(rule, layout, state) as server,
     ):

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def add(sums: NDArray[np.float64], rows: NDArray[np.float64], weights: Sequence[int]) -> None:
-    """Add n_k · Δ_k to S, one row after another; a weight of 0 leaves its row out."""
-    product = np.empty(sums.size, np.float64)
-    for row, weight in zip(rows, weights, strict=True):
-        if weight:
-            np.multiply(row, np.float64(weight), out=product)
-            np.add(sums, product, out=sums)
+def add(sums: NDArray[np.float64], row: NDArray[np.float32], weight: int, product: NDArray[np.float64]) -> None:
+    """Add n_k · Δ_k to S; a weight of 0 leaves the row out. `product` is overwritten."""
+    if weight:
+        np.multiply(row, np.float64(weight), out=product, dtype=np.float64)
+        np.add(sums, product, out=sums)
 
 
 def divide(sums: NDArray[np.float64], weights: Sequence[int]) -> None:

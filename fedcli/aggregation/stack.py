@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 
@@ -27,18 +29,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.aggregation.crew import Crew
+    from fedcli.aggregation.turns import Passage
     from fedcli.aggregation.update import Run, Update
     from fedcli.tensors import Layout
 
-MEMORY = 8 << 20
-"""Bytes of the buffer."""
+MEMORY = 24 << 20
+"""Bytes of the buffers of all threads."""
 MAX_OPEN = 256
 UNIT = 1024
 """Ranges begin at multiples of so many elements."""
 _APART = 8
 """Rows at a time where all of them need not stand beside one another."""
-_LONGEST = {True: 1 << 16, False: 1 << 17}
-"""Elements of a range, at most, with all rows together or not: few stay in the cache; many make opening a file again cheap."""
+_LONGEST = 1 << 17
+"""Elements of a range, at most: many make each call cheap, and opening a file again."""
 
 
 class Stack:
@@ -63,7 +66,7 @@ class Stack:
         self._hashers = [hashlib.sha256() if update.sha256 else None for update in updates]
         self._hashed = [0] * len(updates)
         self._open: dict[int, int] = {}
-        self._buffer = np.empty(0, np.uint8)
+        self._scratch = threading.local()
 
     def __enter__(self) -> Self:
         try:
@@ -91,29 +94,51 @@ class Stack:
         """Yield (first, last + 1) of neighbouring elements: a power of two of them, so that a group's rows fit the buffer."""
         rows = len(self.groups(together=together)[0])
         fitting = max(UNIT, self._memory // (rows * run.dtype.itemsize))
-        length = min(_LONGEST[together], 1 << fitting.bit_length() - 1)
+        length = min(_LONGEST, 1 << fitting.bit_length() - 1)
         for first in range(0, run.count, length):
             yield first, min(first + length, run.count)
 
-    def read(self, rows: range, run: Run, first: int, last: int) -> NDArray[Any]:
-        """Return some rows of a range, (rows, last - first); the array holds until the next call.
+    def read(
+        self,
+        rows: range,
+        run: Run,
+        first: int,
+        last: int,
+        passage: Passage | None = None,
+        use: Callable[[int, NDArray[Any]], None] | None = None,
+    ) -> NDArray[Any]:
+        """Return some rows of a range, (rows, last - first); the array holds until this thread's next call.
+
+        Args:
+            rows: Which.
+            run: The run of numbers.
+            first: The first element of the range.
+            last: One past the last.
+            passage: The range's way, where threads read several ranges at once.
+            use: Called with every row and its number when it has been read, while it is still in the processor's cache.
 
         Raises:
             UpdateError: A file cannot be read.
         """
         size = (last - first) * run.dtype.itemsize
-        if len(self._buffer) < len(rows) * size:
-            self._buffer = np.empty(len(rows) * size, np.uint8)
-        found = self._buffer[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
+        if len(getattr(self._scratch, "buffer", b"")) < len(rows) * size:
+            self._scratch.buffer = np.empty(len(rows) * size, np.uint8)
+        found: NDArray[Any] = self._scratch.buffer[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
         view = found.view(np.uint8)
+        offset = run.begin + first * run.dtype.itemsize
 
-        def fill(number: int) -> None:
-            self._fill(number, view[number - rows.start].data, run.begin + first * run.dtype.itemsize)
+        def take(number: int) -> None:
+            at = number - rows.start
+            self._fill(number, view[at].data, offset)
+            if self._hashers[number] is not None:
+                with passage.at((id(self), number)) if passage is not None else nullcontext():
+                    self._hash(number, view[at].data, offset)
             if run.dtype.kind == "f" and self._scales and self._scales[number] != 1:
-                row = found[number - rows.start]
-                np.multiply(row, self._scales[number], out=row, dtype=np.float64, casting="same_kind")
+                np.multiply(found[at], self._scales[number], out=found[at], dtype=np.float64, casting="same_kind")
+            if use is not None:
+                use(number, found[at])
 
-        self._collect(fill, rows)
+        self._collect(take, rows)
         return found
 
     def pass_over(self, run: Run | None) -> None:
@@ -176,14 +201,18 @@ class Stack:
     def _check_header(self, number: int) -> None:
         header = bytearray(len(self._layout.header))
         self._fill(number, memoryview(header), 0)
+        self._hash(number, memoryview(header), 0)
         if header != self._layout.header:
             with self.updates[number].path.open("rb") as file:
-                difference = self._layout.difference(tensors.read_layout(file))
-            msg = f"not the federation's model: {difference}"
-            raise TensorError(msg)
+                raise TensorError(self._departure(file) or "its header changed while it was read")
+
+    def _departure(self, file: BinaryIO) -> str:
+        """Say how a file's header departs from the layout; empty where it does not."""
+        difference = self._layout.difference(tensors.read_layout(file))
+        return difference and f"not the federation's model: {difference}"
 
     def _fill(self, number: int, view: memoryview, offset: int) -> None:
-        """Read bytes of one file, and hash them if they are the next that were not hashed before."""
+        """Read bytes of one file."""
         kept = self._open.get(number)
         descriptor = self._opened(number) if kept is None else kept
         try:
@@ -197,6 +226,9 @@ class Stack:
         finally:
             if number not in self._open:
                 os.close(descriptor)
+
+    def _hash(self, number: int, view: memoryview, offset: int) -> None:
+        """Hash bytes of one file if they are the next that were not hashed before."""
         hasher = self._hashers[number]
         if hasher is not None and offset == self._hashed[number]:
             hasher.update(view)
@@ -207,9 +239,14 @@ class Stack:
         descriptor = os.open(self.updates[number].path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         found = os.fstat(descriptor)  # a pipe that a peer has put there must not be waited for
         if not stat.S_ISREG(found.st_mode) or found.st_size != self._layout.size:
-            os.close(descriptor)
-            msg = f"{found.st_size} bytes, expected {self._layout.size}"
-            raise TensorError(msg)
+            try:
+                departure = ""
+                if stat.S_ISREG(found.st_mode):  # its header tells more than its size
+                    with os.fdopen(descriptor, "rb", closefd=False) as file:
+                        departure = self._departure(file)
+            finally:
+                os.close(descriptor)
+            raise TensorError(departure or f"{found.st_size} bytes, expected {self._layout.size}")
         if len(self.updates) <= MAX_OPEN:
             self._open[number] = descriptor
         return descriptor
