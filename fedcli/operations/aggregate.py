@@ -18,7 +18,7 @@ from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
 from fedcli.operations.folding import base_of, layout_of, num_threads, state_before
-from fedcli.operations.intake import Intake, late_updates, take_in
+from fedcli.operations.intake import Intake, late_updates, open_deadline, take_in
 from fedcli.operations.party import Party, Status, artifact_of, parcel
 from fedcli.operations.review import SiteReview, review
 from fedcli.workspace import WorkspaceRole
@@ -125,7 +125,7 @@ class _Closing:
     def close(self, intake: Intake, reviewer: Reviewer | None) -> AggregateResult:
         """Fold, review and publish; after a rejection, begin again with what remains."""
         settings = self.federation.plan.aggregation
-        deadline = self.party.folder.ledger.rounds[-1].record.deadline
+        deadline = open_deadline(self.party.folder.ledger)
         figures: tuple[SiteReview, ...] = ()
         while not (reason := intake.reason_to_wait(settings, deadline, self.party.environment.clock())):
             draft = self.party.outbox.draft(f"round-{self.number:04d}")
@@ -216,7 +216,7 @@ class _Closing:
             absent=intake.absent,
             rejected=intake.refusals,
             late=newest.late if newest.round == self.number else (),
-            deadline=newest.deadline,
+            deadline=open_deadline(self.party.folder.ledger),
             global_model=global_model,
             review=figures,
         )

@@ -151,5 +151,10 @@ def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
 
 
 def _check_content(key: str, artifact: Artifact, path: Path, measured: Measured, expected: Layout | None) -> None:
-    with path.open("rb") as file:
-        checks.check_artifact(key, artifact, measured, tensors.read_layout(file), expected)
+    try:
+        with path.open("rb") as file:
+            found = tensors.read_layout(file)
+    except tensors.TensorError as error:
+        msg = f"{artifact.key}: {error}"
+        raise TrustError(msg) from error
+    checks.check_artifact(key, artifact, measured, found, expected)

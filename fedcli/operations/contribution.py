@@ -66,7 +66,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False) -> 
     draft = party.outbox.draft(f"round-{number:04d}")
     best = Selection.resume(draft.state, before)
 
-    received = learner.load(party.folder.global_model(number - 1))
+    received = learner.load(party.folder.global_model(number - 1, learner.layout))
     received_score = learner.validate(f"round {number}, received model on validation patients")
     best.offer(received, number - 1, Origin.RECEIVED, received_score.kappa, parent.digest)
 
@@ -116,7 +116,7 @@ def consider_final(party: Party, plan: Plan, number: int) -> None:
     last = party.folder.ledger.rounds[number - 1]
     draft = party.outbox.draft(f"round-{number:04d}")
     best = Selection.resume(draft.state, selection.newest_state(party.workspace))
-    received = learner.load(party.folder.global_model(number - 1))
+    received = learner.load(party.folder.global_model(number - 1, learner.layout))
     score = learner.validate("final global model on validation patients")
     best.offer(received, number - 1, Origin.RECEIVED, score.kappa, last.digest)
     party.seal(draft)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.checks import Signed
+from fedcli.exchange.checks import Signed, check_signature, verify_keys
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.operations.artifacts import Artifacts
@@ -149,10 +149,10 @@ class Folder:
         """
         return self._artifacts.delta(found, expected)
 
-    def global_model(self, number: int) -> Path:
-        """Return a private copy of a round's global model."""
+    def global_model(self, number: int, expected: Layout | None = None) -> Path:
+        """Return a private copy of a round's global model; see `fetch`."""
         found = self.ledger.rounds[number]
-        return self.fetch(found, found.artifact)
+        return self.fetch(found, found.artifact, expected)
 
     def forget_artifacts(self, *keep: Path) -> None:
         """Empty the cache but for the given files."""
@@ -184,8 +184,7 @@ class Folder:
                 self._accuse(signed, newest)
 
     def _accuse(self, signed: Signed, trusted: Verified[Record]) -> None:
-        keys = [signatures.VerifyKey.parse(key.public_key) for key in self.ledger.newest_federation.coordinator]
-        signatures.verify(signed.signature, signed.data, keys)
+        check_signature(signed, signed.signature, verify_keys(self.ledger.newest_federation.coordinator))
         msg = (
             f"{signed.key}: equivocation: the coordinator has signed {wire.sha256(signed.data)[:12]} here, and before that "
             f"{trusted.digest[:12]}, which this party has trusted"

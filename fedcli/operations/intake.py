@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.update import Update
     from fedcli.exchange.checks import Verified
+    from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.operations.party import Party
     from fedcli.plan import Aggregation
@@ -86,6 +88,19 @@ class Intake:
         if awaited:
             return f"the deadline has passed; waiting for at least {needed}; {advice}"
         return f"the rule {settings.rule} needs at least {needed} updates; amend the plan's [aggregation], or admit more sites"
+
+
+def open_deadline(ledger: Ledger) -> datetime | None:
+    """Return when the open round may be closed with a quorum; None waits for all.
+
+    Round 1's is counted from the record that lists its members, the newest one: every admission begins it anew. Every later
+    one stands in the record of the round before.
+    """
+    if not ledger.newest_round:
+        listed = ledger.in_force(1).record
+        hours = listed.plan.aggregation.deadline_hours
+        return listed.created + timedelta(hours=hours) if hours else None
+    return ledger.rounds[-1].record.deadline if ledger.rounds else None
 
 
 def take_in(party: Party, number: int, federation: FederationRecord, expected: Layout, without: Mapping[str, str]) -> Intake:

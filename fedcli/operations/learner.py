@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.dataset import PreparedDataset
     from fedcli.plan import Plan
     from fedcli.progress import Progress
+    from fedcli.tensors import Layout
     from fedcli.workspace import Workspace
 
     Arrays = dict[str, NDArray[Any]]
@@ -50,6 +51,11 @@ class Learner:
             torch.set_num_threads(workspace.settings.threads)
         self.module = networks.build(plan.network.name, len(plan.classes))
         self._prepared = workspace.prepared_path
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What every model's file holds that fits the network."""
+        return tensors.layout_of(networks.to_arrays(self.module))
 
     @cached_property
     def data(self) -> PreparedDataset:

@@ -54,7 +54,7 @@ class Scoring:
         name = self._name(found.artifact.content_sha256, "validation.json")
         score = self._party.workspace.load(ValidationScore, name)
         if score is None:
-            self._learner.load(self._party.folder.fetch(found, found.artifact))
+            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
             score = self._learner.validate(f"global model of round {found.record.round} on validation patients")
             self._party.workspace.save(name, score)
         return score
@@ -103,7 +103,7 @@ class Scoring:
         """Return what a model says about the test images, computed now or before."""
         path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
         if not path.is_file():
-            self._learner.load(self._party.folder.fetch(found, found.artifact))
+            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
             label = f"{reference.kind} model of {reference.party} on test patients"
             buffer = io.BytesIO()
             np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)

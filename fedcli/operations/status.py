@@ -12,6 +12,7 @@ from fedcli.exchange.store import LocalStore, open_store
 from fedcli.operations import turn
 from fedcli.operations.folder import Folder
 from fedcli.operations.history import read_history
+from fedcli.operations.intake import open_deadline
 from fedcli.operations.party import Status, now, store_of
 from fedcli.operations.presence import Standing, matrix_of, members_of
 from fedcli.operations.turn import OpenRound, Reader, Turn
@@ -144,7 +145,7 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], reader: Rea
     ever = {member.site for found in ledger.federations for member in found.record.members}  # a removed site does not apply
     applicants = tuple(sorted(enrolled - ever))
     matrix = matrix_of(ledger, history, members, opened)
-    deadline = history.rounds[-1].record.deadline if history.rounds else None
+    deadline = open_deadline(ledger)
     overdue = deadline is not None and moment >= deadline
     standing = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
     turns = turn.turns(history, members, applicants, standing, reader)

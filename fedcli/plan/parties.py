@@ -46,7 +46,7 @@ class Aggregation:
         byzantine: Sites that may lie, for krum.
         keep: Updates that krum chooses; more than 1 is multi-Krum.
         quorum: Updates that suffice once the deadline has passed; 0 waits for every site (the paper).
-        deadline_hours: Hours from the opening of a round to its deadline; 0 sets none.
+        deadline_hours: Hours from the opening of a round to its deadline, of the first one from the last admission; 0 sets none.
     """
 
     rule: Rule = Rule.MEAN

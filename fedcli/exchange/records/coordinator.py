@@ -114,7 +114,8 @@ class RoundRecord(Record):
         absent: Members that sent nothing, sorted.
         rejected: Members whose update was refused, sorted.
         late: Updates of earlier rounds that arrived since the last round record, sorted.
-        deadline: When the next round may be closed with a quorum; null waits for every site.
+        deadline: When the next round may be closed with a quorum; null waits for every site, and in round 0, where the
+            deadline of round 1 follows from the federation record that lists its members.
         artifacts: The global model, and the server's state where the rule has any.
     """
 
