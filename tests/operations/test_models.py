@@ -14,6 +14,8 @@ from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange.records import EvaluationRecord, ModelKind
 from fedcli.imaging import dataset
+from fedcli.operations import amend
+from fedcli.operations.approve import approve
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.finetune import Start, finetune
 from fedcli.operations.learner import Learner
@@ -22,7 +24,7 @@ from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
 from fedcli.operations.status import status
 from fedcli.operations.verify import verify
-from fedcli.plan import Part
+from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
 from fedcli.workspace import Workspace
 from tests.operations.federations import PLAN, Clock, Federation, no_passphrase
@@ -93,6 +95,20 @@ def test_nothing_is_shared_that_the_operator_did_not_agree_to(finished: Federati
     settings.write_text(settings.read_text().replace("share_models = true", "share_models = false"))
     assert evaluate(finished.site("north"), finished.environment).shared == ()
     assert not (finished.drop / "sites/north/models").exists()
+
+
+def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -> None:
+    plan = replace(finished.plan, evaluation=Evaluation(min_cell=3))
+    amend.amend(finished.coordinator, plan, amend.inspect(finished.coordinator, plan, finished.environment), finished.environment)
+    approve(finished.site("north"), plan.digest, finished.environment)
+    evaluate(finished.site("north"), finished.environment)
+    record = wire.decode(EvaluationRecord, (finished.drop / "sites/north/evaluation/0001.json").read_bytes())
+    for score in record.scores:
+        cells = [count for row in score.by_case.confusion or () for count in row]
+        assert None in cells  # of four test patients some cell is small
+        assert all(count is None or count == 0 or count >= 3 for count in cells)
+        assert score.by_image.confusion is None
+        assert score.by_case.accuracy.value == round(score.by_case.accuracy.value or 0, 2)
 
 
 def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished: Federation) -> None:
