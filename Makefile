@@ -30,6 +30,7 @@ bench: $(VENV)/installed peers
 	$(BIN)/python benchmarks/aggregate
 	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/store.py
 
 # What fedcli is compared with, each in an environment of its own; one that cannot be installed is named.
 peers: $(VENV)/installed

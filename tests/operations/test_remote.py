@@ -91,7 +91,7 @@ def at_once(command: str, root: Path, environment: Environment) -> None:
 def killed_often(command: str, root: Path, environment: Environment) -> None:
     """Run a command as a process, killed again and again, each time later, until it has come to its end."""
     arguments = [sys.executable, "-m", "fedcli", command, "-C", str(root)]
-    for tenths in itertools.count(8, 4):
+    for tenths in itertools.count(8, 10):
         process = subprocess.Popen(
             arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )

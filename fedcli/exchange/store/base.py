@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
-from fedcli.tensors import Measured
+from fedcli.tensors import CHUNK_BYTES, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -137,12 +138,25 @@ def received(key: str, chunks: Iterable[bytes], file: BinaryIO, limit: int, adva
     """
     hasher = hashlib.sha256()
     size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        capped(key, size, limit)
-        hasher.update(chunk)
-        file.write(chunk)
-        advance(len(chunk), "")
+    held: list[bytes] = []
+
+    def keep(data: bytes) -> None:
+        hasher.update(data)
+        file.write(data)
+
+    with ThreadPoolExecutor(1) as pool:  # hashing and writing go on while the next bytes arrive
+        behind = pool.submit(keep, b"")
+        for chunk in chunks:
+            size += len(chunk)
+            capped(key, size, limit)
+            held.append(chunk)
+            advance(len(chunk), "")
+            if sum(map(len, held)) >= CHUNK_BYTES:
+                behind.result()
+                behind = pool.submit(keep, b"".join(held))
+                held = []
+        behind.result()
+        keep(b"".join(held))
     return Measured(size=size, sha256=hasher.hexdigest())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import paramiko
 
+from fedcli.exchange.store.pipeline import Pipeline
 from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ FAILURES = (*LOSSES, paramiko.SFTPError, OSError)
 
 _TEMPORARY = ".fedcli-"
 _STALE_SECONDS = 86_400
-_BATCH = 32 << 20
 
 
 def size_of(session: Session, path: str) -> int:
@@ -40,12 +40,9 @@ def size_of(session: Session, path: str) -> int:
     return int(found.st_size or 0)
 
 
-def pieces(file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
-    """Yield a file's first bytes in order; many requests are under way at a time, and no more is held than the window."""
-    request = file.MAX_REQUEST_SIZE
-    for begin in range(0, size, _BATCH):
-        end = min(begin + _BATCH, size)
-        yield from file.readv([(at, min(request, end - at)) for at in range(begin, end, request)])
+def pieces(session: Session, file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
+    """Yield a file's first bytes in order."""
+    return Pipeline(session.sftp, file, file.MAX_REQUEST_SIZE).read(size)
 
 
 def content(session: Session, path: str, limit: int) -> bytes:
@@ -56,7 +53,7 @@ def content(session: Session, path: str, limit: int) -> bytes:
     """
     size = min(limit, size_of(session, path))
     with session.open(path, "r") as file:
-        return b"".join(pieces(file, size))
+        return b"".join(pieces(session, file, size))
 
 
 def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:

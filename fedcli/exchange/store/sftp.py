@@ -126,7 +126,7 @@ class SftpStore:
                 session.open(path, "r") as file,
                 self._progress.track(f"fetching {path.rpartition('/')[2]}", size, BYTES) as advance,
             ):
-                return received(key, remote.pieces(file, size), copy, limit, advance)
+                return received(key, remote.pieces(session, file, size), copy, limit, advance)
 
         if self.stat(key) is None:  # before the copy is made
             raise self._missing(key)

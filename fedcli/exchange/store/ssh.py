@@ -11,22 +11,22 @@ import logging
 import re
 import socket
 import time
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import paramiko
+from paramiko.buffered_pipe import BufferedPipe
 from paramiko.hostkeys import InvalidHostKey
 
 from fedcli.errors import ConfigurationError, StoreError
+from fedcli.exchange.store.pipeline import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fedcli.exchange.store.base import StoreOptions
     from fedcli.exchange.store.login import Login
 
-_WINDOW = 4 << 20
 _KEEP_ALIVE_SECONDS = 30
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _LARGE_REQUESTS = re.compile(r"SSH-2\.0-OpenSSH_(9|[1-9][0-9])")
@@ -122,9 +122,11 @@ class Session:
         self._transport = transport = self._client.get_transport()
         transport.set_keepalive(_KEEP_ALIVE_SECONDS)
         large = _LARGE_REQUESTS.match(transport.remote_version) is not None
-        self._request = 127 << 10 if large else 32 << 10  # more than 32 KiB is more than the protocol promises
-        self.sftp = paramiko.SFTPClient.from_transport(transport, window_size=_WINDOW, max_packet_size=128 << 10)
-        self.sftp.get_channel().settimeout(self._timeout + 3)  # for a server that talks but does not answer
+        self._request = 254 << 10 if large else 32 << 10  # more than 32 KiB is more than the protocol promises
+        self.sftp = paramiko.SFTPClient.from_transport(transport, window_size=WINDOW, max_packet_size=256 << 10)
+        channel = self.sftp.get_channel()
+        channel.in_buffer = _Pipe()  # nothing is under way now
+        channel.settimeout(self._timeout + 3)  # for a server that talks but does not answer
 
     @property
     def alive(self) -> bool:
@@ -147,7 +149,6 @@ class Session:
         """Open a file; after silence it is not closed, which would be a second wait."""
         file = self.sftp.open(path, mode)
         file.MAX_REQUEST_SIZE = self._request
-        file._prefetch_thread = partial(_quietly, file._prefetch_thread)  # noqa: SLF001 - it has no other handle
         try:
             yield file
         except TimeoutError:
@@ -164,10 +165,18 @@ class Session:
         self._client.close()
 
 
-def _quietly(send_requests: Callable[..., None], *arguments: object) -> None:
-    """Send requests in paramiko's thread; where the connection is lost, whoever waits for the answers says so."""
-    with suppress(paramiko.SSHException, EOFError, OSError):
-        send_requests(*arguments)
+class _Pipe(BufferedPipe):  # type: ignore[misc]  # paramiko has no types
+    """What has arrived and was not read; unlike paramiko's array, it does not move the rest with every read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffer = bytearray()
+
+    def _buffer_frombytes(self, data: bytes) -> None:
+        self._buffer += data
+
+    def _buffer_tobytes(self, limit: int | None = None) -> bytes:
+        return bytes(self._buffer[:limit])
 
 
 class HostKeyError(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types
