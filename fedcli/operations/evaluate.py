@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import UsageError
+from fedcli.errors import TrainingError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
 from fedcli.exchange.records import Comparison, EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
@@ -74,10 +74,10 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         scoring = Scoring(party, learner)
         final = scoring.validate(history.rounds[-1])
         candidates = _candidates(history, {party.name: final} if final else {})
-        scores = tuple(scoring.test(found, reference) for found, reference in candidates) if len(learner.test) else ()
+        scores, refused = _score(scoring, candidates) if len(learner.test) else ((), ())
         comparisons = scoring.compare(scores)
         number = _publish(party, history, scores, comparisons, final)
-        missing = _missing(party, history)
+        missing = (*refused, *_missing(party, history))
         shown = f"; still missing: {'; '.join(missing)}" if missing else "; nothing is missing"
         return EvaluateResult(
             status=Status.PUBLISHED if number else Status.WAITING if missing else Status.FINISHED,
@@ -158,6 +158,22 @@ def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[
     ]
     globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final)})
     return found + [(history.rounds[number], global_reference(history.rounds[number])) for number in globals_to_score]
+
+
+def _score(
+    scoring: Scoring, candidates: list[tuple[Verified[Record], ModelReference]]
+) -> tuple[tuple[TestScore, ...], tuple[str, ...]]:
+    """Return the scores, and what is wrong with the shared models that cannot be used: they stop nobody's evaluation."""
+    scores: list[TestScore] = []
+    refused: list[str] = []
+    for found, reference in candidates:
+        try:
+            scores.append(scoring.test(found, reference))
+        except (TrustError, TrainingError) as error:
+            if reference.kind is ModelKind.GLOBAL:
+                raise
+            refused.append(f"the {reference.kind} model of {reference.party} is refused: {error}")
+    return tuple(scores), tuple(refused)
 
 
 def _publish(

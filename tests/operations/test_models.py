@@ -12,14 +12,15 @@ from sklearn.metrics import cohen_kappa_score
 
 from fedcli import tensors, wire
 from fedcli.errors import UsageError
-from fedcli.exchange.records import EvaluationRecord, ModelKind
+from fedcli.exchange import layout
+from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role
 from fedcli.imaging import dataset
 from fedcli.operations import amend
 from fedcli.operations.approve import approve
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.finetune import Start, finetune
 from fedcli.operations.learner import Learner
-from fedcli.operations.party import Status
+from fedcli.operations.party import Status, artifact_of
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
 from fedcli.operations.status import status
@@ -28,6 +29,7 @@ from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
 from fedcli.workspace import Workspace
 from tests.operations.federations import PLAN, Clock, Federation, no_passphrase
+from tests.operations.test_amendments import publish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +97,33 @@ def test_nothing_is_shared_that_the_operator_did_not_agree_to(finished: Federati
     settings.write_text(settings.read_text().replace("share_models = true", "share_models = false"))
     assert evaluate(finished.site("north"), finished.environment).shared == ()
     assert not (finished.drop / "sites/north/models").exists()
+
+
+def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: Federation) -> None:
+    evaluate(finished.site("valley"), finished.environment)
+    key = layout.model("valley", 1, "federated")
+    shared = wire.decode(ModelRecord, (finished.drop / key).read_bytes())
+    sound = finished.drop / shared.artifacts[0].key
+    arrays = tensors.read(sound)
+    broken = finished.root / "broken"
+    measured = tensors.write(
+        broken,
+        {name: value * np.array(np.nan, value.dtype) if value.dtype.kind == "f" else value for name, value in arrays.items()},
+    )
+    newer = layout.model("valley", 2, "federated")
+    record = replace(shared, number=2, artifacts=(artifact_of(newer, Role.MODEL, measured),))
+    broken.rename(finished.drop / record.artifacts[0].key)
+    publish(finished, newer, wire.encode(record), finished.site("valley") / "key")
+    result = evaluate(finished.site("north"), finished.environment)
+    assert any("the federated model of valley is refused: north: federated model of valley" in item for item in result.missing)
+    assert {(score.model.kind, score.model.party) for score in result.scores} >= {
+        ("federated", "north"),
+        ("global", "coordinator"),
+    }
+    (finished.drop / record.artifacts[0].key).write_bytes(sound.read_bytes())
+    result = evaluate(finished.site("north"), finished.environment)
+    assert any("is refused" in item and record.artifacts[0].key in item for item in result.missing)
+    assert result.status is Status.WAITING
 
 
 def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -> None:
