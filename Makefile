@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes share the tests, each with one thread: several threads each would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 DEMO ?= demo
 
 .PHONY: demo test test-all lint format bench peers clean
@@ -11,10 +13,10 @@ demo: $(VENV)/installed
 	$(BIN)/fedcli demo --out $(DEMO)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/installed peers
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

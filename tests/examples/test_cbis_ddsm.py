@@ -219,7 +219,8 @@ def test_in_the_end_every_model_is_scored_on_every_sites_four_test_patients(walk
         scored = {(score["model"]["kind"], score["model"]["party"]) for score in evaluated["scores"]}
         kinds = ("local", "federated", "finetuned")
         assert scored == {(kind, party) for kind in kinds for party in SITES} | {("global", "coordinator")}
-        assert {(score["patients"], score["images"]) for score in evaluated["scores"]} == {(4, 16)}
+        counts = {(score["by_case"]["count"], score["by_image"]["count"]) for score in evaluated["scores"]}
+        assert counts == {(4, 16)}
 
 
 def test_no_identifier_reaches_the_drop_folder_the_logs_or_the_report(walk: Walk) -> None:
