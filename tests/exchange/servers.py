@@ -7,6 +7,7 @@ whoever runs the tests, and what needs more is skipped.
 from __future__ import annotations
 
 import base64
+import grp
 import hmac
 import json
 import os
@@ -44,6 +45,8 @@ READER = "reader"
 BUCKET = "fed"
 TIMEOUT = 20
 _ACCOUNTS = "fedcli-test"
+_LETTERS = list("hgfedcba")
+"""One for each server that this process starts."""
 _START_SECONDS = 30
 _SSHD = """\
 Port {port}
@@ -155,8 +158,8 @@ def _one_account(folder: Path, keys: Mapping[str, Path]) -> Iterator[tuple[Path,
 @contextmanager
 def _accounts(folder: Path, keys: Mapping[str, Path]) -> Iterator[tuple[Path, Mapping[str, str], str]]:
     """Run the script that `fedcli access sshd` prints; what holds the accounts' chroot must be root's up to `/`."""
-    _remove_accounts(dead_only=True)
-    name = f"{_ACCOUNTS}{os.getpid()}"
+    _remove_accounts_of_the_dead()
+    name = f"{_ACCOUNTS}{os.getpid()}{_LETTERS.pop()}"
     home = Path(tempfile.mkdtemp(prefix=name, dir="/srv"))
     home.chmod(0o755)
     (home / "sshd_config.d").mkdir()
@@ -170,17 +173,24 @@ def _accounts(folder: Path, keys: Mapping[str, Path]) -> Iterator[tuple[Path, Ma
             shutil.copy(keys[party].with_suffix(".pub"), home / f"{name}-keys" / account)
         yield home / "drop", accounts, (home / "sshd_config.d" / f"{name}.conf").read_text()
     finally:
-        _remove_accounts()
+        _remove_accounts(name)
         shutil.rmtree(home)
 
 
-def _remove_accounts(*, dead_only: bool = False) -> None:
-    """Remove the accounts and the group of this process, or of those that are gone."""
+def _remove_accounts_of_the_dead() -> None:
+    """Remove the accounts of processes that are gone."""
+    for item in grp.getgrall():
+        found = re.fullmatch(rf"{_ACCOUNTS}([0-9]+)[a-z]", item.gr_name)
+        if found and not Path(f"/proc/{found[1]}").exists():
+            _remove_accounts(item.gr_name)
+
+
+def _remove_accounts(name: str) -> None:
+    """Remove the accounts and the group of one server."""
     for item in pwd.getpwall():
-        found = re.fullmatch(rf"{_ACCOUNTS}([0-9]+)-[a-z]+", item.pw_name)
-        if found and (not Path(f"/proc/{found[1]}").exists() if dead_only else int(found[1]) == os.getpid()):
+        if item.pw_name.startswith(f"{name}-"):
             subprocess.run(["userdel", item.pw_name], check=False, capture_output=True)
-            subprocess.run(["groupdel", f"{_ACCOUNTS}{found[1]}"], check=False, capture_output=True)
+    subprocess.run(["groupdel", name], check=False, capture_output=True)
 
 
 def _new_key(path: Path) -> Path:
