@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedcli.operations.status import StatusResult
     from fedcli.operations.verify import VerifyResult
 
-DropArgument = Annotated[str, typer.Argument(help="The drop folder: a path or file:// URL.")]
+DropArgument = Annotated[str, typer.Argument(help="The drop folder: a path, or a URL (file, sftp, s3, az, gs).")]
 NOT_VERIFIED = 6
 
 

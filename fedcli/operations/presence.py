@@ -82,14 +82,17 @@ def matrix_of(ledger: Ledger, history: History, members: tuple[str, ...], opened
         opened: The open round, which is the last row; None where there is none.
     """
     published = NUM_ROUNDS - (opened is not None)
-    found = [_published(ledger, history, number, members) for number in range(len(history.rounds))[-published:]]
+    kappas = history.global_kappas()
+    found = [_published(ledger, history, number, members, kappas[number]) for number in range(len(kappas))[-published:]]
     if opened is not None:
         sites = tuple(_now(ledger, history, opened, site) for site in members)
         found.append(RoundPresence(round=opened, created=None, kappa=None, sites=sites))
     return tuple(found)
 
 
-def _published(ledger: Ledger, history: History, number: int, members: tuple[str, ...]) -> RoundPresence:
+def _published(
+    ledger: Ledger, history: History, number: int, members: tuple[str, ...], global_kappa: float | None
+) -> RoundPresence:
     record = history.rounds[number].record
     used = {item.site for item in record.contributions}
     reasons = {item.site: item.reason for item in record.rejected}
@@ -109,7 +112,7 @@ def _published(ledger: Ledger, history: History, number: int, members: tuple[str
     return RoundPresence(
         round=number,
         created=record.created,
-        kappa=history.global_kappa(number),
+        kappa=global_kappa,
         sites=tuple(map(part, members)) if number else (),
     )
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
 from fedcli.reporting.tables.gaps import MODEL_WORDS
+from fedcli.reporting.templates import environment
 
 if TYPE_CHECKING:
     from fedcli.reporting.report import Report
@@ -27,33 +26,21 @@ _SHOWN = (Metric.KAPPA, Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.MACRO_
 
 def render(report: Report, chosen: ChosenModel) -> str:
     """Return the card of a report's chosen model."""
-    environment = Environment(  # noqa: S701 - Markdown: `escape` is applied to everything that is printed
-        loader=PackageLoader("fedcli", "reporting"),
-        finalize=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        agreement=tables.agreement,
-        compact=formats.compact,
-        count=formats.count,
-        interval=formats.interval,
-        moment=formats.moment,
-        names=formats.names,
-        number=formats.number,
-    )
-    text = environment.get_template("card.md.j2").render(
-        report=report,
-        chosen=chosen,
-        plan=report.plan,
-        record=chosen.found.record,
-        word=MODEL_WORDS[chosen.reference.kind],
-        model_words=MODEL_WORDS,
-        comparisons=[item for item in report.comparisons if item.site == chosen.site],
-        metric_words={metric: tables.METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
-        shares={site.site: site for site in report.shares},
-        absent=formats.ABSENT,
+    text = (
+        environment(autoescape=False, finalize=escape)
+        .get_template("card.md.j2")
+        .render(
+            report=report,
+            chosen=chosen,
+            plan=report.plan,
+            record=chosen.found.record,
+            word=MODEL_WORDS[chosen.reference.kind],
+            model_words=MODEL_WORDS,
+            comparisons=[item for item in report.comparisons if item.site == chosen.site],
+            metric_words={metric: tables.METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
+            shares={site.site: site for site in report.shares},
+            absent=formats.ABSENT,
+        )
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

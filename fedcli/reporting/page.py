@@ -9,10 +9,9 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedcli.reporting import formats, tables
 from fedcli.reporting.tables.gaps import MODEL_WORDS
+from fedcli.reporting.templates import environment
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.canvas import Illustration
@@ -26,34 +25,15 @@ def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
         report: What it shows.
         pictures: The figures that could be drawn; the page says where one is missing.
     """
-    environment = Environment(
-        loader=PackageLoader("fedcli", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        agreement=tables.agreement,
-        capitalize_first=formats.capitalized,
-        class_names=tables.class_names,
-        compact=formats.compact,
-        confusion=tables.confusion,
-        count=formats.count,
-        hours=formats.hours,
-        interval=formats.interval,
-        moment=formats.moment,
-        names=formats.names,
-        number=formats.number,
-        percent=formats.percent,
-        ranges=formats.ranges,
-        size=formats.size,
-    )
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
-        absent=formats.ABSENT,
-        metric_words={metric: tables.METRIC_WORDS[metric] for metric in tables.measured(report.plan)},
-        model_words={kind.value: word for kind, word in MODEL_WORDS.items()},
-        figures={picture.name: picture for picture in pictures},
+    return (
+        environment(autoescape=True)
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
+            absent=formats.ABSENT,
+            metric_words={metric: tables.METRIC_WORDS[metric] for metric in tables.measured(report.plan)},
+            model_words={kind.value: word for kind, word in MODEL_WORDS.items()},
+            figures={picture.name: picture for picture in pictures},
+        )
     )
