@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from fedcli.tensors import Layout
 
 _BLOCK = 1 << 16
-"""Elements that a thread works on at a time: they stay in the processor's second cache."""
+"""Columns that a rule looks at together."""
 _PIECE = 1 << 13
 """Elements of one dot product: so few that BLAS starts no threads of its own."""
 _SAFE = (1e-30, 1e30)
-"""Squared norms of pieces that float32 tells well; others are taken again in float64."""
+"""Squared norms of pieces that float32 tells well; others are taken again in float64, and their products too."""
 
 
 class FloatFold:
@@ -87,20 +87,19 @@ class FloatFold:
         part = _Range(self._before.read(range(1), run, first, last, passage)[0], len(self._weights), self._scratch)
         groups = self._stack.groups(together=together)
         columns = self._rule.columns
+        use = None if columns is not None else partial(self._add, part)
         for group in groups:
-            rows = self._stack.read(group, run, first, last, passage, partial(self._add, part) if columns is None else None)
-        for block in part.blocks():
-            if columns is None:
-                mean.divide(part.step[block], self._weights)
-            else:
+            rows = self._stack.read(group, run, first, last, passage, use)
+        if columns is None:
+            mean.divide(part.step, self._weights)
+        else:
+            for block in part.blocks():
                 part.step[block] = columns.floats(rows[:, block])
         for group in groups:
             if len(groups) > 1:  # again, for the cosines, now that the step is known
                 rows = self._stack.read(group, run, first, last)
-            for block in part.blocks():
-                part.measure(rows, group.start, block)
-        for block in part.blocks():
-            self._move(part, first, block)
+            part.measure(rows, group.start)
+        self._move(part, first)
         return part
 
     def _check(self, part: _Range, run: Run, first: int, last: int, layout: Layout) -> None:
@@ -114,16 +113,14 @@ class FloatFold:
 
     def _add(self, part: _Range, number: int, row: NDArray[np.float32]) -> None:
         """Add a row to S."""
-        for block in part.blocks():
-            mean.add(part.step[block], row[block], self._weights[number], part.product[: block.stop - block.start])
+        mean.add(part.step, row, self._weights[number], part.product)
 
-    def _move(self, part: _Range, first: int, block: slice) -> None:
+    def _move(self, part: _Range, first: int) -> None:
         """Add the step, or what the server makes of it, to φ(t-1)."""
-        step = part.step[block]
         if self._server is not None:
-            self._server.advance(step, first + block.start)
-        np.add(part.model[block], step, out=step)
-        part.model[block] = step
+            self._server.advance(part.step, first)
+        np.add(part.model, part.step, out=part.product)
+        np.copyto(part.model, part.product, casting="same_kind")
 
 
 class _Range:
@@ -132,41 +129,61 @@ class _Range:
     Attributes:
         model: φ(t-1), then φ(t), in the same memory.
         step: S, then the step.
-        product: Room for one block.
+        product: Room for a row's product.
         squares, products, step_squares: As in `FloatFold`, piece by piece.
     """
 
     def __init__(self, base: NDArray[np.float32], rows: int, scratch: threading.local) -> None:
         if len(getattr(scratch, "step", ())) < base.size:  # this thread's, used again and again: fresh memory costs time
-            scratch.step, scratch.product = np.empty(base.size), np.empty(_BLOCK)
+            scratch.step, scratch.product = np.empty(base.size), np.empty(base.size)
         pieces = -(-base.size // _PIECE)
         self.model = base
         self.step: NDArray[np.float64] = scratch.step[: base.size]
         self.step.fill(0.0)
-        self.product: NDArray[np.float64] = scratch.product
+        self.product: NDArray[np.float64] = scratch.product[: base.size]
         self.squares = np.empty((rows, pieces))
         self.products = np.empty((rows, pieces))
         self.step_squares = np.empty(pieces)
 
     def blocks(self) -> Iterator[slice]:
-        """Yield the range in blocks."""
+        """Yield the range in blocks, of which a rule's columns may be copied."""
         for begin in range(0, self.model.size, _BLOCK):
             yield slice(begin, min(begin + _BLOCK, self.model.size))
 
-    def measure(self, rows: NDArray[np.float32], first_row: int, block: slice) -> None:
-        """Take the dot products of a block of some rows with themselves and with the step, a call of BLAS for each piece."""
-        step = self.step[block].astype(np.float32)
-        for at in range(0, step.size, _PIECE):
-            number = (block.start + at) // _PIECE
-            piece, along = rows[:, block][:, at : at + _PIECE], step[at : at + _PIECE]
-            squares, products, square = _dots(piece, along)
-            if not (_SAFE[0] < square < _SAFE[1] and ((_SAFE[0] < squares) & (squares < _SAFE[1])).all()):
-                squares, products, square = _dots(piece.astype(np.float64), self.step[block][at : at + _PIECE])
-            chosen = slice(first_row, first_row + len(rows))
-            self.squares[chosen, number], self.products[chosen, number], self.step_squares[number] = squares, products, square
+    def measure(self, rows: NDArray[np.float32], first_row: int) -> None:
+        """Take the dot products of some rows with themselves and with the step."""
+        chosen = slice(first_row, first_row + len(rows))
+        step = self.step.astype(np.float32)[None]
+        self.squares[chosen], self.products[chosen], self.step_squares[:] = (
+            _dots(rows, rows),
+            _dots(rows, step),
+            _dots(step, step),
+        )
+        for piece in np.flatnonzero(~(_safe(self.squares[chosen]).all(axis=0) & _safe(self.step_squares))):
+            values, step = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]
+            for target, found in ((self.squares[chosen], _dots(values, values)), (self.products[chosen], _dots(values, step))):
+                target[:, piece] = found[:, 0]
+            self.step_squares[piece] = _dots(step, step)[0, 0]
 
 
-def _dots(rows: NDArray[Any], step: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], Any]:
-    """Return the rows' squared norms and their products with the step, each (rows,), and the step's squared norm."""
-    squares = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0, 0]
-    return squares, np.matmul(rows[:, None, :], step[:, None])[:, 0, 0], np.dot(step, step)
+def _elements(piece: np.intp) -> slice:
+    return slice(int(piece) * _PIECE, (int(piece) + 1) * _PIECE)
+
+
+def _safe(squares: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which squared norms float32 tells well."""
+    return np.asarray((_SAFE[0] < squares) & (squares < _SAFE[1]))
+
+
+def _dots(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the dot product of every row, (rows, elements), with its partner or the only one, piece by piece: (rows, pieces).
+
+    All of them are one or two calls of numpy, which makes one of BLAS for each row and piece.
+    """
+    whole = rows.shape[1] // _PIECE * _PIECE
+    found = []
+    for cut, width in ((slice(0, whole), _PIECE), (slice(whole, None), rows.shape[1] - whole)):
+        if width and rows[:, cut].size:
+            left, right = (array[:, cut].reshape(len(array), -1, width) for array in (rows, others))
+            found.append(np.matmul(left[:, :, None, :], right[:, :, :, None])[:, :, 0, 0])
+    return np.concatenate(found, axis=1, dtype=np.float64)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def add(sums: NDArray[np.float64], row: NDArray[np.float32], weight: int, product: NDArray[np.float64]) -> None:
     """Add n_k · Δ_k to S; a weight of 0 leaves the row out. `product` is overwritten."""
     if weight:
-        np.multiply(row, np.float64(weight), out=product, dtype=np.float64)
+        np.copyto(product, row)  # by itself: a product of mixed types would be converted piece by piece
+        np.multiply(product, np.float64(weight), out=product)
         np.add(sums, product, out=sums)
 
 

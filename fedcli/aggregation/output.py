@@ -11,6 +11,9 @@ from fedcli.tensors import Measured
 if TYPE_CHECKING:
     from pathlib import Path
 
+_STRETCH = 1 << 21
+"""Bytes that are sent on their way to the disk together."""
+
 
 class Output:
     """A file that is whole, flushed to the disk and under its name, or not there.
@@ -25,6 +28,7 @@ class Output:
         self._file = self._partial.open("wb", buffering=0) if self._partial is not None else None
         self._hasher = hashlib.sha256()
         self._size = 0
+        self._on_its_way = 0
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +45,15 @@ class Output:
         self._size += len(view)
         while self._file is not None and len(view):
             view = view[self._file.write(view) :]
+        if self._size - self._on_its_way >= _STRETCH:
+            self._send_on_its_way()
+
+    def _send_on_its_way(self) -> None:
+        """Let the system begin to write to the disk what it would else keep until the end, when it would be waited for."""
+        if self._file is not None and hasattr(os, "posix_fadvise"):
+            length = self._size - self._on_its_way
+            os.posix_fadvise(self._file.fileno(), self._on_its_way, length, os.POSIX_FADV_DONTNEED)
+        self._on_its_way = self._size
 
     def finish(self) -> Measured:
         """Give the file its name; return its size and digest."""
