@@ -1,4 +1,4 @@
-"""A federation that has reached the end of a round: every site has published a signed update of DenseNet-121, untrained."""
+"""A federation whose sites publish signed updates without training, and whose coordinator aggregates them for real."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fedcli import tensors
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role, UpdateRecord, ValidationScore
 from fedcli.operations.admit import admit
+from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.party import Environment, Party, artifact_of, parcel
@@ -36,29 +37,46 @@ _UNSCORED = ValidationScore(patients=0, loss=None, kappa=None)
 
 
 class Rehearsal:
-    """The coordinator's workspace and the drop folder, as they are before round 1 is aggregated.
+    """The coordinator's workspace and the drop folder, with an update of every site for round 1.
 
     Args:
         folder: Where everything goes.
-        num_sites: How many sites have sent an update.
+        num_sites: How many sites there are.
+        plan: The plan; the default is of DenseNet-121.
+
+    Attributes:
+        fingerprint: The coordinator's key.
     """
 
-    def __init__(self, folder: Path, num_sites: int) -> None:
+    def __init__(self, folder: Path, num_sites: int, plan: Plan | None = None) -> None:
         self._folder = folder
         self._environment = Environment(progress=Silent(), passphrase=str)
         self._deltas: list[tuple[str, int]] = []
+        self._generator = np.random.default_rng(0)
         coordinator = folder / "coordinator"
-        fingerprint = init(coordinator, Plan(name="bench"), str(folder / "drop"), None, {}, self._environment).coordinator
+        plan = plan or Plan(name="bench")
+        self.fingerprint = init(coordinator, plan, str(folder / "drop"), None, {}, self._environment).coordinator
         self._base = next((folder / "drop/coordinator/round-0000").glob("global-*"))
-        generator = np.random.default_rng(0)
-        for number in range(num_sites):
-            site = f"s{number:04d}"
+        self._steps = {f"s{number:04d}": 100 + number for number in range(num_sites)}
+        for site in self._steps:
             request = JoinRequest(root=folder / site, site=site, drop=str(folder / "drop"))
-            joined = join(request, inspect(request.drop, fingerprint), self._environment)
+            joined = join(request, inspect(request.drop, self.fingerprint), self._environment)
             admit(coordinator, site, joined.fingerprint, self._environment)
-            self._send(folder / site, 100 + number, generator)
+        self.send()
         shutil.copytree(coordinator, folder / "coordinator.before")
         shutil.copytree(folder / "drop/coordinator", folder / "records.before")
+
+    def send(self) -> None:
+        """Publish every site's update of the round that is open."""
+        for site, steps in self._steps.items():
+            self._send(self._folder / site, steps)
+
+    def go_on(self, num_rounds: int) -> None:
+        """Aggregate, send, aggregate, … until so many rounds are done."""
+        for number in range(1, num_rounds + 1):
+            aggregate(self._folder / "coordinator", self._environment)
+            if number < num_rounds:
+                self.send()
 
     def job(self, target: Path) -> tuple[str, list[tuple[str, int]], str]:
         """Return the files as the contenders take them."""
@@ -77,23 +95,21 @@ class Rehearsal:
         assert '"published"' in done.stdout, done.stdout
         return seconds, 1024 * int(said.read_text().split("VmHWM:")[1].split()[0])
 
-    def _send(self, root: Path, steps: int, generator: np.random.Generator) -> None:
+    def _send(self, root: Path, steps: int) -> None:
         party = Party.open(root, WorkspaceRole.SITE, self._environment)
         party.folder.synchronise()
-        draft = party.outbox.draft("round-0001")
-        delta = {
-            name: generator.standard_normal(value.shape, np.float32) * np.float32(1e-3) if value.dtype.kind == "f" else value + 1
-            for name, value in tensors.read(self._base).items()
-        }
-        key = layout.update(party.name, 1)
+        number = party.folder.ledger.newest_round + 1
+        draft = party.outbox.draft(f"round-{number:04d}")
+        delta = {name: self._change(value) for name, value in tensors.read(self._base).items()}
+        key = layout.update(party.name, number)
         artifact = artifact_of(key, Role.UPDATE, tensors.write(draft.folder / "update", delta))
         record = UpdateRecord(
             federation=party.folder.ledger.identity,
             party=party.name,
             created=self._environment.clock(),
             versions=party.versions(),
-            round=1,
-            parent=party.folder.ledger.rounds[0].digest,
+            round=number,
+            parent=party.folder.ledger.rounds[-1].digest,
             plan=party.plan.digest,
             dataset=None,
             steps=steps,
@@ -110,3 +126,8 @@ class Rehearsal:
         )
         party.seal(draft, parcel(key, record, (artifact, draft.folder / "update")))
         self._deltas.append((str(self._folder / "drop" / artifact.key), steps))
+
+    def _change(self, value: np.ndarray) -> np.ndarray:
+        if value.dtype.kind != "f":
+            return value + 1
+        return self._generator.standard_normal(value.shape, np.float32) * np.float32(1e-3)
