@@ -160,10 +160,10 @@ class _Range:
             _dots(step, step),
         )
         for piece in np.flatnonzero(~(_safe(self.squares[chosen]).all(axis=0) & _safe(self.step_squares))):
-            values, step = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]
-            for target, found in ((self.squares[chosen], _dots(values, values)), (self.products[chosen], _dots(values, step))):
+            values, along = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]
+            for target, found in ((self.squares[chosen], _dots(values, values)), (self.products[chosen], _dots(values, along))):
                 target[:, piece] = found[:, 0]
-            self.step_squares[piece] = _dots(step, step)[0, 0]
+            self.step_squares[piece] = _dots(along, along)[0, 0]
 
 
 def _elements(piece: np.intp) -> slice:
@@ -175,7 +175,7 @@ def _safe(squares: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray((_SAFE[0] < squares) & (squares < _SAFE[1]))
 
 
-def _dots(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+def _dots(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
     """Return the dot product of every row, (rows, elements), with its partner or the only one, piece by piece: (rows, pieces).
 
     All of them are one or two calls of numpy, which makes one of BLAS for each row and piece.
