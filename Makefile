@@ -30,9 +30,12 @@ format: $(VENV)/installed
 
 bench: $(VENV)/installed peers
 	$(BIN)/python benchmarks/aggregate
+	$(BIN)/python benchmarks/aggregate/replay.py
 	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/prepare
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/train
 
 # What fedcli is compared with, each in an environment of its own; one that cannot be installed is named.
 peers: $(VENV)/installed

@@ -19,7 +19,20 @@ from pydantic.fields import FieldInfo
 from fedcli import plan as plans
 from fedcli import toml_file
 from fedcli.errors import ConfigurationError
-from fedcli.plan import MAX_BATCH_PIXELS, Aggregation, Evaluation, Images, Part, Plan, Split, Training
+from fedcli.plan import (
+    MAX_BATCH_PIXELS,
+    Aggregation,
+    Evaluation,
+    Images,
+    Limits,
+    Network,
+    Normalisation,
+    Part,
+    Plan,
+    Split,
+    Statistics,
+    Training,
+)
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:
@@ -154,10 +167,14 @@ NUMBERS = {
     "split.test": (0.0, 1.0),
     "training.batch_size": (1, 4096),
     "training.epochs": (1, 100),
+    "training.steps": (0, 1_000_000),
+    "training.label_smoothing": (0.0, 1.0),
     "training.rate": (0.0, 1.0),
     "training.rate_decay": (0.0, 1.0),
     "training.rate_step": (1, 9999),
     "training.weight_decay": (0.0, 1.0),
+    "training.clip_gradient": (0.0, 100_000.0),
+    "training.proximal": (0.0, 1000.0),
     "augmentation.rotation": (0.0, 180.0),
     "augmentation.intensity_shift": (0.0, 1.0),
     "finetuning.epochs": (1, 1000),
@@ -223,9 +240,9 @@ def refusal(folder: Path, text: str | bytes) -> str:
     ("text", "line", "key", "allowed"),
     [
         ('name = "a"\nround = 3', 2, "round", "unknown key round; did you mean rounds? (allowed here: name, seed, rounds, "),
-        ('name = "a"\n[images]\nsise = 3', 3, "images.sise", "did you mean size? (allowed here: size, aspect, intensity)"),
-        ('name = "a"\nimages.sise = 3', 2, "images.sise", "(allowed here: size, aspect, intensity)"),
-        ('name = "a"\nimages = { size = 64, zzz = 3 }', 2, "images.zzz", "(allowed here: size, aspect, intensity)"),
+        ('name = "a"\n[images]\nsise = 3', 3, "images.sise", "did you mean size? (allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
+        ('name = "a"\nimages.sise = 3', 2, "images.sise", "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
+        ('name = "a"\nimages = { size = 64, zzz = 3 }', 2, "images.zzz", "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
         ('name = "a"\n\n[trainings]\nrate = 1', 3, "trainings", "did you mean training?"),
         ('name = "a"\nrounds = "3"', 2, "rounds", "should be a valid integer (found '3')"),
         ('name = "a"\nrounds = 3.0', 2, "rounds", "should be a valid integer (found 3.0)"),
@@ -354,6 +371,21 @@ def test_the_largest_batches_are_taken(batch_size: int, size: int) -> None:
 def test_a_batch_of_too_many_pixels_is_refused(batch_size: int, size: int) -> None:
     with pytest.raises(ValidationError, match=r"batch_size × images\.size²"):
         Plan(name="a", images=Images(size=size), training=Training(batch_size=batch_size))
+
+
+def test_steps_of_a_round_are_within_what_the_coordinator_takes() -> None:
+    limits = Limits(steps=600)
+    assert Plan(name="a", training=Training(steps=300, epochs=2), limits=limits).training.steps == 300
+    with pytest.raises(ValidationError, match=r"at most limits\.steps, 600, found 602"):
+        Plan(name="a", training=Training(steps=301, epochs=2), limits=limits)
+
+
+@pytest.mark.parametrize("statistics", [Statistics.LOCAL, Statistics.RECALIBRATE])
+def test_statistics_need_batch_norm(statistics: Statistics) -> None:
+    training = Training(statistics=statistics)
+    assert Plan(name="a", training=training).training.statistics is statistics
+    with pytest.raises(ValidationError, match=r"leaves none"):
+        Plan(name="a", training=training, network=Network(normalisation=Normalisation.GROUP))
 
 
 def test_fractions_that_do_not_sum_exactly_in_binary_are_taken() -> None:

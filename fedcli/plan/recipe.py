@@ -7,7 +7,21 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from fedcli.plan.choices import Aspect, Intensity, OptimizerState
+from fedcli.plan.choices import (
+    Aspect,
+    Beginning,
+    ClassWeights,
+    Frames,
+    Intensity,
+    Loss,
+    Normalisation,
+    OptimizerState,
+    Precision,
+    Presentation,
+    Sampling,
+    Statistics,
+    Tomosynthesis,
+)
 from fedcli.wire import STRICT
 
 
@@ -19,11 +33,17 @@ class Images:
         size: Side of the square image, in pixels.
         aspect: How the image becomes square.
         intensity: What becomes [0, 1].
+        presentation: Which images are taken: for presentation, for processing, or any.
+        tomosynthesis: When a volume is taken.
+        frames: How a volume becomes one image.
     """
 
     size: Annotated[int, Field(ge=16, le=1024)] = 224
     aspect: Aspect = Aspect.STRETCH
     intensity: Intensity = Intensity.MIN_MAX
+    presentation: Presentation = Presentation.FOR_PRESENTATION
+    tomosynthesis: Tomosynthesis = Tomosynthesis.WITHOUT_2D
+    frames: Frames = Frames.MIDDLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -45,9 +65,24 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Network:
-    """The classifier, by name: no code travels."""
+    """The classifier, by name: no code travels.
+
+    Attributes:
+        name: `small`, one of torchvision's classifiers, or one that every site has installed.
+        weights: What φ(0) is, but for its last layer, which is drawn from the seed.
+        normalisation: Whether GroupNorm takes BatchNorm's place.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "densenet121"
+    weights: Beginning = Beginning.NONE
+    normalisation: Normalisation = Normalisation.BATCH
+
+    @model_validator(mode="after")
+    def _normalised_as_pretrained(self) -> Network:
+        if self.weights is Beginning.IMAGENET and self.normalisation is Normalisation.GROUP:
+            msg = 'ImageNet weights go with normalisation = "batch", which they were trained with'
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -55,22 +90,40 @@ class Training:
     """LocalTraining of Algorithm 1.
 
     Attributes:
-        batch_size: Images in a mini-batch, every category equally represented.
-        epochs: Passes of ceil(images / batch_size) steps in one round.
+        batch_size: Images in a mini-batch.
+        epochs: Epochs in one round.
+        steps: Steps of an epoch; 0 takes ceil(images / batch_size), as the paper has it.
+        sampling: How mini-batches are drawn.
+        loss: What is minimised.
+        class_weights: What an image's loss is multiplied by.
+        label_smoothing: Share of every label that is spread evenly over all classes.
         rate: Adam's initial learning rate.
         rate_decay: Factor on the rate after every `rate_step` rounds.
         rate_step: Global rounds between two decays.
         weight_decay: Adam's L2 penalty.
+        clip_gradient: The largest norm of a gradient, to which a longer one is scaled; 0 clips none.
+        proximal: μ of FedProx in the rounds; 0 leaves its term out.
+        statistics: What becomes of BatchNorm.
         optimizer_state: Whether Adam's moments survive the round.
+        precision: The arithmetic.
     """
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     epochs: Annotated[int, Field(ge=1, le=100)] = 1
+    steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    sampling: Sampling = Sampling.BALANCED
+    loss: Loss = Loss.CROSS_ENTROPY
+    class_weights: ClassWeights = ClassWeights.NONE
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     rate_step: Annotated[int, Field(ge=1, le=9999)] = 100
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-5
+    clip_gradient: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    statistics: Statistics = Statistics.AVERAGE
     optimizer_state: OptimizerState = OptimizerState.RESET
+    precision: Precision = Precision.AUTO
 
     def rate_in(self, round_number: int) -> float:
         """Return the learning rate of a global round, counted from 1."""
@@ -96,7 +149,12 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Finetuning:
-    """The paper's second step: local epochs from a site's best federated model, at a rate of its own."""
+    """The paper's second step: local epochs from a site's best federated model, at a rate of its own.
+
+    Attributes:
+        epochs: Epochs, as long as those of a round.
+        rate: Adam's learning rate in all of them.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=1000)] = 10
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-5

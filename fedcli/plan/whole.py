@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
-from fedcli.plan.choices import Part, Unit
+from fedcli.plan.choices import Normalisation, Part, Statistics, Unit
 from fedcli.plan.parties import Aggregation, ClassName, Evaluation, Limits, Updates
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
 from fedcli.wire import STRICT, Digest, ShortText
@@ -74,6 +74,12 @@ class Plan:
             raise ValueError(msg)
         if self.training.batch_size * self.images.size**2 > MAX_BATCH_PIXELS:
             msg = f"training.batch_size × images.size² must be at most {MAX_BATCH_PIXELS} pixels"
+            raise ValueError(msg)
+        if (steps := self.training.epochs * self.training.steps) > self.limits.steps:
+            msg = f"training.epochs × training.steps must be at most limits.steps, {self.limits.steps}, found {steps}"
+            raise ValueError(msg)
+        if self.network.normalisation is Normalisation.GROUP and self.training.statistics is not Statistics.AVERAGE:
+            msg = 'training.statistics is about BatchNorm, and network.normalisation = "group" leaves none'
             raise ValueError(msg)
         return self
 
