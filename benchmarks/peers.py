@@ -2,7 +2,7 @@
 
     python benchmarks/peers.py        makes those that are missing; a peer that cannot be installed is named, with pip's reason
 
-`BENCH_TORCH` names another build of torch for NVFlare: the one below needs no GPU, and not every index has it.
+`BENCH_TORCH` names another build of torch for NVFlare and MONAI: the one below needs no GPU, and not every index has it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ PEERS = {
     "flwr": ("flwr==1.41.0",),
     "nvflare": ("nvflare==2.9.0",),
     "nvflare-torch": ("nvflare==2.9.0", os.environ.get("BENCH_TORCH", "torch==2.13.0+cpu")),
+    "prepare": (
+        "monai==1.6.1",
+        os.environ.get("BENCH_TORCH", "torch==2.13.0+cpu"),
+        *(f"{name}=={version(name)}" for name in ("pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg")),
+        "scikit-image==0.26.0",
+    ),
 }
 _ALSO = tuple(f"{name}=={version(name)}" for name in ("numpy", "safetensors"))  # the same for everybody
 

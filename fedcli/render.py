@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from fedcli.errors import FedcliError
 
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 _LOG_BYTES = 1 << 20
 _LOG_FILES = 5
 
@@ -147,6 +149,21 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def bars(values: Sequence[int], *, decades: int = 0) -> str:
+    """Return one block a value, as high as its share of the greatest; 0 is a space, anything above it shows.
+
+    Args:
+        values: None is negative.
+        decades: Powers of ten below the greatest value that a logarithmic scale spans; 0 draws a linear one.
+    """
+    greatest = max(values, default=0)
+
+    def height(value: int) -> float:
+        return value / greatest if not decades else 1 + math.log10(value / greatest) / decades
+
+    return "".join(_BLOCKS[max(1, round(height(value) * (len(_BLOCKS) - 1)))] if value else " " for value in values)
 
 
 def kappa(value: float | None, interval: tuple[float, float] | None = None) -> str:

@@ -10,6 +10,7 @@ import typer
 from fedcli import render
 from fedcli.cli import egress, facts
 from fedcli.cli.conduct import Conduct, JsonOption, PollOption, WaitOption, WorkspaceOption, absolute, attended, confirm
+from fedcli.cli.crew import DevicesOption, run_training
 from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, store_options
 from fedcli.errors import ApprovalError
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from fedcli.operations.finetune import FinetuneResult
     from fedcli.operations.join import Invitation, JoinResult
     from fedcli.operations.party import Environment
-    from fedcli.operations.prepare import PrepareResult
+    from fedcli.operations.prepare import PrepareRequest, PrepareResult
+    from fedcli.operations.preview import PreviewResult
     from fedcli.operations.train_round import TrainRoundResult
 
 ApprovePlanOption = Annotated[
@@ -134,7 +136,7 @@ def approve(workspace: WorkspaceOption = Path(), approve_plan: ApprovePlanOption
 
 
 def prepare(
-    archive: Annotated[Path, typer.Argument(help="The folder of DICOM files; all folders below it are searched.")],
+    archive: Annotated[Path, typer.Argument(help="The folder of DICOM files or pictures, with all folders below it.")],
     labels: Annotated[Path, typer.Option(help="CSV with the class of patients, studies, accessions, instances or files.")],
     plan: Annotated[Path | None, typer.Option(help="The plan; without it the workspace's approved one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to; without it the workspace's prepared data.")] = None,
@@ -145,17 +147,23 @@ def prepare(
     split: Annotated[Path | None, typer.Option(help="CSV of patient and part, instead of the plan's fractions.")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHAT=NAME", help="A label table's column: patient, study, accession, instance, file or label."),
+        typer.Option(
+            metavar="WHAT=NAME",
+            help="A label table's column: patient, study, accession, instance, file, side, view or label.",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one a processor.")] = 0,
+    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers read the files.")] = "",
+    check: Annotated[bool, typer.Option("--check", help="Read headers only, and tell what would be prepared.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Try so many files first, into a folder of their own; 0 takes all.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Turn a mammography archive and a label table into training data; every file left out is listed with its reason."""
 
-    def work(environment: Environment) -> PrepareResult:
-        from fedcli.operations import prepare as operation
+    def request() -> PrepareRequest:
+        from fedcli.operations.prepare import PrepareRequest
 
-        request = operation.PrepareRequest(
+        return PrepareRequest(
             archive=archive,
             labels=labels,
             plan=plan,
@@ -165,10 +173,25 @@ def prepare(
             split=split,
             columns=facts.label_columns(column or []),
             workers=workers,
+            cluster=cluster,
+            limit=limit,
         )
-        return operation.prepare(request, environment.progress)
 
-    Conduct(command="prepare", as_json=json, root=workspace).run(work, facts.show_prepared)
+    def work(environment: Environment) -> PrepareResult:
+        from fedcli.operations.prepare import prepare as operation
+
+        return operation(request(), environment.progress)
+
+    def look(environment: Environment) -> PreviewResult:
+        from fedcli.operations.preview import preview as operation
+
+        return operation(request(), environment.progress)
+
+    conduct = Conduct(command="prepare", as_json=json, root=workspace)
+    if check:
+        conduct.run(look, facts.show_preview)
+    else:
+        conduct.run(work, facts.show_prepared)
 
 
 def train_round(
@@ -177,6 +200,7 @@ def train_round(
         bool,
         typer.Option("--review", help='Show what is about to leave, and ask; always so with review = "ask" in workspace.toml.'),
     ] = False,
+    devices: DevicesOption = 1,
     wait: WaitOption = False,
     poll: PollOption = 30.0,
     json: JsonOption = False,
@@ -186,9 +210,11 @@ def train_round(
     def work(environment: Environment) -> TrainRoundResult:
         from fedcli.operations.train_round import train_round as operation
 
-        return operation(workspace, environment, review=review, reviewer=egress.ask if attended() else None)
+        reviewer = egress.ask if attended() else None
+        return operation(workspace, environment, review=review, reviewer=reviewer, devices=devices)
 
-    Conduct(command="train-round", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work)
+    conduct = Conduct(command="train-round", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True)
+    run_training(workspace, lambda: conduct.run(work))
 
 
 def finetune(
@@ -197,6 +223,7 @@ def finetune(
         Literal["best", "initial"],
         typer.Option("--from", help="The best federated model, or φ(0) for the local-only baseline."),
     ] = "best",
+    devices: DevicesOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Train on locally from the best federated model, or train the local-only baseline."""
@@ -205,9 +232,10 @@ def finetune(
         from fedcli.operations.finetune import Start
         from fedcli.operations.finetune import finetune as operation
 
-        return operation(workspace, Start(start), environment)
+        return operation(workspace, Start(start), environment, devices=devices)
 
-    Conduct(command="finetune", as_json=json, root=workspace, quiet=True).run(work)
+    conduct = Conduct(command="finetune", as_json=json, root=workspace, quiet=True)
+    run_training(workspace, lambda: conduct.run(work))
 
 
 def evaluate(

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError, UsageError
-from fedcli.imaging import labels, split, writing
-from fedcli.imaging.dataset import FILES
-from fedcli.imaging.labels import Key, LabelColumns, Problem, Subject
+from fedcli.imaging import columns, labels, split, writing
+from fedcli.imaging.cache import Cache
+from fedcli.imaging.columns import Key, LabelColumns
+from fedcli.imaging.dataset import FILES, PAGE
+from fedcli.imaging.labels import Problem, Subject
 from fedcli.imaging.reading import PatientRule, Reject, Taken, files_below, read_all
 from fedcli.imaging.rejection import Reason
 from fedcli.imaging.staging import replacing
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from fedcli.cohort import Cohort
     from fedcli.imaging.split import PartList
+    from fedcli.imaging.survey import ScannerView
     from fedcli.plan import Preparation
     from fedcli.progress import Progress
 
@@ -49,6 +53,8 @@ class Request:
         patient_pattern: Finds the patient in Patient ID, where that differs from image to image: see `PatientRule`.
         split: CSV with the part of each patient, or None for the plan's fractions.
         columns: Names of the label table's columns.
+        cluster: Address of a Dask scheduler, whose workers take the place of processes.
+        limit: The largest number of files to read, spread over the archive; 0 reads all.
     """
 
     archive: Path
@@ -60,6 +66,13 @@ class Request:
     patient_pattern: str = ""
     split: Path | None = None
     columns: LabelColumns = field(default_factory=LabelColumns)
+    cluster: str = ""
+    limit: int = 0
+
+    @property
+    def cache(self) -> Path:
+        """Where what was read is kept, for the next run."""
+        return self.out.with_name(f".{self.out.name}.cache")
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -91,6 +104,7 @@ class Summary:
         label_column: The name of that column.
         label_problems: Rows of the label table without effect; for the site's eyes.
         rejects: Every file left out, in the order of the paths; for the site's eyes.
+        scanners: The images, scanner by scanner; for the site's eyes.
     """
 
     out: Path
@@ -103,6 +117,7 @@ class Summary:
     label_column: str
     label_problems: tuple[Problem, ...]
     rejects: tuple[Reject, ...]
+    scanners: tuple[ScannerView, ...]
 
 
 def prepare(request: Request, *, progress: Progress) -> Summary:
@@ -112,22 +127,27 @@ def prepare(request: Request, *, progress: Progress) -> Summary:
         DataError: The archive, the label table or the split list cannot be used, or no image is left.
     """
     preparation = request.preparation
-    table = labels.read(request.labels, request.columns)
+    table = columns.read(request.labels, request.columns)
     part_list = split.read(request.split) if request.split else None
-    files = _files(request.archive)
-    with replacing(request.out, known=FILES) as folder:
-        with (folder / _SCRATCH).open("wb") as scratch:
+    files = files_of(request)
+    with replacing(request.out, known=(*FILES, PAGE)) as folder:
+        with (folder / _SCRATCH).open("wb") as scratch, closing(Cache(request.cache, preparation.images)) as cache:
             taken, rejects = read_all(
                 request.archive,
                 files,
                 scratch,
                 images=preparation.images,
+                told=labels.tell(table, files),
                 rule=PatientRule(pattern=request.patient_pattern),
                 workers=request.workers,
                 progress=progress,
+                cluster=request.cluster,
+                cache=cache,
             )
-        _refuse_nothing(request.archive, taken, rejects)
-        joined = labels.join(table, [_subject(item) for item in taken], preparation.classes)
+            if not request.limit:
+                cache.keep_only(files)
+        refuse_nothing(request.archive, taken, rejects)
+        joined = labels.join(table, [subject_of(item) for item in taken], preparation.classes)
         assigned = _parts(preparation, taken, part_list)
         members = [
             writing.Member(taken=item, label=outcome, part=part)
@@ -136,10 +156,11 @@ def prepare(request: Request, *, progress: Progress) -> Summary:
         ]
         members.sort(key=lambda member: tuple(Part).index(member.part))  # a part is one run of rows, to be mapped as it is
         rejects = sorted([*rejects, *_left_out(taken, joined.outcomes, assigned)], key=lambda reject: reject.file)
-        _refuse_nothing(request.archive, members, rejects)
+        refuse_nothing(request.archive, members, rejects)
         content = writing.Content(members=tuple(members), rejects=tuple(rejects), problems=joined.problems)
-        description = writing.write(folder, folder / _SCRATCH, content, preparation=preparation, secret=request.secret)
+        written = writing.write(folder, folder / _SCRATCH, content, preparation=preparation, secret=request.secret)
         (folder / _SCRATCH).unlink()
+    description = written.description
     return Summary(
         out=request.out,
         digest=description.digest,
@@ -151,17 +172,32 @@ def prepare(request: Request, *, progress: Progress) -> Summary:
         label_column=joined.column,
         label_problems=joined.problems,
         rejects=tuple(rejects),
+        scanners=written.scanners,
     )
 
 
-def _files(archive: Path) -> tuple[str, ...]:
+def files_of(request: Request) -> tuple[str, ...]:
+    """Return the paths of the files to read: all of them, or as many as the limit says, evenly spread.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    archive, limit = request.archive, request.limit
     if not archive.is_dir():
         msg = f"{archive}: expected a folder of DICOM files, found {'a file' if archive.exists() else 'nothing'}"
         raise DataError(msg)
-    return files_below(archive)
+    files = files_below(archive)
+    if not 0 < limit < len(files):
+        return files
+    return tuple(files[number * len(files) // limit] for number in range(limit))
 
 
-def _refuse_nothing(archive: Path, left: Sequence[object], rejects: Sequence[Reject]) -> None:
+def refuse_nothing(archive: Path, left: Sequence[object], rejects: Sequence[Reject]) -> None:
+    """Tell why nothing is left of an archive.
+
+    Raises:
+        DataError: Nothing is.
+    """
     if left:
         return
     counts = ", ".join(f"{count} × {reason}" for reason, count in Counter(reject.reason for reject in rejects).most_common())
@@ -169,7 +205,8 @@ def _refuse_nothing(archive: Path, left: Sequence[object], rejects: Sequence[Rej
     raise DataError(msg)
 
 
-def _subject(item: Taken) -> Subject:
+def subject_of(item: Taken) -> Subject:
+    """Return what a row of the label table may name of an image."""
     facts = item.facts
     return Subject(patient=item.patient, study=facts.study, accession=facts.accession, instance=facts.instance, file=item.file)
 

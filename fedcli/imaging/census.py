@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedcli.cohort import HISTOGRAM_BINS, Cohort, PartCount, Rejection
-from fedcli.imaging.pixels import SCALE
+from fedcli.cohort import Cohort, PartCount, Rejection
 from fedcli.plan import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from fedcli.imaging.dicom import Facts
@@ -21,12 +19,6 @@ if TYPE_CHECKING:
     from fedcli.imaging.rejection import Reason
 
 _SHARES = 100_000
-_LEVELS_PER_BIN = (SCALE + 1) // HISTOGRAM_BINS
-
-
-def histogram_of(image: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Return the number of pixels in each of the equal bins of [0, 1]."""
-    return np.bincount(image.ravel() // _LEVELS_PER_BIN, minlength=HISTOGRAM_BINS)
 
 
 def cohort_of(

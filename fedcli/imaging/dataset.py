@@ -7,9 +7,10 @@
     identities.csv   from hashes back to identifiers and paths: mode 0600
     rejects.csv      path and reason of every file left out: mode 0600
     label-problems.csv   rows of the label table without effect: mode 0600
+    dataset.html     all this as a page, with examples of the images: mode 0600
 
-Rows stand in the order train, validation, test, so that each part is one run of images. The first four files hold no identifier
-and no path. Loading fails closed: whatever does not fit is an error.
+Rows stand in the order train, validation, test, so that each part is one run of images. The first four files and the page hold no
+identifier and no path. Nothing reads the page. Loading fails closed: whatever does not fit is an error.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SPLIT = "split.csv"
 IDENTITIES = "identities.csv"
 REJECTS = "rejects.csv"
 LABEL_PROBLEMS = "label-problems.csv"
+PAGE = "dataset.html"
 FILES = (IMAGES, INDEX, DESCRIPTION, SPLIT, IDENTITIES, REJECTS, LABEL_PROBLEMS)
 
 _HINT = "run prepare again"

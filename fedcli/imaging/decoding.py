@@ -1,181 +1,141 @@
-"""How a file stores its pixels, checked, and from there to grey values (PS3.3 C.7.6.3, C.11.1; PS3.5 section 8).
+"""From a file's pixel data to stored values (PS3.3 C.7.6.3; PS3.5 section 8): one image, whatever the number of frames.
 
-Sizes are checked before anything is decoded, and values after it: what comes out lies within the range that is stated.
+What comes out lies within the range that the stored bits can express; the bits around them are dropped.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_modality_lut
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.encaps import generate_frames, get_frame
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
+from fedcli.imaging.decoders import samples_of
 from fedcli.imaging.rejection import Reason, RejectedError
-from fedcli.imaging.views import functional_groups
+from fedcli.plan import Frames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
 
-MAX_FRAME_PIXELS = 1 << 26
-"""Twice the largest film digitised at 43.5 micrometres."""
-MAX_PIXELS = 1 << 31
+    from fedcli.imaging.header import Header
+    from fedcli.imaging.layout import Layout
 
-_BITS_ALLOCATED = (8, 16, 32)
-_LUT_BITS = (8, 16)
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+"""The transfer syntaxes whose pixels are not compressed, or with everything else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """How pixels are stored: within the caps, and without contradiction.
-
-    Attributes:
-        syntax: Transfer Syntax UID.
-        rows: Rows (0028,0010).
-        columns: Columns (0028,0011).
-        frames: Number of Frames (0028,0008), 1 where it is absent.
-        bits: Bits Stored (0028,0101).
-        high_bit: High Bit (0028,0102).
-        signed: Whether Pixel Representation (0028,0103) is two's complement.
-        inverted: Whether Photometric Interpretation (0028,0004) is MONOCHROME1.
-    """
-
-    syntax: UID
-    rows: int
-    columns: int
-    frames: int
-    bits: int
-    high_bit: int
-    signed: bool
-    inverted: bool
-
-    @property
-    def range(self) -> tuple[int, int]:
-        """Smallest and largest value that the stored bits can express."""
-        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
-
-
-def layout_of(dataset: Dataset) -> Layout:
-    """Return how a data set stores its pixels.
-
-    Raises:
-        RejectedError: The image is not grey, states what cannot be, or exceeds a cap.
-    """
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
-    if dataset.get("SamplesPerPixel", 1) != 1 or photometric not in {"MONOCHROME1", "MONOCHROME2"}:
-        raise RejectedError(Reason.NOT_GREY)
-    keywords = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
-    values = [dataset.get(keyword) for keyword in keywords]
-    if not all(isinstance(value, int) for value in values):
-        raise RejectedError(Reason.CONTRADICTION)
-    rows, columns, allocated, bits, representation = values
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    high_bit = dataset.get("HighBit")
-    high_bit = bits - 1 if high_bit is None else high_bit
-    if min(rows, columns, frames, bits) < 1 or representation not in {0, 1}:
-        raise RejectedError(Reason.CONTRADICTION)
-    if allocated not in _BITS_ALLOCATED:
-        raise RejectedError(Reason.DEPTH)
-    if not bits <= high_bit + 1 <= allocated:
-        raise RejectedError(Reason.CONTRADICTION)
-    if rows * columns > MAX_FRAME_PIXELS or rows * columns * frames > MAX_PIXELS:
-        raise RejectedError(Reason.TOO_LARGE)
-    return Layout(
-        syntax=_syntax(dataset),
-        rows=rows,
-        columns=columns,
-        frames=frames,
-        bits=bits,
-        high_bit=high_bit,
-        signed=bool(representation),
-        inverted=photometric == "MONOCHROME1",
-    )
-
-
-def decode(file: BinaryIO, dataset: Dataset, layout: Layout) -> tuple[NDArray[Any], float, float]:
-    """Return the middle frame's grey values, (rows, columns), and the ends of their range.
+def decode(header: Header, layout: Layout, *, frames: Frames, falling: bool) -> NDArray[Any]:
+    """Return stored values, (rows, columns): integers, or float32 for a mean of frames.
 
     Args:
-        file: The open file, from which only this frame is read.
-        dataset: Its header; with the pixel data, where those are deflated.
+        header: What stands before the pixels, of a transfer syntax that is decoded, encapsulated where it is compressed.
         layout: How the pixels are stored.
+        frames: What becomes one image of several frames.
+        falling: Whether a higher stored value is darker, so that the brightest is the lowest.
 
     Raises:
-        RejectedError: There is no decoder, it fails, or values leave the stated range.
+        RejectedError: No decoder succeeds, or what it finds is not what the header says.
     """
-    pixels = _frame(file, dataset, layout)
-    low: float
-    high: float
-    low, high = layout.range
-    _refuse_outside(pixels, low, high)
-    if dataset.get("ModalityLUTSequence"):
-        entry_bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
-        if entry_bits not in _LUT_BITS:
-            raise RejectedError(Reason.CONTRADICTION)
-        pixels = apply_modality_lut(pixels, dataset)
-        low, high = 0, (1 << entry_bits) - 1
-        _refuse_outside(pixels, low, high)
-    elif (rescale := _rescale(dataset, layout)) != (1, 0):
-        slope, intercept = rescale
-        pixels = pixels * np.float64(slope) + intercept
-        low, high = sorted((low * slope + intercept, high * slope + intercept))
-        if not (slope and math.isfinite(low) and math.isfinite(high)):
-            raise RejectedError(Reason.CONTRADICTION)
-    if layout.inverted:
-        # low + high is 2^bits - 1 or, for signed values, -1: the pixels' own type holds it.
-        pixels = np.subtract(pixels.dtype.type(low + high), pixels)
-    return pixels, float(low), float(high)
+    if layout.frames == 1 or frames is Frames.MIDDLE:
+        return _stored(_frame(header, layout, layout.frames // 2), header, layout)
+    every = (_stored(frame, header, layout) for frame in _frames(header, layout))
+    if frames is Frames.MAXIMUM:
+        result = next(every).copy()
+        for frame in every:
+            (np.minimum if falling else np.maximum)(result, frame, out=result)
+        return result
+    total = np.zeros((layout.rows, layout.columns), np.float32)
+    for frame in every:
+        total += frame
+    total /= np.float32(layout.frames)
+    return total
 
 
-def _syntax(dataset: Dataset) -> UID:
-    if stated := dataset.file_meta.get("TransferSyntaxUID"):
-        return UID(stated)
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-
-
-def _frame(file: BinaryIO, dataset: Dataset, layout: Layout) -> NDArray[Any]:
+def _frame(header: Header, layout: Layout, index: int) -> NDArray[Any]:
+    if header.length is not None:
+        return _native(header, layout, index)
+    header.stream.seek(header.start)
     try:
-        available = get_decoder(layout.syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise RejectedError(Reason.UNSUPPORTED)
-    # pydicom drops the bits above Bits Stored and extends the sign, but takes the lowest bit for bit 0.
-    middle, top = layout.frames // 2, layout.high_bit + 1
-    try:
-        if "PixelData" in dataset:
-            pixels = pixel_array(dataset, index=middle, bits_stored=top)
-        else:
-            pixels = pixel_array(file, index=middle, bits_stored=top, transfer_syntax_uid=layout.syntax)
+        encoded = get_frame(header.stream, index, extended_offsets=_offsets(header), number_of_frames=layout.frames)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # every decoder has errors of its own
-        raise RejectedError(Reason.UNDECODABLE) from error
-    if pixels.shape != (layout.rows, layout.columns) or pixels.dtype.kind not in "iu":
+    except Exception as error:  # fragments that cannot be followed
+        raise RejectedError(_why(header)) from error
+    return samples_of(encoded, header.syntax, layout)
+
+
+def _frames(header: Header, layout: Layout) -> Iterator[NDArray[Any]]:
+    """Yield every frame, reading forwards."""
+    if header.length is not None:
+        yield from (_native(header, layout, index) for index in range(layout.frames))
+        return
+    header.stream.seek(header.start)
+    encoded = generate_frames(header.stream, extended_offsets=_offsets(header), number_of_frames=layout.frames)
+    for _ in range(layout.frames):
+        try:
+            frame = next(encoded, None)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # fragments that cannot be followed
+            raise RejectedError(_why(header)) from error
+        if frame is None:
+            raise RejectedError(Reason.CONTRADICTION)
+        yield samples_of(frame, header.syntax, layout)
+
+
+def _native(header: Header, layout: Layout, index: int) -> NDArray[Any]:
+    """Read a frame that is not compressed, straight into its array."""
+    if header.length is None or header.length < layout.frame_bytes * layout.frames:
         raise RejectedError(Reason.CONTRADICTION)
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return pixels >> (top - layout.bits) if top > layout.bits else pixels
+    big = header.syntax == ExplicitVRBigEndian
+    samples = np.empty(layout.frame_bytes, np.uint8)
+    header.stream.seek(header.start + index * layout.frame_bytes)
+    if header.stream.readinto(samples) != samples.size:  # type: ignore[attr-defined]
+        raise RejectedError(Reason.TRUNCATED)
+    if big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; a word's two bytes change places
+        if layout.frame_bytes % 2:
+            raise RejectedError(Reason.UNDECODABLE)
+        samples = samples.view(np.uint16).byteswap(inplace=True).view(np.uint8)
+    kind = f"{'>' if big else '<'}{'i' if layout.signed else 'u'}{layout.allocated // 8}"
+    return samples.view(kind).reshape(layout.rows, layout.columns)
 
 
-def _rescale(dataset: Dataset, layout: Layout) -> tuple[float, float]:
-    """Return slope and intercept (0028,1053), (0028,1052), of the whole file or of the middle frame's functional groups."""
-    sources = [dataset]
-    for group in functional_groups(dataset, layout.frames // 2):
-        sources += group.get("PixelValueTransformationSequence") or ()
-    for source in sources:
-        if source.get("RescaleSlope") is not None:
-            return float(source.RescaleSlope), float(source.get("RescaleIntercept") or 0)
-    return 1.0, 0.0
-
-
-def _refuse_outside(pixels: NDArray[Any], low: float, high: float) -> None:
-    if pixels.min() < low or pixels.max() > high:
+def _stored(samples: NDArray[Any], header: Header, layout: Layout) -> NDArray[Any]:
+    """Drop the bits above High Bit and below the stored ones, extend the sign, and check the range."""
+    if samples.shape != (layout.rows, layout.columns) or samples.dtype.kind not in "iu":
         raise RejectedError(Reason.CONTRADICTION)
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    top = layout.high_bit + 1
+    spare = samples.dtype.itemsize * 8 - top
+    if spare > 0 and (header.length is not None or header.syntax == RLELossless) and not _within(samples, top, layout):
+        samples = (samples << spare) >> spare
+    if top > layout.bits:
+        samples = samples >> (top - layout.bits)
+    if not _within(samples, layout.bits, layout):
+        raise RejectedError(Reason.CONTRADICTION)
+    return samples
+
+
+def _within(samples: NDArray[Any], bits: int, layout: Layout) -> bool:
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if layout.signed else (0, (1 << bits) - 1)
+    return bool(samples.min() >= low and samples.max() <= high)
+
+
+def _offsets(header: Header) -> tuple[bytes, bytes] | None:
+    """Return the Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002)."""
+    offsets, lengths = (header.dataset.get(f"ExtendedOffsetTable{kind}") for kind in ("", "Lengths"))
+    return (offsets, lengths) if offsets and lengths else None
+
+
+def _why(header: Header) -> Reason:
+    """Tell a file that ends in the middle of its fragments from one whose fragments are in disorder."""
+    return Reason.UNDECODABLE if header.stream.read(1) else Reason.TRUNCATED

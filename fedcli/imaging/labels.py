@@ -2,93 +2,41 @@
 
 The table is keyed by one column: the most specific one, of those that are given or recognised, that names at least one image
 (SOP instance, file, accession, study, patient). What does not fit together is never guessed: it is left out, and listed.
+
+A table that names files may also tell whose they are: that is how a picture without a header gets its patient, side and view.
+What a file says of itself is never replaced.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging import table
+from fedcli.imaging.columns import Key
 from fedcli.imaging.density import class_of
 from fedcli.imaging.rejection import Reason
+from fedcli.imaging.views import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from fedcli.imaging.columns import LabelTable
 
-class Key(StrEnum):
-    """What a row may name, from the most specific to the least."""
-
-    INSTANCE = "instance"
-    FILE = "file"
-    ACCESSION = "accession"
-    STUDY = "study"
-    PATIENT = "patient"
+_SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 
 
 class Fault(StrEnum):
     """What can be wrong with a row."""
 
+    NO_KEY = "row names nothing"
+    NO_CLASS = "row has no class"
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICT = "another row gives the same key another class"
     NO_IMAGE = "no image has this key"
-
-
-_KEY_OF_COLUMN = {
-    "sopinstanceuid": Key.INSTANCE,
-    "sop_instance_uid": Key.INSTANCE,
-    "sop instance uid": Key.INSTANCE,
-    "instance": Key.INSTANCE,
-    "file": Key.FILE,
-    "filename": Key.FILE,
-    "file_name": Key.FILE,
-    "path": Key.FILE,
-    "image_id": Key.FILE,
-    "accessionnumber": Key.ACCESSION,
-    "accession_number": Key.ACCESSION,
-    "accession number": Key.ACCESSION,
-    "accession": Key.ACCESSION,
-    "acc_anon": Key.ACCESSION,
-    "studyinstanceuid": Key.STUDY,
-    "study_instance_uid": Key.STUDY,
-    "study instance uid": Key.STUDY,
-    "study_id": Key.STUDY,
-    "study": Key.STUDY,
-    "patientid": Key.PATIENT,
-    "patient_id": Key.PATIENT,
-    "patient id": Key.PATIENT,
-    "patient": Key.PATIENT,
-    "empi_anon": Key.PATIENT,
-}
-
-_CLASS_COLUMNS = ("density", "breast_density", "breast density", "breastdensity", "tissueden", "birads_density", "class", "label")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelColumns:
-    """Names of columns; '' means to recognise it.
-
-    Attributes:
-        instance: Holds SOP Instance UIDs.
-        file: Holds paths within the archive, file names, or file names without their ending.
-        accession: Holds accession numbers.
-        study: Holds Study Instance UIDs.
-        patient: Holds patient identifiers, as the patient pattern leaves them.
-        label: Holds the class.
-    """
-
-    instance: str = ""
-    file: str = ""
-    accession: str = ""
-    study: str = ""
-    patient: str = ""
-    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +74,14 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FaultCount:
+    """How many rows have no effect for one fault."""
+
+    fault: Fault
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """The table, joined with the images.
 
@@ -143,47 +99,37 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelTable:
-    """A table whose columns are known.
+class Telling:
+    """What the table tells of a file; '' where it does not, or where its rows contradict one another.
 
     Attributes:
-        path: Where it was read.
-        content: Its rows.
-        keys: Columns that may be the key, from the most specific to the least.
-        label: The column of the class.
+        patient: Patient identifier, before the patient pattern.
+        study: What identifies the study.
+        accession: Accession number.
+        laterality: 'L', 'R' or ''.
+        view: 'CC', 'MLO', … or ''.
     """
 
-    path: Path
-    content: table.Table
-    keys: tuple[tuple[Key, int], ...]
-    label: int
+    patient: str
+    study: str
+    accession: str
+    laterality: str
+    view: str
 
 
-def read(path: Path, columns: LabelColumns) -> LabelTable:
-    """Read a label table and find its columns.
-
-    Raises:
-        DataError: It is not a table, lacks a given column, or has no column that could be the key or the class.
-    """
-    content = table.read(path)
-    found = f"found the columns {', '.join(content.names)}"
-    given = {field.name: _given(path, content, getattr(columns, field.name), found) for field in fields(columns)}
-    keys = [(key, given[key]) for key in Key if given[key] is not None]
-    if not keys:
-        recognised = [(_KEY_OF_COLUMN.get(name.lower()), index) for index, name in enumerate(content.names)]
-        keys = [(key, index) for key in Key for candidate, index in recognised if candidate is key]
-    if not keys:
-        msg = f"{path}: no column names a patient, study, accession, SOP instance or file; {found}"
-        raise DataError(msg, hint=f"recognised are {', '.join(_KEY_OF_COLUMN)}; or name the column yourself")
-    label = given["label"]
-    if label is None:
-        label = next((index for name in _CLASS_COLUMNS if (index := content.column(name)) is not None), None)
-    if label is None:
-        msg = f"{path}: no column holds the class; {found}"
-        raise DataError(msg, hint=f"recognised are {', '.join(_CLASS_COLUMNS)}; or name the column yourself")
-    return LabelTable(
-        path=path, content=content, keys=tuple((key, index) for key, index in keys if index is not None), label=label
-    )
+def tell(labels: LabelTable, files: Sequence[str]) -> Mapping[str, Telling]:
+    """Return what the table tells of each file that it names; nothing where no column names files."""
+    column = labels.column(Key.FILE)
+    if column is None:
+        return {}
+    places = (*map(labels.column, (Key.PATIENT, Key.STUDY, Key.ACCESSION)), labels.side, labels.view)
+    told: dict[str, Telling] = {}
+    for row in labels.content.rows:
+        name = _normal(Key.FILE, row.cells[column])
+        telling = _telling(*("" if place is None else row.cells[place] for place in places))
+        told[name] = telling if name not in told else _agreed(told[name], telling)
+    names = _names_of(files, told.keys())
+    return {file: told[name] for file, name in zip(files, names, strict=True) if name}
 
 
 def join(labels: LabelTable, subjects: Sequence[Subject], classes: Sequence[str]) -> Labels:
@@ -193,9 +139,8 @@ def join(labels: LabelTable, subjects: Sequence[Subject], classes: Sequence[str]
         DataError: No row names any image.
     """
     for key, index in labels.keys:
-        names = [(row.line, row.cells[index], row.cells[labels.label]) for row in labels.content.rows]
-        rows = [(line, _normal(key, name), text) for line, name, text in names if name and text]
-        keys = _keys_of(key, subjects, {name for _, name, _ in rows})
+        rows = [(row.line, _normal(key, row.cells[index]), row.cells[labels.label]) for row in labels.content.rows]
+        keys = _keys_of(key, subjects, {name for _, name, _ in rows} - {""})
         if any(keys):
             outcomes, problems = _resolve(rows, keys, classes)
             column = labels.content.names[index]
@@ -205,52 +150,81 @@ def join(labels: LabelTable, subjects: Sequence[Subject], classes: Sequence[str]
     raise DataError(msg, hint="if the table names patients otherwise than the images do, a patient pattern may help")
 
 
-def _given(path: Path, content: table.Table, name: str, found: str) -> int | None:
-    if not name:
-        return None
-    index = content.column(name)
-    if index is None:
-        msg = f"{path}: there is no column {name}; {found}"
-        raise DataError(msg)
-    return index
+def fault_counts(problems: Iterable[Problem]) -> tuple[FaultCount, ...]:
+    """Return the rows without effect by what is wrong with them, the commonest first."""
+    counts = Counter(problem.fault for problem in problems)
+    return tuple(FaultCount(fault=fault, rows=rows) for fault, rows in counts.most_common())
+
+
+def _telling(patient: str, study: str, accession: str, side: str, view: str) -> Telling:
+    view = view.upper()
+    return Telling(
+        patient=patient,
+        study=study,
+        accession=accession,
+        laterality=_SIDES.get(side.lower(), ""),
+        view=view if view in VIEWS else "",
+    )
+
+
+def _agreed(first: Telling, second: Telling) -> Telling:
+    both = {item.name: (getattr(first, item.name), getattr(second, item.name)) for item in fields(Telling)}
+    return Telling(**{name: one if one == other else "" for name, (one, other) in both.items()})
 
 
 def _normal(key: Key, name: str) -> str:
     return name.replace("\\", "/").removeprefix("./") if key is Key.FILE else name
 
 
-def _keys_of(key: Key, subjects: Sequence[Subject], known: set[str]) -> list[str]:
-    """Return for each image the name by which the table knows it, or ''.
+def _keys_of(key: Key, subjects: Sequence[Subject], known: Iterable[str]) -> list[str]:
+    """Return for each image the name by which the table knows it, or ''."""
+    if key is Key.FILE:
+        return _names_of([subject.file for subject in subjects], known)
+    known = set(known)
+    return [name if (name := getattr(subject, key)) in known else "" for subject in subjects]
 
-    A file is known by its path or, where no other image shares it, by its name with or without ending.
+
+def _names_of(files: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Return for each file the name by which the table knows it, or ''.
+
+    A file is known by its path or, where no other file shares it, by its path without ending, its name, or that without ending.
     """
-    if key is not Key.FILE:
-        return [name if (name := getattr(subject, key)) in known else "" for subject in subjects]
-    paths = [PurePosixPath(subject.file) for subject in subjects]
-    shared = Counter(name for path in paths for name in {path.name, path.stem})
+    known = set(known)
+    trimmed = [posixpath.splitext(file)[0] for file in files]
+    shorter = [(path, posixpath.basename(file), posixpath.basename(path)) for file, path in zip(files, trimmed, strict=True)]
+    shared = Counter(name for names in shorter for name in set(names))
     return [
-        next(
-            (name for name in (str(path), path.name, path.stem) if name in known and (name == str(path) or shared[name] == 1)), ""
-        )
-        for path in paths
+        next((name for name in (file, *names) if name in known and (name == file or shared[name] == 1)), "")
+        for file, names in zip(files, shorter, strict=True)
     ]
 
 
 def _resolve(
-    rows: Iterable[tuple[int, str, str]], keys: Sequence[str], classes: Sequence[str]
+    rows: Sequence[tuple[int, str, str]], keys: Sequence[str], classes: Sequence[str]
 ) -> tuple[tuple[int | Reason, ...], tuple[Problem, ...]]:
+    meant = {text: class_of(text, classes) for text in {text for _, _, text in rows}}
     meanings: dict[str, set[int | None]] = {}
     for _, name, text in rows:
-        meanings.setdefault(name, set()).add(class_of(text, classes))
+        if name and text:
+            meanings.setdefault(name, set()).add(meant[text])
     used = set(keys)
     problems = []
     for line, name, text in rows:
-        fault = Fault.UNKNOWN_CLASS if class_of(text, classes) is None else None
-        fault = fault or (Fault.CONFLICT if len(meanings[name]) > 1 else None)
-        fault = fault or (Fault.NO_IMAGE if name not in used else None)
-        if fault:
+        if fault := _fault(name, text, meanings.get(name, set()), used, known=meant[text] is not None):
             problems.append(Problem(line=line, key=name, fault=fault))
     return tuple(_outcome(meanings.get(key)) for key in keys), tuple(problems)
+
+
+def _fault(name: str, text: str, meanings: set[int | None], used: set[str], *, known: bool) -> Fault | None:
+    if not name:
+        return Fault.NO_KEY
+    if not text:
+        return Fault.NO_CLASS
+    if not known:
+        return Fault.UNKNOWN_CLASS
+    if len(meanings) > 1:
+        return Fault.CONFLICT
+    return None if name in used else Fault.NO_IMAGE
 
 
 def _outcome(meanings: set[int | None] | None) -> int | Reason:

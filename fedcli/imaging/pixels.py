@@ -1,62 +1,96 @@
-"""A mammogram's grey values → size × size in [0, 1], as uint16 fixed point (65535 is 1).
+"""A mammogram's stored values → size × size in [0, 1], as uint16 fixed point (65535 is 1): brighter is denser.
 
-Every output pixel is the mean of the area that it covers (OpenCV's INTER_AREA); where an image is smaller than the output, in
-either direction, OpenCV interpolates linearly instead. The minimum and maximum are those of the full resolution.
+Every output pixel is the mean of the area that it covers. What is linear in the stored values is applied to the means; a window
+or equalisation is not, and is applied to every pixel before. The minimum and maximum are those of the full resolution.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
+from fedcli.imaging.averaging import averaged
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Aspect, Images, Intensity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fedcli.imaging.dicom import Mammogram
 
 SCALE = 65535
 
-_MIN_LEVELS = 1 << 12
-_RESIZABLE = ("uint8", "uint16", "int16")
-
 
 def to_square(mammogram: Mammogram, images: Images) -> NDArray[np.uint16]:
     """Return the image as the plan wants it, (size, size).
 
     Raises:
-        RejectedError: All pixels are equal, so that nothing can be seen.
+        RejectedError: All pixels are equal, so that nothing can be seen, or the plan wants a window and the file has none.
     """
     pixels = mammogram.pixels
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
         raise RejectedError(Reason.BLANK)
+    falling = mammogram.falling
     if images.intensity is Intensity.STORED_RANGE:
         low, high = mammogram.low, mammogram.high
-    resized = cv2.resize(_resizable(pixels, high - low), _extent(pixels, images), interpolation=cv2.INTER_AREA)
-    fixed = np.rint((resized.astype(np.float64) - low) * (SCALE / (high - low)))
+    elif images.intensity is Intensity.WINDOW:
+        # The window is one of the modality's values, so their slope is in it.
+        pixels, low, high, falling = _mapped(pixels, low, high, _window(mammogram)), 0.0, float(SCALE), mammogram.inverted
+    elif images.intensity is Intensity.EQUALIZED:
+        pixels, low, high = _equalized(pixels, low, high), 0.0, float(SCALE)
+    rows, columns = extent_of(pixels.shape[0], pixels.shape[1], images)
+    means = averaged(pixels, rows, columns)
+    fixed = ((high - means) if falling else (means - low)) * (SCALE / (high - low))
     square = np.zeros((images.size, images.size), np.uint16)
-    square[: resized.shape[0], : resized.shape[1]] = np.clip(fixed, 0, SCALE)
+    square[:rows, :columns] = np.rint(np.clip(fixed, 0, SCALE))
     return square
 
 
-def _resizable(pixels: NDArray[Any], span: float) -> NDArray[Any]:
-    """Return values whose means lose less than 1/4096 of the span: OpenCV rounds the means of integers to integers."""
-    if pixels.dtype.kind == "f":
-        return pixels
-    if pixels.dtype.name not in _RESIZABLE:
-        return pixels.astype(np.float64)
-    return pixels if span >= _MIN_LEVELS - 1 else pixels.astype(np.float32)
+def _window(mammogram: Mammogram) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return the function from stored values to [0, 1]."""
+    voi = mammogram.voi
+    if voi is None:
+        raise RejectedError(Reason.NO_WINDOW)
+    return lambda stored: voi.shown(stored.astype(np.float64) * mammogram.slope + mammogram.intercept)
 
 
-def _extent(pixels: NDArray[Any], images: Images) -> tuple[int, int]:
-    """Return width and height of the resized image."""
+def _mapped(
+    pixels: NDArray[Any], low: float, high: float, function: Callable[[NDArray[Any]], NDArray[np.float64]]
+) -> NDArray[Any]:
+    """Apply a function to every pixel, by a table where there are but so many values; [0, 1] becomes [0, SCALE]."""
+    if not _has_levels(pixels):
+        return np.asarray(function(pixels) * SCALE)
+    table = np.rint(function(np.arange(int(low), int(high) + 1)) * SCALE).astype(np.uint16)
+    return np.take(table, _above(pixels, low))
+
+
+def _equalized(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
+    """Give every level the share of pixels below it, of all that are not at the lowest level, from 0 to SCALE."""
+    scaled = _above(pixels, low) if _has_levels(pixels) else np.rint((pixels - low) * (SCALE / (high - low)))
+    levels = scaled.astype(np.uint16, copy=False)
+    below = np.cumsum(np.bincount(levels.ravel()))
+    table = np.rint((below - below[0]) * (SCALE / (below[-1] - below[0]))).astype(np.uint16)
+    return np.take(table, levels)
+
+
+def _has_levels(pixels: NDArray[Any]) -> bool:
+    """Tell whether the type has so few values that a table holds them."""
+    return pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= np.uint16().itemsize
+
+
+def _above(pixels: NDArray[Any], low: float) -> NDArray[np.uint16]:
+    """Return how far values are above the lowest; signed ones may leave their own type, and wrap around to where they belong."""
+    above: NDArray[np.uint16] = (pixels - pixels.dtype.type(low)).astype(np.uint16)
+    return above
+
+
+def extent_of(rows: int, columns: int, images: Images) -> tuple[int, int]:
+    """Return rows and columns of the resized image, beyond which it is padded."""
     if images.aspect is Aspect.STRETCH:
         return images.size, images.size
-    rows, columns = pixels.shape
     longest = max(rows, columns)
-    return max(1, round(columns * images.size / longest)), max(1, round(rows * images.size / longest))
+    return max(1, round(rows * images.size / longest)), max(1, round(columns * images.size / longest))

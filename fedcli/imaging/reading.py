@@ -1,27 +1,33 @@
 """All files below a folder → one prepared image each, or the reason why not.
 
-Images are appended to a scratch file as they come, so that memory holds only what the headers say.
+Images are appended to a scratch file as they come, so that memory holds only what the headers say. What a cache holds is not read
+again.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.errors import DataError, UsageError
-from fedcli.imaging import dicom
-from fedcli.imaging.pixels import to_square
-from fedcli.imaging.pool import in_order
-from fedcli.imaging.rejection import Reason, RejectedError
+from fedcli.imaging import cluster as clusters
+from fedcli.imaging import dicom, pool
+from fedcli.imaging.kinds import TOMOSYNTHESIS
+from fedcli.imaging.outcome import Outcome, outcome_of, stamp_of
+from fedcli.imaging.rejection import Reason
+from fedcli.plan import Tomosynthesis
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator, Mapping
 
+    from fedcli.imaging.cache import Cache
+    from fedcli.imaging.labels import Telling
     from fedcli.plan import Images
     from fedcli.progress import Progress
 
@@ -115,46 +121,107 @@ def files_below(folder: Path) -> tuple[str, ...]:
 def read_all(
     archive: Path,
     files: tuple[str, ...],
-    scratch: BinaryIO,
+    scratch: BinaryIO | None,
     *,
     images: Images,
+    told: Mapping[str, Telling],
     rule: PatientRule,
     workers: int,
     progress: Progress,
+    cluster: str = "",
+    cache: Cache | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Taken], list[Reject]]:
-    """Read files in parallel and append their images, in the order of the files, to the scratch file."""
+    """Read files in parallel and append their images, in the order of the files, to the scratch file.
+
+    Args:
+        archive: The folder.
+        files: Paths within it.
+        scratch: Takes the images; None reads headers alone.
+        images: The plan's settings.
+        told: What the label table tells of files that do not tell it themselves.
+        rule: Finds the patient.
+        workers: Number of processes.
+        progress: Is told how far it is.
+        cluster: Address of a Dask scheduler, whose workers then take the place of processes.
+        cache: What was read before, and what is read now.
+        clock: Seconds, for the rate.
+    """
     taken: list[Taken] = []
     rejects: list[Reject] = []
     instances: set[str] = set()
-    task = partial(_read, archive=archive, images=images)
+    task = partial(outcome_of, archive=archive.resolve(), images=images, headers_only=scratch is None)
+    outcomes = _outcomes(task, archive, files, workers=workers, cluster=cluster, cache=cache)
+    began, total = clock(), 0
     with progress.track("prepare", len(files), "files") as advance:
-        for file, result in zip(files, in_order(task, files, workers=workers, lost=Reason.CRASHED), strict=True):
-            if isinstance(result, Reason):
-                rejects.append(Reject(file=file, reason=result))
+        for file, (outcome, is_new) in zip(files, outcomes, strict=True):
+            if outcome.facts is None:
+                rejects.append(Reject(file=file, reason=outcome.reason or Reason.DAMAGED))
             else:
-                facts, image = result
+                facts = _completed(outcome.facts, told.get(file))
                 patient = rule.patient_of(facts.patient)
                 if reason := _refusal(facts, patient, instances):
                     rejects.append(Reject(file=file, reason=reason))
                 else:
                     instances.add(facts.instance)
                     taken.append(Taken(file=file, patient=patient, facts=facts, position=len(taken)))
-                    scratch.write(image.astype("<u2").tobytes())
-            advance(1, f"{len(rejects)} left out" if rejects else "")
-    return taken, rejects
+                    if scratch:
+                        scratch.write(outcome.image)
+            total += outcome.stamp.size if is_new and outcome.stamp else 0
+            rate = f"{total / max(clock() - began, 1e-3) / 1e6:.3g} MB/s"
+            advance(1, f"{rate}, {len(rejects)} left out" if rejects else rate)
+    return _without_doubled(taken, rejects, images.tomosynthesis)
 
 
-def _read(file: str, *, archive: Path, images: Images) -> tuple[dicom.Facts, NDArray[np.uint16]] | Reason:
-    """Do one file's work, in a process of its own."""
-    try:
-        mammogram = dicom.read(archive / file)
-        return mammogram.facts, to_square(mammogram, images)
-    except RejectedError as rejected:
-        return rejected.reason
-    except MemoryError:
-        return Reason.TOO_LARGE
-    except Exception:  # noqa: BLE001 - one file's surprise must not end a run over tens of thousands
-        return Reason.DAMAGED
+def _outcomes(
+    task: Callable[[str], Outcome], archive: Path, files: tuple[str, ...], *, workers: int, cluster: str, cache: Cache | None
+) -> Iterator[tuple[Outcome, bool]]:
+    """Yield what each file gives, and whether it was read now; what was is kept."""
+    stamps = {file: stamp for file in files if cache and (stamp := stamp_of(archive / file)) and cache.has(file, stamp)}
+    new = [file for file in files if file not in stamps]
+    lost, late = Outcome(reason=Reason.CRASHED), Outcome(reason=Reason.TOO_SLOW)
+    if cluster and new:
+        reading = clusters.in_order(task, new, address=cluster, lost=lost)
+    else:
+        reading = pool.in_order(task, new, workers=workers, lost=lost, late=late)
+    with closing(reading):
+        for file in files:
+            if cache and file in stamps:
+                yield cache.get(file, stamps[file]), False
+                continue
+            outcome = next(reading)
+            if cache:
+                cache.put(file, outcome)
+            yield outcome, True
+
+
+def _without_doubled(taken: list[Taken], rejects: list[Reject], tomosynthesis: Tomosynthesis) -> tuple[list[Taken], list[Reject]]:
+    """Leave volumes out where the plan wants it and the study has a 2-D image of the same side and view."""
+    if tomosynthesis is not Tomosynthesis.WITHOUT_2D:
+        return taken, rejects
+
+    def shown(item: Taken) -> tuple[str, ...]:
+        return item.patient, item.study, item.facts.laterality, item.facts.view
+
+    flat = {shown(item) for item in taken if item.facts.image_type != TOMOSYNTHESIS}
+    volumes = [item for item in taken if item.facts.image_type == TOMOSYNTHESIS]
+    doubled = {item.file for item in volumes if all(shown(item)) and shown(item) in flat}
+    rejects += [Reject(file=file, reason=Reason.HAS_2D) for file in doubled]
+    return [item for item in taken if item.file not in doubled], rejects
+
+
+def _completed(facts: dicom.Facts, told: Telling | None) -> dicom.Facts:
+    """Return the facts with what the label table tells where the file itself does not."""
+    if told is None:
+        return facts
+    return replace(
+        facts,
+        patient=facts.patient or told.patient,
+        study=facts.study or told.study,
+        accession=facts.accession or told.accession,
+        laterality=facts.laterality or told.laterality,
+        view=facts.view or told.view,
+    )
 
 
 def _refusal(facts: dicom.Facts, patient: str, instances: set[str]) -> Reason | None:

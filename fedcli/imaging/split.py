@@ -1,7 +1,8 @@
 """Which part a patient belongs to: hashed from the plan's seed, or listed.
 
-The hash knows nothing but the seed, the patient's class and identifier, so that new patients never move old ones and the
-workspace's secret has no part in it; the fractions hold in expectation.
+The hash knows nothing but the seed and the patient's identifier, so that neither new patients nor a corrected label ever move a
+patient from one part to another, and the workspace's secret has no part in it. As it does not depend on the class, the fractions
+hold in expectation within every class.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ stripped. Columns are found whatever their case.
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SEPARATORS = ",;\t"
+_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,25 @@ class Table:
     def column(self, name: str) -> int | None:
         """Return a column's position, whatever the case of its name, or None."""
         return next((index for index, found in enumerate(self.names) if found.lower() == name.lower()), None)
+
+    def composed(self, template: str) -> Table:
+        """Return the table with one more column, named and composed as the template says: `{patient}_{image}`.
+
+        Raises:
+            KeyError: There is no such column; its argument is the column.
+        """
+        places: dict[str, int] = {}
+        for name in _FIELD.findall(template):
+            index = self.column(name)
+            if index is None:
+                raise KeyError(name)
+            places[name] = index
+
+        def cell(row: Row) -> str:
+            return _FIELD.sub(lambda field: row.cells[places[field[1]]], template)
+
+        rows = tuple(Row(line=row.line, cells=(*row.cells, cell(row))) for row in self.rows)
+        return Table(names=(*self.names, template), rows=rows)
 
 
 def read(path: Path) -> Table:

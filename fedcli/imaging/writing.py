@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import wire
-from fedcli.cohort import HISTOGRAM_BINS
 from fedcli.imaging import dataset
-from fedcli.imaging.census import cohort_of, histogram_of
+from fedcli.imaging.census import cohort_of
 from fedcli.imaging.dataset import Description, LeftOut, digest_of
 from fedcli.imaging.index import Case, Pseudonyms, encode_index
+from fedcli.imaging.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from fedcli.imaging.labels import Problem
     from fedcli.imaging.reading import Reject, Taken
+    from fedcli.imaging.survey import ScannerView
     from fedcli.plan import Part, Preparation
 
 _OWNER_ONLY = 0o600
@@ -63,8 +62,21 @@ class Content:
     problems: tuple[Problem, ...]
 
 
-def write(folder: Path, scratch: Path, content: Content, *, preparation: Preparation, secret: bytes) -> Description:
-    """Write all files of a data set.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A data set on disk.
+
+    Attributes:
+        description: What its dataset.json says.
+        scanners: Its images, scanner by scanner, for the site's eyes.
+    """
+
+    description: Description
+    scanners: tuple[ScannerView, ...]
+
+
+def write(folder: Path, scratch: Path, content: Content, *, preparation: Preparation, secret: bytes) -> Written:
+    """Write all files of a data set, but for the page.
 
     Args:
         folder: Where to.
@@ -78,7 +90,8 @@ def write(folder: Path, scratch: Path, content: Content, *, preparation: Prepara
     cases = [_case(row, member, preparation, pseudonyms) for row, member in enumerate(members)]
     index = encode_index(cases)
     (folder / dataset.INDEX).write_bytes(index)
-    images_sha256, histogram = _write_images(folder / dataset.IMAGES, scratch, members, preparation.images.size)
+    survey = Survey((member.taken.facts.scanner for member in members), preparation.images)
+    images_sha256 = _write_images(folder / dataset.IMAGES, scratch, members, preparation.images.size, survey)
     index_sha256 = wire.sha256(index)
     description = Description(
         digest=digest_of(images_sha256, index_sha256),
@@ -92,14 +105,14 @@ def write(folder: Path, scratch: Path, content: Content, *, preparation: Prepara
             classes=preparation.classes,
             cases=cases,
             facts=[member.taken.facts for member in members],
-            histogram=histogram,
+            histogram=survey.histogram,
             reasons=[reject.reason for reject in content.rejects],
         ),
         left_out=tuple(LeftOut(file=pseudonyms.file(reject.file), reason=reject.reason) for reject in content.rejects),
     )
     (folder / dataset.DESCRIPTION).write_bytes(wire.encode(description))
     _write_tables(folder, content, cases)
-    return description
+    return Written(description=description, scanners=survey.views())
 
 
 def _case(row: int, member: Member, preparation: Preparation, pseudonyms: Pseudonyms) -> Case:
@@ -114,12 +127,11 @@ def _case(row: int, member: Member, preparation: Preparation, pseudonyms: Pseudo
     )
 
 
-def _write_images(path: Path, scratch: Path, members: Sequence[Member], size: int) -> tuple[str, NDArray[np.int64]]:
-    """Copy the members' images into one .npy file; return its SHA-256 and the histogram of all pixels.
+def _write_images(path: Path, scratch: Path, members: Sequence[Member], size: int, survey: Survey) -> str:
+    """Copy the members' images into one .npy file, show each to the survey, and return the file's SHA-256.
 
     Plain writes, because a full disk under a memory map would end the process.
     """
-    histogram = np.zeros(HISTOGRAM_BINS, np.int64)
     header = {"descr": "<u2", "fortran_order": False, "shape": (len(members), size, size)}
     stride = size * size * 2
     with path.open("w+b") as target, scratch.open("rb") as source:
@@ -127,10 +139,16 @@ def _write_images(path: Path, scratch: Path, members: Sequence[Member], size: in
         for member in members:
             source.seek(member.taken.position * stride)
             image = source.read(stride)
-            histogram += histogram_of(np.frombuffer(image, "<u2"))
+            survey.add(
+                np.frombuffer(image, "<u2").reshape(size, size),
+                member.taken.facts,
+                part=member.part,
+                label=member.label,
+                patient=member.taken.patient,
+            )
             target.write(image)
         target.seek(0)
-        return hashlib.file_digest(target, "sha256").hexdigest(), histogram
+        return hashlib.file_digest(target, "sha256").hexdigest()
 
 
 def _write_tables(folder: Path, content: Content, cases: Sequence[Case]) -> None:

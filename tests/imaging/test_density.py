@@ -16,6 +16,12 @@ BIRADS = ("a", "b", "c", "d")
         *(("2", 1), ("2.0", 1), ("scattered", 1)),
         *(("DENSITY C", 2), ("C", 2), ("heterogeneously dense", 2)),
         *(("4", 3), ("Extremely dense", 3)),
+        *(("ACR B", 1), ("ACR-b", 1), ("acr 3", 2), ("ACR III", 2), ("iv", 3), ("BI-RADS A", 0), ("BIRADS d", 3)),
+        *(("BI-RADS density 2", 1), ("Density: C", 2), ("breast_density=4", 3), ("Category c", 2), ("Type 1", 0)),
+        *(("ACR BI-RADS b", 1), ("Scattered  fibroglandular-densities", 1), ("breast composition D", 3)),
+        # With a number, BI-RADS is the assessment: VinDr-Mammo's column breast_birads has such cells.
+        *(("BI-RADS 2", None), ("BIRADS 4", None), ("bi-rads: 3", None), ("ACR BI-RADS II", None)),
+        *(("BI-RADS 4A", None), ("B (benign)", None), ("acrb", None), ("density", None), ("1.5", None), ("-1", None)),
         *(("5", None), ("0", None), ("e", None), ("", None)),
     ],
 )

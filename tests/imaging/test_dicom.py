@@ -21,7 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fedcli.imaging import dicom
+from fedcli.imaging import dicom, header
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The pixel data is")
 
 READABLE = (
-    "693_J2KI.dcm",
     "CT_small.dcm",
     "J2K_pixelrep_mismatch.dcm",
     "JPEG2000.dcm",
@@ -50,9 +49,8 @@ READABLE = (
 )
 REJECTED = {
     "CT_small.dcm": Reason.OTHER_MODALITY,
-    "MR_truncated.dcm": Reason.UNDECODABLE,
+    "MR_truncated.dcm": Reason.CONTRADICTION,
     "SC_rgb_rle.dcm": Reason.NOT_GREY,
-    "MR_small_jpeg_ls_lossless.dcm": Reason.UNSUPPORTED,
     "liver_1frame.dcm": Reason.DEPTH,
     "waveform_ecg.dcm": Reason.NO_PIXELS,
     "test1.json": Reason.NOT_DICOM,
@@ -64,6 +62,12 @@ def reason_of(path: Path) -> Reason:
     with pytest.raises(RejectedError) as caught:
         dicom.read(path)
     return caught.value.reason
+
+
+def grey_of(mammogram: dicom.Mammogram) -> tuple[NDArray[np.float64], float, float]:
+    """Return grey values, brighter is denser, and the ends of their range."""
+    low, high = sorted(end * mammogram.slope + mammogram.intercept for end in (mammogram.low, mammogram.high))
+    return mammogram.grey, low, high
 
 
 def as_mammogram(name: str, folder: Path) -> Path:
@@ -102,8 +106,9 @@ def test_same_values_as_pydicom(name: str, tmp_path: Path) -> None:
     frames = int(dataset.get("NumberOfFrames") or 1)
     expected = dataset.pixel_array if frames == 1 else dataset.pixel_array[frames // 2]
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    assert np.array_equal(mammogram.pixels, expected * slope + intercept)
-    assert mammogram.low <= mammogram.pixels.min() < mammogram.pixels.max() <= mammogram.high
+    values, low, high = grey_of(mammogram)
+    assert np.array_equal(values, expected * slope + intercept)
+    assert low <= values.min() < values.max() <= high
 
 
 @pytest.mark.parametrize(("name", "reason"), REJECTED.items())
@@ -115,9 +120,9 @@ def test_reasons(name: str, reason: Reason, tmp_path: Path) -> None:
 
 def test_monochrome1_is_inverted(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
-    mammogram = dicom.read(path)
-    assert np.array_equal(mammogram.pixels, 4095 - gradient)
-    assert (mammogram.low, mammogram.high) == (0, 4095)
+    values, low, high = grey_of(dicom.read(path))
+    assert np.array_equal(values, 4095 - gradient)
+    assert (low, high) == (0, 4095)
 
 
 def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
@@ -128,7 +133,7 @@ def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16], write_mammo
     assert np.array_equal(plain.pixels, signed)
     assert (plain.low, plain.high) == (-2048, 2047)
     inverted = dicom.read(write_mammogram(tmp_path / "b", stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
-    assert np.array_equal(inverted.pixels, -1 - signed)
+    assert np.array_equal(grey_of(inverted)[0], -1 - signed)
 
 
 def test_high_bit(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
@@ -139,11 +144,11 @@ def test_high_bit(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram:
 
 def test_rescale(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
     falling: dict[str, Any] = {"BitsStored": 12, "RescaleSlope": -0.5, "RescaleIntercept": 7}
-    mammogram = dicom.read(write_mammogram(tmp_path / "a", gradient, **falling))
-    assert np.array_equal(mammogram.pixels, 7 - gradient / 2)
-    assert (mammogram.low, mammogram.high) == (7 - 4095 / 2, 7)
+    values, low, high = grey_of(dicom.read(write_mammogram(tmp_path / "a", gradient, **falling)))
+    assert np.array_equal(values, 7 - gradient / 2)
+    assert (low, high) == (7 - 4095 / 2, 7)
     inverted = dicom.read(write_mammogram(tmp_path / "b", gradient, **falling, PhotometricInterpretation="MONOCHROME1"))
-    assert np.array_equal(inverted.pixels, 7 - 4095 / 2 + gradient / 2)
+    assert np.array_equal(grey_of(inverted)[0], 7 - 4095 / 2 + gradient / 2)
     assert reason_of(write_mammogram(tmp_path / "c", gradient, RescaleSlope=0, RescaleIntercept=0)) is Reason.CONTRADICTION
 
 
@@ -168,7 +173,7 @@ def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16], write_mammog
         tmp_path / "a", slices, SOPClassUID=BreastTomosynthesisImageStorage, SharedFunctionalGroupsSequence=[group]
     )
     mammogram = dicom.read(path)
-    assert np.array_equal(mammogram.pixels, 2 * (gradient // 3) + 1)
+    assert np.array_equal(grey_of(mammogram)[0], 2 * (gradient // 3) + 1)
     assert (mammogram.facts.image_type, mammogram.facts.laterality) == ("tomosynthesis", "R")
 
 
@@ -210,8 +215,8 @@ def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any, write_ma
         ({"Rows": 8192, "Columns": 8192, "NumberOfFrames": 10**9}, Reason.TOO_LARGE),
         ({"Rows": 0}, Reason.CONTRADICTION),
         ({"Rows": None}, Reason.CONTRADICTION),
-        ({"Rows": 49}, Reason.UNDECODABLE),
-        ({"NumberOfFrames": 7}, Reason.UNDECODABLE),
+        ({"Rows": 49}, Reason.CONTRADICTION),
+        ({"NumberOfFrames": 7}, Reason.CONTRADICTION),
         ({"BitsStored": 17}, Reason.CONTRADICTION),
         ({"BitsStored": 12, "HighBit": 16}, Reason.CONTRADICTION),
         ({"BitsAllocated": 24}, Reason.DEPTH),
@@ -226,7 +231,7 @@ def test_syntax_of_a_film(tmp_path: Path, gradient: NDArray[np.uint16], write_ma
     path = write_mammogram(tmp_path / "a", gradient)
     content = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", MPEG2MPML.encode()[:19] + b"\0")
     path.write_bytes(content)
-    assert reason_of(path) in {Reason.UNSUPPORTED, Reason.UNDECODABLE}
+    assert reason_of(path) is Reason.UNSUPPORTED
 
 
 def test_deflate_bomb(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
@@ -235,7 +240,7 @@ def test_deflate_bomb(tmp_path: Path, gradient: NDArray[np.uint16], write_mammog
     begin = 144 + int.from_bytes(content[140:144], "little")
     deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     zeros = bytes(1 << 24)
-    bomb = b"".join(deflater.compress(zeros) for _ in range(dicom.MAX_INFLATED_BYTES // len(zeros) + 2)) + deflater.flush()
+    bomb = b"".join(deflater.compress(zeros) for _ in range(header.MAX_INFLATED_BYTES // len(zeros) + 2)) + deflater.flush()
     path.write_bytes(content[:begin] + bomb)
     assert reason_of(path) is Reason.TOO_LARGE
 

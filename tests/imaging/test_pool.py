@@ -9,6 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from fedcli.errors import DataError
 from fedcli.imaging.pool import in_order
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ from functools import partial
 from test_pool import name_oneself
 from fedcli.imaging.pool import in_order
 if __name__ == "__main__":
-    list(in_order(partial(name_oneself, folder=sys.argv[1]), [1, 2], workers=2, lost=None))
+    list(in_order(partial(name_oneself, folder=sys.argv[1]), [1, 2], workers=2, lost=None, late=None))
 """
 
 
@@ -46,13 +49,43 @@ def alive(process: int) -> bool:
     return True
 
 
+def stay(number: int) -> int:
+    """Never come back from 2, nor from 3."""
+    while number in {2, 3}:
+        signal.pause()
+    return number
+
+
 def test_order_and_crashes() -> None:
-    results = list(in_order(work, range(20), workers=2, lost=None))
-    assert results == [None if number in {5, 6} else number**2 for number in range(20)]
+    results = list(in_order(work, range(20), workers=2, lost=-1, late=-2))
+    assert results == [-1 if number in {5, 6} else number**2 for number in range(20)]
+
+
+def test_what_takes_too_long_is_given_up_alone() -> None:
+    assert list(in_order(stay, range(8), workers=2, lost=-1, late=-2, seconds=0.5)) == [0, 1, -2, -2, 4, 5, 6, 7]
+
+
+def test_a_process_that_cannot_begin_is_an_error() -> None:
+    with pytest.raises(DataError, match="ended before it had begun, with exit code 1"):
+        list(in_order(Unreadable(), [1], workers=1, lost=None, late=None))
+
+
+class Unreadable:
+    """A task that can be sent, and not be received."""
+
+    def __call__(self, _number: int) -> None:
+        """Do nothing."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise ImportError
 
 
 def test_no_items() -> None:
-    assert list(in_order(work, [], workers=1, lost=None)) == []
+    assert list(in_order(work, [], workers=1, lost=-1, late=-2)) == []
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:

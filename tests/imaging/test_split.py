@@ -23,6 +23,17 @@ def test_fractions_hold() -> None:
     assert shares == pytest.approx([0.6, 0.15, 0.25], abs=0.012)
 
 
+@pytest.mark.parametrize("split_of", [(0.7, 0.1, 0.2), (0.5, 0.25, 0.25)])
+def test_fractions_hold_within_every_class(split_of: tuple[float, float, float]) -> None:
+    fractions = Split(train=split_of[0], validation=split_of[1], test=split_of[2])
+    for label, share in zip("abcd", (0.05, 0.45, 0.4, 0.1), strict=True):
+        patients = [f"{label}{number}" for number in range(round(share * 40_000))]
+        parts = [split.part_of(patient, split=fractions, seed=11) for patient in patients]
+        # Four standard deviations of a share among so many patients: the outcome is fixed, this says that it is no oddity.
+        tolerance = 4 * 0.5 / len(patients) ** 0.5
+        assert [parts.count(part) / len(parts) for part in Part] == pytest.approx(list(split_of), abs=tolerance)
+
+
 def test_assignment_is_pinned() -> None:
     """A release that moved patients between parts would let test patients into training."""
     fractions = Split(train=0.4, validation=0.3, test=0.3)

@@ -26,6 +26,16 @@ def test_separators_and_byte_order_mark(separator: str, mark: bytes, tmp_path: P
     assert read.column("study") is None
 
 
+def test_a_column_composed_of_others(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Patient,left or right breast,image\np1,LEFT,7\np{2},RIGHT,\n")
+    read = table.read(tmp_path / "t.csv").composed("Mass_{patient}_{left or right breast}/{image}.png")
+    assert read.names[-1] == "Mass_{patient}_{left or right breast}/{image}.png"
+    assert [row.cells[-1] for row in read.rows] == ["Mass_p1_LEFT/7.png", "Mass_p{2}_RIGHT/.png"]
+    assert [row.cells[:3] for row in read.rows] == [("p1", "LEFT", "7"), ("p{2}", "RIGHT", "")]
+    with pytest.raises(KeyError, match="absent"):
+        read.composed("{image}-{absent}")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"", "empty"), (b"a,b\n1\n", "line 2"), (b"a,b\n1,\xff\n", "CSV"), (b'a,b\n"1,2\n', "CSV")],

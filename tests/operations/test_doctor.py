@@ -434,7 +434,8 @@ def test_a_disk_that_is_gone(tmp_path: Path) -> None:
 def test_a_machine_without_decoders() -> None:
     program = (
         "import sys\n"
-        "for name in ('PIL', 'gdcm', 'pylibjpeg', 'jpeg_ls'):\n"
+        "codecs = [f'imagecodecs._{name}' for name in ('jpeg8', 'jpegls', 'jpeg2k', 'htj2k')]\n"
+        "for name in ('PIL', 'gdcm', 'pylibjpeg', *codecs):\n"
         "    sys.modules[name] = None\n"
         "from fedcli.operations.doctor import machine\n"
         "from fedcli.operations.doctor.findings import Examination\n"
@@ -446,9 +447,10 @@ def test_a_machine_without_decoders() -> None:
     outcome, found, remedy = done.stdout.strip().split("|")
     missing, _, decoded = found.partition("; decoded here: ")
     assert outcome == "warn"
-    assert missing.startswith("not decoded here: JPEG baseline, JPEG lossless, JPEG-LS, JPEG 2000 lossless, JPEG 2000, HTJ2K")
+    assert missing.startswith("not decoded here: JPEG baseline, JPEG extended, JPEG lossless")
+    assert missing.endswith("JPEG 2000 lossless, JPEG 2000, HTJ2K lossless, HTJ2K lossless (RPCL), HTJ2K")
     assert decoded == "implicit little endian, explicit little endian, explicit big endian, deflated, RLE"
-    assert remedy.endswith("pip install pillow python-gdcm pyjpegls pylibjpeg pylibjpeg-openjpeg")
+    assert remedy.endswith("pip install imagecodecs")
 
 
 def test_a_device_that_is_not_there(well: Federation) -> None:

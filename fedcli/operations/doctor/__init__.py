@@ -17,6 +17,7 @@ from fedcli.operations.party import Status, store_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.exchange.store import StoreOptions
     from fedcli.operations.party import Environment
     from fedcli.workspace import Workspace
 
@@ -41,20 +42,21 @@ class DoctorResult:
     findings: tuple[Finding, ...]
 
 
-def doctor(address: str | None, root: Path, environment: Environment) -> DoctorResult:
+def doctor(address: str | None, root: Path, environment: Environment, options: StoreOptions | None = None) -> DoctorResult:
     """Examine a workspace and its drop folder, or a drop folder alone.
 
     Args:
         address: The drop folder; None takes the workspace's.
         root: The workspace; not looked at where an address is given.
         environment: Clock, and the passphrase of an encrypted key.
+        options: How the drop folder at the address is reached.
     """
     exam = Examination()
     own = workspace.settings(exam, root) if address is None else None
     if own is not None:
         _examine_workspace(exam, own, environment)
     elif address is not None:
-        _examine_address(exam, address, environment)
+        _examine_address(exam, address, options, environment)
     machine.decoders(exam)
     machine.torch(exam, own)
     failed = [finding for finding in exam.findings if finding.outcome is Outcome.FAIL]
@@ -88,8 +90,8 @@ def _examine_workspace(exam: Examination, own: Workspace, environment: Environme
     space.there(exam, store, ledger)
 
 
-def _examine_address(exam: Examination, address: str, environment: Environment) -> None:
-    store = drop.reach(exam, lambda: open_store(address))
+def _examine_address(exam: Examination, address: str, options: StoreOptions | None, environment: Environment) -> None:
+    store = drop.reach(exam, lambda: open_store(address, options))
     drop.coordinators_key(exam, store, None)
     ledger = drop.history(exam, store, None, None)
     drop.clock(exam, store, ledger, environment.clock(), None)

@@ -13,26 +13,33 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables import ClassShares, Intensities
 
 
-def class_shares_figure(sites: tuple[ClassShares, ...]) -> Illustration:
-    """Draw Fig. 3 as one group of bars for each site, a bar for each class."""
+def class_shares_figure(
+    sites: tuple[ClassShares, ...],
+    *,
+    title: str = "Class distribution at the sites as a fraction of their data",
+    what: str = "site",
+) -> Illustration:
+    """Draw Fig. 3 as one group of bars for each site, or whatever else the shares are of, a bar for each class."""
     summary = "; ".join(
         f"{site.site}: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(site.classes, site.shares, strict=True))
         for site in sites
     )
     return illustrate(
         "fig3-classes",
-        "Class distribution at the sites as a fraction of their data",
-        f"Grouped bars, one group for each site. {summary}.",
+        title,
+        f"Grouped bars, one group for each {what}. {summary}.",
         lambda: _draw_shares(sites),
     )
 
 
-def intensities_figure(sites: tuple[Intensities, ...]) -> Illustration:
-    """Draw Fig. 4 as one panel for each site, all with the same axes."""
+def intensities_figure(
+    sites: tuple[Intensities, ...], *, title: str = "Intensity distribution at the sites", what: str = "site"
+) -> Illustration:
+    """Draw Fig. 4 as one panel for each site, or whatever else the intensities are of, all with the same axes."""
     return illustrate(
         "fig4-intensities",
-        "Intensity distribution at the sites",
-        "One histogram for each site: the share of its pixels, on a logarithmic scale, at each intensity from 0 to 1. "
+        title,
+        f"One histogram for each {what}: the share of its pixels, on a logarithmic scale, at each intensity from 0 to 1. "
         + "; ".join(f"{site.site}: mean intensity {_mean_intensity(site):.2f}" for site in sites)
         + ".",
         lambda: _draw_intensities(sites),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
-    from fedcli.plan import Plan
+    from fedcli.plan import Plan, Preparation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class NamedDigest:
     sha256: str
 
 
-def settings(plan: Plan) -> tuple[Setting, ...]:
-    """Return every setting, in the plan's order."""
+def settings(plan: Plan | Preparation) -> tuple[Setting, ...]:
+    """Return every setting of a plan or of its part, in the plan's order."""
     return tuple(_flatten("", wire.plain(plan)))
 
 

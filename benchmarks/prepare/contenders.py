@@ -1,0 +1,101 @@
+"""One contender at work on mammograms: seconds for each file, from the file to 224 × 224 in [0, 1], and the most memory it took.
+
+    python contenders.py NAME wall|cpu FILE...        prints one JSON object
+
+Each runs in an interpreter of its own (`.bench/prepare` for those that fedcli is compared with), and once before it is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZE = 224
+RUNS = 3
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def fedcli() -> Callable[[Path], object]:
+    """Read a file as `prepare` does, all of a process's task."""
+    from fedcli.imaging.outcome import outcome_of  # noqa: PLC0415
+    from fedcli.plan import Images  # noqa: PLC0415
+
+    def work(path: Path) -> object:
+        found = outcome_of(path.name, archive=path.parent, images=Images(size=SIZE))
+        assert found.reason is None, found.reason
+        return found
+
+    return work
+
+
+def decoding() -> Callable[[Path], object]:
+    """Decode alone: the floor of what fedcli could do."""
+    from fedcli.imaging import dicom  # noqa: PLC0415
+
+    return dicom.read
+
+
+def reading() -> Callable[[Path], object]:
+    """Read the bytes alone: the floor of what anybody could do."""
+    return Path.read_bytes
+
+
+def skimage() -> Callable[[Path], object]:
+    """Use pydicom and scikit-image, with the decoders that pydicom finds."""
+    import numpy as np  # noqa: PLC0415
+    import pydicom  # noqa: PLC0415
+    from skimage.transform import resize  # noqa: PLC0415
+
+    def work(path: Path) -> object:
+        pixels = pydicom.dcmread(path).pixel_array.astype(np.float64)
+        pixels = (pixels - pixels.min()) / np.ptp(pixels)
+        return resize(pixels, (SIZE, SIZE), anti_aliasing=True)
+
+    return work
+
+
+def monai() -> Callable[[Path], object]:
+    """MONAI's transforms, as its tutorials put them together."""
+    from monai.transforms import Compose, LoadImage, Resize, ScaleIntensity  # noqa: PLC0415
+
+    transforms = [
+        LoadImage(image_only=True, ensure_channel_first=True, reader="PydicomReader"),
+        ScaleIntensity(),
+        Resize((SIZE, SIZE), anti_aliasing=True),
+    ]
+    return Compose(transforms)  # type: ignore[no-any-return]
+
+
+CONTENDERS = {"fedcli": fedcli, "decoding": decoding, "reading": reading, "skimage": skimage, "monai": monai}
+
+
+def main() -> None:
+    """Time every file, the median of its runs."""
+    work, clock = CONTENDERS[sys.argv[1]](), CLOCKS[sys.argv[2]]
+    seconds = {}
+    work(Path(sys.argv[3]))
+    for name in sys.argv[3:]:
+        path = Path(name)
+        runs = []
+        for _ in range(RUNS):
+            began = clock()
+            work(path)
+            runs.append(clock() - began)
+        seconds[path.name] = sorted(runs)[RUNS // 2]
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
+
+
+def peak_mb() -> float:
+    """Return this program's own peak: what getrusage tells begins with that of the process which started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+if __name__ == "__main__":
+    main()

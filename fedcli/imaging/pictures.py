@@ -1,0 +1,111 @@
+"""A PNG, TIFF or PGM file → the grey values of one mammogram, as public data sets are often handed on.
+
+Grey values of 8 or 16 bits come as they are stored, white-is-zero TIFF inverted. The size is checked before anything is decoded.
+A picture says nothing of its patient, side and view: the label table does.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedcli.imaging.dicom import Facts, Mammogram
+from fedcli.imaging.layout import MAX_FRAME_PIXELS
+from fedcli.imaging.rejection import Reason, RejectedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"P5")
+_GREY_MODES = ("L", "I;16", "I;16L", "I;16B")
+_DEEP_MODES = ("I", "F", "I;16S", "I;16BS", "I;32", "I;32B", "I;32S", "I;32BS")
+_PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0
+_BITS_PER_SAMPLE = 258
+_PGM_HEAD_BYTES = 1024
+_PGM_HEADER = re.compile(rb"P5(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+"""Width, height and greatest value, with comments between them (netpbm's pgm(5))."""
+_MAX_VALUE = 65535
+
+
+def read(path: Path) -> Mammogram:
+    """Read one picture, of which nothing but its pixels is known.
+
+    Raises:
+        RejectedError: The file is no picture (`Reason.NOT_DICOM`), not grey, not of 8 or 16 bits, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PGM_HEAD_BYTES)
+    except OSError as error:
+        raise RejectedError(Reason.UNREADABLE) from error
+    if not head.startswith(_SIGNATURES):
+        raise RejectedError(Reason.NOT_DICOM)
+    try:
+        pixels, bits = _pgm(path, head) if head.startswith(b"P5") else _picture(path)
+    except (RejectedError, MemoryError):
+        raise
+    except Exception as error:  # Pillow has no error family of its own
+        raise RejectedError(Reason.UNDECODABLE) from error
+    rows, columns = pixels.shape
+    facts = Facts(
+        patient="", study="", accession="", instance="", laterality="", view="",
+        rows=rows, columns=columns, bits=bits, detector="", image_type="2D",
+    )  # fmt: skip
+    return Mammogram(pixels=pixels, low=0, high=float((1 << bits) - 1), facts=facts)
+
+
+def _picture(path: Path) -> tuple[NDArray[Any], int]:
+    """Return the pixels of a PNG or TIFF file, and their bits."""
+    from PIL import Image, TiffImagePlugin  # noqa: PLC0415 - archives without pictures start without it
+
+    # Warnings quote the file, and Pillow's own limits are wider than ours.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(path, formats=("PNG", "TIFF"))
+        except Image.DecompressionBombError as error:
+            raise RejectedError(Reason.TOO_LARGE) from error
+        with image:
+            _refuse_size(*image.size)
+            if image.mode in _DEEP_MODES:
+                raise RejectedError(Reason.PICTURE_DEPTH)
+            if image.mode not in _GREY_MODES:
+                raise RejectedError(Reason.NOT_GREY)
+            if getattr(image, "is_animated", False):
+                raise RejectedError(Reason.PAGES)
+            bits, white_is_zero = (8 if image.mode == "L" else 16), False
+            if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode != "L":
+                # Pillow inverts where white is zero with 8 bits alone.
+                white_is_zero = image.tag_v2.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+                bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (bits,))[0])
+            pixels = np.asarray(image)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return (np.uint16((1 << bits) - 1) - pixels if white_is_zero else pixels), bits
+
+
+def _pgm(path: Path, head: bytes) -> tuple[NDArray[Any], int]:
+    """Return the pixels of a binary PGM file, and the bits that its greatest value needs."""
+    header = _PGM_HEADER.match(head)
+    if header is None:
+        raise RejectedError(Reason.UNDECODABLE)
+    width, height, greatest = map(int, header.groups())
+    _refuse_size(width, height)
+    if not 0 < greatest <= _MAX_VALUE:
+        raise RejectedError(Reason.CONTRADICTION)
+    dtype = np.dtype("u1" if greatest < 256 else ">u2")  # noqa: PLR2004 - one byte or two, the most significant first
+    pixels = np.fromfile(path, dtype, count=width * height, offset=header.end())
+    if pixels.size < width * height or pixels.max() > greatest:
+        raise RejectedError(Reason.CONTRADICTION)
+    return pixels.astype(dtype.newbyteorder("="), copy=False).reshape(height, width), greatest.bit_length()
+
+
+def _refuse_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise RejectedError(Reason.CONTRADICTION)
+    if width * height > MAX_FRAME_PIXELS:
+        raise RejectedError(Reason.TOO_LARGE)

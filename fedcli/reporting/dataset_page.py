@@ -1,0 +1,117 @@
+"""A prepared data set as one HTML file for the site's own eyes: Table 1, Fig. 1, 3 and 4 by scanner, and what was left out.
+
+The page looks like the report and obeys its rules: no script, nothing loaded from elsewhere. It shows images of patients, so no
+command publishes it; it names neither patients nor files.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from fedcli.plan import Part
+from fedcli.reporting.figures.cohorts import class_shares_figure, intensities_figure
+from fedcli.reporting.tables import ClassShares, Intensities
+from fedcli.reporting.tables.provenance import settings
+from fedcli.reporting.templates import environment
+
+if TYPE_CHECKING:
+    from fedcli.cohort import Cohort
+    from fedcli.imaging.columns import Key
+    from fedcli.imaging.labels import FaultCount
+    from fedcli.imaging.survey import ScannerView
+    from fedcli.plan import Preparation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedData:
+    """What the page shows.
+
+    Attributes:
+        digest: Identifies the prepared data.
+        files: Files in the archive.
+        cohort: The data set in sum.
+        preparation: The plan's settings.
+        scanners: Its images, scanner by scanner.
+        label_key: What the label table is keyed by.
+        label_column: The name of that column.
+        faults: Rows of the label table without effect.
+    """
+
+    digest: str
+    files: int
+    cohort: Cohort
+    preparation: Preparation
+    scanners: tuple[ScannerView, ...]
+    label_key: Key
+    label_column: str
+    faults: tuple[FaultCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactSheet:
+    """Examples of one scanner's images: rows of classes, columns of parts, as `data:` URLs.
+
+    Attributes:
+        scanner: The scanner.
+        rows: For each class the examples of each part.
+    """
+
+    scanner: ScannerView
+    rows: tuple[tuple[tuple[str, ...], ...], ...]
+
+
+def render(prepared: PreparedData) -> str:
+    """Return the page."""
+    sheets = tuple(_contact_sheet(scanner, len(prepared.preparation.classes)) for scanner in prepared.scanners)
+    pictures = (
+        class_shares_figure(_shares(prepared), title="Class distribution, as a fraction of the images", what="part"),
+        intensities_figure(_intensities(prepared), title="Intensity distribution", what="scanner"),
+    )
+    return (
+        environment(autoescape=True)
+        .get_template("dataset.html.j2")
+        .render(
+            prepared=prepared,
+            sheets=sheets,
+            warnings=[scanner.warning for scanner in prepared.scanners if scanner.warning],
+            settings=settings(prepared.preparation),
+            style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
+            figures={picture.name: picture for picture in pictures},
+        )
+    )
+
+
+def _contact_sheet(scanner: ScannerView, num_classes: int) -> ContactSheet:
+    def cell(label: int, part: Part) -> tuple[str, ...]:
+        return tuple(
+            f"data:image/png;base64,{base64.b64encode(example.png).decode()}"
+            for example in scanner.examples
+            if (example.label, example.part) == (label, part)
+        )
+
+    rows = tuple(tuple(cell(label, part) for part in Part) for label in range(num_classes))
+    return ContactSheet(scanner=scanner, rows=rows)
+
+
+def _shares(prepared: PreparedData) -> tuple[ClassShares, ...]:
+    parts = prepared.cohort.parts
+    whole = tuple(sum(counts) for counts in zip(*(part.class_images for part in parts), strict=True))
+    groups = [("all", whole), *((part.part.value, part.class_images) for part in parts)]
+    return tuple(
+        ClassShares(
+            site=name,
+            classes=prepared.preparation.classes,
+            images=images,
+            shares=tuple(count / (sum(images) or 1) for count in images),
+        )
+        for name, images in groups
+    )
+
+
+def _intensities(prepared: PreparedData) -> tuple[Intensities, ...]:
+    total = sum(prepared.cohort.histogram)
+    whole = Intensities(site="all images", shares=tuple(share / total for share in prepared.cohort.histogram))
+    return (whole, *(Intensities(site=scanner.title, shares=scanner.shares) for scanner in prepared.scanners))
