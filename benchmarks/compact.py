@@ -37,7 +37,7 @@ from fedcli.operations.artifacts import prepare_update
 from fedcli.operations.party import Environment
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.simulate import simulate
-from fedcli.plan import Encoding, Packing, Part, Plan, Updates
+from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def measure(network: str, epochs: int, folder: Path) -> None:
     plan = replace(plan, images=replace(plan.images, size=SIZES[network]))
     train = samples(prepared(phantom.DEMO_HOSPITALS[0], plan, folder), plan, Part.TRAIN)
     torch.manual_seed(plan.seed)
-    module = networks.build(network, train.num_classes)
+    module = networks.build(Network(name=network), train.num_classes)
     for epoch in range(1, epochs + 1):
         before = networks.to_arrays(module)
         outcome = training.train(
@@ -177,14 +177,12 @@ def final_kappas(plan: Plan, sites: dict[str, Path], drop: Path) -> dict[str, fl
     arrays = tensors.read(next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors")))
     assert all(np.isfinite(value).all() for value in arrays.values())
     assert all((value >= 0).all() for name, value in arrays.items() if name.endswith("running_var"))
-    module = networks.build(plan.network.name, len(plan.classes))
+    module = networks.build(plan.network, len(plan.classes))
     networks.load_arrays(module, arrays)
     found = {}
     for site, path in sites.items():
         test = samples(path, plan, Part.TEST)
-        probabilities = inference.probabilities(
-            module, test.images, batch_size=128, device=torch.device("cpu"), progress=Silent(), label=site
-        )
+        probabilities = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent(), label=site)
         images = metrics.Predictions(truth=test.labels, probabilities=probabilities, dense=())
         cases = images.by_unit(test.units)
         kappa = metrics.kappa(cases.truth, cases.predicted, cases.num_classes)

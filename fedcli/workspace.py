@@ -7,7 +7,8 @@ approval.json     the plan that the operator approved
 rotation.json     the key that takes over once the federation lists it
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
-state/            what the rounds leave here: best model, optimizer state
+state/            what the rounds leave here: best model, optimizer state, BatchNorm layers that stay
+training/         checkpoints of trainings under way
 models/           this party's own models: local, finetuned
 scores/           test scores already computed
 cache/            private, hashed copies of artifacts

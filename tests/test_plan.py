@@ -236,13 +236,16 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
+_IMAGES_KEYS = "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "key", "allowed"),
     [
         ('name = "a"\nround = 3', 2, "round", "unknown key round; did you mean rounds? (allowed here: name, seed, rounds, "),
-        ('name = "a"\n[images]\nsise = 3', 3, "images.sise", "did you mean size? (allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
-        ('name = "a"\nimages.sise = 3', 2, "images.sise", "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
-        ('name = "a"\nimages = { size = 64, zzz = 3 }', 2, "images.zzz", "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"),
+        ('name = "a"\n[images]\nsise = 3', 3, "images.sise", f"did you mean size? {_IMAGES_KEYS}"),
+        ('name = "a"\nimages.sise = 3', 2, "images.sise", _IMAGES_KEYS),
+        ('name = "a"\nimages = { size = 64, zzz = 3 }', 2, "images.zzz", _IMAGES_KEYS),
         ('name = "a"\n\n[trainings]\nrate = 1', 3, "trainings", "did you mean training?"),
         ('name = "a"\nrounds = "3"', 2, "rounds", "should be a valid integer (found '3')"),
         ('name = "a"\nrounds = 3.0', 2, "rounds", "should be a valid integer (found 3.0)"),

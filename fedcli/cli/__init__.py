@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fedcli import __version__
-from fedcli.cli import access, amendments, audit, coordinator, doctor, rehearsal, roads, site
+from fedcli.cli import access, amendments, audit, coordinator, doctor, predict, rehearsal, roads, site
 
 app = typer.Typer(
     name="fedcli",
@@ -39,5 +39,5 @@ def options(
     """Options of fedcli itself."""
 
 
-for module in (coordinator, amendments, access, site, audit, rehearsal, roads, doctor):
+for module in (coordinator, amendments, access, site, predict, audit, rehearsal, roads, doctor):
     module.register(app)

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcli import render
+from fedcli.cli import curves
 from fedcli.operations.presence import Standing
 from fedcli.operations.turn import names
 
@@ -41,15 +42,22 @@ _ENDLESS = 100_000
 
 def show(out: Console, result: StatusResult, moment: datetime) -> None:
     """Print everything but the message, which ends the output of every command."""
-    for item in _parts(out, result, moment, num_rounds=len(result.matrix), with_sites=True):
+    for item in _parts(out, result, moment, num_rounds=len(result.matrix), with_sites=True, with_curves=True):
         out.print(item, soft_wrap=isinstance(item, Text))
 
 
 def screen(console: Console, result: StatusResult, moment: datetime, footer: Text) -> RenderableType:
     """Return what fills a terminal: as many rounds and sites as it has lines for, the message and the footer always."""
     ends = (Text(result.message, style="bold"), footer)
-    for num_rounds, with_sites in ((12, True), (12, False), (6, False), (3, False)):
-        view = Group(*_parts(console, result, moment, num_rounds=num_rounds, with_sites=with_sites), *ends)
+    for num_rounds, with_sites, with_curves in (
+        (12, True, True),
+        (12, True, False),
+        (12, False, False),
+        (6, False, False),
+        (3, False, False),
+    ):
+        parts = _parts(console, result, moment, num_rounds=num_rounds, with_sites=with_sites, with_curves=with_curves)
+        view = Group(*parts, *ends)
         if len(console.render_lines(view, pad=False)) < console.height:
             return view
     return Group(*ends)
@@ -83,7 +91,7 @@ def span(duration: timedelta) -> str:
 
 
 def _parts(
-    console: Console, result: StatusResult, moment: datetime, *, num_rounds: int, with_sites: bool
+    console: Console, result: StatusResult, moment: datetime, *, num_rounds: int, with_sites: bool, with_curves: bool
 ) -> Iterator[RenderableType]:
     confirmed = "pinned in this workspace" if result.confirmed else "not confirmed"
     yield Text(f"{result.name}: round {result.round} of {result.rounds}, in {result.drop}", style="bold")
@@ -98,6 +106,8 @@ def _parts(
                     yield Text(f"round {row.round}: {item.site} is rejected: {item.reason}", style="red")
     if with_sites and result.sites:
         yield _sites_table(result)
+    if with_curves and (table := curves.table(result.curves)) is not None:
+        yield table
     rejected = {item.reason for item in result.matrix[-1].sites} if result.matrix else set()
     for problem in result.problems:
         if problem.message not in rejected:

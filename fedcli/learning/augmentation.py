@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     from fedcli.plan import Augmentation
 
 
-def augment(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def draw(num_images: int, generator: torch.Generator) -> Tensor:
+    """Return the random choices of a batch, (B, 4) uniform in [0, 1): mirrored sideways, mirrored upside down, angle, shift."""
+    return torch.rand(num_images, 4, generator=generator, dtype=torch.float64)
+
+
+def augment(images: Tensor, settings: Augmentation, choices: Tensor) -> Tensor:
     """Return the batch flipped, then rotated, then shifted in intensity, as the settings allow.
 
     Args:
         images: (B, 1, H, W) in [0, 1].
         settings: Which changes, and how large at most; each image is mirrored half the time, angle and shift are uniform.
-        generator: On the CPU.
+        choices: (B, 4), as drawn.
 
     Returns:
         (B, 1, H, W), same type and device. The shift is added to every pixel and not clipped: values may leave [0, 1] by it.
     """
-    choices = torch.rand(4, len(images), generator=generator, dtype=torch.float64).to(images.device, images.dtype)
+    choices = choices.to(images.device, images.dtype).T
     if settings.flip_horizontal:
         images = _where(choices[0] < 0.5, images.flip(-1), images)  # noqa: PLR2004 - half the time
     if settings.flip_vertical:

@@ -1,59 +1,90 @@
-"""Networks by name, and their weights as arrays.
+"""Networks as a plan names them, and their weights as arrays.
 
-A network maps images, (B, 1, H, W) in [0, 1], to logits, (B, num_classes). No code travels between sites, only a name: one of
-those below, or one that a site has installed under the entry-point group `fedcli.networks`, whose value is a function of
-`num_classes`. A name below cannot be replaced by an installed one.
+A network maps images, (B, 1, H, W) in [0, 1], to logits, (B, num_classes). No code travels between sites, only a name: `small`,
+one of torchvision's classifiers (`classifiers`), or one that a site has installed under the entry-point group `fedcli.networks`,
+whose value is a function of `num_classes`. An installed one cannot take a name of the others.
 """
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models import densenet121
 
 from fedcli.errors import ConfigurationError
+from fedcli.learning import classifiers
 from fedcli.learning.determinism import reproducible
 from fedcli.learning.samples import FULL_SCALE
+from fedcli.plan import Beginning, Normalisation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
     from numpy.typing import NDArray
 
+    from fedcli.learning.pretrained import Pretrained
+    from fedcli.plan import Network
+
 ENTRY_POINT_GROUP = "fedcli.networks"
+SMALL = "small"
 _NAMED_AT_MOST = 3
+_GROUPS = 32
+"""Of a GroupNorm in BatchNorm's place: Wu & He's choice, or the largest divisor of it that divides the channels too."""
 
 
-def build(name: str, num_classes: int) -> nn.Module:
-    """Return the network of this name with fresh weights, drawn from torch's global generator.
+def build(network: Network, num_classes: int, pretrained: Pretrained | None = None) -> nn.Module:
+    """Return the plan's network with fresh weights, drawn from torch's global generator.
+
+    Args:
+        network: Its name, and what belongs to its structure.
+        num_classes: The plan's number of categories.
+        pretrained: ImageNet weights for all but the head, where the plan begins from them.
 
     Raises:
-        ConfigurationError: No network of this name, or more than one, is installed.
+        ConfigurationError: No network of this name, or more than one, is installed; or it has no ImageNet weights.
     """
-    if name in _BUILDERS:
-        return _BUILDERS[name](num_classes)
-    installed = [entry for entry in _installed() if entry.name == name]
-    if len(installed) > 1:
-        sources = ", ".join(sorted(entry.value for entry in installed))
-        msg = f"network {name}: installed more than once ({sources})"
-        raise ConfigurationError(msg, hint="uninstall all but one of these packages")
-    if not installed:
-        known = ", ".join(sorted({*_BUILDERS, *(entry.name for entry in _installed())}))
-        msg = f"network {name}: not known on this machine; known are {known}"
-        raise ConfigurationError(msg, hint=f"install the package that offers it under the entry-point group {ENTRY_POINT_GROUP}")
-    network: nn.Module = installed[0].load()(num_classes)
-    return network
+    centred = network.weights is Beginning.IMAGENET
+    if network.name in (known := () if network.name == SMALL else classifiers.names()):
+        module = classifiers.build(
+            network.name, num_classes, centred=centred, pretrained=pretrained.tensors if pretrained else None
+        )
+    elif centred:
+        msg = f"network {network.name}: there are no ImageNet weights of it"
+        raise ConfigurationError(msg, hint='set network.weights = "none", or name one of torchvision\'s classifiers')
+    else:
+        module = _small(num_classes) if network.name == SMALL else _installed(network.name, known)(num_classes)
+    if network.normalisation is Normalisation.GROUP:
+        _normalise_by_group(module)
+    return module
 
 
-def initial_state(name: str, num_classes: int, seed: int) -> dict[str, NDArray[Any]]:
+def initial_state(network: Network, num_classes: int, seed: int, pretrained: Pretrained | None = None) -> dict[str, NDArray[Any]]:
     """Return φ(0): the weights of a fresh network, the same for the same seed; the global generator is left alone."""
     with reproducible(seed, torch.device("cpu")):
-        return to_arrays(build(name, num_classes))
+        return to_arrays(build(network, num_classes, pretrained))
+
+
+def check_size(network: Network, num_classes: int, size: int) -> None:
+    """Try the network on one square image.
+
+    Raises:
+        ConfigurationError: It does not take images of this size, or gives something else than a logit a class.
+    """
+    with reproducible(0, torch.device("cpu")), torch.inference_mode():
+        module = build(network, num_classes).eval()
+        try:
+            shape = tuple(module(torch.zeros(1, 1, size, size)).shape)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            msg = f"network {network.name}: does not take images of {size} × {size} pixels: {str(error).splitlines()[0]}"
+            raise ConfigurationError(msg, hint="set images.size to what the network is made for") from error
+    if shape != (1, num_classes):
+        msg = f"network {network.name}: gives {shape} for one image, expected (1, {num_classes})"
+        raise ConfigurationError(msg)
 
 
 def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
@@ -101,17 +132,29 @@ def as_input(images: NDArray[np.uint16], module: nn.Module, device: torch.device
     return torch.from_numpy(images).to(device).to(dtype).div_(FULL_SCALE).unsqueeze(1)
 
 
-def _installed() -> list[EntryPoint]:
-    return list(entry_points(group=ENTRY_POINT_GROUP))
+def _installed(name: str, known: Sequence[str]) -> Callable[[int], nn.Module]:
+    """Return what an installed package offers under a name."""
+    offered: list[EntryPoint] = list(entry_points(group=ENTRY_POINT_GROUP))
+    found = [entry for entry in offered if entry.name == name]
+    if len(found) > 1:
+        sources = ", ".join(sorted(entry.value for entry in found))
+        msg = f"network {name}: installed more than once ({sources})"
+        raise ConfigurationError(msg, hint="uninstall all but one of these packages")
+    if not found:
+        names = sorted({SMALL, *known, *(entry.name for entry in offered)})
+        msg = f"network {name}: not known on this machine; known are {', '.join(names)}"
+        raise ConfigurationError(msg, hint=f"install the package that offers it under the entry-point group {ENTRY_POINT_GROUP}")
+    builder: Callable[[int], nn.Module] = found[0].load()
+    return builder
 
 
-def _densenet121(num_classes: int) -> nn.Module:
-    """Return the paper's network: DenseNet-121 with `num_classes` outputs on its last feature layer, for one-channel images."""
-    network: nn.Module = densenet121(weights=None, num_classes=num_classes)
-    stem = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(stem.weight)  # as torchvision initialises its own
-    network.get_submodule("features").register_module("conv0", stem)
-    return network
+def _normalise_by_group(module: nn.Module) -> None:
+    """Put a GroupNorm in the place of every BatchNorm: no statistics in which sites could disagree."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                groups = math.gcd(_GROUPS, child.num_features)
+                setattr(parent, name, nn.GroupNorm(groups, child.num_features, eps=child.eps, affine=child.affine))
 
 
 def _small(num_classes: int) -> nn.Module:
@@ -128,9 +171,3 @@ def _small(num_classes: int) -> nn.Module:
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes))
-
-
-_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
-    "densenet121": _densenet121,
-    "small": _small,
-}

@@ -48,9 +48,18 @@ def restore_state(optimizer: torch.optim.Adam, module: nn.Module, arrays: Mappin
     """
     check_arrays(state_arrays(optimizer, module), arrays, "the optimizer state does not fit the network")
     for name, parameter in _trainable(module).items():
-        optimizer.state[parameter] = {
-            key: torch.from_numpy(np.array(arrays[f"{name}:{key}"])).to(parameter.device) for key in ("step", *_MOMENTS)
+        # In the weight's own order of dimensions: the fused step walks weight, gradient and moments side by side.
+        moments = {
+            key: torch.empty_like(parameter).copy_(torch.from_numpy(np.array(arrays[f"{name}:{key}"]))) for key in _MOMENTS
         }
+        step = torch.from_numpy(np.array(arrays[f"{name}:step"])).to(parameter.device)
+        optimizer.state[parameter] = {"step": step, **moments}
+
+
+def set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+    """Set the learning rate of the steps to come."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:

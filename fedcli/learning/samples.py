@@ -25,12 +25,14 @@ class Samples:
         labels: (N,) int64, the category of each image, from 0 to `num_classes` - 1.
         units: (N,) int64, which patient (or study) each image belongs to; any numbers, equal within a unit.
         num_classes: The plan's number of categories, whether or not all of them occur here.
+        patients: (N,), the pseudonym of each image's patient, to name who was in a batch that failed; None where unknown.
     """
 
     images: NDArray[np.uint16]
     labels: NDArray[np.int64]
     units: NDArray[np.int64]
     num_classes: int
+    patients: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 3 or self.images.dtype != np.uint16:  # noqa: PLR2004 - N, H, W
@@ -40,6 +42,9 @@ class Samples:
             if array.shape != (len(self.images),) or array.dtype != np.int64:
                 msg = f"{name} must be ({len(self.images)},) int64, one per image, found {array.shape} {array.dtype}"
                 raise DataError(msg)
+        if self.patients is not None and self.patients.shape != (len(self.images),):
+            msg = f"patients must be ({len(self.images)},), one per image, found {self.patients.shape}"
+            raise DataError(msg)
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
             msg = f"labels must be 0 to {self.num_classes - 1}, found {self.labels.min()} to {self.labels.max()}"
             raise DataError(msg)

@@ -1,8 +1,8 @@
 """LocalTraining of Algorithm 1: what a site does with φ(t-1) before it sends Δφ(t) and n_k.
 
 On a CPU the result depends on the weights, the samples, the settings and the seed alone, for one thread count and one version
-of torch: two runs end with the same bits. Every epoch is seeded by its own number, so that a run that goes on from kept weights
-and kept optimizer state with epoch e+1 equals one that never stopped.
+of torch: two runs end with the same bits, and so does one that was interrupted and goes on. For that every epoch and every step
+is seeded by its own number; weights and Adam's moments are all that a checkpoint has to hold.
 """
 
 from __future__ import annotations
@@ -14,22 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import nn
 
 from fedcli.errors import DataError, TrainingError
-from fedcli.learning.augmentation import augment
-from fedcli.learning.batches import balanced_epoch, steps_per_epoch
-from fedcli.learning.determinism import reproducible
-from fedcli.learning.networks import as_input
-from fedcli.learning.optimizers import adam, restore_state, state_arrays
+from fedcli.learning.batches import num_steps
+from fedcli.learning.checkpoint import Snapshot
+from fedcli.learning.determinism import reproducible, reseed
+from fedcli.learning.feed import Feed
+from fedcli.learning.losses import Objective
+from fedcli.learning.networks import load_arrays, to_arrays
+from fedcli.learning.optimizers import adam, restore_state, set_rate, state_arrays
+from fedcli.learning.pace import Pace
+from fedcli.learning.precision import autocast
+from fedcli.learning.proximal import Proximal
+from fedcli.learning.replicas import ALONE
 from fedcli.learning.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
 
+    from fedcli.learning.checkpoint import Checkpoint
+    from fedcli.learning.feed import Batch
+    from fedcli.learning.replicas import Replicas
     from fedcli.learning.samples import Samples
     from fedcli.plan import Augmentation, Training
     from fedcli.progress import Progress
@@ -37,14 +45,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one call of `train` did, besides changing the module's weights.
+    """What a training did, besides changing the module's weights; an interrupted run's part counts.
 
     Attributes:
         steps: n_k, the local iterations: optimizer steps over all epochs.
         images: Images seen, repetitions counted.
-        loss: Mean training loss over the steps.
+        loss: Mean training loss over the steps, without FedProx's term.
         optimizer_state: Adam's moments, for `optimizer_state` of the next call.
-        seconds: Duration by the clock, `on_epoch` included.
+        seconds: Spent in steps.
     """
 
     steps: int
@@ -61,109 +69,174 @@ def train(
     augmentation: Augmentation,
     *,
     seed: int,
-    rate: float,
-    epochs: int,
+    rates: Sequence[float],
     device: torch.device,
     progress: Progress,
     label: str = "training",
-    first_epoch: int = 1,
     optimizer_state: Mapping[str, NDArray[Any]] | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    replicas: Replicas = ALONE,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Minimise L_k(X_k; φ(t-1)) by Adam over class-balanced, augmented mini-batches; the module is moved and changed in place.
+    """Minimise L_k(X_k; φ(t-1)) by Adam over augmented mini-batches; the module is moved and changed in place.
 
     Args:
         module: Holds φ(t-1) before and the trained weights after.
         samples: X_k, the site's training images.
-        training: Batch size and weight decay; its rate and epochs are those of a round, and given by the caller.
+        training: How batches are drawn and steps are taken; rates and epochs are those given here.
         augmentation: How images are changed at random.
         seed: From the plan's seed, site, round and purpose (`derive_seed`).
-        rate: Adam's learning rate.
-        epochs: Passes of ceil(N / B) steps.
+        rates: Adam's learning rate of each epoch: as many epochs as rates.
         device: Where to compute.
         progress: Told of every step.
         label: What the progress is called.
-        first_epoch: Number of the first epoch, above 1 where this call goes on from an earlier one with the same seed.
         optimizer_state: From the call before, or None to start anew.
-        on_epoch: Called with an epoch's number when it is done; may score the module, and must not change it.
+        on_epoch: Called with an epoch's number, from 1, when it is done; may score the module, and not change its weights. In a
+            run that goes on it is called again for an epoch whose end was the last checkpoint.
+        checkpoint: Where this training is kept, and was interrupted; None keeps nothing.
+        interrupted: Asked after every step whether to stop.
+        replicas: The processes that share the work; all of them call this at once, with the same arguments, but only the first
+            listens, scores and keeps.
         clock: Seconds from any origin.
 
     Raises:
         DataError: There are no images.
         TrainingError: A loss or a weight is not finite; the module must not be used.
-        ConfigurationError: The optimizer state belongs to another network.
+        ConfigurationError: The optimizer state belongs to another network, or there are more processes than images in a batch.
+        KeyboardInterrupt: It was interrupted; the checkpoint is written.
     """
     if not len(samples):
         msg = "there are no training images"
         raise DataError(msg)
-    started = clock()
-    module.to(device)
-    optimizer = adam(module, rate=rate, weight_decay=training.weight_decay)
-    if optimizer_state is not None:
-        restore_state(optimizer, module, optimizer_state)
-    losses: list[float] = []
-    for epoch in range(first_epoch, first_epoch + epochs):
-        name = label if epochs == 1 else f"{label}, epoch {epoch}"
+    replicas.require_shares(training.batch_size)
+    run = _Run(module, samples, training, augmentation, device, replicas)
+    seconds = run.begin(checkpoint.found if checkpoint else None, optimizer_state)
+    steps = num_steps(len(samples), training)
+    pace = Pace((len(rates) - run.epoch + 1) * steps - run.step, training.batch_size, clock)
+
+    def keep() -> None:
+        if checkpoint is not None:
+            checkpoint.write(run.snapshot(seconds + pace.seconds))
+
+    for epoch, rate in list(enumerate(rates, 1))[run.epoch - 1 :]:
         epoch_seed = derive_seed(seed, epoch)
-        with (
-            reproducible(derive_seed(epoch_seed, "network"), device),
-            progress.track(name, steps_per_epoch(len(samples), training.batch_size), "steps") as advance,
-        ):
-            for loss in _epoch(module, optimizer, samples, training, augmentation, seed=epoch_seed, device=device):
-                losses.append(loss)
-                _check_loss(loss, step=len(losses))
-                advance(1, f"loss {loss:.3f}")
+        name = label if len(rates) == 1 else f"{label}, epoch {epoch} of {len(rates)}"
+        set_rate(run.optimizer, rate)
+        with reproducible(epoch_seed, device), progress.track(name, steps, "steps") as advance:
+            advance(run.step, "")
+            pace.start()
+            for batch in run.feed.epoch(epoch_seed, run.step):
+                loss, stop = run.take(batch, epoch, epoch_seed, stop=interrupted())
+                advance(1, f"loss {loss:.3f}{pace.step()}")
+                if stop:
+                    keep()
+                    raise KeyboardInterrupt
+                if checkpoint is not None and checkpoint.is_due():
+                    keep()
+        keep()
         if on_epoch is not None:
             on_epoch(epoch)
-    _check_weights(module, step=len(losses))
+        run.epoch, run.step = epoch + 1, 0
+    _check_weights(module)
     return Outcome(
-        steps=len(losses),
-        images=len(losses) * training.batch_size,
-        loss=math.fsum(losses) / len(losses),
-        optimizer_state=state_arrays(optimizer, module),
-        seconds=clock() - started,
+        steps=len(run.losses),
+        images=len(run.losses) * training.batch_size,
+        loss=math.fsum(run.losses) / len(run.losses),
+        optimizer_state=state_arrays(run.optimizer, module),
+        seconds=seconds + pace.seconds,
     )
 
 
-def _epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    samples: Samples,
-    training: Training,
-    augmentation: Augmentation,
-    *,
-    seed: int,
-    device: torch.device,
-) -> Iterator[float]:
-    """Yield the loss of each step of one epoch."""
-    module.train()
-    batches = balanced_epoch(samples.labels, training.batch_size, np.random.default_rng(derive_seed(seed, "batches")))
-    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    for indices in batches:
-        images = augment(as_input(samples.images[indices], module, device), augmentation, generator)
-        labels = torch.from_numpy(samples.labels[indices]).to(device)
-        yield _step(module, optimizer, images, labels)
+class _Run:
+    """A training under way: what a step needs, and where it stands."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        samples: Samples,
+        training: Training,
+        augmentation: Augmentation,
+        device: torch.device,
+        replicas: Replicas,
+    ) -> None:
+        self.module = module.to(device).to(memory_format=torch.channels_last)
+        if replicas.size > 1:  # φ(t-1) in all of them: FedProx's term is about that
+            load_arrays(module, replicas.agree(to_arrays(module)))
+        self.optimizer = adam(module, rate=training.rate, weight_decay=training.weight_decay)
+        dtype = next(module.parameters()).dtype
+        self.feed = Feed(
+            samples=samples, training=training, augmentation=augmentation, device=device, dtype=dtype, replicas=replicas
+        )
+        self.epoch, self.step = 1, 0
+        self.losses: list[float] = []
+        self._objective = Objective(training, samples.labels, samples.num_classes)
+        self._proximal = Proximal(module, training.proximal)
+        self._network = module
+
+    def begin(self, snapshot: Snapshot | None, optimizer_state: Mapping[str, NDArray[Any]] | None) -> float:
+        """Go to the beginning, or to where a snapshot stands, in all processes; return the seconds spent before."""
+        replicas = self.feed.replicas
+        if snapshot is not None:
+            load_arrays(self.module, snapshot.weights)
+            self.epoch, self.step, self.losses = snapshot.epoch, snapshot.step, list(snapshot.losses)
+            optimizer_state = snapshot.optimizer_state
+        if optimizer_state is not None:
+            restore_state(self.optimizer, self.module, optimizer_state)
+        if replicas.size > 1:
+            restore_state(self.optimizer, self.module, replicas.agree(state_arrays(self.optimizer, self.module)))
+            self.epoch, self.step = replicas.agree({"place": np.array([self.epoch, self.step])})["place"].tolist()
+        self._network = replicas.replicate(self.module, self.feed.device)
+        return snapshot.seconds if snapshot else 0.0
+
+    def snapshot(self, seconds: float) -> Snapshot:
+        """Return where the training stands."""
+        return Snapshot(
+            epoch=self.epoch,
+            step=self.step,
+            seconds=seconds,
+            losses=tuple(self.losses),
+            weights=to_arrays(self.module),
+            optimizer_state=state_arrays(self.optimizer, self.module),
+        )
+
+    def take(self, batch: Batch, epoch: int, seed: int, *, stop: bool) -> tuple[float, bool]:
+        """Take one step down the gradient; return the loss before it, and whether any process is to stop."""
+        training, replicas = self.feed.training, self.feed.replicas
+        reseed(derive_seed(seed, "network", self.step, replicas.rank), self.feed.device)
+        self._network.train()
+        with autocast(training.precision, self.module, self.feed.device):
+            logits = self._network(batch.images)
+        # Gradients are averaged over the processes, hence the factor: the mean is over the whole batch.
+        share = self._objective(logits, batch.labels).sum() / len(batch.indices)
+        self.optimizer.zero_grad()
+        (share * replicas.size + self._proximal()).backward()  # type: ignore[no-untyped-call]
+        if training.clip_gradient:
+            nn.utils.clip_grad_norm_(self.module.parameters(), training.clip_gradient)
+        self.optimizer.step()
+        self.step += 1
+        loss, stopping = replicas.total(float(share.detach()), float(stop))
+        _check_loss(loss, batch, self.feed.samples, f"epoch {epoch}, step {self.step}")
+        self.losses.append(loss)
+        return loss, stopping > 0
 
 
-def _step(module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
-    """Take one step down the gradient of the paper's loss, L = -Σ_i y_i log(p_i), the mean over the batch; return it."""
-    loss = functional.cross_entropy(module(images), labels)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return float(loss.detach())
+def _check_loss(loss: float, batch: Batch, samples: Samples, place: str) -> None:
+    if math.isfinite(loss):
+        return
+    names = (
+        ""
+        if samples.patients is None
+        else f" on the images of patients {', '.join(sorted(set(samples.patients[batch.indices])))}"
+    )
+    msg = f"the training loss became {loss} in {place}{names}; nothing of this training may be used"
+    raise TrainingError(msg, hint="a lower training.rate may help; if the first step fails, the received model is at fault")
 
 
-def _check_loss(loss: float, *, step: int) -> None:
-    if not math.isfinite(loss):
-        msg = f"the training loss became {loss} in step {step}; nothing of this training may be used"
-        raise TrainingError(msg, hint="a lower training.rate may help; if the first step fails, the received model is at fault")
-
-
-def _check_weights(module: nn.Module, *, step: int) -> None:
+def _check_weights(module: nn.Module) -> None:
     """Refuse what the last step broke, which no later loss would show."""
     for name, tensor in module.state_dict().items():
         if not torch.isfinite(tensor).all():
-            msg = f"{name} is not finite after step {step}, the last; nothing of this training may be used"
+            msg = f"{name} is not finite after the last step; nothing of this training may be used"
             raise TrainingError(msg, hint="a lower training.rate may help")

@@ -13,22 +13,18 @@ from fedcli import tensors
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
 from fedcli.exchange.records import DatasetRecord, Role, UpdateRecord
-from fedcli.learning import networks, training
-from fedcli.learning.seeds import derive_seed
-from fedcli.operations import selection
+from fedcli.operations import local_round, selection
 from fedcli.operations.artifacts import prepare_update
 from fedcli.operations.egress import note_of
-from fedcli.operations.learner import Learner, require_images
+from fedcli.operations.learner import Learner
 from fedcli.operations.party import artifact_of, parcel
-from fedcli.operations.selection import Origin, Selection
+from fedcli.operations.processes import gathered
+from fedcli.operations.selection import Selection
 from fedcli.plan import OptimizerState, Part
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fedcli.exchange.outbox import Parcel
     from fedcli.exchange.records import ValidationScore
-    from fedcli.learning.training import Outcome
     from fedcli.operations.party import Party
     from fedcli.plan import Plan
     from fedcli.tensors import Arrays
@@ -51,33 +47,25 @@ class Contribution:
     seconds: float
 
 
-def contribute(party: Party, plan: Plan, number: int, *, held: bool = False) -> Contribution:
+def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, devices: int = 1) -> Contribution:
     """Train from φ(t-1), and publish the update, or seal it and hold it for a person to look at.
 
     Raises:
         DataError: The prepared data do not fit the plan.
         TrainingError: Training produced something that must not leave.
+        KeyboardInterrupt: It was interrupted; the next run goes on.
     """
-    learner = Learner(party.workspace, plan, party.environment.progress)
-    samples = learner.samples(Part.TRAIN)
-    require_images(samples, party.name, Part.TRAIN)
-    parent = party.folder.ledger.rounds[number - 1]
-    before = selection.newest_state(party.workspace)
+    with gathered(party.workspace, devices) as replicas:
+        learner = Learner(party.workspace, plan, party.environment.progress, replicas)
+        found = local_round.train(party, learner, number)
     draft = party.outbox.draft(f"round-{number:04d}")
-    best = Selection.resume(draft.state, before)
-
-    received = learner.load(party.folder.global_model(number - 1, learner.layout))
-    received_score = learner.validate(f"round {number}, received model on validation patients")
-    best.offer(received, number - 1, Origin.RECEIVED, received_score.kappa, parent.digest)
-
-    outcome = _local_training(learner, number, before)
-    trained = networks.to_arrays(learner.module)
-    trained_score = learner.validate(f"round {number}, trained model on validation patients")
-    best.offer(trained, number, Origin.TRAINED, trained_score.kappa, parent.digest)
-    if learner.plan.training.optimizer_state is OptimizerState.KEEP:
-        tensors.write(draft.state / selection.OPTIMIZER, outcome.optimizer_state)
-
-    outgoing = prepare_update(draft.folder, difference(received, trained), plan.updates)
+    found.best.copy(draft.state)
+    if plan.training.optimizer_state is OptimizerState.KEEP:
+        tensors.write(draft.state / selection.OPTIMIZER, found.outcome.optimizer_state)
+    if found.statistics:
+        tensors.write(draft.state / selection.STATISTICS, found.statistics)
+    require_finite(found.delta)
+    outgoing = prepare_update(draft.folder, found.delta, plan.updates)
     require_finite(outgoing.delta)
     dataset, dataset_parcel = _dataset(party, learner)
     key = layout.update(party.name, number)
@@ -88,61 +76,42 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False) -> 
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         round=number,
-        parent=parent.digest,
-        plan=learner.plan.digest,
+        parent=party.folder.ledger.rounds[number - 1].digest,
+        plan=plan.digest,
         dataset=dataset,
-        steps=outcome.steps,
-        images=len(samples),
+        steps=found.outcome.steps,
+        images=len(learner.samples(Part.TRAIN)),
         patients=learner.data.cohort.part(Part.TRAIN).patients,
-        received=received_score,
-        trained=trained_score,
-        training_loss=outcome.loss,
+        received=found.received,
+        trained=found.trained,
+        training_loss=found.outcome.loss,
         norm=euclidean_norm(outgoing.delta),
-        seconds=round(outcome.seconds, 1),
-        device=str(learner.device),
+        seconds=round(found.outcome.seconds, 1),
+        device=learner.machine,
         threads=torch.get_num_threads(),
         artifacts=(artifact,),
     )
     note = note_of(outgoing.delta) if held else None
     party.seal(draft, *dataset_parcel, parcel(key, record, (artifact, outgoing.path)), note=note)
+    found.checkpoint.remove()
     selection.forget_older_states(party.workspace)
     party.folder.forget_artifacts()
-    return Contribution(steps=outcome.steps, received=received_score, trained=trained_score, seconds=round(outcome.seconds, 1))
+    return Contribution(
+        steps=found.outcome.steps, received=found.received, trained=found.trained, seconds=round(found.outcome.seconds, 1)
+    )
 
 
 def consider_final(party: Party, plan: Plan, number: int) -> None:
     """Score φ(T) as a candidate; the outcome stays in the workspace, as what round T + 1 would leave."""
     learner = Learner(party.workspace, plan, party.environment.progress)
     last = party.folder.ledger.rounds[number - 1]
+    before = selection.newest_state(party.workspace)
     draft = party.outbox.draft(f"round-{number:04d}")
-    best = Selection.resume(draft.state, selection.newest_state(party.workspace))
-    received = learner.load(party.folder.global_model(number - 1, learner.layout))
-    score = learner.validate("final global model on validation patients")
-    best.offer(received, number - 1, Origin.RECEIVED, score.kappa, last.digest)
+    best = Selection.resume(draft.state, before)
+    published = learner.load(party.folder.global_model(number - 1, learner.layout))
+    local_round.receive(learner, published, before, best, number - 1, last.digest)
     party.seal(draft)
     selection.forget_older_states(party.workspace)
-
-
-def _local_training(learner: Learner, number: int, before: Path | None) -> Outcome:
-    """Run LocalTraining from the weights in the network; every random choice comes from (plan seed, site, round)."""
-    plan = learner.plan
-    kept = before / selection.OPTIMIZER if before else None
-    state = None
-    if plan.training.optimizer_state is OptimizerState.KEEP and kept is not None and kept.is_file():
-        state = tensors.read(kept)
-    return training.train(
-        learner.module,
-        learner.samples(Part.TRAIN),
-        plan.training,
-        plan.augmentation,
-        seed=derive_seed(plan.seed, learner.site, "round", number),
-        rate=plan.training.rate_in(number),
-        epochs=plan.training.epochs,
-        device=learner.device,
-        progress=learner.progress,
-        label=f"{learner.site}: round {number} of {plan.rounds}, training",
-        optimizer_state=state,
-    )
 
 
 def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, ...]]:
@@ -172,17 +141,6 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, 
     )
     found = parcel(layout.dataset(party.name, number), record)
     return found.digest, (found,)
-
-
-def difference(received: Arrays, trained: Arrays) -> Arrays:
-    """Return Δφ = φ_k(t) - φ(t-1), tensor by tensor in the tensors' own dtypes.
-
-    Raises:
-        TrainingError: A value is not finite; nothing leaves.
-    """
-    delta = {name: np.asarray(trained[name] - received[name]) for name in received}
-    require_finite(delta)
-    return delta
 
 
 def require_finite(delta: Arrays) -> None:

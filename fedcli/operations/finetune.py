@@ -8,7 +8,7 @@ every epoch's model is scored on the validation patients, and the best stays in 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
-from fedcli.learning import networks, training
+from fedcli.learning import networks
 from fedcli.learning.seeds import derive_seed
 from fedcli.operations import selection
 from fedcli.operations.learner import Learner, require_images
+from fedcli.operations.local_training import Job, Keeping, lead
 from fedcli.operations.party import Party, Status
+from fedcli.operations.processes import gathered
 from fedcli.operations.selection import Origin, Selection
 from fedcli.plan import Part
 from fedcli.private_files import write_whole
@@ -29,10 +31,10 @@ from fedcli.wire import STRICT, Digest
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fedcli.operations.party import Environment
+    from fedcli.plan import Plan
     from fedcli.workspace import Workspace
 
 
@@ -90,26 +92,29 @@ def folder_of(workspace: Workspace, kind: ModelKind) -> Path:
     return workspace.path("models", kind.value)
 
 
-def finetune(root: Path, start: Start, environment: Environment) -> FinetuneResult:
+def finetune(root: Path, start: Start, environment: Environment, *, devices: int = 1) -> FinetuneResult:
     """Train locally, unless the same training has been done.
 
     Raises:
         UsageError: There is no model to start from yet.
         ApprovalError: The operator has not approved the plan in force.
         DataError: The prepared data do not fit the plan.
+        KeyboardInterrupt: It was interrupted; the next run goes on.
     """
     party = Party.open(root, WorkspaceRole.SITE, environment)
     with party.workspace.locked():
         party.finish_outbox()
         party.folder.synchronise()
-        learner = Learner(party.workspace, party.approved_plan(), environment.progress)
-        kind = ModelKind.LOCAL if start is Start.INITIAL else ModelKind.FINETUNED
-        source, base = _source(party, start)
-        provenance = Provenance(source=tensors.measure(source).sha256, plan=learner.plan.digest, data=learner.data.digest)
-        target = folder_of(party.workspace, kind)
-        if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
-            return _result(learner, kind, target, None, None)
-        return _train(learner, kind, source, base, provenance, target)
+        plan = party.approved_plan()
+        with gathered(party.workspace, devices) as replicas:
+            learner = Learner(party.workspace, plan, environment.progress, replicas)
+            kind = ModelKind.LOCAL if start is Start.INITIAL else ModelKind.FINETUNED
+            source, base = _source(party, start)
+            provenance = Provenance(source=tensors.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
+            target = folder_of(party.workspace, kind)
+            if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
+                return _result(learner, kind, target, None, None)
+            return _train(learner, kind, source, base, provenance, target)
 
 
 def _source(party: Party, start: Start) -> tuple[Path, str]:
@@ -126,49 +131,41 @@ def _source(party: Party, start: Start) -> tuple[Path, str]:
 
 def _train(learner: Learner, kind: ModelKind, source: Path, base: str, provenance: Provenance, target: Path) -> FinetuneResult:
     plan = learner.plan
-    samples = learner.samples(Part.TRAIN)
-    require_images(samples, learner.site, Part.TRAIN)
-    draft = target.with_name(f".{target.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    best = Selection.resume(draft, None)
-    arrays = learner.load(source)
+    require_images(learner.samples(Part.TRAIN), learner.site, Part.TRAIN)
+    checkpoint = learner.checkpoint(kind.value, source)
+    best = Selection.resume(checkpoint.folder, None)
+    learner.load(source)
     start_kappa = learner.validate(f"{kind}, starting model on validation patients").kappa
-    best.offer(arrays, 0, Origin.RECEIVED, start_kappa, base)
+    best.offer(networks.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
 
-    epochs, rate = _schedule(learner, kind)
-    state = None
-    seconds = 0.0
-    for epoch in range(1, epochs + 1):
-        outcome = training.train(
-            learner.module,
-            samples,
-            plan.training,
-            plan.augmentation,
-            seed=derive_seed(plan.seed, learner.site, kind.value),
-            rate=rate(epoch),
-            epochs=1,
-            first_epoch=epoch,
-            device=learner.device,
-            progress=learner.progress,
-            label=f"{learner.site}: {kind}, epoch {epoch} of {epochs}",
-            optimizer_state=state,
-        )
-        state = outcome.optimizer_state
-        seconds += outcome.seconds
+    def score(epoch: int) -> None:
+        learner.recalibrate(f"{kind}, epoch {epoch}, statistics")
         kappa = learner.validate(f"{kind}, epoch {epoch} on validation patients").kappa
         best.offer(networks.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
+
+    job = Job(
+        plan=plan,
+        training=replace(plan.training, proximal=0.0),  # FedProx's term is about the rounds
+        data=learner.data.digest,
+        seed=derive_seed(plan.seed, learner.site, kind.value),
+        rates=_rates(plan, kind),
+    )
+    outcome = lead(learner, job, Keeping(label=f"{learner.site}: {kind}", checkpoint=checkpoint, on_epoch=score))
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    best.copy(draft)
     write_whole(draft / _PROVENANCE, wire.encode(provenance))
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
-    return _result(learner, kind, target, start_kappa, seconds)
+    checkpoint.remove()
+    return _result(learner, kind, target, start_kappa, outcome.seconds)
 
 
-def _schedule(learner: Learner, kind: ModelKind) -> tuple[int, Callable[[int], float]]:
-    """Return the number of epochs, and the rate of each."""
-    plan = learner.plan
+def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:
+    """Return the rate of each epoch."""
     if kind is ModelKind.LOCAL:
-        return plan.rounds * plan.training.epochs, lambda epoch: plan.training.rate_in((epoch - 1) // plan.training.epochs + 1)
-    return plan.finetuning.epochs, lambda _: plan.finetuning.rate
+        return tuple(plan.training.rate_in(number) for number in range(1, plan.rounds + 1) for _ in range(plan.training.epochs))
+    return (plan.finetuning.rate,) * plan.finetuning.epochs
 
 
 def _result(learner: Learner, kind: ModelKind, target: Path, start_kappa: float | None, seconds: float | None) -> FinetuneResult:
@@ -181,7 +178,7 @@ def _result(learner: Learner, kind: ModelKind, target: Path, start_kappa: float 
         message=f"{learner.site}: best {kind} model is {origin}, validation kappa {shown}{again}; next: fedcli evaluate",
         site=learner.site,
         kind=kind,
-        epochs=_schedule(learner, kind)[0],
+        epochs=len(_rates(learner.plan, kind)),
         best_epoch=best.round,
         start_kappa=start_kappa,
         best_kappa=best.kappa,

@@ -12,6 +12,7 @@ from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.operations.party import Party, Status, artifact_of, parcel, public_keys, store_settings
+from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
@@ -55,6 +56,7 @@ def init(
     sites: Mapping[str, Path],
     environment: Environment,
     options: StoreOptions | None = None,
+    weights: Path | None = None,
 ) -> InitResult:
     """Begin a federation, or finish beginning it.
 
@@ -66,10 +68,15 @@ def init(
         sites: Public key files of sites that are members from the start, by name.
         environment: Clock, progress, passphrase.
         options: How the drop folder is reached; kept in the workspace's settings.
+        weights: The file of ImageNet weights, where the plan begins from them; None takes torchvision's cache.
 
     Raises:
-        ConfigurationError: A key is wrong, or the drop folder holds another federation.
+        ConfigurationError: A key is wrong, the drop folder holds another federation, the network does not take images of the
+            plan's size, or the ImageNet weights are missing, wrong, or not what the plan begins from.
     """
+    if weights is not None and plan.network.weights is not Beginning.IMAGENET:
+        msg = f"{weights}: the plan begins without trained weights"
+        raise ConfigurationError(msg, hint='set network.weights = "imagenet" in the plan, or leave --weights out')
     members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
     options = options or StoreOptions()
     open_store(drop, options).probe(f"{layout.COORDINATOR}/")
@@ -78,7 +85,7 @@ def init(
         party.finish_outbox()
         party.folder.synchronise()
         if party.folder.ledger.newest_round < 0:
-            _publish_beginning(party, plan, members)
+            _publish_beginning(party, plan, members, weights)
             party.folder.synchronise()
         return _result(party, plan)
 
@@ -120,9 +127,14 @@ def _open_workspace(root: Path, drop: str, key: Path | None, environment: Enviro
     return Party(Workspace.create(root, settings), environment)
 
 
-def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...]) -> None:
-    from fedcli.learning import networks  # noqa: PLC0415 - torch takes seconds, and only this needs it
+def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], weights: Path | None) -> None:
+    from fedcli.learning import networks, pretrained  # noqa: PLC0415 - torch takes seconds, and only this needs it
 
+    networks.check_size(plan.network, len(plan.classes), plan.images.size)
+    source = None
+    if plan.network.weights is Beginning.IMAGENET:
+        source = pretrained.read(weights or pretrained.cached(plan.network.name))
+    initial = networks.initial_state(plan.network, len(plan.classes), plan.seed, source)
     created = party.environment.clock()
     versions = party.versions(torch=True)
     federation = FederationRecord(
@@ -139,7 +151,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...]) ->
     )
     first = parcel(layout.federation(0), federation)
     draft = party.outbox.draft("round-0000")
-    measured = tensors.write(draft.folder / "model", networks.initial_state(plan.network.name, len(plan.classes), plan.seed))
+    measured = tensors.write(draft.folder / "model", initial)
     key = layout.round_record(0)
     artifact = artifact_of(key, Role.MODEL, measured)
     record = RoundRecord(
@@ -150,6 +162,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...]) ->
         round=0,
         parent=None,
         federation_record=first.digest,
+        pretrained=source.sha256 if source else None,
         artifacts=(artifact,),
     )
     party.seal(draft, first, parcel(key, record, (artifact, draft.folder / "model")))

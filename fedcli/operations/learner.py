@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from fedcli import tensors, wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.exchange.records import ValidationScore
 from fedcli.imaging import dataset
-from fedcli.learning import inference, metrics, networks
+from fedcli.learning import batch_statistics, inference, metrics, networks
+from fedcli.learning.checkpoint import Checkpoint, Origin
 from fedcli.learning.metrics import Predictions
+from fedcli.learning.precision import choose as choose_precision
+from fedcli.learning.replicas import ALONE
 from fedcli.learning.samples import Samples
-from fedcli.plan import Part, Unit
+from fedcli.plan import Part, Precision, Statistics, Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +27,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.imaging.dataset import PreparedDataset
+    from fedcli.learning.replicas import Replicas
     from fedcli.plan import Plan
     from fedcli.progress import Progress
     from fedcli.tensors import Layout
     from fedcli.workspace import Workspace
 
     Arrays = dict[str, NDArray[Any]]
+
+TRAINING = "training"
+"""The workspace's folder of trainings under way."""
 
 
 class Learner:
@@ -37,20 +45,24 @@ class Learner:
     Attributes:
         plan: The plan in force.
         site: The site's name.
+        replicas: This process, among those that train together.
         device: Where it computes.
         progress: Who listens.
         module: The network; its weights are whatever was loaded or trained last.
     """
 
-    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress) -> None:
+    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress, replicas: Replicas = ALONE) -> None:
         self.plan = plan
         self.site = workspace.settings.name
         self.progress = progress
-        self.device = choose_device(workspace.settings.device)
+        self.replicas = replicas
+        self.device = choose_device(workspace.settings.device, replicas)
         if workspace.settings.threads:
             torch.set_num_threads(workspace.settings.threads)
-        self.module = networks.build(plan.network.name, len(plan.classes))
-        self._prepared = workspace.prepared_path
+        elif replicas.size > 1:
+            torch.set_num_threads(max(torch.get_num_threads() // replicas.size, 1))
+        self.module = networks.build(plan.network, len(plan.classes))
+        self._workspace = workspace
 
     @cached_property
     def layout(self) -> Layout:
@@ -60,20 +72,22 @@ class Learner:
     @cached_property
     def data(self) -> PreparedDataset:
         """The prepared data, checked against the plan."""
-        return dataset.load(self._prepared, wire.digest(self.plan.preparation), self.plan.allow_empty)
+        return dataset.load(self._workspace.prepared_path, wire.digest(self.plan.preparation), self.plan.allow_empty)
 
     def samples(self, part: Part) -> Samples:
         """Return the images of one part, mapped and not read; a case is the plan's unit."""
         data = self.data
         first = data.parts.index(part) if part in data.parts else 0
         last = first + data.parts.count(part)  # prepare writes each part as one run of rows
-        names = data.patients if self.plan.unit is Unit.PATIENT else data.studies
-        _, units = np.unique(np.array(names[first:last], dtype=str), return_inverse=True)
+        patients = np.array(data.patients[first:last], dtype=str)
+        cases = patients if self.plan.unit is Unit.PATIENT else np.array(data.studies[first:last], dtype=str)
+        _, units = np.unique(cases, return_inverse=True)
         return Samples(
             images=data.images[first:last],
             labels=data.labels[first:last],
             units=units.astype(np.int64),
             num_classes=len(self.plan.classes),
+            patients=patients,
         )
 
     @cached_property
@@ -97,7 +111,6 @@ class Learner:
         probabilities = inference.probabilities(
             self.module,
             samples.images,
-            batch_size=self.plan.training.batch_size * 4,
             device=self.device,
             progress=self.progress,
             label=f"{self.site}: {label}",
@@ -122,9 +135,40 @@ class Learner:
             kappa=metrics.kappa(cases.truth, cases.predicted, cases.num_classes),
         )
 
+    @property
+    def machine(self) -> str:
+        """Where it trains, by how many processes and in which arithmetic; the bits depend on each."""
+        precision = choose_precision(self.plan.training.precision, self.device)
+        together = f" × {self.replicas.size}" if self.replicas.size > 1 else ""
+        return f"{self.device}{together}{'' if precision is Precision.FLOAT32 else f', {precision}'}"
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of this name; `auto` takes a GPU where there is one.
+    def checkpoint(self, name: str, start: Path) -> Checkpoint:
+        """Return where a training from a model's file is kept in the workspace."""
+        origin = Origin(
+            plan=self.plan.digest,
+            start=tensors.measure(start).sha256,
+            data=self.data.digest,
+            device=self.machine,
+            threads=torch.get_num_threads(),
+            versions=", ".join(f"{package} {version(package)}" for package in ("fedcli", "numpy", "torch")),
+        )
+        return Checkpoint(self._workspace.path(TRAINING, name), origin, self.progress)
+
+    def recalibrate(self, label: str) -> None:
+        """Measure BatchNorm's statistics anew on the training images, where the plan says so."""
+        if self.plan.training.statistics is Statistics.RECALIBRATE:
+            batch_statistics.recalibrate(
+                self.module,
+                self.samples(Part.TRAIN),
+                batch_size=self.plan.training.batch_size,
+                device=self.device,
+                progress=self.progress,
+                label=f"{self.site}: {label}",
+            )
+
+
+def choose_device(name: str, replicas: Replicas = ALONE) -> torch.device:
+    """Return the device of this name; `auto` takes a GPU where there is one, and each of several processes its own.
 
     Raises:
         ConfigurationError: There is no such device here.
@@ -133,6 +177,9 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda" and replicas.size > 1:
+            device = torch.device("cuda", replicas.local)
+            torch.cuda.set_device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         msg = f"device {name!r} cannot be used here: {str(error).splitlines()[0]}"

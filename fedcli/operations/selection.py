@@ -1,12 +1,13 @@
 """The site's best model, and what else a round leaves in the workspace.
 
-Each round, the received global model and the site's own trained one are candidates; the highest validation kappa wins, the
+Each round, the received global model and the site's own after every epoch are candidates; the highest validation kappa wins, the
 earlier of equals. An undefined kappa never beats a defined one and never blocks: while none is defined, the newest candidate
 stands.
 
     state/round-0003/best.json            which model, with its round and kappa
     state/round-0003/best.safetensors     its weights
     state/round-0003/optimizer.safetensors   Adam's moments, where the plan keeps them
+    state/round-0003/statistics.safetensors  the site's own BatchNorm layers, where the plan leaves them at the site
 
 Only the newest round's folder counts; the outbox installs it by one rename when the round is published.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 OPTIMIZER = "optimizer.safetensors"
+STATISTICS = "statistics.safetensors"
 _FACTS = "best.json"
 _WEIGHTS = "best.safetensors"
 
@@ -81,8 +83,13 @@ class Selection:
 
     @classmethod
     def resume(cls, folder: Path, before: Path | None) -> Selection:
-        """Begin in a new folder with the best of an earlier one."""
+        """Go on in a folder, which begins with the best of an earlier one.
+
+        Where a command was cut off, its candidates are offered again in their order, which changes nothing: they are the same.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / _FACTS).is_file():
+            return cls(folder, read_best(folder))
         if before is None:
             return cls(folder)
         shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
@@ -101,6 +108,12 @@ class Selection:
         self.best = Best(round=round_number, origin=origin, kappa=kappa, content_sha256=measured.sha256, base=base)
         self.write()
         return True
+
+    def copy(self, folder: Path) -> None:
+        """Copy the best model to another folder, which is made."""
+        folder.mkdir(parents=True)
+        for name in (_WEIGHTS, _FACTS):
+            shutil.copyfile(self.folder / name, folder / name)
 
     def write(self) -> None:
         """Write down which model is the best."""

@@ -16,6 +16,7 @@ from fedcli.operations.intake import open_deadline
 from fedcli.operations.party import Status, now, store_of
 from fedcli.operations.presence import Standing, matrix_of, members_of
 from fedcli.operations.turn import OpenRound, Reader, Turn
+from fedcli.reporting.tables.learning import learning_curves
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.ledger import Ledger
+    from fedcli.exchange.store import StoreOptions
     from fedcli.operations.presence import RoundPresence
+    from fedcli.reporting.tables.learning import LearningCurve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class StatusResult:
         confirmed: Whether the coordinator's key is the one pinned in a workspace.
         matrix: The newest rounds with every member's part in them, the open one last.
         turns: What can be done next, the reader's own turn first.
+        curves: What each site's validation patients have said of the models, round by round.
     """
 
     status: Status
@@ -104,15 +108,19 @@ class StatusResult:
     overdue: bool
     matrix: tuple[RoundPresence, ...]
     turns: tuple[Turn, ...]
+    curves: tuple[LearningCurve, ...]
 
 
-def status(drop: str | None, root: Path, clock: Callable[[], datetime] = now) -> StatusResult:
+def status(
+    drop: str | None, root: Path, clock: Callable[[], datetime] = now, options: StoreOptions | None = None
+) -> StatusResult:
     """Tell where a federation stands.
 
     Args:
         drop: The drop folder; None takes the workspace's, with its pinned key and what it has trusted.
         root: The workspace.
         clock: The present moment: a deadline has passed or not.
+        options: How the given drop folder is reached.
 
     Raises:
         StoreError: The drop folder cannot be read.
@@ -122,7 +130,7 @@ def status(drop: str | None, root: Path, clock: Callable[[], datetime] = now) ->
     with tempfile.TemporaryDirectory() as scratch:
         if drop is not None:
             reader = Reader(name=None, root=root, drop=drop, coordinator=None)
-            folder = Folder(open_store(drop), coordinator=None, cache=Path(scratch))
+            folder = Folder(open_store(drop, options), coordinator=None, cache=Path(scratch))
         else:
             workspace = Workspace.open(root)
             settings = workspace.settings
@@ -169,6 +177,7 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], reader: Rea
         overdue=overdue,
         matrix=matrix,
         turns=turns,
+        curves=learning_curves(history),
     )
 
 

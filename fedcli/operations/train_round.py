@@ -55,7 +55,7 @@ class TrainRoundResult:
 
 
 def train_round(
-    root: Path, environment: Environment, *, review: bool = False, reviewer: Reviewer | None = None
+    root: Path, environment: Environment, *, review: bool = False, reviewer: Reviewer | None = None, devices: int = 1
 ) -> TrainRoundResult:
     """Do this site's part of the round that is open, if it is not done yet.
 
@@ -64,12 +64,14 @@ def train_round(
         environment: Clock, progress, passphrase.
         review: Whether a person has to look at the update before it leaves, whatever the workspace's settings say.
         reviewer: Who looks; None where there is nobody to ask: the update is then held, and the command can be run again.
+        devices: How many devices train together.
 
     Raises:
         ApprovalError: The operator has not approved the plan in force, or does not let the update out.
         TrustError: The drop folder does not verify.
         DataError: The prepared data do not fit the plan.
         TrainingError: Training produced something that must not leave.
+        KeyboardInterrupt: It was interrupted; the next run goes on.
     """
     party = Party.open(root, WorkspaceRole.SITE, environment)
     with party.workspace.locked():
@@ -87,7 +89,7 @@ def train_round(
 
             from fedcli.operations.contribution import contribute  # noqa: PLC0415 - torch takes seconds
 
-            found = contribute(party, plan, number, held=review)
+            found = contribute(party, plan, number, held=review, devices=devices)
             if not review or (egress := held_update(party, number)) is None:
                 return _trained(party, number, found)
         return _reviewed(party, egress, found, reviewer if review else None)

@@ -141,6 +141,7 @@ def test_json_keys_are_stable(trained: Federation) -> None:
     assert list(found) == [
         "command", "status", "message", "name", "drop", "coordinator", "confirmed", "round", "rounds", "open_round", "awaited",
         "waiting_since", "deadline", "applicants", "sites", "history", "problems", "overdue", "matrix", "turns",
+        "curves",
     ]  # fmt: skip
     assert list(found["sites"][0]) == [
         "site", "enrolled", "updates", "last_round", "last_kappa", "in_open_round", "models", "evaluated",

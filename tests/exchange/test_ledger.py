@@ -202,23 +202,6 @@ def test_2_nothing_is_parsed_before_its_signature_holds(chronicle: Chronicle) ->
             attempt()
 
 
-def test_2_every_single_bit_flip_of_a_record_or_its_signature_is_refused(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
-    signed = chronicle.updates["north"]
-    for name in ("data", "signature"):
-        original: bytes = getattr(signed, name)
-        flipped = bytearray(original)
-        for position in range(len(original) * 8):
-            flipped[position // 8] ^= 1 << position % 8
-            try:
-                ledger.update("north", 1, replace(signed, **{name: bytes(flipped)}))
-            except TrustError:
-                flipped[position // 8] ^= 1 << position % 8
-            else:
-                pytest.fail(f"bit {position} of the {name} was flipped unnoticed")
-        assert flipped == original
-
-
 def test_2_a_listed_key_that_is_none_is_a_matter_of_trust(chronicle: Chronicle) -> None:
     """A hostile site's enrolment must not look like a mistake in the reader's own configuration."""
     broken = [{"purpose": "signing", "algorithm": "ssh-ed25519", "public_key": "ssh-ed25519 " + "A" * 68}]
@@ -726,7 +709,7 @@ def test_4_classes_and_network_stay_what_they_are(chronicle: Chronicle) -> None:
     plan = json.loads(chronicle.federation.data)["plan"]
     for change, message in (
         ({"classes": ["a", "b", "c", "d", "e"]}, "classes of the plan"),
-        ({"network": {"name": "densenet121"}}, "network of the plan"),
+        ({"network": plan["network"] | {"name": "densenet121"}}, "network of the plan"),
     ):
         with pytest.raises(TrustError, match=message):
             chronicle.ledger().add_federation(amendment(chronicle.federation, 2, plan=plan | change))

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedcli.learning.augmentation import augment, rotate
+from fedcli.learning.augmentation import augment, draw, rotate
 from fedcli.plan import Augmentation
 
 OFF: dict[str, Any] = {"flip_horizontal": False, "flip_vertical": False, "rotation": 0.0, "intensity_shift": 0.0}
 
 
 def changed(images: Tensor, seed: int = 0, **settings: Any) -> Tensor:
-    return augment(images, Augmentation(**{**OFF, **settings}), torch.Generator().manual_seed(seed))
+    choices = draw(len(images), torch.Generator().manual_seed(seed))
+    return augment(images, Augmentation(**{**OFF, **settings}), choices)
 
 
 @pytest.fixture
@@ -107,3 +108,9 @@ def test_type_is_kept_and_seed_decides(images: Tensor) -> None:
     assert once.dtype == torch.float32
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
+
+
+def test_every_image_has_its_own_choices(images: Tensor) -> None:
+    choices = draw(64, torch.Generator().manual_seed(2))
+    whole = augment(images, Augmentation(), choices)
+    assert torch.allclose(augment(images[1::3], Augmentation(), choices[1::3]), whole[1::3], atol=1e-12)

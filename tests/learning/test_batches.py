@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.learning.batches import balanced_epoch, steps_per_epoch
+from fedcli.learning import batches as drawing
+from fedcli.learning.batches import num_steps, steps_per_epoch
+from fedcli.plan import Sampling, Training
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(lambda labels: np.array(labels, dtype=np.int64))
 
 
-def epoch(labels: np.ndarray, batch_size: int, seed: int = 0) -> list[np.ndarray]:
-    return list(balanced_epoch(labels, batch_size, np.random.default_rng(seed)))
+def epoch(labels: np.ndarray, batch_size: int, seed: int = 0, **settings: Any) -> list[np.ndarray]:
+    return list(drawing.epoch(labels, Training(batch_size=batch_size, **settings), np.random.default_rng(seed)))
 
 
 def test_the_papers_batch() -> None:
@@ -76,3 +79,30 @@ def test_seed_decides() -> None:
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 1), (32, 1), (33, 2), (22_933, 717)])
 def test_steps_per_epoch(num_images: int, steps: int) -> None:
     assert steps_per_epoch(num_images, 32) == steps
+
+
+@given(LABELS, st.integers(1, 40), st.integers(0, 5))
+def test_shuffled_batches_take_all_images_alike(labels: np.ndarray, batch_size: int, seed: int) -> None:
+    batches = epoch(labels, batch_size, seed, sampling=Sampling.SHUFFLED)
+    assert [len(batch) for batch in batches] == [batch_size] * steps_per_epoch(len(labels), batch_size)
+    seen = np.bincount(np.concatenate(batches), minlength=len(labels))
+    assert seen.max() - seen.min() <= 1
+
+
+def test_shuffled_batches_follow_the_sites_own_frequencies() -> None:
+    labels = np.repeat([0, 1], (900, 100))
+    drawn = np.concatenate(epoch(labels, 50, sampling=Sampling.SHUFFLED))
+    assert np.array_equal(np.sort(drawn), np.arange(1000))
+    assert 0 < np.count_nonzero(labels[drawn[:200]]) < 50
+    assert np.count_nonzero(labels[np.concatenate(epoch(labels, 50))]) == 500
+
+
+@pytest.mark.parametrize("sampling", list(Sampling))
+def test_steps_make_an_epoch_as_long_as_they_say(sampling: Sampling) -> None:
+    labels = np.repeat(np.arange(4), 10)
+    whole = epoch(labels, 8, sampling=sampling)
+    for steps in (1, 3, 70):
+        found = epoch(labels, 8, steps=steps, sampling=sampling)
+        assert len(found) == steps == num_steps(40, Training(batch_size=8, steps=steps))
+        assert all(map(np.array_equal, found, whole))
+    assert len(whole) == num_steps(40, Training(batch_size=8)) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils import deterministic
 
 from fedcli.learning.determinism import reproducible
 
@@ -11,6 +12,7 @@ from fedcli.learning.determinism import reproducible
 def interrupted(cpu: torch.device) -> None:
     with reproducible(3, cpu):
         assert torch.are_deterministic_algorithms_enabled()
+        assert not deterministic.fill_uninitialized_memory
         torch.rand(5)
         raise KeyboardInterrupt
 
@@ -21,6 +23,7 @@ def test_generator_and_switches_are_restored_even_after_an_error(cpu: torch.devi
     with pytest.raises(KeyboardInterrupt):
         interrupted(cpu)
     assert torch.equal(torch.get_rng_state(), before)
+    assert deterministic.fill_uninitialized_memory
     assert not torch.are_deterministic_algorithms_enabled()
 
 

@@ -28,7 +28,7 @@ def network() -> nn.Sequential:
 def test_softmax_of_every_image_in_evaluation_mode(noise: Samples, network: nn.Sequential, cpu: torch.device) -> None:
     network.train()
     statistics = network.state_dict()["1.running_mean"].clone()
-    result = probabilities(network, noise.images, batch_size=5, device=cpu, progress=Silent())
+    result = probabilities(network, noise.images, device=cpu, progress=Silent())
     network.eval()
     logits = network(torch.tensor(noise.images / 65535.0, dtype=torch.float32)[:, None]).detach().numpy().astype(np.float64)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -40,21 +40,44 @@ def test_softmax_of_every_image_in_evaluation_mode(noise: Samples, network: nn.S
 
 
 @pytest.mark.filterwarnings("error")
-def test_memory_mapped_images_and_any_batch_size(
-    noise: Samples, network: nn.Sequential, cpu: torch.device, tmp_path: Path
-) -> None:
+def test_memory_mapped_images_are_the_same(noise: Samples, network: nn.Sequential, cpu: torch.device, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", noise.images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    whole = probabilities(network, noise.images, batch_size=100, device=cpu, progress=Silent())
-    assert np.allclose(probabilities(network, mapped, batch_size=1, device=cpu, progress=Silent()), whole, atol=1e-6)
+    whole = probabilities(network, noise.images, device=cpu, progress=Silent())
+    assert np.array_equal(probabilities(network, mapped, device=cpu, progress=Silent()), whole)
+
+
+class Counting(nn.Module):
+    """A network that notes how many images it is given at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.seen: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(images))
+        means = images.mean(dim=(1, 2, 3)) * self.scale
+        return torch.stack((means, -means), dim=1)
+
+
+@pytest.mark.parametrize(("size", "most"), [(64, 128), (224, 10), (1024, 1)])
+def test_a_batch_has_as_many_images_as_its_pixels_allow(size: int, most: int, cpu: torch.device) -> None:
+    network = Counting()
+    count = most * 2 + 1
+    images = np.random.default_rng(0).integers(0, 65536, (count, size, size)).astype(np.uint16)
+    result = probabilities(network, images, device=cpu, progress=Silent())
+    assert network.seen == [most, most, 1]
+    means = images.mean(axis=(1, 2)) / 65535
+    assert np.allclose(result[:, 0], 1 / (1 + np.exp(-2 * means)), atol=1e-6)
 
 
 def test_no_images_is_an_error(noise: Samples, network: nn.Sequential, cpu: torch.device) -> None:
     with pytest.raises(DataError, match="scoring: there are no images"):
-        probabilities(network, noise.images[:0], batch_size=4, device=cpu, progress=Silent())
+        probabilities(network, noise.images[:0], device=cpu, progress=Silent())
 
 
 def test_broken_network_is_an_error(noise: Samples, network: nn.Sequential, cpu: torch.device) -> None:
     network.state_dict()["4.bias"][2] = float("inf")
     with pytest.raises(TrainingError, match="not finite for 22 of 22 images"):
-        probabilities(network, noise.images, batch_size=4, device=cpu, progress=Silent())
+        probabilities(network, noise.images, device=cpu, progress=Silent())

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks import as_input, build, initial_state, load_arrays, to_arrays
+from fedcli.learning.networks import as_input, build, check_size, initial_state, load_arrays, to_arrays
+from fedcli.plan import Beginning, Network, Normalisation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,27 +22,64 @@ DENSENET_WEIGHTS = 7_978_856 - 2 * 64 * 7 * 7 - 996 * 1025
 
 
 def test_densenet_has_one_channel_and_four_outputs() -> None:
-    network = build("densenet121", 4).eval()
+    network = build(Network(name="densenet121"), 4).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == DENSENET_WEIGHTS == 6_951_684
     assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 4)
 
 
 def test_densenet_stem_is_initialised_as_the_rest() -> None:
-    stem = initial_state("densenet121", 4, seed=0)["features.conv0.weight"]
+    stem = initial_state(Network(name="densenet121"), 4, seed=0)["features.conv0.weight"]
     assert stem.shape == (64, 1, 7, 7)
     assert stem.std() == pytest.approx(np.sqrt(2 / 49), rel=0.1)
 
 
 def test_small_normalises_each_image_by_itself() -> None:
-    network = build("small", 7)
+    network = build(Network(name="small"), 7)
     assert network(torch.rand(2, 1, 64, 64)).shape == (2, 7)
     assert 1_000 < sum(parameter.numel() for parameter in network.parameters()) < 100_000
     assert not list(network.buffers())
 
 
 def test_unknown_network_lists_the_known() -> None:
-    with pytest.raises(ConfigurationError, match=r"resnet9000.*densenet121, small"):
-        build("resnet9000", 4)
+    with pytest.raises(ConfigurationError, match=r"resnet9000.*densenet121.*resnet50.*small"):
+        build(Network(name="resnet9000"), 4)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "mobilenet_v3_small"])
+def test_group_normalisation_takes_the_place_of_every_batch_normalisation(name: str) -> None:
+    batch = build(Network(name=name), 4)
+    group = build(Network(name=name, normalisation=Normalisation.GROUP), 4).train()
+    expected = {path: module.num_features for path, module in batch.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    found = {path: module for path, module in group.named_modules() if isinstance(module, nn.GroupNorm)}
+    assert {path: module.num_channels for path, module in found.items()} == expected
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in group.modules())
+    assert not list(group.buffers())
+    assert {module.num_groups for module in found.values()} <= {8, 16, 32}
+    if name == "densenet121":
+        assert {module.num_groups for module in found.values()} == {32}
+    images = torch.rand(3, 1, 64, 64)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        together = group.eval()(images)
+    assert torch.allclose(together[:1], group(images[:1]), atol=1e-4)  # an image does not see the others of its batch
+
+
+def test_small_has_group_normalisation_either_way() -> None:
+    states = [initial_state(Network(name="small", normalisation=kind), 4, seed=1) for kind in Normalisation]
+    assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_only_torchvisions_networks_have_imagenet_weights() -> None:
+    with pytest.raises(ConfigurationError, match="network small: there are no ImageNet weights of it"):
+        build(Network(name="small", weights=Beginning.IMAGENET), 4)
+
+
+def test_a_size_that_the_network_does_not_take_is_refused() -> None:
+    check_size(Network(name="densenet121"), 4, 32)
+    with pytest.raises(ConfigurationError, match=r"network vit_b_32: does not take images of 64 × 64 pixels: .*height"):
+        check_size(Network(name="vit_b_32"), 4, 64)
+    with pytest.raises(ConfigurationError, match=r"network alexnet: does not take images of 16 × 16 pixels"):
+        check_size(Network(name="alexnet"), 4, 16)
 
 
 def install(folder: Path, package: str, entry: str) -> None:
@@ -55,17 +93,17 @@ def install(folder: Path, package: str, entry: str) -> None:
 def test_installed_network_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "learning_extra", "linear = learning_extra:linear")
     monkeypatch.syspath_prepend(tmp_path)
-    network = build("linear", 5)
+    network = build(Network(name="linear"), 5)
     assert isinstance(network, nn.Linear)
     assert network.out_features == 5
-    with pytest.raises(ConfigurationError, match="densenet121, linear, small"):
-        build("resnet9000", 4)
+    with pytest.raises(ConfigurationError, match=r"densenet121.*linear.*small"):
+        build(Network(name="resnet9000"), 4)
 
 
 def test_installed_network_cannot_take_a_name_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "learning_thief", "small = learning_thief:linear")
     monkeypatch.syspath_prepend(tmp_path)
-    assert isinstance(build("small", 4), nn.Sequential)
+    assert isinstance(build(Network(name="small"), 4), nn.Sequential)
 
 
 def test_network_installed_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,24 +111,24 @@ def test_network_installed_twice_is_refused(tmp_path: Path, monkeypatch: pytest.
     install(tmp_path, "learning_two", "linear = learning_two:linear")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match="learning_one:linear, learning_two:linear"):
-        build("linear", 4)
+        build(Network(name="linear"), 4)
 
 
 @pytest.mark.parametrize("name", ["small", "densenet121"])
 def test_initial_state_depends_on_the_seed_alone(name: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = initial_state(name, 4, seed=7)
+    first = initial_state(Network(name=name), 4, seed=7)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    again, other = initial_state(name, 4, seed=7), initial_state(name, 4, seed=8)
+    again, other = initial_state(Network(name=name), 4, seed=7), initial_state(Network(name=name), 4, seed=8)
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert any(not np.array_equal(first[key], other[key]) for key in first)
     assert {array.dtype.name for array in first.values()} <= {"float32", "int64"}
 
 
 def test_arrays_are_copies_and_return_unchanged() -> None:
-    source, target = build("densenet121", 4), build("densenet121", 4)
+    source, target = build(Network(name="densenet121"), 4), build(Network(name="densenet121"), 4)
     arrays = to_arrays(source)
     assert all(array.flags.c_contiguous and array.flags.owndata for array in arrays.values())
     for array in arrays.values():
@@ -105,8 +143,8 @@ def test_arrays_are_copies_and_return_unchanged() -> None:
 
 
 def test_weights_that_do_not_fit_are_named() -> None:
-    network = build("small", 4)
-    before, arrays = to_arrays(network), to_arrays(build("small", 4))
+    network = build(Network(name="small"), 4)
+    before, arrays = to_arrays(network), to_arrays(build(Network(name="small"), 4))
     arrays["14.bias"] = np.zeros(5, dtype=np.float32)
     arrays["surplus"] = arrays.pop("0.weight")
     with pytest.raises(ConfigurationError) as refusal:
@@ -117,10 +155,10 @@ def test_weights_that_do_not_fit_are_named() -> None:
 
 
 def test_weights_of_another_type_are_refused() -> None:
-    arrays = to_arrays(build("small", 4))
+    arrays = to_arrays(build(Network(name="small"), 4))
     arrays["14.bias"] = arrays["14.bias"].astype(np.float64)
     with pytest.raises(ConfigurationError, match=r"14\.bias must be \(4,\) float32, found \(4,\) float64"):
-        load_arrays(build("small", 4), arrays)
+        load_arrays(build(Network(name="small"), 4), arrays)
 
 
 def test_input_is_zero_to_one_in_the_modules_type(cpu: torch.device) -> None:

@@ -31,3 +31,8 @@ def test_length_is_the_number_of_images() -> None:
 def test_arrays_that_do_not_fit_are_refused(images: np.ndarray, labels: np.ndarray, units: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Samples(images=images, labels=labels, units=units, num_classes=2)
+
+
+def test_patients_are_one_per_image() -> None:
+    with pytest.raises(DataError, match="patients must be"):
+        Samples(images=IMAGES, labels=LABELS, units=LABELS, num_classes=2, patients=np.array(["a", "b"]))

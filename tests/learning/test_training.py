@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,18 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError, DataError, TrainingError
-from fedcli.learning.augmentation import augment
-from fedcli.learning.batches import balanced_epoch
+from fedcli.learning import batches
+from fedcli.learning.augmentation import augment, draw
+from fedcli.learning.checkpoint import Checkpoint, Origin
 from fedcli.learning.networks import build, initial_state, load_arrays, to_arrays
 from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import Outcome, train
-from fedcli.plan import Augmentation, Training
+from fedcli.plan import Augmentation, Network, Precision, Training
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fedcli.learning.samples import Samples
 
@@ -39,9 +42,10 @@ def with_batch_norm(num_classes: int = 4) -> nn.Sequential:
 
 def run(module: nn.Module, samples: Samples, augmentation: Augmentation | None = None, **changes: Any) -> Outcome:
     arguments: dict[str, Any] = {
-        "seed": 3, "rate": 1e-3, "epochs": 1, "device": torch.device("cpu"), "progress": Silent(),
+        "seed": 3, "rates": (1e-3,), "device": torch.device("cpu"), "progress": Silent(),
     }  # fmt: skip
-    return train(module, samples, BATCHES_OF_8, augmentation or Augmentation(), **{**arguments, **changes})
+    training = changes.pop("training", BATCHES_OF_8)
+    return train(module, samples, training, augmentation or Augmentation(), **{**arguments, **changes})
 
 
 def plain_epoch(module: nn.Module, samples: Samples, augmentation: Augmentation, rate: float, seed: int) -> list[float]:
@@ -49,13 +53,14 @@ def plain_epoch(module: nn.Module, samples: Samples, augmentation: Augmentation,
     parameters = list(module.parameters())
     first = [torch.zeros_like(parameter) for parameter in parameters]
     second = [torch.zeros_like(parameter) for parameter in parameters]
-    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
     losses = []
     module.train()
-    batches = balanced_epoch(samples.labels, BATCHES_OF_8.batch_size, np.random.default_rng(derive_seed(seed, "batches")))
-    for step, indices in enumerate(batches, 1):
+    drawn = batches.epoch(samples.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(seed, "batches")))
+    for step, indices in enumerate(drawn, 1):
         images = torch.tensor(samples.images[indices] / 65535.0)[:, None]
-        images = augment(images, augmentation, generator)
+        images = augment(
+            images, augmentation, draw(8, torch.Generator().manual_seed(derive_seed(seed, "augmentation", step - 1)))
+        )
         one_hot = torch.tensor(np.eye(4)[samples.labels[indices]])
         output = torch.exp(module(images))
         probabilities = output / output.sum(dim=1, keepdim=True)
@@ -101,28 +106,28 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 def small() -> nn.Module:
-    module = build("small", 4)
-    load_arrays(module, initial_state("small", 4, seed=0))
+    module = build(Network(name="small"), 4)
+    load_arrays(module, initial_state(Network(name="small"), 4, seed=0))
     return module
 
 
 def densenet() -> nn.Module:
-    module = build("densenet121", 4)
-    load_arrays(module, initial_state("densenet121", 4, seed=0))
+    module = build(Network(name="densenet121"), 4)
+    load_arrays(module, initial_state(Network(name="densenet121"), 4, seed=0))
     return module
 
 
 @pytest.mark.parametrize("make", [small, with_batch_norm])
 def test_same_seed_gives_the_same_bits(noise: Samples, make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(100)
-    first, outcome = trained(make, noise, epochs=2)
+    first, outcome = trained(make, noise, rates=(1e-3,) * 2)
     torch.manual_seed(200)
     global_state = torch.get_rng_state()
-    again, repeated = trained(make, noise, epochs=2)
+    again, repeated = trained(make, noise, rates=(1e-3,) * 2)
     assert same(first, again)
     assert same(outcome.optimizer_state, repeated.optimizer_state)
     assert outcome.loss == repeated.loss
-    assert not same(first, trained(make, noise, epochs=2, seed=4)[0])
+    assert not same(first, trained(make, noise, rates=(1e-3,) * 2, seed=4)[0])
     if make is with_batch_norm:
         assert torch.equal(torch.get_rng_state(), global_state)
     assert not torch.are_deterministic_algorithms_enabled()
@@ -139,19 +144,24 @@ def test_densenet_gives_the_same_bits(noise: Samples) -> None:
 
 
 @pytest.mark.parametrize("make", [small, with_batch_norm])
-def test_kept_state_equals_one_uninterrupted_run(noise: Samples, make: Callable[[], nn.Module]) -> None:
-    expected, uninterrupted = trained(make, noise, epochs=3)
+def test_kept_optimizer_state_counts(noise: Samples, make: Callable[[], nn.Module]) -> None:
     module = make()
-    begun = run(module, noise, epochs=1)
-    resumed = make()
-    load_arrays(resumed, to_arrays(module))
-    ended = run(resumed, noise, epochs=2, first_epoch=2, optimizer_state=begun.optimizer_state)
-    assert same(to_arrays(resumed), expected)
-    assert same(ended.optimizer_state, uninterrupted.optimizer_state)
-    assert begun.steps + ended.steps == uninterrupted.steps
-    load_arrays(resumed, to_arrays(module))
-    run(resumed, noise, epochs=2, first_epoch=2)
-    assert not same(to_arrays(resumed), expected)
+    begun = run(module, noise)
+    kept, reset = make(), make()
+    for each in (kept, reset):
+        load_arrays(each, to_arrays(module))
+    ended = run(kept, noise, optimizer_state=begun.optimizer_state)
+    run(reset, noise)
+    assert not same(to_arrays(kept), to_arrays(reset))
+    assert all(value == 6 for name, value in ended.optimizer_state.items() if name.endswith(":step"))
+
+
+def test_rates_are_those_of_the_epochs(noise: Samples) -> None:
+    steady, falling = trained(small, noise, rates=(1e-3, 1e-3))[0], trained(small, noise, rates=(1e-3, 1e-6))[0]
+    one = trained(small, noise)[0]
+    moved = [max(np.abs(found[name] - one[name]).max() for name in one) for found in (steady, falling)]
+    assert moved[0] > 1e-4
+    assert moved[1] < 1e-5
 
 
 def test_optimizer_state_of_another_network_is_refused(noise: Samples) -> None:
@@ -172,7 +182,7 @@ def test_first_step_is_as_long_as_the_rate(noise: Samples, still: Augmentation) 
     before = to_arrays(small().double())
     for rate in (1e-4, 3e-2):
         module = small().double()
-        run(module, samples, still, rate=rate)
+        run(module, samples, still, rates=(rate,))
         moved = np.concatenate([np.abs(array - before[name]).ravel() for name, array in to_arrays(module).items()])
         assert np.median(moved) == pytest.approx(rate, rel=1e-2)  # Adam's first step is rate × g / (|g| + ε)
         assert moved.max() <= rate * (1 + 1e-9)
@@ -186,9 +196,9 @@ def test_rate_falls_by_the_global_round() -> None:
 
 def test_it_learns(noise: Samples, still: Augmentation) -> None:
     module = small()
-    first = run(module, noise, still, rate=3e-3).loss
+    first = run(module, noise, still, rates=(3e-3,)).loss
     assert first > 0.8
-    assert run(module, noise, still, rate=3e-3, epochs=30).loss < first / 2
+    assert run(module, noise, still, rates=(3e-3,) * 30).loss < first / 2
 
 
 def test_each_epoch_is_told(noise: Samples) -> None:
@@ -199,8 +209,8 @@ def test_each_epoch_is_told(noise: Samples) -> None:
         modes.append(module.training)
         module.eval()  # as scoring does
 
-    run(module, noise, epochs=3, first_epoch=5, on_epoch=listen)
-    assert [epoch for epoch, _ in told] == [5, 6, 7]
+    run(module, noise, rates=(1e-3,) * 3, on_epoch=listen)
+    assert [epoch for epoch, _ in told] == [1, 2, 3]
     assert modes == [True, True, True]
     assert same(told[-1][1], to_arrays(module))
     assert not same(told[0][1], told[1][1])
@@ -215,18 +225,21 @@ def test_progress_and_clock(noise: Samples) -> None:
             heard.append((label, total, unit))
             yield lambda units, note: heard.append((units, note))
 
-    ticks = iter([10.0, 12.5])
-    outcome = run(with_batch_norm(), noise, progress=Listener(), clock=lambda: next(ticks))
+    ticks = iter(range(100))
+    outcome = run(with_batch_norm(), noise, progress=Listener(), clock=lambda: float(next(ticks)))
     assert heard[0] == ("training", 3, "steps")
-    assert [units for units, _ in heard[1:]] == [1, 1, 1]
-    assert all(note.startswith("loss ") for _, note in heard[1:])
-    assert outcome.seconds == 2.5
+    assert [units for units, _ in heard[1:]] == [0, 1, 1, 1]
+    assert [note.partition(", ")[2] for _, note in heard[2:]] == [
+        "8 images/s, 2 s left", "8 images/s, 1 s left", "8 images/s, 0 s left",
+    ]  # fmt: skip
+    assert all(note.startswith("loss ") for _, note in heard[2:])
+    assert outcome.seconds == 3
 
 
 def test_weights_that_are_not_finite_stop_at_the_first_step(noise: Samples) -> None:
     module = with_batch_norm()
     module.state_dict()["5.weight"][0, 0] = float("nan")
-    with pytest.raises(TrainingError, match="the training loss became nan in step 1"):
+    with pytest.raises(TrainingError, match="the training loss became nan in epoch 1, step 1; nothing"):
         run(module, noise)
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -245,7 +258,7 @@ class Exploding(nn.Module):
 
 def test_last_step_that_breaks_the_weights_is_found(noise: Samples) -> None:
     samples = replace(noise, images=noise.images[:8], labels=noise.labels[:8], units=noise.units[:8])
-    with pytest.raises(TrainingError, match="weight is not finite after step 1"):
+    with pytest.raises(TrainingError, match="weight is not finite after the last step"):
         run(Exploding(), samples)
 
 
@@ -260,3 +273,124 @@ def test_memory_mapped_images_train_alike(noise: Samples, tmp_path_factory: pyte
     np.save(path, noise.images)
     mapped = replace(noise, images=np.load(path, mmap_mode="r"))
     assert same(trained(small, mapped)[0], trained(small, noise)[0])
+
+
+def test_patients_of_the_batch_that_failed_are_named_by_their_hashes(noise: Samples) -> None:
+    samples = replace(noise, patients=np.array([f"hash{number // 2:02d}" for number in range(22)]))
+    module = with_batch_norm()
+
+    def poison(epoch: int) -> None:
+        module.state_dict()["5.weight"][0, 0] = float("inf")
+
+    drawn = batches.epoch(noise.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(derive_seed(3, 2), "batches")))
+    names = ", ".join(sorted(set(samples.patients[next(drawn)])))
+    with pytest.raises(TrainingError, match=f"in epoch 2, step 1 on the images of patients {names};"):
+        run(module, samples, rates=(1e-3,) * 2, on_epoch=poison)
+    assert 1 < len(names.split(", ")) < 9
+
+
+def test_a_clipped_gradient_has_the_norm_that_it_was_clipped_to(noise: Samples, still: Augmentation) -> None:
+    samples = replace(noise, images=noise.images[:8], labels=noise.labels[:8], units=noise.units[:8])
+    norms = []
+    for clip in (0.0, 1e-3, 1e5):
+        training = Training(batch_size=8, clip_gradient=clip, weight_decay=0)
+        state = run(small().double(), samples, still, training=training).optimizer_state
+        # Adam's first moment after one step is (1 - β1) of the gradient.
+        norms.append(
+            np.sqrt(
+                sum(
+                    float((10 * value).ravel() @ (10 * value).ravel())
+                    for name, value in state.items()
+                    if name.endswith("exp_avg")
+                )
+            )
+        )
+    assert norms[1] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[2] == pytest.approx(norms[0], rel=1e-9)
+    assert norms[0] > 0.01
+
+
+def test_the_proximal_term_holds_the_weights_back_and_leaves_buffers_alone(noise: Samples, still: Augmentation) -> None:
+    start = to_arrays(with_batch_norm().double())
+    found, losses = {}, {}
+    for strength in (0.0, 10.0):
+        module = with_batch_norm().double()
+        module[4] = nn.Identity()
+        training = Training(batch_size=8, proximal=strength)
+        losses[strength] = run(module, noise, still, training=training, rates=(1e-3,) * 4).loss
+        found[strength] = to_arrays(module)
+    distance = {
+        strength: sum(
+            np.square(arrays[name] - start[name]).sum() for name in arrays if "running" not in name and "num" not in name
+        )
+        for strength, arrays in found.items()
+    }
+    assert distance[10.0] < 0.5 * distance[0.0]
+    assert losses[10.0] > losses[0.0]  # the loss alone is told, without the term
+    for arrays in found.values():
+        assert np.abs(arrays["1.running_mean"] - start["1.running_mean"]).max() > 1e-3
+
+
+def test_bfloat16_is_near_float32_and_weights_stay_float32(noise: Samples, still: Augmentation) -> None:
+    found = {}
+    for precision in (Precision.FLOAT32, Precision.BFLOAT16):
+        training = replace(BATCHES_OF_8, precision=precision)
+        arrays, outcome = trained(small, noise, augmentation=still, training=training)
+        assert all(array.dtype == np.float32 for array in [*arrays.values(), *outcome.optimizer_state.values()])
+        found[precision] = outcome.loss
+    assert found[Precision.BFLOAT16] != found[Precision.FLOAT32]
+    assert found[Precision.BFLOAT16] == pytest.approx(found[Precision.FLOAT32], rel=0.02)
+
+
+def test_a_network_of_float64_computes_in_float64_whatever_the_plan_says(noise: Samples) -> None:
+    make = lambda: small().double()  # noqa: E731
+    results = [trained(make, noise, training=replace(BATCHES_OF_8, precision=precision))[0] for precision in Precision]
+    assert same(results[0], results[1])
+    assert same(results[1], results[2])
+
+
+class CutError(Exception):
+    """What stops a training in the middle, as kill -9 would."""
+
+
+ORIGIN = Origin(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu", threads=1, versions="torch 0")
+
+
+@pytest.mark.parametrize("make", [small, with_batch_norm])
+@pytest.mark.parametrize("after", [1, 3, 4, 8])
+@pytest.mark.parametrize("gently", [True, False])
+def test_interrupted_anywhere_it_ends_with_the_same_bits(
+    noise: Samples, tmp_path: Path, make: Callable[[], nn.Module], after: int, *, gently: bool
+) -> None:
+    training = replace(BATCHES_OF_8, proximal=0.1, clip_gradient=1.0)
+    rates, epochs, again = (1e-3, 2e-3, 3e-3), [], []
+    expected, calm = trained(make, noise, training=training, rates=rates, on_epoch=epochs.append)
+    steps = itertools.count(1)
+
+    def interrupted() -> bool:
+        if next(steps) == after:
+            if gently:
+                return True
+            raise CutError
+        return False
+
+    cut = Checkpoint(tmp_path / "kept", ORIGIN, Silent(), interval=0 if not gently else 1000)
+    with pytest.raises(KeyboardInterrupt if gently else CutError):
+        run(make(), noise, training=training, rates=rates, on_epoch=again.append, checkpoint=cut, interrupted=interrupted)
+    kept = Checkpoint(tmp_path / "kept", ORIGIN, Silent())
+    # Where a gentle stop is asked for before a step, that step is still taken.
+    assert len(kept.found.losses if kept.found else ()) == (after if gently else after - 1)
+    module = make()
+    ended = run(module, noise, training=training, rates=rates, on_epoch=again.append, checkpoint=kept)
+    assert same(to_arrays(module), expected)
+    assert same(ended.optimizer_state, calm.optimizer_state)
+    assert (ended.loss, ended.steps, ended.images) == (calm.loss, calm.steps, calm.images)
+    assert sorted(set(again)) == epochs == [1, 2, 3]
+
+
+def test_nothing_is_left_to_do_after_the_last_step(noise: Samples, tmp_path: Path) -> None:
+    expected, outcome = trained(small, noise, checkpoint=Checkpoint(tmp_path / "kept", ORIGIN, Silent()))
+    module, told = small(), []
+    again = run(module, noise, checkpoint=Checkpoint(tmp_path / "kept", ORIGIN, Silent()), on_epoch=told.append)
+    assert same(to_arrays(module), expected)
+    assert (again.loss, again.steps, told) == (outcome.loss, 3, [1])

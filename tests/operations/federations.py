@@ -54,11 +54,11 @@ def no_passphrase() -> str:
     raise AssertionError(message)
 
 
-def prepared_data(folder: Path, plan: Plan = PLAN, patients: int = 16) -> dict[str, Path]:
+def prepared_data(folder: Path, plan: Plan = PLAN, patients: int = 16, sites: tuple[str, ...] = SITES) -> dict[str, Path]:
     """Write and prepare the phantoms of every site."""
     found = {}
     for hospital in phantom.DEMO_HOSPITALS:
-        if hospital.name not in SITES:
+        if hospital.name not in sites:
             continue
         small = phantom.Hospital(
             name=hospital.name, scanner=hospital.scanner, class_mix=hospital.class_mix, num_patients=patients

@@ -109,6 +109,7 @@ class RoundRecord(Record):
         round: t.
         parent: Digest of the round record before; null in round 0.
         federation_record: Digest of the federation record in force.
+        pretrained: Round 0 where the plan begins from trained weights: SHA-256 of the file that they were in; else null.
         rule: How the updates were aggregated: the plan's rule; `mean` in round 0, which aggregates none.
         contributions: The updates used, sorted by site.
         absent: Members that sent nothing, sorted.
@@ -123,6 +124,7 @@ class RoundRecord(Record):
     round: Number
     parent: Digest | None
     federation_record: Digest
+    pretrained: Digest | None = None
     rule: Rule = Rule.MEAN
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS)] = ()
     absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS)] = ()
@@ -130,6 +132,13 @@ class RoundRecord(Record):
     late: Annotated[tuple[Late, ...], Field(max_length=MAX_MEMBERS)] = ()
     deadline: Timestamp | None = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2)]
+
+    @model_validator(mode="after")
+    def _begins_once(self) -> RoundRecord:
+        if self.pretrained is not None and self.round:
+            msg = f"pretrained belongs to round 0, found in round {self.round}"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

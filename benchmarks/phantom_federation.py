@@ -1,0 +1,152 @@
+"""What the studies of training share: phantom hospitals, runs that go on where they were cut off, paired differences of kappa."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedcli import plan as plans
+from fedcli import wire
+from fedcli.errors import DataError
+from fedcli.imaging import dataset, phantom
+from fedcli.learning import bootstrap, metrics
+from fedcli.learning.seeds import derive_seed
+from fedcli.operations.party import Environment
+from fedcli.operations.prepare import PrepareRequest, prepare
+from fedcli.plan import Part
+from fedcli.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedcli.learning.metrics import Predictions
+    from fedcli.plan import Plan
+
+RESAMPLES = 2000
+STUDENT_T = {2: 4.303, 4: 2.776}
+"""97.5 % quantiles by degrees of freedom."""
+ENVIRONMENT = Environment(progress=Silent(), passphrase=str)
+
+Pair = tuple[str, "Predictions", "Predictions"]
+"""A site, and what two models say about its patients."""
+
+
+def demo_plan() -> Plan:
+    """Return the demonstration's plan."""
+    with as_file(files("fedcli").joinpath("demo_plan.toml")) as path:
+        return plans.load(path)
+
+
+def prepared(folder: Path, plan: Plan, num_patients: int) -> dict[str, Path]:
+    """Return every hospital's prepared data; those that are there from a run before are taken as they are."""
+    found = {}
+    for hospital in phantom.DEMO_HOSPITALS:
+        out = found[hospital.name] = folder / "prepared" / hospital.name
+        try:
+            dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
+        except DataError:
+            target = folder / "phantoms" / hospital.name
+            archive = phantom.write(target, replace(hospital, num_patients=num_patients), seed=plan.seed, progress=Silent())
+            request = PrepareRequest(
+                archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=plan, out=out
+            )
+            prepare(request, Silent())
+    return found
+
+
+def test_patients(folder: Path, plan: Plan) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the test images of prepared data, their classes and their patients."""
+    data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
+    first = data.parts.index(Part.TEST)
+    _, units = np.unique(np.array(data.patients[first:], dtype=str), return_inverse=True)
+    return data.images[first:], data.labels[first:], units.astype(np.int64)
+
+
+def run_seeds(study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path, jobs: int) -> list[dict]:
+    """Return what a study says of each seed, a file of JSON a seed; what a run before has said is not computed again.
+
+    Each seed is computed in a process of its own, with one thread: figures are the same on machines of any size.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as executor:
+        for line in executor.map(partial(_run_seed, study, work), seeds):
+            print(line, flush=True)
+    return [json.loads(_file(work, seed).read_text()) for seed in seeds]
+
+
+def _run_seed(study: Callable[[int, Path], Mapping[str, object]], work: Path, seed: int) -> str:
+    target = _file(work, seed)
+    if target.is_file():
+        return f"seed {seed}: computed before"
+    started = time.perf_counter()
+    found = {"seed": seed, **study(seed, work / f"seed-{seed}")}
+    seconds = round(time.perf_counter() - started)
+    temporary = target.with_suffix(".partial")
+    temporary.write_text(json.dumps(found | {"seconds": seconds}))
+    temporary.rename(target)
+    return f"seed {seed}: {seconds} s"
+
+
+def _file(work: Path, seed: int) -> Path:
+    return work / f"seed-{seed}.json"
+
+
+def mean_difference(pairs: Sequence[Pair], seed: int) -> tuple[float, list[float]]:
+    """Return the mean, over pairs of models scored on the same patients, of how much kappa the first has above the second.
+
+    Args:
+        pairs: Sites with what two models say about their patients.
+        seed: Of the bootstrap.
+
+    Returns:
+        The mean difference, and the same of every resample of patients; pairs of one site share its resamples.
+    """
+    observed = [_kappa(first) - _kappa(second) for _, first, second in pairs]
+    drawn = np.zeros(RESAMPLES)
+    for site, first, second in pairs:
+        cells = [metrics.cells(found) for found in (first, second)]
+        draws = np.concatenate(list(bootstrap.draws(len(first.truth), RESAMPLES, derive_seed(seed, site))))
+        drawn += metrics.kappas(draws @ cells[0]) - metrics.kappas(draws @ cells[1])
+    return statistics.fmean(observed), (drawn / len(pairs)).tolist()
+
+
+def _kappa(found: Predictions) -> float:
+    kappa = metrics.kappa(found.truth, found.predicted, found.num_classes)
+    assert kappa is not None
+    return kappa
+
+
+def interval(drawn: Sequence[float]) -> tuple[float, float]:
+    """Return the 2.5th and 97.5th percentile."""
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Sequence[float]]) -> None:
+    """Print the differences of all seeds, each with its bootstrap interval, then their mean with both kinds of interval."""
+    print(f"\n{title}\n\n| seed | difference | 95 % interval over patients |\n|---|---|---|")
+    for number, (difference, resamples) in enumerate(zip(observed, drawn, strict=True), 1):
+        low, high = interval(resamples)
+        print(f"| {number} | {difference:+.3f} | {low:+.3f} to {high:+.3f} |")
+    mean = statistics.fmean(observed)
+    half = STUDENT_T[len(observed) - 1] * statistics.stdev(observed) / len(observed) ** 0.5
+    low, high = interval(np.mean(np.array(drawn), axis=0).tolist())
+    print(f"| mean | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
+    print(
+        f"\nBy seed, Student's t with {len(observed) - 1} degrees: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}].",
+        flush=True,
+    )

@@ -1,0 +1,105 @@
+"""Local training: fedcli's `training.train` against the loop that one would write, on the same images.
+
+    python benchmarks/train [--runs 3] [--steps 4]
+
+DenseNet-121, batches of 32 images of 224 × 224, from phantoms. The reference is a torch DataLoader with two workers over PNGs of
+that size, torchvision's v2 transforms image by image (flips, rotation, intensity shift), float32 and torch's own Adam; every
+class is drawn alike. fedcli trains from prepared data, as a plan says: once as it does by default (bfloat16 where the processor
+has it), once in float32. Contenders take turns, each run in a process of its own with all of the machine's cores; the first step
+of a run is not counted. Ratios are of images per second, run by run; their median counts. Peak memory is the largest resident set
+of the process; the reference is spared that of its two workers, which share pages with it. `pipeline` is what a step's batch
+costs without the network, as a share of the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fedcli import wire
+from fedcli.imaging import dataset, phantom
+from fedcli.operations.prepare import PrepareRequest, prepare
+from fedcli.plan import Images, Part, Plan, Split
+from fedcli.progress import Silent
+
+CONTENDERS = ("reference", "fedcli", "fedcli_float32")
+PLAN = Plan(
+    name="benchmark",
+    images=Images(size=224),
+    split=Split(train=1.0, validation=0.0, test=0.0),
+    allow_empty=(Part.VALIDATION, Part.TEST),
+)
+PATIENTS = 64
+
+
+def main() -> None:
+    """Let the contenders take turns, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="counted steps of a run")
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(Path(folder))
+        for number in range(1, options.runs + 1):
+            for name in CONTENDERS:
+                found[name].append(run(name, Path(folder), options.steps))
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in found[name][-1].items())
+                print(f"run {number} {name}: {shown}", flush=True)
+    report(found)
+
+
+def write_images(folder: Path) -> None:
+    """Prepare a hospital's phantoms, and write the same images as PNGs, in a folder a class."""
+    hospital = phantom.DEMO_HOSPITALS[0]
+    scanner = replace(hospital.scanner, rows=448, columns=360)
+    hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
+    archive = phantom.write(folder / "archive", hospital, seed=0, progress=Silent())
+    prepared = folder / "prepared"
+    request = PrepareRequest(archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=PLAN, out=prepared)
+    prepare(request, Silent())
+    data = dataset.load(prepared, wire.digest(PLAN.preparation), PLAN.allow_empty)
+    for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        path = folder / "png" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), (np.asarray(image) >> 8).astype(np.uint8))
+
+
+def run(name: str, folder: Path, steps: int) -> dict[str, float]:
+    """Run one contender in its own process."""
+    script = Path(__file__).parent / "contenders" / f"{name.partition('_')[0]}.py"
+    arguments = [sys.executable, str(script), str(folder), str(steps), name.partition("_")[2] or "auto"]
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name} failed: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def report(found: dict[str, list[dict[str, float]]]) -> None:
+    """Print a table of medians and ratios."""
+    print(f"\n{'':16} {'images/s':>9} {'ratio':>6} {'(each run)':>20} {'peak GB':>8} {'pipeline':>9}")
+    for name, runs in found.items():
+        ratios = [mine["rate"] / reference["rate"] for mine, reference in zip(runs, found["reference"], strict=True)]
+        each = " ".join(f"{ratio:.2f}" for ratio in ratios)
+        pipeline = f"{100 * median(runs, 'pipeline'):8.2f}%" if "pipeline" in runs[0] else ""
+        peak = median(runs, "peak") / 1e9
+        print(f"{name:16} {median(runs, 'rate'):9.2f} {statistics.median(ratios):6.2f} {each:>20} {peak:8.2f} {pipeline}")
+
+
+def median(runs: list[dict[str, float]], figure: str) -> float:
+    """Return the median of one figure."""
+    return statistics.median(run[figure] for run in runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""From the images of a step to the tensors that a network trains on.
+
+A batch is read from the memory map, moved, scaled and augmented as a whole. Each step is seeded by its own number, so that a run
+that goes on in the middle of an epoch sees what it would have seen. Where the network is on a GPU, one thread reads the next
+batch meanwhile; on a CPU reading takes less than 1 % of a step, and a thread would only be in the way.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fedcli.learning import batches
+from fedcli.learning.augmentation import augment, draw
+from fedcli.learning.replicas import ALONE
+from fedcli.learning.samples import FULL_SCALE
+from fedcli.learning.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from fedcli.learning.replicas import Replicas
+    from fedcli.learning.samples import Samples
+    from fedcli.plan import Augmentation, Training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """What one process trains on in one step.
+
+    Attributes:
+        indices: (B,), the images of the step, over all processes.
+        images: (b, 1, H, W), this process's share, augmented.
+        labels: (b,) int64, their categories.
+    """
+
+    indices: NDArray[np.int64]
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Feed:
+    """A site's training images, step by step.
+
+    Attributes:
+        samples: The images.
+        training: Batch size, steps and sampling.
+        augmentation: How images are changed at random.
+        device: Where the network is.
+        dtype: The type of its weights.
+        replicas: Among whom a batch is shared.
+    """
+
+    samples: Samples
+    training: Training
+    augmentation: Augmentation
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    replicas: Replicas = ALONE
+
+    def epoch(self, seed: int, done: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch but for the first `done`."""
+        generator = np.random.default_rng(derive_seed(seed, "batches"))
+        steps = islice(batches.epoch(self.samples.labels, self.training, generator), done, None)
+        for step, (indices, rows) in enumerate(self._read(steps), done):
+            yield self._batch(indices, rows, derive_seed(seed, "augmentation", step))
+
+    def _read(self, steps: Iterator[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Yield each step's indices with this process's rows, (b, H, W) uint16 in this machine's memory."""
+        if self.device.type != "cuda":
+            yield from ((indices, self._rows(indices)) for indices in steps)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            following = None
+            for indices in steps:
+                reading = (indices, reader.submit(self._rows, indices))
+                if following is not None:
+                    yield following[0], following[1].result()
+                following = reading
+            if following is not None:
+                yield following[0], following[1].result()
+
+    def _rows(self, indices: NDArray[np.int64]) -> Tensor:
+        rows = torch.from_numpy(self.samples.images[self.replicas.share(indices)])
+        return rows.pin_memory() if self.device.type == "cuda" else rows
+
+    def _batch(self, indices: NDArray[np.int64], rows: Tensor, seed: int) -> Batch:
+        images = rows.to(self.device, non_blocking=True).to(self.dtype).div_(FULL_SCALE).unsqueeze(1)
+        choices = self.replicas.share(draw(len(indices), torch.Generator().manual_seed(seed)))
+        labels = torch.from_numpy(self.samples.labels[self.replicas.share(indices)])
+        return Batch(
+            indices=indices,
+            images=augment(images, self.augmentation, choices).contiguous(memory_format=torch.channels_last),
+            labels=labels.to(self.device),
+        )
