@@ -50,6 +50,10 @@ class MissingError(StoreError):
     """A key that was asked for is not in the drop folder."""
 
 
+class UnreadableError(StoreError):
+    """A key is there, but this account may not read it; whatever else the drop folder holds can be used."""
+
+
 class ConflictError(StoreError):
     """A key that may be created only once holds other bytes already."""
 

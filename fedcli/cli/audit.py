@@ -11,10 +11,13 @@ import typer
 from fedcli import render
 from fedcli.cli import standing
 from fedcli.cli.conduct import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
+from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, options_of, store_options
 from fedcli.errors import FedcliError
 from fedcli.operations.party import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from fedcli.operations.party import Environment
@@ -41,29 +44,31 @@ def status(
         bool, typer.Option("--watch", help="Keep looking; off a terminal a line, or with --json an object, for every change.")
     ] = False,
     poll: Annotated[float, typer.Option("--poll", min=1, help="Seconds between two looks with --watch.")] = 10.0,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Show where a federation stands, and whose turn it is."""
-    address = absolute(drop) if drop else None
 
-    def work(environment: Environment) -> StatusResult:
+    def look() -> StatusResult:
         from fedcli.operations.status import status as operation
 
-        return operation(address, workspace, environment.clock)
+        options = options_of(drop, host_key, ssh_key, endpoint)
+        return operation(absolute(drop) if drop else None, workspace, now, options)
 
     if watch:
-        _watch(address, workspace, poll, as_json=json)
+        _watch(look, poll, as_json=json)
     else:
-        Conduct(command="status", as_json=json).run(work, lambda out, result: standing.show(out, result, now()))
+        Conduct(command="status", as_json=json).run(lambda _: look(), lambda out, result: standing.show(out, result, now()))
 
 
-def _watch(drop: str | None, workspace: Path, poll: float, *, as_json: bool) -> None:
+def _watch(look: Callable[[], StatusResult], poll: float, *, as_json: bool) -> None:
     from fedcli.cli.watch import follow
-    from fedcli.operations.status import status as operation
     from fedcli.operations.watch import watch
 
     out, err = render.consoles()
-    looks = watch(lambda: operation(drop, workspace, now), clock=now, sleep=time.sleep, seconds=poll)
+    looks = watch(look, clock=now, sleep=time.sleep, seconds=poll)
     try:
         follow(looks, out, err, as_json=as_json)
     except FedcliError as error:
@@ -84,6 +89,9 @@ def verify(
     tars: Annotated[
         list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
     ] = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify the whole history: every signature, every place, every artifact; with --replay every global model."""
@@ -101,6 +109,7 @@ def verify(
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,
             tars=tuple(tars or ()),
+            options=store_options(host_key, ssh_key, endpoint),
         )
         failed.append(not result.consistent)
         return result
@@ -132,6 +141,9 @@ def report(
         str, typer.Option(metavar="best|final|SITE/KIND", help="The model of the model card; kinds: local, federated, finetuned.")
     ] = "best",
     coordinator_key: CoordinatorKeyOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder alone."""
@@ -140,8 +152,14 @@ def report(
         from fedcli.operations.report import report as operation
         from fedcli.operations.verify import fingerprint_of
 
-        coordinator = fingerprint_of(coordinator_key) if coordinator_key else None
-        return operation(absolute(drop), out, progress=environment.progress, coordinator=coordinator, model=model)
+        return operation(
+            absolute(drop),
+            out,
+            progress=environment.progress,
+            coordinator=fingerprint_of(coordinator_key) if coordinator_key else None,
+            model=model,
+            options=store_options(host_key, ssh_key, endpoint),
+        )
 
     def show(console: Console, result: ReportResult) -> None:
         console.print(result.statement, highlight=False, markup=False, soft_wrap=True)

@@ -46,6 +46,10 @@ def init(
     site: Annotated[
         list[str] | None, typer.Option(metavar="NAME=KEY.pub", help="A site's public key, to have it as a member from the start.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="ImageNet weights, .pth or .safetensors; without it torchvision's cache, if the plan asks."),
+    ] = None,
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
     endpoint: EndpointOption = "",
@@ -67,7 +71,8 @@ def init(
             msg = "init needs --plan FILE and --drop FOLDER"
             raise UsageError(msg, hint="fedcli init --template > plan.toml makes a plan to begin with")
         options = store_options(host_key, ssh_key, endpoint)
-        return begin(workspace, plans.load(plan), absolute(drop), key, named_paths(site or [], "--site"), environment, options)
+        members = named_paths(site or [], "--site")
+        return begin(workspace, plans.load(plan), absolute(drop), key, members, environment, options, weights)
 
     def show(out: Console, result: InitResult) -> None:
         rows = [

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcli.cli.conduct import Conduct, JsonOption, WorkspaceOption, absolute
+from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, options_of
 from fedcli.operations.party import Status
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def register(app: typer.Typer) -> None:
 def doctor(
     drop: Annotated[str | None, typer.Argument(help="A drop folder's path or URL; without it the workspace and its own.")] = None,
     workspace: WorkspaceOption = Path(),
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Look for whatever would stop the next command, and say what to do about it."""
@@ -38,7 +42,8 @@ def doctor(
     def work(environment: Environment) -> DoctorResult:
         from fedcli.operations.doctor import doctor as operation
 
-        result = operation(absolute(drop) if drop else None, workspace, environment)
+        options = options_of(drop, host_key, ssh_key, endpoint)
+        result = operation(absolute(drop) if drop else None, workspace, environment, options)
         found.append(result.status)
         return result
 

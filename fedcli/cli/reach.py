@@ -1,4 +1,4 @@
-"""Options on how a remote drop folder is reached, for the commands that make a workspace."""
+"""Options on how a remote drop folder is reached, for the commands that make a workspace or need none."""
 
 from __future__ import annotations
 
@@ -32,3 +32,15 @@ def store_options(host_key: str, ssh_key: Path | None, endpoint: str) -> StoreOp
         raise UsageError(msg, hint="ssh-keygen -lf shows it, on the server: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     key = None if ssh_key is None else ssh_key.expanduser().resolve()
     return StoreOptions(host_key=host_key, ssh_key=key, endpoint=endpoint)
+
+
+def options_of(drop: str | None, host_key: str, ssh_key: Path | None, endpoint: str) -> StoreOptions:
+    """Return the options for a drop folder that a command may name; see `store_options`.
+
+    Raises:
+        UsageError: There are options and no drop folder: the workspace's own is reached as workspace.toml says.
+    """
+    if drop is None and (host_key or ssh_key is not None or endpoint):
+        msg = "--host-key, --ssh-key and --endpoint go with a drop folder's address; none is given"
+        raise UsageError(msg, hint="how the workspace's own drop folder is reached stands in its workspace.toml")
+    return store_options(host_key, ssh_key, endpoint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcli.cli.conduct import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
+from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, options_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +45,9 @@ def export(
     since: Annotated[int, typer.Option(min=0, max=9999, help="The first round in it.")] = 0,
     workspace: WorkspaceOption = Path(),
     coordinator_key: CoordinatorKeyOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify a drop folder, and write its records and artifacts into a tar for a place that cannot reach it."""
@@ -59,6 +63,7 @@ def export(
             progress=environment.progress,
             since=since,
             coordinator=fingerprint_of(coordinator_key) if coordinator_key else None,
+            options=options_of(drop, host_key, ssh_key, endpoint),
         )
 
     def show(out: Console, result: ExportResult) -> None:
@@ -73,6 +78,9 @@ def import_(
     drop: DropArgument = None,
     workspace: WorkspaceOption = Path(),
     coordinator_key: CoordinatorKeyOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify a tar together with a drop folder, then write what is new there."""
@@ -87,6 +95,7 @@ def import_(
             workspace,
             progress=environment.progress,
             coordinator=fingerprint_of(coordinator_key) if coordinator_key else None,
+            options=options_of(drop, host_key, ssh_key, endpoint),
         )
 
     Conduct(command="import", as_json=json).run(work)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.layers import Source
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import Artifact, Record
+    from fedcli.exchange.store import StoreOptions
     from fedcli.operations.history import Reading
     from fedcli.progress import Progress
 
@@ -46,10 +47,10 @@ class File:
     sha256: str | None
 
 
-def open_folder(drop: str | None, root: Path, coordinator: str | None, scratch: Path) -> Folder:
+def open_folder(drop: str | None, options: StoreOptions | None, root: Path, coordinator: str | None, scratch: Path) -> Folder:
     """Return a drop folder: the given one, or, where none is given, the workspace's, with the key that is pinned there."""
     if drop is not None:
-        return Folder(open_store(drop), coordinator=coordinator, cache=scratch)
+        return Folder(open_store(drop, options), coordinator=coordinator, cache=scratch)
     workspace = Workspace.open(root)
     return Folder(store_of(workspace), coordinator=coordinator or workspace.settings.coordinator, cache=scratch)
 

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import TrainingError, TrustError, UsageError
+from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
 from fedcli.exchange.records import Comparison, EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
@@ -169,7 +169,7 @@ def _score(
     for found, reference in candidates:
         try:
             scores.append(scoring.test(found, reference))
-        except (TrustError, TrainingError) as error:
+        except (TrustError, UnreadableError, TrainingError) as error:
             if reference.kind is ModelKind.GLOBAL:
                 raise
             refused.append(f"the {reference.kind} model of {reference.party} is refused: {error}")

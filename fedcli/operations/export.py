@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import Problem
     from fedcli.exchange.records import Record
+    from fedcli.exchange.store import StoreOptions
     from fedcli.progress import Progress
 
 
@@ -54,7 +55,14 @@ class ExportResult:
 
 
 def export(
-    target: Path, drop: str | None, root: Path, *, progress: Progress, since: int = 0, coordinator: str | None = None
+    target: Path,
+    drop: str | None,
+    root: Path,
+    *,
+    progress: Progress,
+    since: int = 0,
+    coordinator: str | None = None,
+    options: StoreOptions | None = None,
 ) -> ExportResult:
     """Write a tar.
 
@@ -65,6 +73,7 @@ def export(
         progress: Told of every file.
         since: The first round whose records and artifacts are in it; what belongs to no round always is.
         coordinator: Fingerprint of the coordinator's first key.
+        options: How the given drop folder is reached.
 
     Raises:
         UsageError: There is no such round, or the tar's file holds something else.
@@ -72,7 +81,7 @@ def export(
         StoreError: The drop folder cannot be read, or the tar cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-export-") as scratch:
-        folder = cargo.open_folder(drop, root, coordinator, Path(scratch) / "cache")
+        folder = cargo.open_folder(drop, options, root, coordinator, Path(scratch) / "cache")
         history, reading = read_history(folder)
         cargo.require_chain(history, reading)
         if since > len(history.rounds):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli import wire
-from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
+from fedcli.errors import ConflictError, MissingError, StoreError, TrustError, UnreadableError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.checks import Signed, check_signature, verify_keys
 from fedcli.exchange.ledger import Ledger
@@ -205,7 +205,7 @@ class Folder:
 def _read(store: Store, key: str) -> Signed:
     try:
         data = store.read(key, MAX_RECORD_BYTES)
-    except MissingError:
+    except (MissingError, UnreadableError):
         raise
     except StoreError as error:
         if (store.stat(key) or 0) > MAX_RECORD_BYTES:
@@ -220,6 +220,8 @@ def _read_signature(store: Store, key: str, name: str) -> bytes:
     except MissingError as error:
         msg = f"{key}: unsigned: there is no {name} for its present bytes"
         raise TrustError(msg, hint="the record was changed after it was signed, or its signature was removed") from error
+    except UnreadableError:
+        raise
     except StoreError as error:
         if (store.stat(name) or 0) > signatures.MAX_SIGNATURE_BYTES:
             raise TrustError(str(error)) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from fedcli.errors import MissingError, TrustError
+from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
@@ -72,7 +72,7 @@ class Reading:
         """Yield a record if it verifies, else note why it does not."""
         try:
             found = verify(self.folder.read(key))
-        except (TrustError, MissingError) as error:
+        except (TrustError, MissingError, UnreadableError) as error:
             self.note(key, str(error))
             return
         self.every.append(found)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
-    from fedcli.exchange.store import Store
+    from fedcli.exchange.store import Store, StoreOptions
     from fedcli.operations.history import Reading
     from fedcli.progress import Progress
 
@@ -57,7 +57,15 @@ class ImportResult:
     verified: bool
 
 
-def import_(path: Path, drop: str | None, root: Path, *, progress: Progress, coordinator: str | None = None) -> ImportResult:
+def import_(
+    path: Path,
+    drop: str | None,
+    root: Path,
+    *,
+    progress: Progress,
+    coordinator: str | None = None,
+    options: StoreOptions | None = None,
+) -> ImportResult:
     """Verify a tar together with a drop folder, then write what is new.
 
     Args:
@@ -66,6 +74,7 @@ def import_(path: Path, drop: str | None, root: Path, *, progress: Progress, coo
         root: The workspace.
         progress: Told of every file.
         coordinator: Fingerprint of the coordinator's first key.
+        options: How the given drop folder is reached.
 
     Raises:
         ConflictError: A place in the drop folder holds another record than the tar; nothing was written.
@@ -74,7 +83,7 @@ def import_(path: Path, drop: str | None, root: Path, *, progress: Progress, coo
     """
     found = Tar(path)
     with tempfile.TemporaryDirectory(prefix="fedcli-import-") as scratch:
-        target = cargo.open_folder(drop, root, coordinator, Path(scratch) / "none")
+        target = cargo.open_folder(drop, options, root, coordinator, Path(scratch) / "none")
         store = target.store
         here = frozenset(store.list(""))
         _refuse_conflicts(store, here, found)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from fedcli import tensors
-from fedcli.errors import TrustError
+from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange import checks
 from fedcli.exchange.records import Role, UpdateRecord
 from fedcli.operations.folding import num_threads
@@ -57,7 +57,7 @@ def _model_layout(folder: Folder) -> Layout | None:
         path = folder.global_model(0)
         with path.open("rb") as file:
             return tensors.read_layout(file)
-    except TrustError:
+    except (TrustError, UnreadableError):
         return None
 
 
@@ -68,7 +68,7 @@ def _check_group(folder: Folder, expected: Layout | None, named: list[tuple[Veri
         try:
             _check_artifact(folder, expected, found, artifact)
             faults.append(None)
-        except TrustError as error:
+        except (TrustError, UnreadableError) as error:
             faults.append(str(error))
     return faults
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcli.errors import TrustError, UsageError
+from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange.records import Late, Rejected
 from fedcli.operations.folding import update_of
 
@@ -130,7 +130,7 @@ def _take_in_one(party: Party, number: int, site: str, settings: Aggregation, ex
         if found is not None:
             intake.updates[site] = update_of(party.folder, found, settings, expected)
             intake.records[site] = found
-    except TrustError as error:
+    except (TrustError, UnreadableError) as error:
         intake.reject(site, str(error))
         party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
 
@@ -146,7 +146,7 @@ def late_updates(party: Party, number: int) -> tuple[Late, ...]:
                 continue
             try:
                 update = party.folder.update(site, earlier.record.round)
-            except TrustError as error:
+            except (TrustError, UnreadableError) as error:
                 party.environment.progress.event(f"round {earlier.record.round}: late file of {site} is rejected: {error}")
                 continue
             if update is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fedcli.aggregation.crew import Crew
 from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
-from fedcli.errors import TrustError
+from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Role
 from fedcli.operations.folder import Folder
@@ -59,7 +59,7 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
     numbers = range(first, len(history.rounds))
     with progress.track("replaying rounds", len(numbers), "rounds") as advance, ThreadPoolExecutor(num_threads()) as pool:
         for number, outcome in zip(numbers, pool.map(partial(_attempt, folder, history), numbers), strict=True):
-            if isinstance(outcome, TrustError):
+            if isinstance(outcome, TrustError | UnreadableError):
                 key = history.rounds[number].key
                 problems.append(Problem(key=key, message=f"{key}: cannot be replayed: {outcome}"))
             else:
@@ -68,14 +68,14 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
     return Replay(rounds=len(numbers) - len(problems), settled=frozenset(settled), problems=tuple(problems))
 
 
-def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustError:
+def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustError | UnreadableError:
     """Replay one round with private copies of its own; return the keys of the artifacts that it has settled, or what failed."""
     with tempfile.TemporaryDirectory(prefix="fedcli-replay-") as scratch:
         private = Folder(folder.store, coordinator=folder.ledger.pinned, cache=Path(scratch) / "cache")
         private.ledger = folder.ledger
         try:
             return _replay_round(private, history, number, Path(scratch))
-        except TrustError as error:
+        except (TrustError, UnreadableError) as error:
             return error
 
 

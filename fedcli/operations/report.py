@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import Problem
+    from fedcli.exchange.store import StoreOptions
     from fedcli.progress import Progress
 
 
@@ -41,7 +42,15 @@ class ReportResult:
     problems: tuple[Problem, ...]
 
 
-def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None = None, model: str = BEST) -> ReportResult:
+def report(
+    drop: str,
+    out: Path,
+    *,
+    progress: Progress,
+    coordinator: str | None = None,
+    model: str = BEST,
+    options: StoreOptions | None = None,
+) -> ReportResult:
     """Verify the drop folder and write the report, naming what is missing or does not hold.
 
     Args:
@@ -50,6 +59,7 @@ def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None 
         progress: Told of every artifact.
         coordinator: Fingerprint of the coordinator's first key.
         model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
+        options: How the drop folder is reached.
 
     Raises:
         UsageError: There can be no such model.
@@ -57,7 +67,7 @@ def report(drop: str, out: Path, *, progress: Progress, coordinator: str | None 
         TrustError: The folder holds no federation that verifies.
         StoreError: The drop folder cannot be read.
     """
-    found, history = verify(drop, progress=progress, coordinator=coordinator)
+    found, history = verify(drop, progress=progress, coordinator=coordinator, options=options)
     if not history.rounds:
         raise TrustError("\n".join(problem.message for problem in found.problems) or found.message)
     files = write(history, found.message, out, model)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.records import FederationRecord
+    from fedcli.exchange.store import StoreOptions
     from fedcli.operations.history import Reading
     from fedcli.progress import Progress
 
@@ -97,6 +98,7 @@ def verify(
     allowed_signers: Path | None = None,
     expect_head: str | None = None,
     tars: tuple[Path, ...] = (),
+    options: StoreOptions | None = None,
 ) -> tuple[VerifyResult, History]:
     """Verify a drop folder.
 
@@ -108,13 +110,14 @@ def verify(
         allowed_signers: Where to write an allowed_signers file for OpenSSH.
         expect_head: Digest, or its beginning, of a round record that must be in the history.
         tars: What was moved out of the drop folder.
+        options: How the drop folder is reached.
 
     Raises:
         StoreError: The drop folder or a tar cannot be read.
         TrustError: A tar is none.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-verify-") as scratch:
-        folder = Folder(Layers(open_store(drop), *map(Tar, tars)), coordinator=coordinator, cache=Path(scratch))
+        folder = Folder(Layers(open_store(drop, options), *map(Tar, tars)), coordinator=coordinator, cache=Path(scratch))
         history, reading = read_history(folder)
         replayed = replay_rounds(folder, history, progress, history.replayable_from(reading.archived)) if replay else None
         artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())

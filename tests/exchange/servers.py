@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.store import Store
 
-SITES = ("north", "valley")
+SITES = ("north", "valley", "harbour")
 PARTIES = ("coordinator", *SITES)
 READER = "reader"
 BUCKET = "fed"
@@ -227,12 +227,13 @@ class S3:
 
 
 @contextmanager
-def running_s3(folder: Path, *more: str) -> Iterator[S3]:
+def running_s3(folder: Path, *more: str, unreadable: str = "") -> Iterator[S3]:
     """Run SeaweedFS with an identity for each party, under the policies that `fedcli access s3` prints.
 
     Args:
         folder: For its data.
         more: Further options.
+        unreadable: A key that nobody may read.
     """
     program = Path(sys.executable).parent / "weed"
     if not program.exists():
@@ -240,6 +241,11 @@ def running_s3(folder: Path, *more: str) -> Iterator[S3]:
     access = s3_access(SITES, BUCKET)
     reader = {"Version": "2012-10-17", "Statement": json.loads(access.policies["north"])["Statement"][:2]}
     policies = {**access.policies, READER: json.dumps(reader)}
+    if unreadable:
+        denied = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{BUCKET}/{unreadable}"]}
+        for party, policy in policies.items():
+            found = json.loads(policy)
+            policies[party] = json.dumps(found | {"Statement": [*found["Statement"], denied]})
     identities = [
         {"name": party, "credentials": [{"accessKey": party, "secretKey": f"secret of {party}"}], "policyNames": [party]}
         for party in policies

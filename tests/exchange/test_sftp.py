@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 import pytest
 
-from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UsageError
+from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UnreadableError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES
 from tests.exchange.servers import running_sshd
@@ -182,6 +182,18 @@ def test_a_drop_folder_that_is_not_there_is_not_an_empty_one(sshd: Sshd, below: 
     assert "the drop folder is not there" in str(error)
     store.publish("a/b.json", b"{}")
     assert store.list("") == ("a/b.json",)
+
+
+def test_what_cannot_be_removed_is_named(sshd: Sshd, below: str, tmp_path: Path) -> None:
+    if not sshd.apart:
+        pytest.skip("an account for every party needs root and useradd")
+    key = "a.safetensors"
+    (tmp_path / "source").write_bytes(b"weights")
+    sshd.store("north", below).put_artifact(key, tmp_path / "source")
+    with pytest.raises(StoreError, match=f"^{key}: permission denied") as caught:
+        sshd.store("valley", below).remove_artifact(key)
+    assert not isinstance(caught.value, UnreadableError)
+    assert sshd.store("valley", below).read(key, 100) == b"weights"
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:

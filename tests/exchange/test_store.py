@@ -6,13 +6,10 @@ A further store joins by a fixture that returns a `Place`, and its name in `PLAC
 from __future__ import annotations
 
 import errno
-import io
-import itertools
 import multiprocessing
 import os
 import pickle
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,12 +29,14 @@ from fedcli.errors import ConflictError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES, Measured
+from tests.exchange.dying import killed_everywhere
 from tests.exchange.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
+    from tests.exchange.histories import Chronicle
     from tests.exchange.servers import S3, Sshd
 
 PLACES = ["local_place", "sftp_place", "s3_place", pytest.param("az_place", marks=pytest.mark.slow)]
@@ -236,15 +235,24 @@ def test_transfers_of_artifacts_are_told_byte_by_byte(place: Place, tmp_path: Pa
     ]
 
 
-def test_an_artifact_can_be_removed_and_a_record_cannot(store: Store, tmp_path: Path) -> None:
-    store.put_artifact("a/file.safetensors", file_with(tmp_path, b"x"))
-    store.publish(KEY, b"{}")
-    store.remove_artifact("a/file.safetensors")
-    store.remove_artifact("a/file.safetensors")
-    for key in (KEY, f"{KEY}.0123456789ab.sig", "../a.safetensors"):
+def test_artifacts_can_be_removed_and_records_cannot(store: Store, tmp_path: Path, chronicle: Chronicle) -> None:
+    chronicle.publish(store)
+    keys = store.list("")
+    first, *others = [key for key in keys if layout.is_artifact(key)]
+    store.remove_artifact(first)
+    store.remove_artifact(first)
+    store.remove_artifact("sites/nobody/round-0001/update-0123456789ab.safetensors")
+    assert store.list("") == tuple(key for key in keys if key != first)
+    assert store.stat(first) is None
+    for key in (*(key for key in keys if not layout.is_artifact(key)), f"../{first}", "coordinator", "coordinator/", ""):
         with pytest.raises(TrustError):
             store.remove_artifact(key)
-    assert store.list("") == (KEY,)
+    for key in others:
+        assert store.fetch(key, tmp_path / wire.sha256(key.encode()), 1 << 20).sha256 == wire.sha256(chronicle.artifacts[key])
+        store.remove_artifact(key)
+    assert store.list("") == tuple(key for key in keys if not layout.is_artifact(key))
+    store.put_artifact(first, file_with(tmp_path, chronicle.artifacts[first]))
+    assert store.stat(first) == len(chronicle.artifacts[first])
 
 
 def test_fetch_takes_no_more_than_the_limit(store: Store, tmp_path: Path) -> None:
@@ -517,73 +525,6 @@ def test_local_a_pipe_or_a_loop_in_a_files_place_is_no_file(local_place: Place, 
 
 
 # --------------------------------------------------------------------------- local: killed at every point of writing
-
-
-class TornFile(io.FileIO):
-    """A file whose every write is a point to be killed at, half of the bytes written."""
-
-    def __init__(self, path: Path, mode: str, point: Callable[[Callable[[], object]], None]) -> None:
-        super().__init__(path, mode)
-        self._point = point
-
-    def write(self, data: Any) -> int:
-        self._point(lambda: super(TornFile, self).write(memoryview(data)[: len(data) // 2]))
-        return super().write(data)
-
-
-def _die_at(number: int, work: Callable[[], None]) -> None:
-    """Do the work, and be killed by SIGKILL at the given write point; points are counted from 1."""
-    points = itertools.count(1)
-
-    def point(before: Callable[[], object] = lambda: None) -> None:
-        if next(points) == number:
-            before()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            point()
-            return call(*arguments, **options)
-
-        return wrapped
-
-    def opened(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        if mode not in {"xb", "wb"}:
-            return plain_open(path, mode, *arguments, **options)
-        point()
-        return TornFile(path, mode, point)
-
-    plain_open = io.open
-    for name in ("link", "fsync", "rename", "replace", "unlink", "rmdir", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
-    io.open = opened  # type: ignore[assignment]  # Path.open goes through it
-    work()
-
-
-def killed_everywhere(folder: Path, work: Callable[[Path], None], prepare: Callable[[Path], None] = Path.mkdir) -> list[Path]:
-    """Do some work in a process of its own, again and again, each time killed at its next write point.
-
-    Args:
-        folder: Where every run gets a folder of its own.
-        work: Told its folder.
-        prepare: Makes that folder.
-
-    Returns:
-        The folders of the runs that were killed, in the order of the points; one run more has ended undisturbed.
-    """
-    context = multiprocessing.get_context("fork")
-    killed: list[Path] = []
-    for number in itertools.count(1):
-        place = folder / f"killed-{number:03d}"
-        prepare(place)
-        child = context.Process(target=_die_at, args=(number, lambda place=place: work(place)))
-        child.start()
-        child.join()
-        if child.exitcode == 0:
-            return killed
-        assert child.exitcode == -signal.SIGKILL
-        killed.append(place)
-    raise AssertionError
 
 
 def test_local_a_killed_publisher_leaves_nothing_torn_and_converges(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import os
+import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,8 +26,8 @@ from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
-from tests.exchange.servers import BUCKET, READER, running_s3
-from tests.operations.federations import PLAN, SITES, Clock, no_passphrase
+from tests.exchange.servers import BUCKET, READER, SITES, running_s3
+from tests.operations.federations import PLAN, Clock, no_passphrase, prepared_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,51 +85,19 @@ def s3_way(s3: S3) -> Way:
     return Way(address=lambda _party: f"s3://{BUCKET}", options=lambda _party: s3.options(), acting=acting)
 
 
-def at_once(command: str, root: Path, environment: Environment) -> None:
-    work = train_round if command == "train-round" else aggregate
-    assert work(root, environment).status is Status.PUBLISHED
-
-
-def killed_often(command: str, root: Path, environment: Environment) -> None:
-    """Run a command as a process, killed again and again, each time later, until it has come to its end."""
-    arguments = [sys.executable, "-m", "fedcli", command, "-C", str(root)]
-    for tenths in itertools.count(8, 10):
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        try:
-            _, said = process.communicate(timeout=tenths / 10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            continue
-        assert process.returncode == 0, said.decode()
-        return
-
-
-def run(
-    root: Path, way: Way, prepared: dict[str, Path], conduct: Callable[[str, Path, Environment], None] = at_once
-) -> list[str]:
-    """Run a federation of two rounds and return the digests of its global models.
-
-    Args:
-        root: For the workspaces.
-        way: To the drop folder.
-        prepared: The sites' data.
-        conduct: Runs train-round and aggregate in a workspace.
-    """
-    environment = Environment(progress=Silent(), passphrase=no_passphrase, clock=Clock())
+def begin(root: Path, way: Way, prepared: dict[str, Path], environment: Environment) -> None:
+    """Let a coordinator begin and every site that has data join."""
     coordinator = root / "coordinator"
     with way.acting("coordinator"):
         address, options = way.address("coordinator"), way.options("coordinator")
         fingerprint = init(coordinator, PLAN, address, None, {}, environment, options).coordinator
-    for site in SITES:
+    for site, data in prepared.items():
         with way.acting(site):
             request = JoinRequest(
                 root=root / site,
                 site=site,
                 drop=way.address(site),
-                prepared=str(prepared[site]),
+                prepared=str(data),
                 share_dataset=True,
                 share_models=True,
                 options=way.options(site),
@@ -135,23 +105,63 @@ def run(
             joined = join(request, inspect(request.drop, fingerprint, request.options), environment)
         with way.acting("coordinator"):
             admit(coordinator, site, joined.fingerprint, environment)
+
+
+def models(root: Path, way: Way, environment: Environment) -> list[str]:
+    """Return the digests of the global models."""
+    with way.acting("coordinator"):
+        party = Party.open(root / "coordinator", WorkspaceRole.COORDINATOR, environment)
+        party.folder.synchronise()
+        return [found.artifact.content_sha256 for found in party.folder.ledger.rounds]
+
+
+def run(root: Path, way: Way, prepared: dict[str, Path]) -> list[str]:
+    """Run a federation of two rounds, one command after the other, and return the digests of its global models."""
+    environment = Environment(progress=Silent(), passphrase=no_passphrase, clock=Clock())
+    begin(root, way, prepared, environment)
     for _ in range(PLAN.rounds):
-        for site in SITES:
+        for site in prepared:
             with way.acting(site):
-                conduct("train-round", root / site, environment)
+                assert train_round(root / site, environment).status is Status.PUBLISHED
         with way.acting("coordinator"):
-            conduct("aggregate", coordinator, environment)
-    for site in SITES:
+            assert aggregate(root / "coordinator", environment).status is Status.PUBLISHED
+    for site in prepared:
         with way.acting(site):
             assert train_round(root / site, environment).status is Status.FINISHED
             share(root / site, environment)
-    with way.acting(SITES[0]):
-        assert evaluate(root / SITES[0], environment).status is Status.PUBLISHED
-        assert status(None, root / SITES[0]).confirmed
-    with way.acting("coordinator"):
-        party = Party.open(coordinator, WorkspaceRole.COORDINATOR, environment)
-        party.folder.synchronise()
-        return [found.artifact.content_sha256 for found in party.folder.ledger.rounds]
+    first = next(iter(prepared))
+    with way.acting(first):
+        assert evaluate(root / first, environment).status is Status.PUBLISHED
+        assert status(None, root / first).confirmed
+    return models(root, way, environment)
+
+
+def until_the_end(command: str, workspace: Path, variables: dict[str, str], kills: Iterator[float]) -> int:
+    """Run a party's command as a process, over and over until it says that all is done.
+
+    Args:
+        command: The command.
+        workspace: The party's.
+        variables: Its environment.
+        kills: After how many seconds one process after the other is killed; when there are no more, none is.
+
+    Returns:
+        How many were killed.
+    """
+    num_killed = 0
+    arguments = [sys.executable, "-m", "fedcli", command, "-C", str(workspace), "--wait", "--poll", "1", "--json"]
+    while True:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables)
+        try:
+            out, said = process.communicate(timeout=next(kills, 300))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            num_killed += 1
+            continue
+        assert process.returncode == 0, said.decode()
+        if json.loads(out)["status"] == Status.FINISHED:
+            return num_killed
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +196,31 @@ def test_over_s3_the_models_are_the_same_bit_for_bit(
     assert result.replayed == PLAN.rounds
 
 
+@pytest.fixture
+def three(tmp_path: Path) -> dict[str, Path]:
+    return prepared_data(tmp_path / "data", sites=SITES)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sftp_way", "s3_way"])
-def test_killed_again_and_again_the_models_are_the_same(
-    tmp_path: Path, request: pytest.FixtureRequest, name: str, prepared: dict[str, Path], local_models: list[str]
+def test_three_sites_at_once_one_of_them_killed_give_the_same_models(
+    tmp_path: Path, request: pytest.FixtureRequest, name: str, three: dict[str, Path]
 ) -> None:
-    assert run(tmp_path / "run", request.getfixturevalue(name), prepared, killed_often) == local_models
+    """Three sites and a coordinator, each a process with an account of its own, one killed at random moments."""
+    here = Way(address=lambda _: str(tmp_path / "drop"), options=lambda _: StoreOptions(), acting=nothing_needed)
+    expected = run(tmp_path / "local", here, three)
+    way: Way = request.getfixturevalue(name)
+    environment = Environment(progress=Silent(), passphrase=no_passphrase)
+    begin(tmp_path / "run", way, three, environment)
+    generator = random.Random(20261124)
+    moments = [generator.uniform(0.5, 2.5 + attempt) for attempt in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        parties = []
+        for party in ("coordinator", *three):
+            with way.acting(party):
+                variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+            command = "aggregate" if party == "coordinator" else "train-round"
+            kills = iter(moments if party == "valley" else ())
+            parties.append(pool.submit(until_the_end, command, tmp_path / "run" / party, variables, kills))
+        assert sum(party.result() for party in parties) >= 3
+    assert models(tmp_path / "run", way, environment) == expected

@@ -75,6 +75,7 @@ class Store(Protocol):
 
         Raises:
             MissingError: There is no such key.
+            UnreadableError: This account may not read it.
             StoreError: It has more than `limit` bytes, or the place cannot be read.
         """
 
@@ -83,6 +84,7 @@ class Store(Protocol):
 
         Raises:
             MissingError: There is no such key.
+            UnreadableError: This account may not read it.
             StoreError: It has more than `limit` bytes, or the place cannot be read.
         """
 
@@ -90,12 +92,19 @@ class Store(Protocol):
         """Return all keys that begin with `prefix` (empty, or ending in `/`), sorted; names that cannot be keys are left out."""
 
     def stat(self, key: str) -> int | None:
-        """Return an object's size in bytes, or None where there is none."""
+        """Return an object's size in bytes, or None where there is none.
+
+        Raises:
+            UnreadableError: This account may not even know.
+        """
 
     def local_path(self, key: str) -> Path | None:
         """Return where an object lies as a regular file on this machine; None where it does not, or is reached otherwise.
 
         Whoever reads there must hash what they use: the party that wrote it can change it.
+
+        Raises:
+            UnreadableError: This account may not read it.
         """
 
     def probe(self, prefix: str) -> None:

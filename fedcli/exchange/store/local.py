@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from fedcli.errors import ConflictError, MissingError, StoreError
+from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
 from fedcli.progress import BYTES, Silent
@@ -82,14 +82,16 @@ class LocalStore:
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
-        with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file, target.open("xb") as copy:
+        with _explained(key, self._root, reading=True):
+            source = _open(self._root / checked(key))
+        with _explained(key, self._root), source as file, target.open("xb") as copy:
             size = os.fstat(file.fileno()).st_size
             with self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance:
                 return received(key, iter(lambda: file.read(CHUNK_BYTES), b""), copy, limit, advance)
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
-        with _explained(key, self._root, missing=True), _open(self._root / checked(key)) as file:
+        with _explained(key, self._root, reading=True), _open(self._root / checked(key)) as file:
             data = file.read(limit + 1)
         capped(key, len(data), limit)
         return data
@@ -111,7 +113,7 @@ class LocalStore:
         """Return a file's size; see `Store`."""
         path = self._root / checked(key)
         try:
-            with _explained(key, self._root, missing=True):
+            with _explained(key, self._root, reading=True):
                 found = path.stat()
         except MissingError:
             return None
@@ -119,7 +121,11 @@ class LocalStore:
 
     def local_path(self, key: str) -> Path | None:
         """Return a file's path; see `Store`."""
-        return self._root / key if self.stat(key) is not None else None
+        if self.stat(key) is None:
+            return None
+        with _explained(key, self._root, reading=True):
+            _open(self._root / key).close()
+        return self._root / key
 
     def probe(self, prefix: str) -> None:
         """Check that a name can be taken only once; see `Store`."""
@@ -150,20 +156,23 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(key: str, root: Path, *, missing: bool = False) -> Iterator[None]:
-    """Turn the system's errors into the store's; where something is read, no file means that the key is missing."""
+def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]:
+    """Turn the system's errors into the store's; where a key is read, it may be missing, or not be for this account."""
     try:
         yield
     except OSError as error:
-        if missing and error.errno in _NO_FILE:
+        if reading and error.errno in _NO_FILE:
             msg = f"{key}: not in the drop folder {root}"
             raise MissingError(msg) from error
+        if reading and error.errno == errno.EACCES:
+            msg = f"{key}: permission denied, in the drop folder {root}"
+            raise UnreadableError(msg, hint="whoever wrote it must let this account read it and the folders above it") from error
         hint = ""
         if error.errno in _NO_LINKS:
             hint = "this file system has no hard links, so nothing can be created exactly once; use another"
         elif error.errno in {errno.EACCES, errno.EROFS}:
             hint = "check the folder's permissions for this account"
-        msg = f"{key or root}: {error.strerror}, in the drop folder {root}"
+        msg = f"{key or error.filename}: {error.strerror}, in the drop folder {root}"
         raise StoreError(msg, hint=hint) from error
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UsageError
+from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
 from fedcli.exchange.store.profile import aws_profile
@@ -41,6 +41,8 @@ _PARTS_AT_ONCE = 4
 _RETRIES = 3
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _UNLIMITED = timedelta(days=7)
+_DENIED = ("AccessDenied", "AuthorizationPermissionMismatch")
+"""What S3 and Google, and Azure, say of one object to an account that they know."""
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 
 
@@ -95,7 +97,7 @@ class ObjectStore:
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Download an object, hashing what is written; see `Store`."""
-        with self._explained(key):
+        with self._explained(key, reading=True):
             found = obstore.get(self._service, checked(key))
             size = found.meta["size"]
             capped(key, size, limit)
@@ -112,7 +114,7 @@ class ObjectStore:
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small object; see `Store`."""
-        with self._explained(key):
+        with self._explained(key, reading=True):
             found = obstore.get(self._service, checked(key))
             capped(key, found.meta["size"], limit)
             data = bytes(found.bytes())
@@ -129,8 +131,11 @@ class ObjectStore:
     def stat(self, key: str) -> int | None:
         """Return an object's size; see `Store`."""
         try:
-            with self._explained(key):
-                return obstore.head(self._service, checked(key))["size"]
+            with self._explained(key, reading=True):
+                try:
+                    return obstore.head(self._service, checked(key))["size"]
+                except PermissionDeniedError:  # the answer to a HEAD has no words: the one to a GET says why
+                    return obstore.get(self._service, key).meta["size"]
         except MissingError:
             return None
 
@@ -149,8 +154,8 @@ class ObjectStore:
             obstore.delete(self._service, key)
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
-        """Turn the service's errors into the store's."""
+    def _explained(self, key: str, *, reading: bool = False) -> Iterator[None]:
+        """Turn the service's errors into the store's; where a key is read, it may be missing, or not be for this account."""
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
@@ -163,7 +168,8 @@ class ObjectStore:
                 raise MissingError(msg) from error
             what, hint = _answer(text, self._options.timeout)
             msg = f"{key or 'list'}: {what}, from the drop folder {self._address}"
-            raise StoreError(msg, hint=hint) from error
+            denied = reading and isinstance(error, PermissionDeniedError) and any(code in what for code in _DENIED)
+            raise (UnreadableError if denied else StoreError)(msg, hint=hint) from error
 
 
 def _service(address: str, options: StoreOptions) -> Service:

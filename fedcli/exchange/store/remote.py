@@ -56,6 +56,20 @@ def content(session: Session, path: str, limit: int) -> bytes:
         return b"".join(pieces(session, file, size))
 
 
+def entries(session: Session, path: str) -> Iterator[paramiko.SFTPAttributes]:
+    """Yield what lies in a folder; one that is not there, or gone meanwhile, holds nothing.
+
+    Raises:
+        PermissionError: It cannot be listed; the error names it.
+    """
+    try:
+        yield from session.sftp.listdir_iter(path)
+    except FileNotFoundError:
+        return
+    except PermissionError as error:
+        raise PermissionError(error.errno, error.strerror, path) from error
+
+
 def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:
     """Write a new file, all of whose bytes the server has acknowledged.
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from fedcli.errors import ConflictError, MissingError, StoreError, UsageError
+from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.store import remote
 from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
@@ -132,7 +132,7 @@ class SftpStore:
             raise self._missing(key)
         try:
             with target.open("xb") as copy:
-                return self._attempt(key, get, missing=True)
+                return self._attempt(key, get, reading=True)
         except OSError as error:
             msg = f"{key}: {target}: {error.strerror}"
             raise StoreError(msg) from error
@@ -140,7 +140,7 @@ class SftpStore:
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
         path = self._path(key)
-        data = self._attempt(key, lambda session: remote.content(session, path, limit + 1), missing=True)
+        data = self._attempt(key, lambda session: remote.content(session, path, limit + 1), reading=True)
         capped(key, len(data), limit)
         return data
 
@@ -155,15 +155,14 @@ class SftpStore:
             folders = [top]
             while folders:
                 folder = folders.pop()
-                with suppress(FileNotFoundError):
-                    for item in session.sftp.listdir_iter(f"{self._root}/{folder}"):
-                        name = f"{folder}/{item.filename}" if folder else item.filename
-                        if layout.is_key(name):  # temporary names are none
-                            (folders if stat.S_ISDIR(item.st_mode or 0) else found).append(name)
+                for item in remote.entries(session, f"{self._root}/{folder}"):
+                    name = f"{folder}/{item.filename}" if folder else item.filename
+                    if layout.is_key(name):  # temporary names are none
+                        (folders if stat.S_ISDIR(item.st_mode or 0) else found).append(name)
             return tuple(sorted(found))
 
         try:
-            return self._attempt(prefix, walk, missing=True)
+            return self._attempt(prefix, walk, reading=True)
         except MissingError as error:
             msg = f"{self._address}: the drop folder is not there"
             raise StoreError(msg, hint="check the path in the address; fedcli init makes the folder") from error
@@ -172,7 +171,7 @@ class SftpStore:
         """Return a file's size; see `Store`."""
         path = self._path(key)
         try:
-            return self._attempt(key, lambda session: remote.size_of(session, path), missing=True)
+            return self._attempt(key, lambda session: remote.size_of(session, path), reading=True)
         except MissingError:
             return None
 
@@ -201,11 +200,12 @@ class SftpStore:
     def _missing(self, key: str) -> MissingError:
         return MissingError(f"{key}: not in the drop folder {self._address}")
 
-    def _attempt(self, key: str, work: Callable[[Session], T], *, missing: bool = False) -> T:
+    def _attempt(self, key: str, work: Callable[[Session], T], *, reading: bool = False) -> T:
         """Do some work on a live connection; where it is lost, do it once more on a new one.
 
         Raises:
-            MissingError: A file is not there, where something is read (`missing`).
+            MissingError: A file is not there, where something is read (`reading`).
+            UnreadableError: It is not for this account, there.
             StoreError: The server refuses, is silent, or was lost twice.
         """
         with self._lock:
@@ -219,9 +219,9 @@ class SftpStore:
                 except remote.FAILURES as error:
                     silent = session.gave_up or isinstance(error, TimeoutError)
                     if session.alive and not silent and not isinstance(error, remote.LOSSES):
-                        if missing and isinstance(error, FileNotFoundError):
+                        if reading and isinstance(error, FileNotFoundError):
                             raise self._missing(key) from error
-                        raise self._explained(key, error) from error
+                        raise self._explained(key, error, reading=reading) from error
                     session.close()
                     if silent or last:
                         raise self._broken(key, error, silent=silent) from error
@@ -232,13 +232,15 @@ class SftpStore:
         hint = "run the same command again: nothing is half written; `timeout` in workspace.toml"
         return StoreError(f"{key or 'list'}: {what}, from the drop folder {self._address}", hint=hint)
 
-    def _explained(self, key: str, error: Exception) -> StoreError:
+    def _explained(self, key: str, error: Exception, *, reading: bool) -> StoreError:
         """Say what the server, or this machine's disk, has answered."""
+        kind, what = StoreError, key or getattr(error, "filename", None) or "list"
         number = error.errno if isinstance(error, OSError) else None
         answer = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         hint = "the server does not say why: its disk or quota may be full, or the folder may not be writable"
         if number == errno.EACCES:
+            kind = UnreadableError if reading else StoreError
             answer, hint = "permission denied", "check what this account may read and write; fedcli access sshd shows how"
         elif number is not None:
             hint = ""
-        return StoreError(f"{key or 'list'}: {answer}, in the drop folder {self._address}", hint=hint)
+        return kind(f"{what}: {answer}, in the drop folder {self._address}", hint=hint)

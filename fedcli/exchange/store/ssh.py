@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from paramiko.buffered_pipe import BufferedPipe
 from paramiko.hostkeys import InvalidHostKey
 
 from fedcli.errors import ConfigurationError, StoreError
+from fedcli.exchange.store.arrivals import Arrivals
 from fedcli.exchange.store.pipeline import WINDOW
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Session:
         self._request = 254 << 10 if large else 32 << 10  # more than 32 KiB is more than the protocol promises
         self.sftp = paramiko.SFTPClient.from_transport(transport, window_size=WINDOW, max_packet_size=256 << 10)
         channel = self.sftp.get_channel()
-        channel.in_buffer = _Pipe()  # nothing is under way now
+        channel.in_buffer = Arrivals()  # nothing is under way now
         channel.settimeout(self._timeout + 3)  # for a server that talks but does not answer
 
     @property
@@ -163,20 +163,6 @@ class Session:
         """End the connection without asking the server."""
         self._line.close()
         self._client.close()
-
-
-class _Pipe(BufferedPipe):  # type: ignore[misc]  # paramiko has no types
-    """What has arrived and was not read; unlike paramiko's array, it does not move the rest with every read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._buffer = bytearray()
-
-    def _buffer_frombytes(self, data: bytes) -> None:
-        self._buffer += data
-
-    def _buffer_tobytes(self, limit: int | None = None) -> bytes:
-        return bytes(self._buffer[:limit])
 
 
 class HostKeyError(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types

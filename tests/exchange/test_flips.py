@@ -1,0 +1,89 @@
+"""Every single bit of every kind of record, and of its signatures: flipped, the ledger refuses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedcli import wire
+from fedcli.errors import TrustError
+from fedcli.exchange import layout
+from fedcli.exchange.ledger import Ledger
+from tests.exchange.histories import amendment, changed, keys_of, signer_of
+from tests.exchange.test_archives import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.exchange.checks import Signed
+    from tests.exchange.histories import Chronicle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A record as it lies in the drop folder, and the ledger's look at it.
+
+    Attributes:
+        ledger: Has taken everything before the record.
+        signed: The record and its signature.
+        take: Gives the ledger the record and a countersignature.
+        countersignature: The second signature of a rotation.
+    """
+
+    ledger: Ledger
+    signed: Signed
+    take: Callable[[Ledger, Signed, bytes], object]
+    countersignature: bytes = b""
+
+
+def case_of(chronicle: Chronicle, kind: str) -> Case:
+    if kind == "federation":
+        ledger = Ledger(signer_of("coordinator").verify_key.fingerprint)
+        return Case(ledger=ledger, signed=chronicle.federation, take=lambda ledger, found, _: ledger.add_federation(found))
+    if kind == "round":
+        return Case(ledger=chronicle.ledger(1), signed=chronicle.rounds[1], take=lambda ledger, found, _: ledger.add_round(found))
+    ledger = chronicle.ledger()
+    if kind == "rotation":
+        first = ledger.enrolment("north", chronicle.enrolment)
+        values: dict[str, Any] = {"number": 1, "previous": first.digest, "keys": wire.plain(keys_of("north-new"))}
+        signed = changed(replace(chronicle.enrolment, key=layout.enrolment("north", 1)), "north", **values)
+        return Case(
+            ledger=ledger,
+            signed=signed,
+            take=lambda ledger, found, second: ledger.rotation("north", first, found, second),
+            countersignature=signer_of("north-new").sign(signed.data),
+        )
+    others: dict[str, tuple[Signed, Callable[[Ledger, Signed, bytes], object]]] = {
+        "amendment": (amendment(chronicle.federation, 2), lambda ledger, found, _: ledger.add_federation(found)),
+        "enrolment": (chronicle.enrolment, lambda ledger, found, _: ledger.enrolment("north", found)),
+        "update": (chronicle.updates["north"], lambda ledger, found, _: ledger.update("north", 1, found)),
+        "dataset": (chronicle.dataset, lambda ledger, found, _: ledger.dataset("north", 1, found)),
+        "model": (chronicle.shared, lambda ledger, found, _: ledger.model("north", 1, "federated", found)),
+        "evaluation": (chronicle.evaluation, lambda ledger, found, _: ledger.evaluation("north", 1, found)),
+        "archive": (archive(chronicle), lambda ledger, found, _: ledger.archive(1, found)),
+    }
+    signed, take = others[kind]
+    return Case(ledger=ledger, signed=signed, take=take)
+
+
+KINDS = ("federation", "amendment", "enrolment", "rotation", "round", "update", "dataset", "model", "evaluation", "archive")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_flipped_bit_of_a_record_or_its_signatures_is_taken(chronicle: Chronicle, kind: str) -> None:
+    case = case_of(chronicle, kind)
+    parts = {"record": case.signed.data, "signature": case.signed.signature, "countersignature": case.countersignature}
+    for name, original in parts.items():
+        for position in range(len(original) * 8):
+            flipped = bytearray(original)
+            flipped[position // 8] ^= 1 << position % 8
+            found = parts | {name: bytes(flipped)}
+            signed = replace(case.signed, data=found["record"], signature=found["signature"])
+            try:
+                case.take(case.ledger, signed, found["countersignature"])
+            except TrustError:
+                continue
+            pytest.fail(f"bit {position} of the {name} was flipped unnoticed")
+    case.take(case.ledger, case.signed, case.countersignature)  # the same ledger takes it untouched

@@ -1,0 +1,115 @@
+"""train-round and aggregate, killed at every point of their writing, to the disk or to a remote store, and run again."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fedcli.exchange import layout
+from fedcli.exchange.store import StoreOptions
+from fedcli.operations.aggregate import aggregate
+from fedcli.operations.party import Environment
+from fedcli.operations.train_round import train_round
+from fedcli.operations.verify import verify
+from fedcli.progress import Silent
+from fedcli.tensors import measure
+from tests.exchange.dying import EVERY, chosen, run_dying
+from tests.operations.elsewhere import Elsewhere, on_s3, on_sftp
+from tests.operations.federations import Clock, no_passphrase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fedcli.operations.verify import VerifyResult
+    from tests.operations.federations import Federation
+
+NEVER_THE_SAME = "seconds"
+COMMANDS = {"train-round": "north", "aggregate": "coordinator"}
+
+
+@pytest.fixture(params=["local", "sftp", "s3"])
+def place_of(request: pytest.FixtureRequest) -> Callable[[Federation, Path], Elsewhere]:
+    """Return where a federation's drop folder is, on this machine or moved to an empty place, and where a workspace finds it."""
+
+    def stay(federation: Federation, _workspace: Path) -> Elsewhere:
+        return Elsewhere(address=str(federation.drop), options=StoreOptions(), environment=None)
+
+    def move(federation: Federation, workspace: Path) -> Elsewhere:
+        place = on_sftp(request.getfixturevalue("sshd")) if request.param == "sftp" else on_s3(request.getfixturevalue("s3"))
+        place.take_over(federation.drop, [workspace])
+        return place
+
+    return stay if request.param == "local" else move
+
+
+def run_command(command: str, root: Path) -> None:
+    """Run a command, at a moment that is always the same."""
+    environment = Environment(progress=Silent(), passphrase=no_passphrase, clock=Clock())
+    (train_round if command == "train-round" else aggregate)(root, environment)
+
+
+def files(place: Elsewhere) -> dict[str, bytes]:
+    store = place.store()
+    return {key: store.read(key, 10**7) for key in store.list("")}
+
+
+def verified(place: Elsewhere) -> VerifyResult:
+    with place.acting():
+        return verify(place.address, progress=Silent(), options=place.options)[0]
+
+
+def outcome(place: Elsewhere, workspace: Path) -> dict[str, Any]:
+    """Return all that a command has made, here and there, but for how long it took."""
+    found: dict[str, Any] = {
+        path.relative_to(workspace).as_posix(): measure(path) for path in workspace.rglob("state/**/*.safetensors")
+    }
+    for key, data in files(place).items():
+        if key.endswith(".json"):
+            found[key] = {name: value for name, value in json.loads(data).items() if name != NEVER_THE_SAME}
+        elif layout.is_artifact(key):
+            found[key] = data
+    return found
+
+
+@pytest.mark.parametrize("most", [EVERY, pytest.param(4, id="few")])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    place_of: Callable[[Federation, Path], Elsewhere],
+    command: str,
+    most: int,
+) -> None:
+    before: Federation = request.getfixturevalue({"train-round": "begun_once", "aggregate": "trained_once"}[command])
+
+    def attempt(number: int) -> tuple[int | None, Elsewhere, Path, Callable[[], int | None]]:
+        federation = before.copy(tmp_path / str(number))
+        workspace = federation.root / COMMANDS[command]
+        place = place_of(federation, workspace)
+        work = partial(run_command, command, workspace)
+        met = run_dying(number, work, tmp_path / f"said-{number}", place.environment)
+        return met, place, workspace, partial(run_dying, 0, work, tmp_path / f"again-{number}", place.environment)
+
+    total, calm_place, calm_workspace, _ = attempt(0)
+    assert total is not None
+    calm = outcome(calm_place, calm_workspace)
+    assert verified(calm_place).consistent
+    records = []
+    for number in chosen(total, most):
+        met, place, workspace, again = attempt(number)
+        assert met is None
+        seen = files(place)
+        assert verified(place).problems == ()  # whatever is visible is whole
+        records.append(sum(key.endswith(".json") for key in seen))
+        assert again() is not None
+        after = files(place)
+        assert {key: after[key] for key in seen} == seen  # whatever was visible stays as it was
+        assert outcome(place, workspace) == calm
+        found = verified(place)
+        assert (found.consistent, found.unaccounted) == (True, ())
+    assert records == sorted(records)
+    assert len(set(records)) > 1
