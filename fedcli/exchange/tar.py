@@ -199,8 +199,8 @@ def _index(path: Path, file: BinaryIO) -> dict[str, _Member]:
         if any(_exactly(path, file, -size % _BLOCK)):
             msg = f"{path}: {key} is followed by something else than zeros"
             raise TrustError(msg)
-    rest = total - file.tell()
-    if total % tarfile.RECORDSIZE or not _BLOCK <= rest < tarfile.RECORDSIZE or any(_exactly(path, file, rest)):
+    end = file.tell() + _BLOCK  # two blocks of zeros, and more of them up to a whole record
+    if total != end + -end % tarfile.RECORDSIZE or any(_exactly(path, file, total - file.tell())):
         msg = f"{path}: does not end as a tar of {len(members)} files does"
         raise TrustError(msg)
     return members

@@ -65,6 +65,14 @@ def test_what_was_written_is_read_and_any_tar_reads_it(files: dict[str, bytes]) 
             assert {name: file.read() for name, file in contents.items() if file is not None} == files
 
 
+@pytest.mark.parametrize("num_blocks", range(tarfile.RECORDSIZE // tarfile.BLOCKSIZE + 1))
+def test_it_is_padded_to_a_whole_record_wherever_the_last_file_ends(tmp_path: Path, num_blocks: int) -> None:
+    files = {"a": b"x" * tarfile.BLOCKSIZE * num_blocks}
+    write(tmp_path / "a.tar", files)
+    assert read_all(tmp_path / "a.tar") == files
+    assert (tmp_path / "a.tar").stat().st_size % tarfile.RECORDSIZE == 0
+
+
 def test_the_same_files_are_the_same_bytes_on_every_machine(tmp_path: Path, good: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(FILES["coordinator/round-0000/global-0123456789ab.safetensors"])
