@@ -38,8 +38,10 @@ MEMORY = 24 << 20
 MAX_OPEN = 256
 UNIT = 1024
 """Ranges begin at multiples of so many elements."""
+_BESIDE = 48
+"""Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
 _APART = 8
-"""Rows at a time where all of them need not stand beside one another."""
+"""Rows at a time where they are more, and need not stand beside one another."""
 _LONGEST = 1 << 17
 """Elements of a range, at most: many make each call cheap, and opening a file again."""
 
@@ -82,7 +84,7 @@ class Stack:
 
     def together(self, *, always: bool = False) -> bool:
         """Tell whether all rows of a range stand in the buffer at once: where they must (`always`), or where they are few."""
-        return always or len(self.updates) <= MAX_OPEN
+        return always or len(self.updates) <= _BESIDE
 
     def groups(self, *, together: bool) -> list[range]:
         """Return the rows that are read at a time."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli import encodings, packing, tensors, wire
+from fedcli import encodings, tensors, wire
 from fedcli.errors import TrustError
 from fedcli.exchange import checks
 from fedcli.plan import Encoding, Packing
@@ -82,6 +82,8 @@ class Artifacts:
                 checks.check_copy(found.key, artifact, measured)
                 if artifact.packing is not Packing.NONE:
                     content = unpacked
+                    from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to unpack
+
                     measured = packing.unpack(copy, content, artifact.content_size)
                 _check_content(found.key, artifact, content, measured, expected)
                 content.rename(path)
@@ -145,6 +147,8 @@ def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
     stored = content
     if travel.packing is not Packing.NONE:
         unpacked, path = path, folder / "update.packed"
+        from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to pack
+
         stored = packing.pack(unpacked, path)
         unpacked.unlink()
     return Outgoing(path=path, stored=stored, content=content, delta=delta)
