@@ -6,7 +6,7 @@ A network is trained twice from the same start, on the same batches with the sam
 `simulate`, a federation of the demonstration's three phantom hospitals with more than 400 test patients together. The outcome is
 the mean over hospitals of the final global model's kappa on their test patients; five seeds, fixed beforehand, all reported. The
 differences are paired by patient and by seed. The plan's default may be bfloat16 where the interval over seeds lies within
-± 0.02.
+± 0.02; it did not (docs/studies.md), and the default is float32.
 
 The small network trains as in the demonstration, 20 rounds, until its kappa is steady: minutes. DenseNet-121 has 8 rounds of two
 epochs, half an hour, and its kappa still jumps from round to round.

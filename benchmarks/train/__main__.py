@@ -4,11 +4,11 @@
 
 DenseNet-121, batches of 32 images of 224 × 224, from phantoms. The reference is a torch DataLoader with two workers over PNGs of
 that size, torchvision's v2 transforms image by image (flips, rotation, intensity shift), float32 and torch's own Adam; every
-class is drawn alike. fedcli trains from prepared data, as a plan says: once as it does by default (bfloat16 where the processor
-has it), once in float32. Contenders take turns, each run in a process of its own with all of the machine's cores; the first step
-of a run is not counted. Ratios are of images per second, run by run; their median counts. Peak memory is the largest resident set
-of the process; the reference is spared that of its two workers, which share pages with it. `pipeline` is what a step's batch
-costs without the network, as a share of the step.
+class is drawn alike. fedcli trains from prepared data, as a plan says: once with `precision = "auto"` (bfloat16 where the
+processor has it), once in float32, the default. Contenders take turns, each run in a process of its own with all of the machine's
+cores; the first step of a run is not counted. Ratios are of images per second, run by run; their median counts. Peak memory is
+the largest resident set of the process; the reference is spared that of its two workers, which share pages with it. `pipeline`
+is what a step's batch costs without the network, as a share of the step.
 """
 
 from __future__ import annotations

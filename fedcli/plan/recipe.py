@@ -123,7 +123,7 @@ class Training:
     proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
     statistics: Statistics = Statistics.AVERAGE
     optimizer_state: OptimizerState = OptimizerState.RESET
-    precision: Precision = Precision.AUTO
+    precision: Precision = Precision.FLOAT32
 
     def rate_in(self, round_number: int) -> float:
         """Return the learning rate of a global round, counted from 1."""
