@@ -6,6 +6,7 @@ told what to train, do their share, and leave when the first one has done.
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import contextmanager
 from datetime import timedelta
@@ -56,6 +57,7 @@ def gathered(workspace: Workspace, devices: int) -> Iterator[Replicas]:
         replicas = _join(workspace, Replicas(rank=0, size=devices), store)
         yield replicas
         replicas.tell(b"")
+        _part()
         others.join()
     except RuntimeError as error:
         msg = f"a process that trains along failed: {str(error).splitlines()[0]}"
@@ -78,7 +80,7 @@ def led(root: Path) -> Iterator[None]:
     yield
     if _TORCHRUN in os.environ:
         _joined_by_torchrun(Workspace.open(root, WorkspaceRole.SITE)).tell(b"")
-        distributed.destroy_process_group()
+        _part()
 
 
 def assist(root: Path) -> None:
@@ -98,6 +100,13 @@ def _follow(workspace: Workspace, replicas: Replicas) -> None:
     while message := replicas.tell(b""):
         job = wire.decode(Job, message)
         follow(Learner(workspace, job.plan, Silent(), replicas), job)
+    _part()
+
+
+def _part() -> None:
+    """Leave the group when all are about to, and no network holds on to it: else torch may abort a process that has done."""
+    gc.collect()
+    distributed.barrier()
     distributed.destroy_process_group()
 
 

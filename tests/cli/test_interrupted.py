@@ -134,6 +134,7 @@ def norms(site: Site) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_devices_and_torchrun_train_together(sites: Iterator[Site]) -> None:
     """Rounding apart, it is the same training: GroupNorm, float32."""
     alone, devices, torchrun = next(sites), next(sites), next(sites)
