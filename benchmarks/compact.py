@@ -20,22 +20,18 @@ import tempfile
 import time
 from collections import defaultdict
 from dataclasses import replace
-from importlib.resources import as_file, files
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from phantom_federation import ENVIRONMENT, STUDENT_T, demo_plan, prepared, samples
 
-from fedcli import plan as plans
-from fedcli import tensors, wire
-from fedcli.imaging import dataset, phantom
+from fedcli import tensors
+from fedcli.imaging import phantom
 from fedcli.learning import inference, metrics, networks, training
-from fedcli.learning.samples import Samples
 from fedcli.operations.artifacts import prepare_update
-from fedcli.operations.party import Environment
-from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.simulate import simulate
 from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
 from fedcli.progress import Silent
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEEDS = (1, 2, 3, 4, 5)
-STUDENT_T = 2.776
-"""97.5 % quantile with 4 degrees of freedom."""
 SIZES = {"densenet121": 112, "small": 48}
 """Pixels; DenseNet-121 at half the paper's size, for minutes instead of an hour."""
 RATES = {"densenet121": 1e-4, "small": 3e-3}
@@ -66,37 +60,11 @@ def main() -> None:
             measure(network, options.epochs, Path(folder) / network)
 
 
-def demo_plan() -> Plan:
-    """Return the demonstration's plan."""
-    with as_file(files("fedcli").joinpath("demo_plan.toml")) as path:
-        return plans.load(path)
-
-
-def prepared(hospital: phantom.Hospital, plan: Plan, folder: Path) -> Path:
-    """Return a hospital's prepared data."""
-    archive = phantom.write(
-        folder / "phantoms" / hospital.name, hospital, seed=plan.seed, classes=plan.classes, progress=Silent()
-    )
-    out = folder / "prepared" / hospital.name
-    request = PrepareRequest(archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=plan, out=out)
-    prepare(request, Silent())
-    return out
-
-
-def samples(folder: Path, plan: Plan, part: Part) -> Samples:
-    """Return one part of prepared data."""
-    data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
-    first = data.parts.index(part)
-    rows = slice(first, first + data.parts.count(part))
-    _, units = np.unique(np.array(data.patients[rows], dtype=str), return_inverse=True)
-    return Samples(images=data.images[rows], labels=data.labels[rows], units=units, num_classes=len(plan.classes))
-
-
 def measure(network: str, epochs: int, folder: Path) -> None:
     """Print the sizes and errors of a delta of real training."""
     plan = demo_plan()
     plan = replace(plan, images=replace(plan.images, size=SIZES[network]))
-    train = samples(prepared(phantom.DEMO_HOSPITALS[0], plan, folder), plan, Part.TRAIN)
+    train = samples(prepared(folder, plan)[phantom.DEMO_HOSPITALS[0].name], plan, Part.TRAIN)
     torch.manual_seed(plan.seed)
     module = networks.build(Network(name=network), train.num_classes)
     for epoch in range(1, epochs + 1):
@@ -107,8 +75,7 @@ def measure(network: str, epochs: int, folder: Path) -> None:
             plan.training,
             plan.augmentation,
             seed=epoch,
-            rate=RATES[network],
-            epochs=1,
+            rates=(RATES[network],),
             device=torch.device("cpu"),
             progress=Silent(),
         )
@@ -146,16 +113,15 @@ def errors(delta: tensors.Arrays, decoded: tensors.Arrays) -> Iterator[str]:
 
 def compare_kappas(folder: Path) -> None:
     """Print the final kappas of every encoding and seed, and the paired differences from float32."""
-    environment = Environment(progress=Silent(), passphrase=str)
     kappas: dict[Encoding, list[float]] = {encoding: [] for encoding in Encoding}
     for seed in SEEDS:
         plan = replace(demo_plan(), seed=seed)
-        sites = {hospital.name: prepared(hospital, plan, folder / str(seed)) for hospital in phantom.DEMO_HOSPITALS}
+        sites = prepared(folder / str(seed), plan)
         for encoding in Encoding:
             packing = Packing.NONE if encoding is Encoding.FLOAT32 else Packing.ZSTD
             started = time.perf_counter()
             drop = folder / str(seed) / encoding / "drop"
-            simulate(replace(plan, updates=Updates(encoding=encoding, packing=packing)), sites, drop, environment, threads=1)
+            simulate(replace(plan, updates=Updates(encoding=encoding, packing=packing)), sites, drop, ENVIRONMENT, threads=1)
             own = final_kappas(plan, sites, drop)
             kappas[encoding].append(statistics.fmean(own.values()))
             sent = sum(path.stat().st_size for path in drop.glob("sites/*/round-*/*.safetensors"))
@@ -167,7 +133,7 @@ def compare_kappas(folder: Path) -> None:
             )
     for encoding in (Encoding.BFLOAT16, Encoding.INT8):
         differences = [mine - exact for mine, exact in zip(kappas[encoding], kappas[Encoding.FLOAT32], strict=True)]
-        mean, half = statistics.fmean(differences), STUDENT_T * statistics.stdev(differences) / len(SEEDS) ** 0.5
+        mean, half = statistics.fmean(differences), STUDENT_T[len(SEEDS) - 1] * statistics.stdev(differences) / len(SEEDS) ** 0.5
         each = ", ".join(f"{value:+.4f}" for value in differences)
         print(f"{encoding} less float32: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], by seed {each}")
 

@@ -29,7 +29,7 @@ from phantom_federation import (
     prepared,
     print_differences,
     run_seeds,
-    test_patients,
+    samples,
 )
 
 from fedcli import wire
@@ -37,7 +37,7 @@ from fedcli.exchange.records import ModelKind, ModelRecord
 from fedcli.learning import metrics
 from fedcli.learning.metrics import Predictions
 from fedcli.operations.simulate import simulate
-from fedcli.plan import Finetuning, Network, OptimizerState, Plan, Training
+from fedcli.plan import Finetuning, Network, OptimizerState, Part, Plan, Training
 
 SEEDS = (1, 2, 3)
 NUM_PATIENTS = 280
@@ -100,8 +100,8 @@ def predictions(folder: Path, plan: Plan, data: Path, kind: ModelKind, source: s
     record = max((folder / "drop" / "sites" / source / "models").glob(f"*-{kind}.json"))
     digest = wire.decode(ModelRecord, record.read_bytes()).artifacts[0].content_sha256
     (kept,) = (folder / "sites" / target / "scores").glob(f"{digest[:16]}-*-test.npy")
-    _, labels, units = test_patients(data, plan)
-    return Predictions(truth=labels, probabilities=np.load(kept, allow_pickle=False), dense=()).by_unit(units)
+    test = samples(data, plan, Part.TEST)
+    return Predictions(truth=test.labels, probabilities=np.load(kept, allow_pickle=False), dense=()).by_unit(test.units)
 
 
 def main() -> None:

@@ -20,20 +20,18 @@ from fedcli import wire
 from fedcli.errors import DataError
 from fedcli.imaging import dataset, phantom
 from fedcli.learning import bootstrap, metrics
+from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
 from fedcli.operations.party import Environment
 from fedcli.operations.prepare import PrepareRequest, prepare
-from fedcli.plan import Part
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from fedcli.learning.metrics import Predictions
-    from fedcli.plan import Plan
+    from fedcli.plan import Part, Plan
 
 RESAMPLES = 2000
 STUDENT_T = {2: 4.303, 4: 2.776}
@@ -50,8 +48,8 @@ def demo_plan() -> Plan:
         return plans.load(path)
 
 
-def prepared(folder: Path, plan: Plan, num_patients: int) -> dict[str, Path]:
-    """Return every hospital's prepared data; those that are there from a run before are taken as they are."""
+def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[str, Path]:
+    """Return every hospital's prepared data, of its own number of patients or of this one; what is there from before is taken."""
     found = {}
     for hospital in phantom.DEMO_HOSPITALS:
         out = found[hospital.name] = folder / "prepared" / hospital.name
@@ -59,7 +57,8 @@ def prepared(folder: Path, plan: Plan, num_patients: int) -> dict[str, Path]:
             dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
         except DataError:
             target = folder / "phantoms" / hospital.name
-            archive = phantom.write(target, replace(hospital, num_patients=num_patients), seed=plan.seed, progress=Silent())
+            hospital = replace(hospital, num_patients=num_patients or hospital.num_patients)  # noqa: PLW2901
+            archive = phantom.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
             request = PrepareRequest(
                 archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=plan, out=out
             )
@@ -67,12 +66,14 @@ def prepared(folder: Path, plan: Plan, num_patients: int) -> dict[str, Path]:
     return found
 
 
-def test_patients(folder: Path, plan: Plan) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the test images of prepared data, their classes and their patients."""
+def samples(folder: Path, plan: Plan, part: Part) -> Samples:
+    """Return one part of prepared data."""
     data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
-    first = data.parts.index(Part.TEST)
-    _, units = np.unique(np.array(data.patients[first:], dtype=str), return_inverse=True)
-    return data.images[first:], data.labels[first:], units.astype(np.int64)
+    rows = data.rows(part)
+    _, units = np.unique(np.array(data.patients[rows], dtype=str), return_inverse=True)
+    return Samples(
+        images=data.images[rows], labels=data.labels[rows], units=units.astype(np.int64), num_classes=len(plan.classes)
+    )
 
 
 def run_seeds(study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path, jobs: int) -> list[dict]:

@@ -23,14 +23,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from phantom_federation import ENVIRONMENT, demo_plan, mean_difference, prepared, print_differences, run_seeds, test_patients
+from phantom_federation import ENVIRONMENT, demo_plan, mean_difference, prepared, print_differences, run_seeds, samples
 
 from fedcli import tensors
 from fedcli.learning import inference, metrics, networks
 from fedcli.learning.metrics import Predictions
 from fedcli.learning.networks import SMALL
 from fedcli.operations.simulate import simulate
-from fedcli.plan import Network, OptimizerState, Plan, Precision, Split, Training
+from fedcli.plan import Network, OptimizerState, Part, Plan, Precision, Split, Training
 from fedcli.progress import Silent
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -76,9 +76,9 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
 
 def predictions(module: torch.nn.Module, data: Path, plan: Plan) -> Predictions:
     """Return what a network says about a site's test patients."""
-    images, labels, units = test_patients(data, plan)
-    found = inference.probabilities(module, images, device=torch.device("cpu"), progress=Silent())
-    return Predictions(truth=labels, probabilities=found, dense=()).by_unit(units)
+    test = samples(data, plan, Part.TEST)
+    found = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent())
+    return Predictions(truth=test.labels, probabilities=found, dense=()).by_unit(test.units)
 
 
 def main() -> None:

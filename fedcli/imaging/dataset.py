@@ -113,6 +113,11 @@ class PreparedDataset:
     cohort: Cohort
     digest: str
 
+    def rows(self, part: Part) -> slice:
+        """Return the rows of a part: prepare writes each as one run of them."""
+        first = self.parts.index(part) if part in self.parts else 0
+        return slice(first, first + self.parts.count(part))
+
 
 def digest_of(images_sha256: str, index_sha256: str) -> str:
     """Return what identifies prepared data."""
