@@ -23,6 +23,7 @@ from fedcli.imaging.reading import PatientRule, Reject, Taken, files_below, read
 from fedcli.imaging.rejection import Reason
 from fedcli.imaging.staging import replacing
 from fedcli.plan import Part
+from fedcli.private_files import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from fedcli.imaging.survey import ScannerView
     from fedcli.plan import Preparation
     from fedcli.progress import Progress
-
-SECRET_BYTES = 32
 
 _SCRATCH = "scratch"
 

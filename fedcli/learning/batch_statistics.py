@@ -70,6 +70,7 @@ def recalibrate(
     """
     module.to(device).eval()
     found = layers(module).values()
+    dtype = next(module.parameters()).dtype
     before = [(layer, layer.momentum, layer.get_buffer("num_batches_tracked").clone()) for layer in found]
     for layer in found:
         layer.reset_running_stats()
@@ -79,7 +80,7 @@ def recalibrate(
     with torch.inference_mode(), progress.track(label, len(samples), "images") as advance:
         for number in range(num_batches):
             rows = samples.images[number::num_batches]
-            module(as_input(rows.copy(), module, device))
+            module(as_input(torch.from_numpy(rows.copy()), dtype, device))
             advance(len(rows), "")
     for layer, momentum, counter in before:
         layer.momentum = momentum

@@ -17,8 +17,8 @@ import torch
 
 from fedcli.learning import batches
 from fedcli.learning.augmentation import augment, draw
+from fedcli.learning.networks import as_input
 from fedcli.learning.replicas import ALONE
-from fedcli.learning.samples import FULL_SCALE
 from fedcli.learning.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Feed:
         return rows.pin_memory() if self.device.type == "cuda" else rows
 
     def _batch(self, indices: NDArray[np.int64], rows: Tensor, seed: int) -> Batch:
-        images = rows.to(self.device, non_blocking=True).to(self.dtype).div_(FULL_SCALE).unsqueeze(1)
+        images = as_input(rows, self.dtype, self.device)
         choices = self.replicas.share(draw(len(indices), torch.Generator().manual_seed(seed)))
         labels = torch.from_numpy(self.samples.labels[self.replicas.share(indices)])
         return Batch(

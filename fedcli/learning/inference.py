@@ -52,12 +52,13 @@ def probabilities(
         raise DataError(msg)
     module.to(device).eval().to(memory_format=torch.channels_last)
     batch_size = max(PIXELS.get(device.type, PIXELS["cpu"]) // images[0].size, 1)
+    dtype = next(module.parameters()).dtype
     rows: list[NDArray[np.float64]] = []
     with torch.inference_mode(), progress.track(label, len(images), "images") as advance:
         for first in range(0, len(images), batch_size):
             # np.array: a slice of a memory map cannot be written to, which torch warns of.
             batch = np.array(images[first : first + batch_size])
-            logits = module(as_input(batch, module, device))
+            logits = module(as_input(torch.from_numpy(batch), dtype, device))
             rows.append(torch.softmax(logits.cpu().double(), dim=1).numpy())
             advance(len(batch), "")
     result = np.concatenate(rows)

@@ -120,16 +120,15 @@ def check_arrays(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArr
         raise ConfigurationError(msg)
 
 
-def as_input(images: NDArray[np.uint16], module: nn.Module, device: torch.device) -> torch.Tensor:
-    """Return what the module takes: (B, 1, H, W) in [0, 1] on the device, in the type of the module's weights.
+def as_input(images: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return what a network takes: (B, 1, H, W) in [0, 1] on its device, in the type of its weights.
 
     Args:
         images: (B, H, W) uint16 fixed point; crosses to the device as such, half the size of float32.
-        module: Tells the floating-point type.
-        device: Where the module is.
+        dtype: The type of the network's weights.
+        device: Where the network is.
     """
-    dtype = next(module.parameters()).dtype
-    return torch.from_numpy(images).to(device).to(dtype).div_(FULL_SCALE).unsqueeze(1)
+    return images.to(device, non_blocking=True).to(dtype).div_(FULL_SCALE).unsqueeze(1)
 
 
 def _installed(name: str, known: Sequence[str]) -> Callable[[int], nn.Module]:

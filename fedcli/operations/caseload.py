@@ -60,7 +60,7 @@ def of_prepared(folder: Path, plan: Plan, part: Part) -> Caseload:
         DataError: The data were prepared otherwise than the plan says, or the part has no images.
     """
     data = dataset.load(folder, wire.digest(plan.preparation), tuple(Part))
-    rows = slice(data.parts.index(part), data.parts.index(part) + data.parts.count(part)) if part in data.parts else slice(0)
+    rows = data.rows(part)
     names = data.patients if plan.unit is Unit.PATIENT else data.studies
     found = Caseload(pixels=data.images[rows], cases=names[rows], data=data.digest)
     if not found.cases:

@@ -77,14 +77,13 @@ class Learner:
     def samples(self, part: Part) -> Samples:
         """Return the images of one part, mapped and not read; a case is the plan's unit."""
         data = self.data
-        first = data.parts.index(part) if part in data.parts else 0
-        last = first + data.parts.count(part)  # prepare writes each part as one run of rows
-        patients = np.array(data.patients[first:last], dtype=str)
-        cases = patients if self.plan.unit is Unit.PATIENT else np.array(data.studies[first:last], dtype=str)
+        rows = data.rows(part)
+        patients = np.array(data.patients[rows], dtype=str)
+        cases = patients if self.plan.unit is Unit.PATIENT else np.array(data.studies[rows], dtype=str)
         _, units = np.unique(cases, return_inverse=True)
         return Samples(
-            images=data.images[first:last],
-            labels=data.labels[first:last],
+            images=data.images[rows],
+            labels=data.labels[rows],
             units=units.astype(np.int64),
             num_classes=len(self.plan.classes),
             patients=patients,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedcli import tensors
 from fedcli.errors import TrustError, UsageError
-from fedcli.exchange.history import global_reference
-from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, Role, RoundRecord
+from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
 from fedcli.operations import selection
 from fedcli.operations.finetune import folder_of
 from fedcli.operations.history import read_history
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import Artifact, Record
+    from fedcli.exchange.records import Record
     from fedcli.operations.history import Reading
     from fedcli.operations.party import Party
     from fedcli.tensors import Layout
@@ -52,31 +52,19 @@ def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, 
     if name == GLOBAL:
         newest = history.rounds[-1]
         return party.folder.fetch(newest, newest.artifact, layout), global_reference(newest)
-    for found, artifact, reference in _models(reading):
-        if artifact.key == name:
-            return party.folder.fetch(found, artifact, layout), reference
+    for found, reference in _models(reading):
+        if found.artifact.key == name:
+            return party.folder.fetch(found, found.artifact, layout), reference
     return _file(party, Path(name), reading, scratch)
 
 
-def _models(reading: Reading) -> Iterator[tuple[Verified[Record], Artifact, ModelReference]]:
+def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference]]:
     """Yield every model that a verified record names."""
     for found in reading.every:
-        record = found.record
-        if not isinstance(record, RoundRecord | ModelRecord):
-            continue
-        for artifact in record.artifacts:
-            if artifact.role is Role.MODEL:
-                yield (
-                    found,
-                    artifact,
-                    ModelReference(
-                        kind=record.kind if isinstance(record, ModelRecord) else ModelKind.GLOBAL,
-                        party=record.party,
-                        round=record.round,
-                        record=found.digest,
-                        content_sha256=artifact.content_sha256,
-                    ),
-                )
+        if isinstance(found.record, RoundRecord):
+            yield found, global_reference(cast("Verified[RoundRecord]", found))
+        elif isinstance(found.record, ModelRecord):
+            yield found, model_reference(cast("Verified[ModelRecord]", found))
 
 
 def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:
@@ -100,8 +88,8 @@ def _file(party: Party, path: Path, reading: Reading, scratch: Path) -> tuple[Pa
         raise UsageError(msg, hint="best, local, finetuned, global, a key in the drop folder, or a file of one of its models")
     copy = _copy(path, None, scratch)
     digest = tensors.measure(copy).sha256
-    for _, artifact, reference in _models(reading):
-        if artifact.content_sha256 == digest:
+    for _, reference in _models(reading):
+        if reference.content_sha256 == digest:
             return copy, reference
     msg = f"{path}: SHA-256 {digest[:12]} is of no model that {party.store.address} names"
     raise TrustError(msg, hint="only a model of the federation is used; name one with its key in the drop folder")

@@ -161,11 +161,11 @@ def test_weights_of_another_type_are_refused() -> None:
         load_arrays(build(Network(name="small"), 4), arrays)
 
 
-def test_input_is_zero_to_one_in_the_modules_type(cpu: torch.device) -> None:
-    images = np.array([[[0, 13107], [32768, 65535]]], dtype=np.uint16)
-    single = as_input(images, nn.Linear(1, 1), cpu)
+def test_input_is_zero_to_one_in_the_type_of_the_weights(cpu: torch.device) -> None:
+    images = torch.from_numpy(np.array([[[0, 13107], [32768, 65535]]], dtype=np.uint16))
+    single = as_input(images, torch.float32, cpu)
     assert single.shape == (1, 1, 2, 2)
     assert single.dtype == torch.float32
-    double = as_input(images, nn.Linear(1, 1).double(), cpu)
+    double = as_input(images, torch.float64, cpu)
     assert double.dtype == torch.float64
     assert double.flatten().tolist() == [0.0, 13107 / 65535, 32768 / 65535, 1.0]

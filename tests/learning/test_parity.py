@@ -178,7 +178,7 @@ def test_two_rounds_are_algorithm_1_over_sites_that_train_by_the_plain_loop(fede
         updates = []
         for site, folder in federation.prepared.items():
             data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
-            rows = slice(0, data.parts.count(Part.TRAIN))
+            rows = data.rows(Part.TRAIN)
             module = networks.build(plan.network, 4)
             networks.load_arrays(module, {name: value.astype(np.float32) for name, value in model.items()})
             seed = derive_seed(plan.seed, site, "round", number)
