@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.labels import FaultCount
     from fedcli.progress import Progress
 
-_PICTURES, _PICTURE_RATE = "PNG, TIFF or PGM", 50.0
+_PICTURES, _PICTURE_RATE = "PNG, TIFF or PGM", 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
