@@ -16,8 +16,8 @@ class Syntax:
     Attributes:
         title: How people call it.
         identifier: Its UID.
-        rate: Megapixels a second of one processor, from the file to the prepared image, as one image of 8.5 megapixels took it here;
-            of JPEG 2000 and HTJ2K the lossless kind was measured.
+        rate: Megapixels a second of one processor, from the file to the prepared image, rounded from one image of 8.5 megapixels;
+            of JPEG-LS, JPEG 2000 and HTJ2K the lossless kind was measured.
         codec: The codec of imagecodecs; '' where none is needed.
     """
 
