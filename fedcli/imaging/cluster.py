@@ -1,7 +1,9 @@
 """Many files over the workers of a Dask cluster: the same work as `pool`, in the same order, to the same bytes.
 
 Every worker must see the archive under the same path, and run the same versions of what decides the bytes. A task that ends its
-worker is tried again by the scheduler as often as it is configured to (`distributed.scheduler.allowed-failures`), then given up.
+worker is tried again by the scheduler as often as it is configured to (`distributed.scheduler.allowed-failures`), and given up
+with whatever was under way beside it. Each that is given up is therefore run once more by itself, and lost if that ends a worker
+too.
 """
 
 from __future__ import annotations
@@ -49,18 +51,25 @@ def in_order(
     except (OSError, ValueError) as error:
         msg = f"--cluster {address}: no Dask scheduler answers there within {patience:g} seconds: {error}"
         raise UsageError(msg, hint="give the address that `dask scheduler` prints, tcp://HOST:8786") from error
+
     with client:
         ahead = _AHEAD * _checked(client, address, patience)
-        waiting = iter(items)
         futures: deque[Any] = deque()
+        submitted = 0
         try:
-            for _ in items:
-                while len(futures) < ahead and (item := next(waiting, futures)) is not futures:
-                    futures.append(client.submit(task, item, pure=False))
+            for item in items:
+                for following in items[submitted : submitted + ahead - len(futures)]:
+                    futures.append(client.submit(task, following, pure=False))
+                    submitted += 1
                 try:
                     result: Result = futures[0].result()
                 except KilledWorker:
-                    result = lost
+                    for other in futures:
+                        other.exception()  # it is awaited: it may have been the one that ended the worker
+                    try:
+                        result = client.submit(task, item, pure=False).result()
+                    except KilledWorker:
+                        result = lost
                 futures.popleft()
                 yield result
         finally:
