@@ -1,4 +1,8 @@
-"""bfloat16 where the plan and the device have it: autocast, the weights themselves and their gradients staying float32."""
+"""bfloat16 where the plan and the device have it: autocast, the weights themselves and their gradients staying float32.
+
+Wider numbers take twice the memory. A GPU for training has it; a hospital's desktop may not, so that on a CPU what is cheap to
+compute again is not kept.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fedcli.learning.recomputation import recomputed
 from fedcli.plan import Precision
 
 if TYPE_CHECKING:
@@ -20,12 +25,15 @@ def choose(precision: Precision, device: torch.device) -> Precision:
     return Precision.BFLOAT16 if _has_bfloat16(device) else Precision.FLOAT32
 
 
-def autocast(precision: Precision, module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which a network computes; one of float64 weights does so in float64, whatever the plan says."""
+def computing(precision: Precision, module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which a network's outputs are computed to be learned from.
+
+    One of float64 weights computes in float64, whatever the plan says.
+    """
     single = next(module.parameters()).dtype == torch.float32
-    if choose(precision, device) is Precision.FLOAT32 or not single:
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    if single and choose(precision, device) is Precision.BFLOAT16:
+        return torch.autocast(device.type, torch.bfloat16)
+    return recomputed(module) if device.type == "cpu" else nullcontext()
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -25,7 +25,7 @@ from fedcli.learning.losses import Objective
 from fedcli.learning.networks import load_arrays, to_arrays
 from fedcli.learning.optimizers import adam, restore_state, set_rate, state_arrays
 from fedcli.learning.pace import Pace
-from fedcli.learning.precision import autocast
+from fedcli.learning.precision import computing
 from fedcli.learning.proximal import Proximal
 from fedcli.learning.replicas import ALONE
 from fedcli.learning.seeds import derive_seed
@@ -206,7 +206,7 @@ class _Run:
         training, replicas = self.feed.training, self.feed.replicas
         reseed(derive_seed(seed, "network", self.step, replicas.rank), self.feed.device)
         self._network.train()
-        with autocast(training.precision, self.module, self.feed.device):
+        with computing(training.precision, self.module, self.feed.device):
             logits = self._network(batch.images)
         # Gradients are averaged over the processes, hence the factor: the mean is over the whole batch.
         share = self._objective(logits, batch.labels).sum() / len(batch.indices)

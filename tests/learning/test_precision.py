@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedcli.learning.precision import autocast, choose
+from fedcli.learning.precision import choose, computing
 from fedcli.plan import Precision
 
 META = torch.device("meta")
@@ -36,5 +36,5 @@ def test_what_the_plan_names_is_taken(precision: Precision, cpu: torch.device) -
 )
 def test_outputs_have_the_precision(precision: Precision, weights: torch.dtype, expected: torch.dtype, cpu: torch.device) -> None:
     module = nn.Linear(2, 2).to(weights)
-    with autocast(precision, module, cpu):
+    with computing(precision, module, cpu):
         assert module(torch.ones(1, 2, dtype=weights)).dtype == expected
