@@ -28,15 +28,19 @@ class Crew:
             self._others.shutdown()
 
     def each(self, count: int, work: Callable[[int], None]) -> None:
-        """Call `work` with 0 to count - 1, divided among the threads, and return when all are done; the first error is raised."""
+        """Call `work` with 0 to count - 1 and return when all are done; the first error is raised.
 
-        def share(first: int) -> None:
-            for number in range(first, count, self.size):
+        A thread that is free takes the next number, so that each has its own in ascending order and the faster ones have more.
+        """
+        numbers = iter(range(count))
+
+        def share() -> None:
+            for number in numbers:  # shared: Python's lock hands each out once
                 work(number)
 
-        others = [self._others.submit(share, first) for first in range(1, min(self.size, count))] if self._others else []
+        others = [self._others.submit(share) for _ in range(1, min(self.size, count))] if self._others else []
         try:
-            share(0)
+            share()
         finally:
             wait(others)
         for other in others:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli.aggregation import mean
+from fedcli.aggregation.room import room
 from fedcli.aggregation.turns import Turns
 from fedcli.errors import TrustError
 
@@ -119,7 +120,8 @@ class FloatFold:
         """Add the step, or what the server makes of it, to φ(t-1)."""
         if self._server is not None:
             self._server.advance(part.step, first)
-        np.add(part.model, part.step, out=part.product)
+        np.copyto(part.product, part.model)  # by itself, as in `mean.add`
+        np.add(part.product, part.step, out=part.product)
         np.copyto(part.model, part.product, casting="same_kind")
 
 
@@ -135,12 +137,14 @@ class _Range:
 
     def __init__(self, base: NDArray[np.float32], rows: int, scratch: threading.local) -> None:
         if len(getattr(scratch, "step", ())) < base.size:  # this thread's, used again and again: fresh memory costs time
-            scratch.step, scratch.product = np.empty(base.size), np.empty(base.size)
+            scratch.step, scratch.product = room(base.size, np.float64), room(base.size, np.float64)
+            scratch.narrow = room(base.size, np.float32)
         pieces = -(-base.size // _PIECE)
         self.model = base
         self.step: NDArray[np.float64] = scratch.step[: base.size]
         self.step.fill(0.0)
         self.product: NDArray[np.float64] = scratch.product[: base.size]
+        self._narrow: NDArray[np.float32] = scratch.narrow[: base.size]
         self.squares = np.empty((rows, pieces))
         self.products = np.empty((rows, pieces))
         self.step_squares = np.empty(pieces)
@@ -153,7 +157,8 @@ class _Range:
     def measure(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take the dot products of some rows with themselves and with the step."""
         chosen = slice(first_row, first_row + len(rows))
-        step = self.step.astype(np.float32)[None]
+        np.copyto(self._narrow, self.step, casting="same_kind")
+        step = self._narrow[None]
         self.squares[chosen], self.products[chosen], self.step_squares[:] = (
             _dots(rows, rows),
             _dots(rows, step),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 import numpy as np
 
 from fedcli import tensors
+from fedcli.aggregation.room import PAGE, room
 from fedcli.aggregation.update import UpdateError
 from fedcli.tensors import TensorError
 
@@ -44,6 +45,7 @@ _APART = 8
 """Rows at a time where they are more, and need not stand beside one another."""
 _LONGEST = 1 << 17
 """Elements of a range, at most: many make each call cheap, and opening a file again."""
+_NOTHING = np.empty(0, np.uint8)
 
 
 class Stack:
@@ -123,11 +125,13 @@ class Stack:
             UpdateError: A file cannot be read.
         """
         size = (last - first) * run.dtype.itemsize
-        if len(getattr(self._scratch, "buffer", b"")) < len(rows) * size:
-            self._scratch.buffer = np.empty(len(rows) * size, np.uint8)
-        found: NDArray[Any] = self._scratch.buffer[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
-        view = found.view(np.uint8)
         offset = run.begin + first * run.dtype.itemsize
+        at, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
+        if at != offset % PAGE or len(kept) < len(rows) * size:
+            kept = room(len(rows) * size, np.uint8, at=offset)
+            self._scratch.buffer = (offset % PAGE, kept)
+        found: NDArray[Any] = kept[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
+        view = found.view(np.uint8)
 
         def take(number: int) -> None:
             at = number - rows.start
