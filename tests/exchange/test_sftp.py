@@ -173,6 +173,15 @@ def test_a_server_that_is_not_there_says_so() -> None:
         assert "cannot be reached: Connection refused" in str(refused(store))
 
 
+def test_a_request_is_not_kept_back(sshd: Sshd, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Nagle's algorithm a request waits for the answer to the one before, and a download takes twice as long."""
+    opened = []
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *args: opened.append(connect(*args)) or opened[-1])
+    sshd.store("north", below).list("")
+    assert [line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for line in opened] == [1]
+
+
 # ----------------------------------------------------------------------------------------------------- what is refused
 
 

@@ -90,7 +90,10 @@ class Session:
         self._timeout = options.timeout
         self._client = _client(login, options)
         try:
-            self._line = Line(socket.create_connection((login.host, login.port), options.timeout), options.timeout)
+            connected = socket.create_connection((login.host, login.port), options.timeout)
+            # A request is small; Nagle's algorithm would keep it back until the one before it is acknowledged.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._line = Line(connected, options.timeout)
         except OSError as error:
             msg = f"{address}: {login.host} port {login.port} cannot be reached: {error.strerror or error}"
             raise StoreError(msg, hint="check the address, the network and the firewall") from error
