@@ -7,10 +7,11 @@ batch meanwhile; on a CPU reading takes less than 1 % of a step, and a thread wo
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from fedcli.learning.replicas import ALONE
 from fedcli.learning.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from fedcli.learning.replicas import Replicas
     from fedcli.learning.samples import Samples
     from fedcli.plan import Augmentation, Training
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +50,19 @@ class Batch:
     indices: NDArray[np.int64]
     images: Tensor
     labels: Tensor
+
+
+def one_ahead(items: Iterable[T], work: Callable[[T], U]) -> Iterator[tuple[T, U]]:
+    """Yield every item with what a thread has made of it, which begins with the next one before this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        begun: deque[tuple[T, Future[U]]] = deque()
+        for item in items:
+            begun.append((item, thread.submit(work, item)))
+            if len(begun) > 1:
+                ready, made = begun.popleft()
+                yield ready, made.result()
+        for ready, made in begun:
+            yield ready, made.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,25 +89,13 @@ class Feed:
         """Yield the batches of one epoch but for the first `done`."""
         generator = np.random.default_rng(derive_seed(seed, "batches"))
         steps = islice(batches.epoch(self.samples.labels, self.training, generator), done, None)
-        for step, (indices, rows) in enumerate(self._read(steps), done):
+        on_gpu = self.device.type == "cuda"
+        read = one_ahead(steps, self._rows) if on_gpu else ((indices, self._rows(indices)) for indices in steps)
+        for step, (indices, rows) in enumerate(read, done):
             yield self._batch(indices, rows, derive_seed(seed, "augmentation", step))
 
-    def _read(self, steps: Iterator[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Yield each step's indices with this process's rows, (b, H, W) uint16 in this machine's memory."""
-        if self.device.type != "cuda":
-            yield from ((indices, self._rows(indices)) for indices in steps)
-            return
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            following = None
-            for indices in steps:
-                reading = (indices, reader.submit(self._rows, indices))
-                if following is not None:
-                    yield following[0], following[1].result()
-                following = reading
-            if following is not None:
-                yield following[0], following[1].result()
-
     def _rows(self, indices: NDArray[np.int64]) -> Tensor:
+        """Read this process's share of a step, (b, H, W) uint16 in this machine's memory."""
         rows = torch.from_numpy(self.samples.images[self.replicas.share(indices)])
         return rows.pin_memory() if self.device.type == "cuda" else rows
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 
 from fedcli.learning import batches
-from fedcli.learning.feed import Feed
+from fedcli.learning.feed import Feed, one_ahead
 from fedcli.learning.replicas import Replicas
 from fedcli.learning.seeds import derive_seed
 from fedcli.plan import Augmentation, Training
@@ -49,3 +51,33 @@ def test_shares_are_the_batch(noise: Samples, cpu: torch.device) -> None:
         assert torch.allclose(share.images, whole.images[rank::3], atol=1e-12)
         assert torch.equal(share.labels, whole.labels[rank::3])
         assert np.array_equal(share.indices, whole.indices)
+
+
+def test_the_next_is_made_while_one_is_used() -> None:
+    begun = [threading.Event() for _ in range(3)]
+
+    def work(number: int) -> int:
+        begun[number].set()
+        return number**2
+
+    found = []
+    for number, made in one_ahead(iter(range(3)), work):
+        assert number == 2 or begun[number + 1].wait(30)  # nobody has asked for it yet
+        assert number > 0 or not begun[2].is_set()
+        found.append((number, made))
+    assert found == [(0, 0), (1, 1), (2, 4)]
+    assert not list(one_ahead(iter(()), work))
+
+
+def test_what_fails_ahead_is_raised_in_its_turn() -> None:
+    made = one_ahead(iter((1, 0)), lambda number: 1 / number)
+    assert next(made) == (1, 1.0)
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+
+
+def test_a_thread_that_reads_ahead_changes_nothing(noise: Samples, cpu: torch.device) -> None:
+    feed = Feed(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
+    steps = list(batches.epoch(noise.labels, TRAINING, np.random.default_rng(0)))
+    for indices, rows in one_ahead(iter(steps), feed._rows):
+        assert torch.equal(rows, torch.from_numpy(noise.images[indices]))
