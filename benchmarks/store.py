@@ -2,7 +2,7 @@
 
     python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3]
 
-Rivals alternate, connecting included, and medians are compared. fedcli hashes what it fetches; scp and boto3 do not.
+Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli hashes what it fetches; scp and boto3 do not.
 """
 
 from __future__ import annotations
@@ -87,10 +87,11 @@ def _fedcli(opened: Callable[[], Store], source: Path, target: Path) -> Work:
 
 def _compare(title: str, works: Work, rival: str, size: int, target: Path, runs: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(runs):
+    for number in range(runs):
         for way in ("up", "down"):
-            for who in ("fedcli", rival):
+            for who in ("fedcli", rival) if number % 2 else (rival, "fedcli"):
                 target.unlink(missing_ok=True)
+                os.sync()  # what the run before has left to write is not this one's
                 begun = time.perf_counter()
                 works[f"{who} {way}"]()
                 seconds[f"{who} {way}"].append(time.perf_counter() - begun)
