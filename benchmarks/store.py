@@ -2,7 +2,8 @@
 
     python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3]
 
-Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli hashes what it fetches; scp and boto3 do not.
+Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli hashes what it fetches; scp
+and boto3 do not.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedcli import wire
+import numpy as np
+
+from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.outbox import Outbox, Parcel
@@ -199,11 +200,17 @@ class Party:
     def versions(self, *, torch: bool = False) -> Versions:
         """Return what goes into a record as the software that made it."""
         return Versions(
-            fedcli=version("fedcli"),
+            fedcli=__version__,
             python=platform.python_version(),
-            numpy=version("numpy"),
-            torch=version("torch") if torch else None,
+            numpy=np.__version__,
+            torch=_torch_version() if torch else None,
         )
+
+
+def _torch_version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - a tenth of what a command that does not train takes to start
+
+    return version("torch")
 
 
 def public_keys(*keys: VerifyKey) -> tuple[PublicKey, ...]:
