@@ -75,6 +75,7 @@ class Ledger:
         self.pinned = coordinator
         self.federations: list[Verified[FederationRecord]] = []
         self.rounds: list[Verified[RoundRecord]] = []
+        self._plans: list[str] = []  # the digest of each federation record's plan: every update is held against one
 
     @property
     def identity(self) -> str:
@@ -120,6 +121,7 @@ class Ledger:
             expect(signed, "classes of the plan", self.newest_federation.plan.classes, record.plan.classes)
             expect(signed, "network of the plan", self.newest_federation.plan.network, record.plan.network)
         self.federations.append(found)
+        self._plans.append(record.plan.digest)
         return found
 
     def add_round(self, signed: Signed) -> Verified[RoundRecord]:
@@ -145,7 +147,7 @@ class Ledger:
         record = found.record
         expect(signed, "round", number, record.round)
         expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
-        expect(signed, "plan", force.record.plan.digest, record.plan)
+        expect(signed, "plan", self._plans[force.record.number], record.plan)
         limit = force.record.plan.limits.steps
         if record.steps > limit:
             msg = f"{signed.key}: {record.steps} steps, expected at most {limit}"
