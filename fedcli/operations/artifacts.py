@@ -109,6 +109,16 @@ class Artifacts:
                 decoded.rename(path)
         return DeltaFile(path=path, sha256=None)
 
+    def check(self, found: Verified[Record], artifact: Artifact, expected: Layout | None) -> None:
+        """Check an artifact; see `Folder.check`."""
+        if artifact.packing is Packing.NONE and (path := self._store.local_path(artifact.key)) is not None:
+            self._check_size(found, artifact)
+            measured = tensors.measure(path)
+            checks.check_copy(found.key, artifact, measured)
+            _check_content(found.key, artifact, path, measured, expected)
+        else:
+            self.fetch(found, artifact, expected).unlink()
+
     def forget(self, *keep: Path) -> None:
         """Remove all copies but for the given files."""
         for path in self._cache.glob("*") if self._cache.is_dir() else ():

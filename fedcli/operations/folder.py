@@ -135,6 +135,14 @@ class Folder:
         """
         return self._artifacts.fetch(found, artifact, expected)
 
+    def check(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> None:
+        """Check an artifact's size, digest and header, as `fetch` does; no copy stays, nor is one made of a plain file here.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says.
+        """
+        self._artifacts.check(found, artifact, expected)
+
     def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
         """Return the file of an update's delta, decoded; nothing is copied where it lies plain on this machine.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from fedcli import tensors
 from fedcli.errors import TrustError, UnreadableError
-from fedcli.exchange import checks
 from fedcli.exchange.records import Role, UpdateRecord
 from fedcli.operations.folding import num_threads
+from fedcli.plan import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -74,16 +74,8 @@ def _check_group(folder: Folder, expected: Layout | None, named: list[tuple[Veri
 
 
 def _check_artifact(folder: Folder, expected: Layout | None, found: Verified[Record], artifact: Artifact) -> None:
-    """Hash an artifact and check its header: of the update that lies here in its place, of anything else as a private copy."""
-    if isinstance(found.record, UpdateRecord) and expected is not None:
-        delta = folder.delta(cast("Verified[UpdateRecord]", found), expected)
-        if delta.sha256 is not None:
-            measured = tensors.measure(delta.path)
-            checks.check_copy(found.key, artifact, measured)
-            with delta.path.open("rb") as file:
-                checks.check_artifact(found.key, artifact, measured, tensors.read_layout(file), expected)
-            return
-        path = delta.path
+    """Hash an artifact and check its header; an encoded delta is decoded too."""
+    if isinstance(found.record, UpdateRecord) and expected is not None and artifact.encoding is not Encoding.FLOAT32:
+        folder.delta(cast("Verified[UpdateRecord]", found), expected).path.unlink()
     else:
-        path = folder.fetch(found, artifact, None if artifact.role is Role.SERVER_STATE else expected)
-    path.unlink()
+        folder.check(found, artifact, None if artifact.role is Role.SERVER_STATE else expected)
