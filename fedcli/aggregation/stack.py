@@ -126,8 +126,8 @@ class Stack:
         """
         size = (last - first) * run.dtype.itemsize
         offset = run.begin + first * run.dtype.itemsize
-        at, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
-        if at != offset % PAGE or len(kept) < len(rows) * size:
+        begin, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
+        if begin != offset % PAGE or len(kept) < len(rows) * size:
             kept = room(len(rows) * size, np.uint8, at=offset)
             self._scratch.buffer = (offset % PAGE, kept)
         found: NDArray[Any] = kept[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.nn.functional import dropout
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def recomputed(module: nn.Module) -> Iterator[None]:
 
 def _forward(layer: Any, inputs: Tensor | Sequence[Tensor]) -> Tensor:
     """Compute torchvision's `_DenseLayer.forward`."""
-    bottleneck = _kept_out(layer, lambda *parts: layer.bn_function(parts), *([inputs] if hasattr(inputs, "dtype") else inputs))
+    bottleneck = _kept_out(layer, lambda *parts: layer.bn_function(parts), *([inputs] if isinstance(inputs, Tensor) else inputs))
     features = _kept_out(layer, lambda wide: layer.conv2(layer.relu2(layer.norm2(wide))), bottleneck)
     return dropout(features, layer.drop_rate, layer.training) if layer.drop_rate else features
 
