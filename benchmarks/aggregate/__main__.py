@@ -3,7 +3,8 @@
     python benchmarks/aggregate [--runs 5] [--cases 20x28 100x28 4x1400 1000x28]
 
 A case is sites × 10^6 bytes; beyond 20 sites the names are hard links to 20 files, so that the disk holds them. Contenders take
-turns, each run in a process of its own, and medians are compared; `contenders/` says what each of them does. A row that needs
+turns, now this one first and now that one, each run in a process of its own, after the disk has written what was left to it, and
+medians are compared; `contenders/` says what each of them does. A row that needs
 more memory than the machine has free, or a peer that is not installed, is named as a gap. `core` is the peer's own call, without
 reading and writing. The peers are spared integer buffers, which not all of them can average. Peak memory is VmHWM of the process.
 What differs from the exact mean, rounded once to float32, is counted on the first values of the model. Nobody verifies anything
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -96,8 +98,8 @@ def run_case(folder: Path, sites: int, size: int, runs: int) -> None:
     found: dict[str, list[Run]] = {name: [] for name in names}
     exact = exact_values(folder)
     wrong = {}
-    for _ in range(runs):
-        for name in names:
+    for number in range(runs):
+        for name in names[:: (-1) ** number]:
             found[name].append(run(folder, name))
             if not name.startswith("floor"):
                 wrong[name] = int((first_values(folder / "out", exact.size) != exact).sum())
@@ -130,6 +132,7 @@ def median(results: list[Run], field: str) -> float:
 def run(folder: Path, name: str) -> Run:
     """Run one contender in its own process."""
     (folder / "out").unlink(missing_ok=True)
+    os.sync()
     peer = CONTENDERS[name]
     python = sys.executable if peer is None else str(peers.python_of(peer))
     script = Path(__file__).parent / "contenders" / "_measure.py"

@@ -6,7 +6,6 @@ Blocks and ranges do not show in the model: no sum runs over elements. Norms and
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from fedcli.aggregation.turns import Turns
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +56,7 @@ class FloatFold:
         self._server = server
         self._crew = crew
         self._scratch = threading.local()
+        self._models: list[NDArray[np.float32]] = []
         self.squares = np.zeros(len(weights))
         self.products = np.zeros(len(weights))
         self.step_square = 0.0
@@ -75,36 +75,53 @@ class FloatFold:
             first, last = ranges[passage.number]
             with np.errstate(all="ignore"):  # what is not finite is named afterwards
                 part = self._folded(run, first, last, passage, together=together)
-            with passage.at(output):
+
+            def finish() -> None:
                 self._check(part, run, first, last, layout)
-                self.squares += part.squares.sum(axis=1)
+                self.squares += part.squares[:-1].sum(axis=1)
                 self.products += part.products.sum(axis=1)
-                self.step_square += float(part.step_squares.sum())
+                self.step_square += float(part.squares[-1].sum())
                 output.write(part.model.data)
+                self._models.append(part.model)
+
+            passage.hand_in(finish)
 
         Turns().each(self._crew, len(ranges), work)
 
     def _folded(self, run: Run, first: int, last: int, passage: Passage, *, together: bool) -> _Range:
-        part = _Range(self._before.read(range(1), run, first, last, passage)[0], len(self._weights), self._scratch)
+        part = _Range(last - first, len(self._weights), self._scratch, self._models)
         groups = self._stack.groups(together=together)
-        columns = self._rule.columns
-        use = None if columns is not None else partial(self._add, part)
         for group in groups:
-            rows = self._stack.read(group, run, first, last, passage, use)
-        if columns is None:
+            rows = self._stack.read(group, run, first, last, passage)
+            self._add(part, group, rows)
+        if self._rule.columns is None:
             mean.divide(part.step, self._weights)
-        else:
-            for block in part.blocks():
-                part.step[block] = columns.floats(rows[:, block])
         for group in groups:
             if len(groups) > 1:  # again, for the cosines, now that the step is known
                 rows = self._stack.read(group, run, first, last)
             part.measure(rows, group.start)
-        self._move(part, first)
+        if self._server is not None:
+            self._server.advance(part.step, first)
+        base = self._before.read(range(1), run, first, last, passage)[0]
+        np.add(base, part.step, out=part.model, dtype=np.float64, casting="same_kind")
         return part
 
+    def _add(self, part: _Range, group: range, rows: NDArray[np.float32]) -> None:
+        """Make the step of all rows, or add a group of them to S."""
+        if self._rule.columns is not None:
+            for begin in range(0, part.step.size, _BLOCK):
+                block = slice(begin, begin + _BLOCK)
+                part.step[block] = self._rule.columns.floats(rows[:, block])
+        elif len(rows) == len(self._weights):
+            mean.total(part.step, rows, self._weights, part.product)
+        else:
+            if group.start == 0:
+                part.step.fill(0.0)
+            for number, row in zip(group, rows, strict=True):
+                mean.add(part.step, row, self._weights[number], part.product)
+
     def _check(self, part: _Range, run: Run, first: int, last: int, layout: Layout) -> None:
-        if not (finite := np.isfinite(part.squares).all(axis=1)).all():
+        if not (finite := np.isfinite(part.squares[:-1]).all(axis=1)).all():
             self._stack.refuse(np.flatnonzero(~finite).tolist(), run, first, last)
         if not (finite := np.isfinite(part.model)).all():
             position = run.begin - len(layout.header) + 4 * (first + int(np.argmin(finite)))
@@ -112,83 +129,69 @@ class FloatFold:
             msg = f"the global model would not be finite in tensor {name}"
             raise TrustError(msg)
 
-    def _add(self, part: _Range, number: int, row: NDArray[np.float32]) -> None:
-        """Add a row to S."""
-        mean.add(part.step, row, self._weights[number], part.product)
-
-    def _move(self, part: _Range, first: int) -> None:
-        """Add the step, or what the server makes of it, to φ(t-1)."""
-        if self._server is not None:
-            self._server.advance(part.step, first)
-        np.copyto(part.product, part.model)  # by itself, as in `mean.add`
-        np.add(part.product, part.step, out=part.product)
-        np.copyto(part.model, part.product, casting="same_kind")
-
 
 class _Range:
     """A range of elements in the making.
 
+    Args:
+        size: Elements.
+        rows: Updates.
+        scratch: The thread's own memory, used again and again: fresh memory costs time.
+        models: Memory of models that are written already.
+
     Attributes:
-        model: φ(t-1), then φ(t), in the same memory.
+        model: φ(t).
         step: S, then the step.
         product: Room for a row's product.
-        squares, products, step_squares: As in `FloatFold`, piece by piece.
+        squares: The rows' squared norms, and last the step's, piece by piece, (rows + 1, pieces).
+        products: The rows' dot products with the step, (rows, pieces).
     """
 
-    def __init__(self, base: NDArray[np.float32], rows: int, scratch: threading.local) -> None:
-        if len(getattr(scratch, "step", ())) < base.size:  # this thread's, used again and again: fresh memory costs time
-            scratch.step, scratch.product = room(base.size, np.float64), room(base.size, np.float64)
-            scratch.narrow = room(base.size, np.float32)
-        pieces = -(-base.size // _PIECE)
-        self.model = base
-        self.step: NDArray[np.float64] = scratch.step[: base.size]
-        self.step.fill(0.0)
-        self.product: NDArray[np.float64] = scratch.product[: base.size]
-        self._narrow: NDArray[np.float32] = scratch.narrow[: base.size]
-        self.squares = np.empty((rows, pieces))
+    def __init__(self, size: int, rows: int, scratch: threading.local, models: list[NDArray[np.float32]]) -> None:
+        if len(getattr(scratch, "step", ())) < size:
+            scratch.step, scratch.product = room(size, np.float64), room(size, np.float64)
+            scratch.narrow = room(size, np.float32)
+        try:
+            self.model = models.pop()[:size]
+        except IndexError:
+            self.model = room(size, np.float32)
+        self.step: NDArray[np.float64] = scratch.step[:size]
+        self.product: NDArray[np.float64] = scratch.product[:size]
+        self._narrow: NDArray[np.float32] = scratch.narrow[:size]
+        pieces = -(-size // _PIECE)
+        self.squares = np.empty((rows + 1, pieces))
         self.products = np.empty((rows, pieces))
-        self.step_squares = np.empty(pieces)
-
-    def blocks(self) -> Iterator[slice]:
-        """Yield the range in blocks, of which a rule's columns may be copied."""
-        for begin in range(0, self.model.size, _BLOCK):
-            yield slice(begin, min(begin + _BLOCK, self.model.size))
 
     def measure(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take the dot products of some rows with themselves and with the step."""
-        chosen = slice(first_row, first_row + len(rows))
         np.copyto(self._narrow, self.step, casting="same_kind")
-        step = self._narrow[None]
-        self.squares[chosen], self.products[chosen], self.step_squares[:] = (
-            _dots(rows, rows),
-            _dots(rows, step),
-            _dots(step, step),
-        )
-        for piece in np.flatnonzero(~(_safe(self.squares[chosen]).all(axis=0) & _safe(self.step_squares))):
+        squares, products = (array[first_row : first_row + len(rows)] for array in (self.squares, self.products))
+        step_squares = self.squares[-1:]
+        _dots(rows, rows, squares)
+        _dots(rows, self._narrow[None], products)
+        _dots(self._narrow[None], self._narrow[None], step_squares)
+        for piece in np.flatnonzero(~(_safe(squares) & _safe(step_squares))):
             values, along = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]
-            for target, found in ((self.squares[chosen], _dots(values, values)), (self.products[chosen], _dots(values, along))):
-                target[:, piece] = found[:, 0]
-            self.step_squares[piece] = _dots(along, along)[0, 0]
+            for left, right, target in ((values, values, squares), (values, along, products), (along, along, step_squares)):
+                _dots(left, right, target[:, piece : piece + 1])
 
 
 def _elements(piece: np.intp) -> slice:
     return slice(int(piece) * _PIECE, (int(piece) + 1) * _PIECE)
 
 
-def _safe(squares: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which squared norms float32 tells well."""
-    return np.asarray((_SAFE[0] < squares) & (squares < _SAFE[1]))
+def _safe(squares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell the pieces, of which float32 tells all squared norms well."""
+    return np.asarray((squares.min(axis=0) > _SAFE[0]) & (squares.max(axis=0) < _SAFE[1]))
 
 
-def _dots(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the dot product of every row, (rows, elements), with its partner or the only one, piece by piece: (rows, pieces).
-
-    All of them are one or two calls of numpy, which makes one of BLAS for each row and piece.
-    """
-    whole = rows.shape[1] // _PIECE * _PIECE
-    found = []
-    for cut, width in ((slice(0, whole), _PIECE), (slice(whole, None), rows.shape[1] - whole)):
-        if width and rows[:, cut].size:
+def _dots(rows: NDArray[Any], others: NDArray[Any], out: NDArray[np.float64]) -> None:
+    """Take the dot product of every row, (rows, elements), with its partner or the only one, piece by piece: (rows, pieces)."""
+    whole = rows.shape[1] // _PIECE
+    for cut, width, pieces in (
+        (slice(0, whole * _PIECE), _PIECE, slice(0, whole)),
+        (slice(whole * _PIECE, None), rows.shape[1] % _PIECE, slice(whole, None)),
+    ):
+        if width and pieces.start != pieces.stop:
             left, right = (array[:, cut].reshape(len(array), -1, width) for array in (rows, others))
-            found.append(np.matmul(left[:, :, None, :], right[:, :, :, None])[:, :, 0, 0])
-    return np.concatenate(found, axis=1, dtype=np.float64)
+            np.vecdot(left, right, out=out[:, pieces])

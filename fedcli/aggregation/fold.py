@@ -92,7 +92,7 @@ def fold(
         target: Where φ(t) goes; None computes its digest only.
         state: The server's state, where the rule has any.
         crew: Threads.
-        memory: Bytes of the buffer for updates; more are used where one range of all sites needs more.
+        memory: Bytes of each thread's buffer for updates; more are used where one range of all sites needs more.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say; nothing is written.
@@ -114,7 +114,7 @@ def fold(
         weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
     alone = Crew(1)  # each thread reads the ranges that it folds
     with (
-        Stack(ordered, layout, alone, memory=memory // crew.size, scales=scales) as stack,
+        Stack(ordered, layout, alone, memory=memory, scales=scales) as stack,
         Stack([base], layout, alone) as before,
         Output(target) as output,
         _opened(rule, layout, state) as server,

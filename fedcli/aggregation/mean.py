@@ -3,13 +3,14 @@
     S = Σ_k n_k · Δ_k        in float64, from +0.0, sites in bytewise order of their names
     mean = S / Σ n_k
 
-Multiplication and addition are two IEEE operations each element, without BLAS and without fused multiply-add; the products are
-exact while n_k < 2**29. Integers: floor(Σ n_k Δ_k / Σ n_k), exact. So anyone can recompute the model on any machine, whatever the
-order in which the updates arrived.
+Multiplication and addition are two IEEE operations each element, without BLAS. The products are exact while n_k < 2**29, so that
+a processor that fuses the two rounds to the same bits. Integers: floor(Σ n_k Δ_k / Σ n_k), exact. So anyone can recompute the
+model on any machine, whatever the order in which the updates arrived.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+
+def total(sums: NDArray[np.float64], rows: NDArray[np.float32], weights: Sequence[int], product: NDArray[np.float64]) -> None:
+    """Make S of all rows, (rows, elements), of at least one row; `product` is overwritten.
+
+    One call of numpy instead of three for each row, so that threads wait less for Python's lock.
+    """
+    if sums.size > 1 and _einsum_adds_in_order():  # a single column would be summed in parts
+        np.einsum("k,kn->n", np.array(weights, np.float64), rows, out=sums, dtype=np.float64, casting="safe")
+        return
+    sums.fill(0.0)
+    for row, weight in zip(rows, weights, strict=True):
+        add(sums, row, weight, product)
 
 
 def add(sums: NDArray[np.float64], row: NDArray[np.float32], weight: int, product: NDArray[np.float64]) -> None:
@@ -40,3 +54,14 @@ def integers(values: NDArray[Any], weights: Sequence[int]) -> NDArray[Any]:
         if weight:
             total = total + row * weight
     return np.asarray(total // sum(weights))
+
+
+@cache
+def _einsum_adds_in_order() -> bool:
+    """Tell whether numpy's `einsum` adds row after row to each element, which it does and does not promise."""
+    rows = np.sin(np.arange(5 * 9001, dtype=np.float32)).reshape(5, -1)  # longer than the pieces in which numpy converts
+    weights = np.array([3, 1e8, 7, 12345, 1])
+    expected = np.zeros(rows.shape[1])
+    for row, weight in zip(rows.astype(np.float64), weights, strict=True):
+        expected += row * weight
+    return np.array_equal(np.einsum("k,kn->n", weights, rows, dtype=np.float64, casting="safe"), expected)

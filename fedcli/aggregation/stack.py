@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from fedcli.aggregation.update import Run, Update
     from fedcli.tensors import Layout
 
-MEMORY = 24 << 20
-"""Bytes of the buffers of all threads."""
+MEMORY = 8 << 20
+"""Bytes of a thread's buffer: what the processor's cache keeps for it."""
 MAX_OPEN = 256
 UNIT = 1024
 """Ranges begin at multiples of so many elements."""
-_BESIDE = 48
+_BESIDE = 200
 """Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
 _APART = 8
 """Rows at a time where they are more, and need not stand beside one another."""
@@ -109,7 +109,6 @@ class Stack:
         first: int,
         last: int,
         passage: Passage | None = None,
-        use: Callable[[int, NDArray[Any]], None] | None = None,
     ) -> NDArray[Any]:
         """Return some rows of a range, (rows, last - first); the array holds until this thread's next call.
 
@@ -119,7 +118,6 @@ class Stack:
             first: The first element of the range.
             last: One past the last.
             passage: The range's way, where threads read several ranges at once.
-            use: Called with every row and its number when it has been read, while it is still in the processor's cache.
 
         Raises:
             UpdateError: A file cannot be read.
@@ -131,18 +129,18 @@ class Stack:
             kept = room(len(rows) * size, np.uint8, at=offset)
             self._scratch.buffer = (offset % PAGE, kept)
         found: NDArray[Any] = kept[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
-        view = found.view(np.uint8)
+        scaled = run.dtype.kind == "f" and bool(self._scales)
+        view = kept.data
 
         def take(number: int) -> None:
             at = number - rows.start
-            self._fill(number, view[at].data, offset)
+            part = view[at * size : (at + 1) * size]
+            self._fill(number, part, offset)
             if self._hashers[number] is not None:
                 with passage.at((id(self), number)) if passage is not None else nullcontext():
-                    self._hash(number, view[at].data, offset)
-            if run.dtype.kind == "f" and self._scales and self._scales[number] != 1:
+                    self._hash(number, part, offset)
+            if scaled and self._scales[number] != 1:
                 np.multiply(found[at], self._scales[number], out=found[at], dtype=np.float64, casting="same_kind")
-            if use is not None:
-                use(number, found[at])
 
         self._collect(take, rows)
         return found
@@ -220,9 +218,11 @@ class Stack:
     def _fill(self, number: int, view: memoryview, offset: int) -> None:
         """Read bytes of one file."""
         kept = self._open.get(number)
+        if kept is not None and os.preadv(kept, (view,), offset) == len(view):
+            return  # nearly always; the less Python, the less a thread waits for its lock
         descriptor = self._opened(number) if kept is None else kept
         try:
-            done = os.preadv(descriptor, [view], offset)
+            done = 0
             while done < len(view):
                 count = os.preadv(descriptor, [view[done:]], offset + done)
                 if not count:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
+from fedcli.aggregation import mean
 from fedcli.errors import TrustError
 from tests.aggregation.models import Bench, bench, same, weighted_mean
 
@@ -62,6 +63,34 @@ def test_order_threads_and_memory_do_not_show(
     for share, expected in zip(again.shares, whole.shares, strict=True):
         assert share.norm == pytest.approx(expected.norm, rel=1e-5)
         assert share.cosine == pytest.approx(expected.cosine, abs=1e-5)
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["at once", "row by row"])
+@pytest.mark.parametrize("elements", [1, 2, 3, 17, 8191, 8192, 8193, 70_001])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 33, 150])
+def test_rows_are_added_one_after_another(monkeypatch: pytest.MonkeyPatch, count: int, elements: int, in_order: bool) -> None:  # noqa: FBT001 - pytest passes it
+    """To the bit, whatever numpy's `einsum` does with an array of that shape; the sum of negative zeros is +0.0."""
+    assert mean._einsum_adds_in_order()
+    monkeypatch.setattr(mean, "_einsum_adds_in_order", lambda: in_order)
+    generator = np.random.default_rng(count * elements)
+    rows = np.ldexp(generator.standard_normal((count, elements)), generator.integers(-140, 100, (count, elements))).astype(
+        np.float32
+    )
+    rows[generator.random(rows.shape) < 0.1] = -0.0
+    rows[:, 0] = -0.0
+    weights = [int(weight) for weight in generator.integers(1, 2**29, count)]
+    expected = np.zeros(elements)
+    for row, weight in zip(rows.astype(np.float64), weights, strict=True):
+        expected = expected + row * np.float64(weight)
+    found = np.full(elements, np.nan)
+    mean.total(found, rows, weights, np.empty(elements))
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_an_einsum_that_adds_in_another_order_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    einsum = np.einsum
+    monkeypatch.setattr(np, "einsum", lambda text, left, right, **options: einsum(text, left[::-1], right[::-1], **options))
+    assert not mean._einsum_adds_in_order.__wrapped__()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

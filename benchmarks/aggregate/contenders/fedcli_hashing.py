@@ -1,4 +1,4 @@
-"""As `fedcli_fold`, and every input is hashed in the same pass and held against its digest."""
+"""As `fedcli_fold`, every update hashed in the same pass and held against its digest, and φ(t) hashed while it is written."""
 
 import json
 import runpy
