@@ -15,6 +15,7 @@ import os
 import stat
 import threading
 from contextlib import nullcontext
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
 import numpy as np
@@ -43,7 +44,7 @@ _BESIDE = 200
 """Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
 _APART = 8
 """Rows at a time where they are more, and need not stand beside one another."""
-_LONGEST = 1 << 17
+_LONGEST = 1 << 18
 """Elements of a range, at most: many make each call cheap, and opening a file again."""
 _NOTHING = np.empty(0, np.uint8)
 
@@ -124,25 +125,24 @@ class Stack:
         """
         size = (last - first) * run.dtype.itemsize
         offset = run.begin + first * run.dtype.itemsize
-        begin, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
-        if begin != offset % PAGE or len(kept) < len(rows) * size:
-            kept = room(len(rows) * size, np.uint8, at=offset)
-            self._scratch.buffer = (offset % PAGE, kept)
-        found: NDArray[Any] = kept[: len(rows) * size].view(run.dtype).reshape(len(rows), last - first)
+        kept = self._buffer(len(rows) * size, offset)
+        found: NDArray[Any] = kept.view(run.dtype).reshape(len(rows), last - first)
+        parts = [(kept.data[begin : begin + size],) for begin in range(0, len(kept), size)]
         scaled = run.dtype.kind == "f" and bool(self._scales)
-        view = kept.data
+        full = self._crew.size == 1 and self._read_at_once(rows, parts, offset)
 
         def take(number: int) -> None:
             at = number - rows.start
-            part = view[at * size : (at + 1) * size]
-            self._fill(number, part, offset)
+            if not full:
+                self._fill(number, parts[at][0], offset)
             if self._hashers[number] is not None:
                 with passage.at((id(self), number)) if passage is not None else nullcontext():
-                    self._hash(number, part, offset)
+                    self._hash(number, parts[at][0], offset)
             if scaled and self._scales[number] != 1:
                 np.multiply(found[at], self._scales[number], out=found[at], dtype=np.float64, casting="same_kind")
 
-        self._collect(take, rows)
+        if not full or scaled or any(self._hashers):
+            self._collect(take, rows)
         return found
 
     def pass_over(self, run: Run | None) -> None:
@@ -202,6 +202,24 @@ class Stack:
         if reasons:
             raise UpdateError(dict(sorted(reasons.items())))
 
+    def _buffer(self, size: int, offset: int) -> NDArray[np.uint8]:
+        """Return this thread's buffer, for bytes that begin at an offset of a file."""
+        begin, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
+        if begin != offset % PAGE or len(kept) < size:
+            kept = room(size, np.uint8, at=offset)
+            self._scratch.buffer = (offset % PAGE, kept)
+        return kept[:size]
+
+    def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
+        """Read parts of open files with no Python between the calls; tell whether all are full."""
+        if len(self._open) < len(self.updates):
+            return False
+        try:
+            done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
+        except OSError:
+            return False
+        return done == len(parts) * len(parts[0][0])
+
     def _check_header(self, number: int) -> None:
         header = bytearray(len(self._layout.header))
         self._fill(number, memoryview(header), 0)
@@ -218,8 +236,6 @@ class Stack:
     def _fill(self, number: int, view: memoryview, offset: int) -> None:
         """Read bytes of one file."""
         kept = self._open.get(number)
-        if kept is not None and os.preadv(kept, (view,), offset) == len(view):
-            return  # nearly always; the less Python, the less a thread waits for its lock
         descriptor = self._opened(number) if kept is None else kept
         try:
             done = 0
