@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,7 @@ class Rehearsal:
         for place, before in (("coordinator", "coordinator.before"), ("drop/coordinator", "records.before")):
             shutil.rmtree(self._folder / place)
             shutil.copytree(self._folder / before, self._folder / place)
+        os.sync()  # what was copied must not be paid for by the command
         said = self._folder / "said"
         command = [sys.executable, "-c", _PROGRAM, str(said), "aggregate", "-C", str(self._folder / "coordinator"), "--json"]
         started = time.perf_counter()

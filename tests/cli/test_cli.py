@@ -6,17 +6,20 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from fedcli import wire
+from fedcli.cli import COMMANDS, command_line
 from fedcli.errors import FedcliError
 from fedcli.imaging import dataset
 from fedcli.plan import template
 from tests.cli.processes import COMMAND, imported_by, run, succeed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.operations.federations import Federation
 
 HEAVY = {"torch", "torchvision", "sklearn", "pydicom", "matplotlib", "cv2"}
@@ -27,16 +30,25 @@ def test_help_starts_at_once() -> None:
     assert not imported_by("--help") & HEAVY
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["init", "admit", "aggregate", "join", "approve", "prepare", "train-round", "finetune", "evaluate",
-     "status", "verify", "report", "simulate", "demo"],
-)  # fmt: skip
+@pytest.mark.parametrize("command", [command for commands in COMMANDS.values() for command in commands if command != "access"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = run(command, "--help")
     assert shown.returncode == 0
-    assert f"Example: fedcli {command}" in re.sub(r"\s+", " ", shown.stdout)
+    assert re.search(f"Examples?: fedcli {command} ", re.sub(r"\s+", " ", shown.stdout))
     assert "--json" in shown.stdout
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_module_registers_the_commands_by_which_it_is_found(module: str) -> None:
+    found = command_line(COMMANDS[module][:1])
+    names = [info.name or cast("Callable[..., object]", info.callback).__name__ for info in found.registered_commands]
+    assert (*names, *(group.name for group in found.registered_groups)) == COMMANDS[module]
+
+
+def test_a_command_makes_its_module_s_commands_alone() -> None:
+    every = sum(map(len, COMMANDS.values())) - len(COMMANDS["access"])
+    for arguments, count in ((["demo"], 2), (["--help"], every), (["agregate"], every), ([], every)):
+        assert len(command_line(arguments).registered_commands) == count, arguments
 
 
 def test_status_verify_aggregate_and_prepare_never_import_torch(trained: Federation) -> None:
