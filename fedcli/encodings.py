@@ -36,6 +36,8 @@ _DTYPES = {**tensors.NUMPY_DTYPES, "BF16": "<u2"}
 
 def encoded_layout(plain: Layout, encoding: Encoding) -> Layout:
     """Return the layout of the encoded file of a delta with the given layout."""
+    if encoding is Encoding.FLOAT32:
+        return plain
     entries: list[tuple[str, str, tuple[int, ...]]] = []
     for tensor in plain.tensors:
         dtype = _encoded_dtype(tensor, encoding)

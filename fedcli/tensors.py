@@ -14,6 +14,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -88,6 +89,8 @@ class Layout:
 
     def difference(self, other: Layout) -> str:
         """Return in a few words how `other` departs from this layout; empty where it does not."""
+        if self.header == other.header:
+            return ""
         mine = {tensor.name: (tensor.dtype, tensor.shape) for tensor in self.tensors}
         theirs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in other.tensors}
         if missing := sorted(mine.keys() - theirs.keys()):
@@ -166,14 +169,19 @@ def read_layout(file: BinaryIO) -> Layout:
     if not 0 < length <= MAX_HEADER_BYTES:
         msg = f"the safetensors header claims {length} bytes, expected 1 to {MAX_HEADER_BYTES}"
         raise TensorError(msg)
-    text = file.read(length)
+    return _layout_of_header(prefix + file.read(length))
+
+
+@lru_cache(maxsize=4)
+def _layout_of_header(header: bytes) -> Layout:
+    """Return the layout that a header says; a federation's files have one header, and reading it takes 10 ms."""
     try:
-        entries = json.loads(text)
+        entries = json.loads(header[8:])
         found = layout((name, entry["dtype"], tuple(map(_whole, entry["shape"]))) for name, entry in entries.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"not a safetensors header: {type(error).__name__}"
         raise TensorError(msg) from error
-    if found.header != prefix + text:
+    if found.header != header:
         msg = "the safetensors header is not canonical: order, offsets or padding differ from those of the tensors listed"
         raise TensorError(msg)
     return found
