@@ -3,12 +3,12 @@
     python benchmarks/aggregate [--runs 5] [--cases 20x28 100x28 4x1400 1000x28]
 
 A case is sites × 10^6 bytes; beyond 20 sites the names are hard links to 20 files, so that the disk holds them. Contenders take
-turns, now this one first and now that one, each run in a process of its own, after the disk has written what was left to it, and
-medians are compared; `contenders/` says what each of them does. A row that needs more memory than the machine has free, or a peer
-that is not installed, is named as a gap. `on disk` counts until φ(t) has reached the disk, which fedcli waits for and the peers
-do not. `core` is the peer's own call, without reading and writing. The peers are spared integer buffers, which not all of them can
-average. Peak memory is VmHWM of the process. What differs from the exact mean, rounded once to float32, is counted on the first
-values of the model. Nobody verifies anything in these rows but `fedcli_hashing`.
+turns, now this one first and now that one, each run in a process of its own, after the disk has written what was left to it,
+and medians are compared; `contenders/` says what each of them does. A row that needs more memory than the machine has free, or
+a peer that is not installed, is named as a gap. `on disk` counts until φ(t) has reached the disk, which fedcli waits for and
+the peers do not. `core` is the peer's own call, without reading and writing. The peers are spared integer buffers, which not
+all of them can average. Peak memory is VmHWM of the process. What differs from the exact mean, rounded once to float32, is
+counted on the first values of the model. Nobody verifies anything in these rows but `fedcli_hashing`.
 
 Then the whole command `fedcli aggregate`, with signatures, digests, records and the outbox, on a federation of 20 sites and
 DenseNet-121, as a process from start to end, against the peers' whole process, which verify nothing.
