@@ -5,13 +5,14 @@ numbers remain: the integers, then the floats. A row is one update's part of a r
 is used again and again; nothing is mapped. A file that names its digest is hashed in the same pass, each byte when it is first
 read, header included; a second look at the same numbers is neither hashed nor needed for the model (it serves the cosines).
 
-At most `MAX_OPEN` descriptors are open, whatever the number of sites.
+The number of open descriptors is bounded, whatever the number of sites.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 import threading
 from contextlib import nullcontext
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 
 MEMORY = 8 << 20
 """Bytes of a thread's buffer: what the processor's cache keeps for it."""
-MAX_OPEN = 256
 UNIT = 1024
 """Ranges begin at multiples of so many elements."""
+_MOST_OPEN = 1024
 _BESIDE = 200
 """Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
 _APART = 8
@@ -71,6 +72,7 @@ class Stack:
         self._hashers = [hashlib.sha256() if update.sha256 else None for update in updates]
         self._hashed = [0] * len(updates)
         self._open: dict[int, int] = {}
+        self._most = _most_open()
         self._scratch = threading.local()
 
     def __enter__(self) -> Self:
@@ -212,7 +214,7 @@ class Stack:
 
     def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
         """Read parts of open files with no Python between the calls; tell whether all are full."""
-        if len(self._open) < len(self.updates):
+        if rows.stop > len(self._open):
             return False
         try:
             done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
@@ -257,7 +259,7 @@ class Stack:
             self._hashed[number] += len(view)
 
     def _opened(self, number: int) -> int:
-        """Open a file, for the whole pass where they are few; only a regular one of the right size is opened."""
+        """Open a file, for the whole pass if it is among the first; only a regular one of the right size is opened."""
         descriptor = os.open(self.updates[number].path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         found = os.fstat(descriptor)  # a pipe that a peer has put there must not be waited for
         if not stat.S_ISREG(found.st_mode) or found.st_size != self._layout.size:
@@ -269,9 +271,15 @@ class Stack:
             finally:
                 os.close(descriptor)
             raise TensorError(departure or f"{found.st_size} bytes, expected {self._layout.size}")
-        if len(self.updates) <= MAX_OPEN:
+        if len(self._open) < self._most:
             self._open[number] = descriptor
         return descriptor
+
+
+def _most_open() -> int:
+    """Return how many files a pass keeps open: a quarter of what the process may, since rounds are replayed side by side."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_OPEN if soft == resource.RLIM_INFINITY else min(_MOST_OPEN, soft // 4)
 
 
 def _other_digest(update: Update, found: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+import resource
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,9 @@ from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
 from fedcli.aggregation import mean
+from fedcli.aggregation.stack import Stack
 from fedcli.errors import TrustError
 from tests.aggregation.models import Bench, bench, same, weighted_mean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WEIGHTS = {"a": 717, "b": 262, "b-1": 1379, "c": 1}
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100)
@@ -93,8 +93,21 @@ def test_an_einsum_that_adds_in_another_order_is_noticed(monkeypatch: pytest.Mon
     assert not mean._einsum_adds_in_order.__wrapped__()
 
 
+def descriptors() -> int:
+    """Count what this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
-def test_more_sites_than_files_may_be_open(tmp_path: Path, threads: int) -> None:
+def test_more_sites_than_files_may_be_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threads: int) -> None:
+    before, most, look = descriptors(), list[int](), Stack._hash
+
+    def spy(*arguments: Any) -> None:
+        most.append(descriptors() - before)
+        look(*arguments)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
+    monkeypatch.setattr(Stack, "_hash", spy)
     weights = {f"site-{number:03d}": number + 1 for number in range(300)}
     made = bench(tmp_path, weights, length=3001)
     names = list(weights)
@@ -106,6 +119,7 @@ def test_more_sites_than_files_may_be_open(tmp_path: Path, threads: int) -> None
     expected = (made.base["classifier.bias"] + total / sum(weights.values())).astype(np.float32)
     assert tensors.read(tmp_path / "out")["classifier.bias"].tobytes() == expected.tobytes()
     assert len(found.shares) == 300
+    assert 100 < max(most) < 110
 
 
 def test_norms_and_cosines_are_those_of_all_float_tensors(tmp_path: Path) -> None:
