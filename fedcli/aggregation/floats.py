@@ -170,7 +170,8 @@ class _Range:
         _dots(rows, rows, squares)
         _dots(rows, self._narrow[None], products)
         _dots(self._narrow[None], self._narrow[None], step_squares)
-        for piece in np.flatnonzero(~(_safe(squares) & _safe(step_squares))):
+        unsafe = ~(_safe(squares) & _safe(step_squares)).all(axis=0)
+        for piece in np.flatnonzero(unsafe):
             values, along = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]
             for left, right, target in ((values, values, squares), (values, along, products), (along, along, step_squares)):
                 _dots(left, right, target[:, piece : piece + 1])
@@ -181,17 +182,16 @@ def _elements(piece: np.intp) -> slice:
 
 
 def _safe(squares: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell the pieces, of which float32 tells all squared norms well."""
-    return np.asarray((squares.min(axis=0) > _SAFE[0]) & (squares.max(axis=0) < _SAFE[1]))
+    """Tell which squared norms float32 tells well."""
+    return np.asarray((squares > _SAFE[0]) & (squares < _SAFE[1]))
 
 
 def _dots(rows: NDArray[Any], others: NDArray[Any], out: NDArray[np.float64]) -> None:
     """Take the dot product of every row, (rows, elements), with its partner or the only one, piece by piece: (rows, pieces)."""
-    whole = rows.shape[1] // _PIECE
-    for cut, width, pieces in (
-        (slice(0, whole * _PIECE), _PIECE, slice(0, whole)),
-        (slice(whole * _PIECE, None), rows.shape[1] % _PIECE, slice(whole, None)),
-    ):
-        if width and pieces.start != pieces.stop:
-            left, right = (array[:, cut].reshape(len(array), -1, width) for array in (rows, others))
-            np.vecdot(left, right, out=out[:, pieces])
+    pieces = rows.shape[1] // _PIECE
+    whole = pieces * _PIECE
+    if pieces:
+        left, right = (array[:, :whole].reshape(len(array), pieces, _PIECE) for array in (rows, others))
+        np.vecdot(left, right, out=out[:, :pieces])
+    if whole < rows.shape[1]:
+        np.vecdot(rows[:, whole:], others[:, whole:], out=out[:, pieces])

@@ -73,6 +73,7 @@ class Stack:
         self._hashed = [0] * len(updates)
         self._open: dict[int, int] = {}
         self._most = _most_open()
+        self._reading = threading.Lock()
         self._scratch = threading.local()
 
     def __enter__(self) -> Self:
@@ -217,7 +218,10 @@ class Stack:
         if rows.stop > len(self._open):
             return False
         try:
-            done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
+            with (
+                self._reading
+            ):  # two threads that read would wait for Python's lock at every call; one that computes seldom takes it
+                done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
         except OSError:
             return False
         return done == len(parts) * len(parts[0][0])
