@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from fedcli.progress import Silent
 from tests.exchange.test_unreadable import UNPRIVILEGED
 from tests.operations.attacked import artifact_path
 from tests.operations.elsewhere import on_sftp
+from tests.operations.federations import Clock
 from tests.operations.handmade import Handmade
 from tests.operations.test_attacks import artifact_of_record, first_float, forge
 
@@ -37,8 +39,8 @@ PATIENT = Aggregation(quorum=2, deadline_hours=24.0)
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Handmade:
-    """Three sites have sent."""
-    made = Handmade(tmp_path / "f", SITES, PATIENT).begin()
+    """Three sites have sent, just now: `aggregate_unprivileged` goes by this machine's clock."""
+    made = Handmade(tmp_path / "f", SITES, PATIENT, clock=Clock(datetime.now(UTC).replace(microsecond=0))).begin()
     for site in SITES:
         made.send(site, 1)
     return made
