@@ -96,6 +96,7 @@ class FloatFold:
             self._add(part, group, rows)
         if self._rule.columns is None:
             mean.divide(part.step, self._weights)
+        part.measure_step()
         for group in groups:
             if len(groups) > 1:  # again, for the cosines, now that the step is known
                 rows = self._stack.read(group, run, first, last)
@@ -162,14 +163,17 @@ class _Range:
         self.squares = np.empty((rows + 1, pieces))
         self.products = np.empty((rows, pieces))
 
+    def measure_step(self) -> None:
+        """Take the dot product of the step, which is made, with itself."""
+        np.copyto(self._narrow, self.step, casting="same_kind")
+        _dots(self._narrow[None], self._narrow[None], self.squares[-1:])
+
     def measure(self, rows: NDArray[np.float32], first_row: int) -> None:
         """Take the dot products of some rows with themselves and with the step."""
-        np.copyto(self._narrow, self.step, casting="same_kind")
         squares, products = (array[first_row : first_row + len(rows)] for array in (self.squares, self.products))
         step_squares = self.squares[-1:]
         _dots(rows, rows, squares)
         _dots(rows, self._narrow[None], products)
-        _dots(self._narrow[None], self._narrow[None], step_squares)
         unsafe = ~(_safe(squares) & _safe(step_squares)).all(axis=0)
         for piece in np.flatnonzero(unsafe):
             values, along = rows[:, _elements(piece)].astype(np.float64), self.step[None, _elements(piece)]

@@ -41,6 +41,7 @@ MEMORY = 8 << 20
 UNIT = 1024
 """Ranges begin at multiples of so many elements."""
 _MOST_OPEN = 1024
+"""Files that stay open, at most."""
 _BESIDE = 200
 """Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
 _APART = 8
@@ -214,13 +215,14 @@ class Stack:
         return kept[:size]
 
     def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
-        """Read parts of open files with no Python between the calls; tell whether all are full."""
+        """Read parts of open files with no Python between the calls; tell whether all are full.
+
+        One thread at a time: two would wait for Python's lock at every call, while one that computes seldom takes it.
+        """
         if rows.stop > len(self._open):
             return False
         try:
-            with (
-                self._reading
-            ):  # two threads that read would wait for Python's lock at every call; one that computes seldom takes it
+            with self._reading:
                 done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
         except OSError:
             return False
