@@ -119,6 +119,7 @@ def fold(
         Output(target) as output,
         _opened(rule, layout, state) as server,
     ):
+        output.reserve(layout.size)
         output.write(layout.header)
         integers, floats = runs(layout)
         if integers is not None:

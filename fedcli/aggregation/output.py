@@ -38,6 +38,15 @@ class Output:
             self._file.close()
             self._partial.unlink(missing_ok=True)
 
+    def reserve(self, size: int) -> None:
+        """Take the room for the whole file, so that bytes on their way to the disk need not wait for it to grow.
+
+        Raises:
+            OSError: The disk has no room for it.
+        """
+        if self._file is not None and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), 0, size)
+
     def write(self, data: memoryview | bytes) -> None:
         """Take the next bytes."""
         view = memoryview(data).cast("B")
