@@ -74,3 +74,9 @@ class TrainingError(FedcliError):
     """Training or inference produced something that must not be used."""
 
     exit_code = 8
+
+
+class DiskError(FedcliError):
+    """A disk of this machine is full, fails, or is not for this account."""
+
+    exit_code = 10

@@ -178,9 +178,14 @@ def _print_object(mapping: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _say_nothing(record: logging.LogRecord) -> None:
+    """Leave a line out that the log's disk does not take."""
+
+
 def _logger(path: Path) -> logging.Logger:
     logger = logging.Logger("fedcli")  # noqa: LOG001 - this command's own, not one for the process
     handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.handleError = _say_nothing  # type: ignore[method-assign] # a full disk is the command's to tell, once
     logger.addHandler(handler)
     return logger

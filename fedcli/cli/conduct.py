@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol, TypeVar
 
 import typer
 
-from fedcli import render
+from fedcli import disk, render
 from fedcli.errors import ConfigurationError, FedcliError, UsageError
 from fedcli.operations.party import Environment, Status
 from fedcli.private_files import BusyError
@@ -95,9 +97,11 @@ class Conduct:
         try:
             result = self._repeat(work, Environment(progress=narrator, passphrase=_passphrase, command=self.command))
         except FedcliError as error:
-            narrator.log(f"{self.command}: {error}")
-            render.print_error(err, self.command, error, as_json=self.as_json)
-            raise typer.Exit(error.exit_code) from error
+            self._fail(error, narrator, err)
+        except OSError as error:
+            if (told := disk.refusal(error, *self._places())) is None:
+                raise
+            self._fail(told, narrator, err)
         except KeyboardInterrupt as error:
             err.print("[bold]interrupted[/]; nothing is half written, run the same command again")
             raise typer.Exit(INTERRUPTED) from error
@@ -108,6 +112,18 @@ class Conduct:
             if show is not None and not isinstance(result, Busy):
                 show(out, result)
             out.print(result.message, highlight=False, markup=False, soft_wrap=True)
+
+    def _places(self) -> list[Path]:
+        """Return where a command writes."""
+        found = [self.root or Path.cwd()]
+        with suppress(FileNotFoundError):  # no disk that has room
+            found.append(Path(tempfile.gettempdir()))
+        return found
+
+    def _fail(self, error: FedcliError, narrator: Narrator, err: Console) -> NoReturn:
+        narrator.log(f"{self.command}: {error}")
+        render.print_error(err, self.command, error, as_json=self.as_json)
+        raise typer.Exit(error.exit_code) from error
 
     def _repeat(self, work: Callable[[Environment], R], environment: Environment) -> R | Busy:
         while True:

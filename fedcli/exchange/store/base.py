@@ -10,15 +10,17 @@ import hashlib
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from fedcli import disk
 from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.tensors import CHUNK_BYTES, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from io import FileIO
 
 PROBE_NAME = "probe"
 
@@ -77,6 +79,7 @@ class Store(Protocol):
             MissingError: There is no such key.
             UnreadableError: This account may not read it.
             StoreError: It has more than `limit` bytes, or the place cannot be read.
+            DiskError: The file cannot be made or written.
         """
 
     def read(self, key: str, limit: int) -> bytes:
@@ -139,19 +142,34 @@ def prove_create_once(store: Store, prefix: str, remove: Callable[[str], None], 
     raise StoreError(msg, hint=hint)
 
 
-def received(key: str, chunks: Iterable[bytes], file: BinaryIO, limit: int, advance: Callable[[int, str], None]) -> Measured:
+def new_file(target: Path) -> FileIO:
+    """Make the file that is fetched into, without a buffer that its disk could refuse later.
+
+    Raises:
+        DiskError: It cannot be made, or is there already.
+    """
+    with disk.writing(target):
+        return target.open("xb", buffering=0)
+
+
+def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advance: Callable[[int, str], None]) -> Measured:
     """Write what arrives, and return the size and digest of the very bytes written.
 
     Raises:
         StoreError: There are more than `limit` bytes.
+        DiskError: The file cannot be written.
     """
     hasher = hashlib.sha256()
     size = 0
     held: list[bytes] = []
+    target = Path(str(file.name))
 
     def keep(data: bytes) -> None:
         hasher.update(data)
-        file.write(data)
+        view = memoryview(data)
+        with disk.writing(target):
+            while view:
+                view = view[file.write(view) :]
 
     with ThreadPoolExecutor(1) as pool:  # hashing and writing go on while the next bytes arrive
         behind = pool.submit(keep, b"")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
-from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
+from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
 from fedcli.progress import BYTES, Silent
 from fedcli.tensors import CHUNK_BYTES
 
@@ -84,10 +84,14 @@ class LocalStore:
         """Copy a file out, hashing what is written; see `Store`."""
         with _explained(key, self._root, reading=True):
             source = _open(self._root / checked(key))
-        with _explained(key, self._root), source as file, target.open("xb") as copy:
+        with source as file, new_file(target) as copy:
             size = os.fstat(file.fileno()).st_size
             with self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance:
-                return received(key, iter(lambda: file.read(CHUNK_BYTES), b""), copy, limit, advance)
+                return received(key, self._pieces(key, file), copy, limit, advance)
+
+    def _pieces(self, key: str, file: BinaryIO) -> Iterator[bytes]:
+        with _explained(key, self._root):
+            yield from iter(lambda: file.read(CHUNK_BYTES), b"")
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
@@ -172,6 +176,8 @@ def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]
             hint = "this file system has no hard links, so nothing can be created exactly once; use another"
         elif error.errno in {errno.EACCES, errno.EROFS}:
             hint = "check the folder's permissions for this account"
+        elif error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            hint = "make room there, and run the same command again: nothing is half written"
         msg = f"{key or error.filename}: {error.strerror}, in the drop folder {root}"
         raise StoreError(msg, hint=hint) from error
 

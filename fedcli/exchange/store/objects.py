@@ -21,7 +21,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
+from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
 from fedcli.exchange.store.profile import aws_profile
 from fedcli.progress import BYTES, Silent
 from fedcli.tensors import CHUNK_BYTES
@@ -101,16 +101,12 @@ class ObjectStore:
             found = obstore.get(self._service, checked(key))
             size = found.meta["size"]
             capped(key, size, limit)
-            try:
-                with (
-                    target.open("xb") as copy,
-                    self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance,
-                ):
-                    chunks = (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK_BYTES))
-                    return received(key, chunks, copy, limit, advance)
-            except OSError as error:
-                msg = f"{key}: {target}: {error.strerror or error}"
-                raise StoreError(msg) from error
+            with (
+                new_file(target) as copy,
+                self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance,
+            ):
+                chunks = (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK_BYTES))
+                return received(key, chunks, copy, limit, advance)
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small object; see `Store`."""

@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from fedcli import disk
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.store import remote
-from fedcli.exchange.store.base import capped, checked, prove_create_once, received, removable
+from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
 from fedcli.exchange.store.login import Login
 from fedcli.exchange.store.ssh import Session
 from fedcli.progress import BYTES, Silent
@@ -118,8 +119,9 @@ class SftpStore:
         path = self._path(key)
 
         def get(session: Session) -> Measured:
-            copy.seek(0)
-            copy.truncate()
+            with disk.writing(target):
+                copy.seek(0)
+                copy.truncate()
             size = remote.size_of(session, path)
             capped(key, size, limit)
             with (
@@ -130,12 +132,8 @@ class SftpStore:
 
         if self.stat(key) is None:  # before the copy is made
             raise self._missing(key)
-        try:
-            with target.open("xb") as copy:
-                return self._attempt(key, get, reading=True)
-        except OSError as error:
-            msg = f"{key}: {target}: {error.strerror}"
-            raise StoreError(msg) from error
+        with new_file(target) as copy:
+            return self._attempt(key, get, reading=True)
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""

@@ -1,0 +1,60 @@
+"""What a disk of this machine refuses, said to its user."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from fedcli.errors import DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = "No usable temporary directory"
+"""What `tempfile` says where every disk that it tries is full."""
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "make room there, and run the same command again: nothing is half written"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "run the command as the account that owns the workspace"),
+    errno.EROFS: "mount the disk for writing, and run the same command again",
+    errno.EIO: "the disk or its connection fails: see the system's log",
+}
+
+
+def refusal(error: OSError, *places: Path) -> DiskError | None:
+    """Return the error as a user should read it; None where it is about neither room, permission nor a failing disk.
+
+    Args:
+        error: What the system said; of a write it does not say in which file.
+        places: Where that may have been.
+    """
+    number = errno.ENOSPC if str(error.strerror).startswith(_NO_ROOM) else error.errno
+    if number not in _REMEDIES:
+        return None
+    message = f"{error.filename or places[0]}: {error.strerror}"
+    if number in _FULL:
+        message += "".join(f"; {megabytes:,.0f} MB are free in {folder}" for folder, megabytes in _free(places))
+    return DiskError(message, hint=_REMEDIES[number])
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Raise what a file's disk refuses as what it is, wherever the bytes come from.
+
+    Raises:
+        DiskError: The file cannot be made or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error, target) or DiskError(f"{target}: {error.strerror}") from error
+
+
+def _free(places: tuple[Path, ...]) -> Iterator[tuple[Path, float]]:
+    """Yield the folders that are there, each with its megabytes."""
+    for folder in dict.fromkeys(place if place.is_dir() else place.parent for place in places):
+        with suppress(OSError):
+            yield folder, shutil.disk_usage(folder).free / 1e6
