@@ -76,7 +76,7 @@ class TrainingError(FedcliError):
     exit_code = 8
 
 
-class DiskError(FedcliError):
-    """A disk of this machine is full, fails, or is not for this account."""
+class MachineError(FedcliError):
+    """A disk of this machine is full, fails, or is not for this account; or its memory does not suffice."""
 
     exit_code = 10

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
-from fedcli import disk, render
+from fedcli import machine, render
 from fedcli.errors import ConfigurationError, FedcliError, UsageError
 from fedcli.operations.party import Environment, Status
 from fedcli.private_files import BusyError
@@ -96,12 +96,11 @@ class Conduct:
         narrator = Narrator(err, log)
         try:
             result = self._repeat(work, Environment(progress=narrator, passphrase=_passphrase, command=self.command))
-        except FedcliError as error:
-            self._fail(error, narrator, err)
-        except OSError as error:
-            if (told := disk.refusal(error, *self._places())) is None:
-                raise
-            self._fail(told, narrator, err)
+        except (FedcliError, OSError, MemoryError, RuntimeError) as raised:
+            error = machine.explained(raised, *self._places())
+            narrator.log(f"{self.command}: {error}")
+            render.print_error(err, self.command, error, as_json=self.as_json)
+            raise typer.Exit(error.exit_code) from raised
         except KeyboardInterrupt as error:
             err.print("[bold]interrupted[/]; nothing is half written, run the same command again")
             raise typer.Exit(INTERRUPTED) from error
@@ -119,11 +118,6 @@ class Conduct:
         with suppress(FileNotFoundError):  # no disk that has room
             found.append(Path(tempfile.gettempdir()))
         return found
-
-    def _fail(self, error: FedcliError, narrator: Narrator, err: Console) -> NoReturn:
-        narrator.log(f"{self.command}: {error}")
-        render.print_error(err, self.command, error, as_json=self.as_json)
-        raise typer.Exit(error.exit_code) from error
 
     def _repeat(self, work: Callable[[Environment], R], environment: Environment) -> R | Busy:
         while True:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli import render
+from fedcli import machine, render
 from fedcli.cli.conduct import INTERRUPTED
 from fedcli.errors import FedcliError
 from fedcli.operations.interruption import heed_termination
@@ -41,9 +41,10 @@ def _assist(workspace: Path) -> None:
 
     try:
         processes.assist(workspace)
-    except FedcliError as error:
+    except (FedcliError, OSError, MemoryError, RuntimeError) as raised:
+        error = machine.explained(raised, workspace)
         _, err = render.consoles()
         render.print_error(err, f"process {os.environ['RANK']}", error, as_json=False)
-        raise typer.Exit(error.exit_code) from error
+        raise typer.Exit(error.exit_code) from raised
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcli import wire
-from fedcli.errors import ConflictError, DiskError, MissingError, StoreError, TrustError
+from fedcli.errors import ConflictError, MachineError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES, Measured
@@ -271,7 +271,7 @@ def test_fetch_takes_no_more_than_the_limit(store: Store, tmp_path: Path) -> Non
 def test_fetch_writes_a_new_file_only(store: Store, tmp_path: Path) -> None:
     store.publish("a/file", b"new")
     target = file_with(tmp_path, b"precious", "target")
-    with pytest.raises(DiskError, match=f"{target}: File exists"):
+    with pytest.raises(MachineError, match=f"{target}: File exists"):
         store.fetch("a/file", target, 100)
     assert target.read_bytes() == b"precious"
 
@@ -281,7 +281,7 @@ def test_a_full_disk_of_this_machine_is_not_the_drop_folders(store: Store, tmp_p
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # to this process the same as a disk without space
     try:
-        with pytest.raises(DiskError, match=f"{tmp_path}/cut: File too large; .* MB are free in {tmp_path}") as caught:
+        with pytest.raises(MachineError, match=f"{tmp_path}/cut: File too large; .* MB are free in {tmp_path}") as caught:
             store.fetch("a", tmp_path / "cut", 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

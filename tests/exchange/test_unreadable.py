@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.errors import DiskError, MissingError, StoreError, UnreadableError
+from fedcli.errors import MachineError, MissingError, StoreError, UnreadableError
 from fedcli.exchange.store import LocalStore
 from tests.exchange.servers import READER, running_s3
 
@@ -49,7 +49,7 @@ def local_is_unreadable(root: Path) -> None:
         local.local_path(KEYS[0])
     assert local.list("sites/") == KEYS
     (root / "precious").mkdir(mode=0o500)
-    with pytest.raises(DiskError, match="precious/target: Permission denied"):  # this machine's affair, not the drop folder's
+    with pytest.raises(MachineError, match="precious/target: Permission denied"):  # this machine's affair, not the drop folder's
         local.fetch(KEYS[1], root / "precious" / "target", 100)
     (root / "sites").chmod(0)
     with pytest.raises(UnreadableError):

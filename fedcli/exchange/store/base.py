@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fedcli import disk
+from fedcli import machine
 from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.tensors import CHUNK_BYTES, Measured
@@ -79,7 +79,7 @@ class Store(Protocol):
             MissingError: There is no such key.
             UnreadableError: This account may not read it.
             StoreError: It has more than `limit` bytes, or the place cannot be read.
-            DiskError: The file cannot be made or written.
+            MachineError: The file cannot be made or written.
         """
 
     def read(self, key: str, limit: int) -> bytes:
@@ -146,9 +146,9 @@ def new_file(target: Path) -> FileIO:
     """Make the file that is fetched into, without a buffer that its disk could refuse later.
 
     Raises:
-        DiskError: It cannot be made, or is there already.
+        MachineError: It cannot be made, or is there already.
     """
-    with disk.writing(target):
+    with machine.writing(target):
         return target.open("xb", buffering=0)
 
 
@@ -157,7 +157,7 @@ def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advanc
 
     Raises:
         StoreError: There are more than `limit` bytes.
-        DiskError: The file cannot be written.
+        MachineError: The file cannot be written.
     """
     hasher = hashlib.sha256()
     size = 0
@@ -167,7 +167,7 @@ def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advanc
     def keep(data: bytes) -> None:
         hasher.update(data)
         view = memoryview(data)
-        with disk.writing(target):
+        with machine.writing(target):
             while view:
                 view = view[file.write(view) :]
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from fedcli import disk
+from fedcli import machine
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.store import remote
@@ -119,7 +119,7 @@ class SftpStore:
         path = self._path(key)
 
         def get(session: Session) -> Measured:
-            with disk.writing(target):
+            with machine.writing(target):
                 copy.seek(0)
                 copy.truncate()
             size = remote.size_of(session, path)

@@ -1,4 +1,4 @@
-"""A disk of this machine that is full, or not for this account: said as such, nothing lost, the same bits once there is room."""
+"""A disk or a memory that does not suffice is said as such; nothing is lost, and there are the same bits once there is room."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli import disk
+from fedcli import machine
+from fedcli.errors import MachineError
 from tests.cli.processes import COMMAND, succeed
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def refused(kilobytes: int, *arguments: str | Path) -> tuple[int, dict[str, str]
 def test_a_site_trains_once_there_is_room(kilobytes: int, begun: Federation, tmp_path: Path) -> None:
     other = begun.copy(tmp_path / "other")
     code, found, said = refused(kilobytes, "train-round", "-C", begun.site("north"))
-    assert (code, found["error"]) == (10, "DiskError"), said
+    assert (code, found["error"]) == (10, "MachineError"), said
     assert f"{os.strerror(errno.EFBIG)}; " in found["message"]
     assert f"MB are free in {begun.site('north')}" in found["message"]
     assert "make room" in found["hint"]
@@ -45,7 +47,7 @@ def test_a_round_is_aggregated_once_there_is_room(kilobytes: int, begun: Federat
     begun.train()
     other = begun.copy(tmp_path / "other")
     code, found, said = refused(kilobytes, "aggregate", "-C", begun.coordinator)
-    assert (code, found["error"]) == (10, "DiskError"), said
+    assert (code, found["error"]) == (10, "MachineError"), said
     assert "Traceback" not in said
     assert not (begun.drop / "coordinator/round-0001").exists()
     assert not list(begun.coordinator.rglob("*.partial"))
@@ -60,19 +62,50 @@ def digest(federation: Federation, *arguments: str | Path) -> set[str]:
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_refusal_names_the_file_and_a_remedy(number: int, tmp_path: Path) -> None:
-    told = disk.refusal(OSError(number, os.strerror(number), str(tmp_path / "file")), tmp_path)
+    told = machine.refusal(OSError(number, os.strerror(number), str(tmp_path / "file")), tmp_path)
     assert told is not None
     assert str(told).startswith(f"{tmp_path}/file: {os.strerror(number)}")
     assert told.hint
 
 
 def test_no_room_for_temporary_files_is_a_full_disk(tmp_path: Path) -> None:
-    told = disk.refusal(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), tmp_path, tmp_path)
+    told = machine.refusal(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), tmp_path, tmp_path)
     assert told is not None
     assert str(told).count("MB are free in") == 1
     assert "make room" in told.hint
 
 
-def test_other_errors_stay_what_they_are() -> None:
-    assert disk.refusal(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), Path()) is None
-    assert disk.refusal(OSError("no number"), Path()) is None
+def test_memory_that_does_not_suffice_is_said_as_such(begun: Federation) -> None:
+    """A layer asks torch for more than any machine has."""
+    program = "import torch\ntorch.nn.Conv2d.forward = lambda *_: torch.empty(1 << 50)\nfrom fedcli.__main__ import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train-round", "-C", str(begun.site("north")), "--json"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 10, done.stderr
+    assert "memory does not suffice: DefaultCPUAllocator: can't allocate memory" in json.loads(done.stdout)["message"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 1.4 GiB for an array"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 7.79 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_whoever_says_it(error: Exception) -> None:
+    told = machine.explained(error, Path())
+    assert (type(told), told.exit_code) == (MachineError, 10)
+    assert "workspace.toml" in told.hint
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), OSError("no number"), RuntimeError("a bug"), KeyError()]
+)
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        machine.explained(error, Path())
+    assert caught.value is error
