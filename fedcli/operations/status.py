@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
+from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.store import LocalStore, open_store
 from fedcli.operations import turn
 from fedcli.operations.folder import Folder
@@ -134,7 +135,10 @@ def status(
         else:
             workspace = Workspace.open(root)
             settings = workspace.settings
-            reader = Reader(name=settings.name, root=root, drop=workspace.drop_address, coordinator=settings.coordinator)
+            holds = bool(Outbox(workspace.path("outbox"), workspace.path("state")).held())
+            reader = Reader(
+                name=settings.name, root=root, drop=workspace.drop_address, coordinator=settings.coordinator, holds=holds
+            )
             memory = workspace.path("trusted")
             memory.mkdir(exist_ok=True)
             folder = Folder(store_of(workspace), coordinator=reader.coordinator, cache=Path(scratch), memory=LocalStore(memory))

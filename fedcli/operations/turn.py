@@ -30,7 +30,7 @@ class Turn:
     Attributes:
         parties: Who can do it: sites, or the coordinator; nobody in particular where it is empty.
         command: What they type.
-        occasion: Why, where nobody in particular can do it.
+        occasion: Why, where nobody in particular can do it, or where the party would not expect it.
     """
 
     parties: tuple[str, ...]
@@ -47,12 +47,14 @@ class Reader:
         root: That workspace, as the reader wrote it.
         drop: The drop folder.
         coordinator: Fingerprint of the coordinator's key, where the reader has pinned it.
+        holds: Whether an update is trained, and held in that workspace until a person agrees.
     """
 
     name: str | None
     root: Path
     drop: str
     coordinator: str | None
+    holds: bool = False
 
     def command(self, party: str, verb: str, *rest: str) -> str:
         """Return a command as the party types it."""
@@ -153,7 +155,12 @@ def _round_turns(opened: OpenRound, reader: Reader) -> Iterator[Turn]:
     elif opened.can_go_on_without:
         without = [word for site in opened.missing for word in ("--without", site)]
         yield from _commands(reader, (COORDINATOR,), "aggregate", *without, "--reason", "TEXT")
-    yield from _commands(reader, tuple(site for site in opened.awaited if site not in opened.unapproved), "train-round")
+    for parties in _apart(reader, tuple(site for site in opened.awaited if site not in opened.unapproved)):
+        if reader.holds and parties == (reader.name,):
+            command = reader.command(parties[0], "train-round", "--review")
+            yield Turn(parties=parties, command=command, occasion="the update is held until you agree")
+        else:
+            yield from _commands(reader, parties, "train-round")
     for parties in _apart(reader, opened.unapproved):
         yield _steps(reader, parties, "approve", "train-round")
 
@@ -197,5 +204,5 @@ def _whose(turn: Turn, reader: Reader) -> str:
     if not turn.parties:
         return turn.occasion
     if turn.parties == (reader.name,):
-        return "your turn"
+        return f"your turn, {turn.occasion}" if turn.occasion else "your turn"
     return "the coordinator's turn" if turn.parties == (COORDINATOR,) else f"turn of {names(turn.parties)}"

@@ -22,6 +22,7 @@ from fedcli.operations.party import Status
 from fedcli.operations.presence import NUM_ROUNDS, Standing, matrix_of
 from fedcli.operations.remove import remove
 from fedcli.operations.status import StatusResult, status
+from fedcli.operations.train_round import train_round
 from fedcli.plan import Aggregation, Plan
 from tests.operations.federations import PLAN, Federation
 from tests.reporting.histories import Builder
@@ -146,6 +147,17 @@ def test_sites_then_coordinator(begun: Federation) -> None:
     assert seen(begun, "coordinator").message == f"Your turn: fedcli aggregate -C {begun.coordinator}"
     begun.aggregate()
     assert seen(begun).round == 1
+
+
+def test_a_held_update_waits_for_its_person(begun: Federation) -> None:
+    north = begun.site("north")
+    train_round(north, begun.environment, review=True)
+    own = f"Your turn, the update is held until you agree: fedcli train-round -C {north} --review; "
+    assert seen(begun, "north").message == f"{own}turn of valley: fedcli train-round -C WORKSPACE"
+    assert seen(begun, "valley").message.endswith("turn of north: fedcli train-round -C WORKSPACE")
+    assert seen(begun).message == "Turn of north, valley: fedcli train-round -C WORKSPACE"
+    train_round(north, begun.environment, review=True, reviewer=lambda _: True)
+    assert seen(begun, "north").message == "Turn of valley: fedcli train-round -C WORKSPACE"
 
 
 def test_in_its_own_workspace_a_party_types_no_option(begun: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
