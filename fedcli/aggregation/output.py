@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Self
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 _STRETCH = 1 << 21
 """Bytes that are sent on their way to the disk together."""
+
+_CANNOT = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What a file system says that has no such call; its files grow as they are written."""
 
 
 class Output:
@@ -45,7 +49,11 @@ class Output:
             OSError: The disk has no room for it.
         """
         if self._file is not None and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(self._file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _CANNOT:
+                    raise
 
     def write(self, data: memoryview | bytes) -> None:
         """Take the next bytes."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from fedcli.aggregation.fold import fold
 from fedcli.aggregation.krum import Krum
 from fedcli.aggregation.median import Median
 from fedcli.aggregation.rules import Rule
+from fedcli.aggregation.stack import Stack
 from fedcli.aggregation.update import Update, UpdateError
 from tests.aggregation.models import MEAN, Bench, bench
 
@@ -154,3 +157,23 @@ def test_memory_does_not_grow_with_sites_nor_with_the_model(tmp_path: Path, rule
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=300, env=environment)
     assert int(done.stdout) / 1024 < 96
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_that_cannot_reserve_room_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    made = bench(tmp_path, {"a": 1, "b": 2})
+    expected = made.fold(out="other").model
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(number, os.strerror(number))))
+    assert made.fold().model == expected == tensors.measure(tmp_path / "out")
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bench(tmp_path, {"a": 1, "b": 2})
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    monkeypatch.setattr(Stack, "read", None)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        made.fold()
+    assert set(tmp_path.iterdir()) == before
