@@ -1,9 +1,10 @@
-"""Transfers of one large file: the SFTP store against scp, the S3 store against boto3, on servers on this machine.
+"""Transfers: the SFTP store against scp, the S3 store against boto3, on servers on this machine.
 
-    python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3]
+    python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3|records]
 
-Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli hashes what it fetches; scp
-and boto3 do not.
+One large file, up and down; and over SFTP the records of 100 rounds of three sites, all listed and read, through a line on which
+there and back take 20 ms. Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli
+hashes what it fetches; scp and boto3 do not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from line import long_line
 
 from fedcli.exchange.store import open_store
 from tests.exchange.servers import BUCKET, running_s3, running_sshd
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from fedcli.exchange.store import Store
 
 Work = dict[str, "Callable[[], object]"]
+_ROUNDS = 100
+_THERE_AND_BACK = 0.02
+"""Seconds."""
 
 
 def main() -> None:
@@ -36,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", choices=["sftp", "s3"])
+    parser.add_argument("--only", choices=["sftp", "s3", "records"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,9 +51,11 @@ def main() -> None:
         with source.open("wb") as file:
             for _ in range(options.megabytes):
                 file.write(os.urandom(10**6))
-        if options.only != "s3":
+        if options.only in {None, "sftp"}:
             _sftp(folder, source, options.runs)
-        if options.only != "sftp":
+        if options.only in {None, "records"}:
+            _records(folder, options.runs)
+        if options.only in {None, "s3"}:
             _s3(folder, source, options.runs)
 
 
@@ -62,6 +71,40 @@ def _sftp(folder: Path, source: Path, runs: int) -> None:
             "scp down": lambda: subprocess.run([*scp, f"{there}/fedcli.safetensors", target], check=True),
         }
         _compare("SFTP", works, "scp", source.stat().st_size, target, runs)
+
+
+def _records(folder: Path, runs: int) -> None:
+    (folder / "records").mkdir()
+    with running_sshd(folder / "records", apart=False) as server, long_line(server.port, _THERE_AND_BACK) as port:
+        for party in ("coordinator", "sites/north", "sites/south", "sites/west"):
+            for number in range(_ROUNDS):
+                place = server.root / party / f"round-{number:04d}"
+                place.mkdir(parents=True)
+                (place / "record.json").write_bytes(os.urandom(1500))
+                (place / "record.json.0123456789ab.sig").write_bytes(os.urandom(300))
+        known = folder / "known_hosts"
+        known.write_text(server.known_host.replace(str(server.port), str(port)))
+        scp = ["scp", "-q", "-r", "-P", str(port), "-i", str(server.keys["north"]), "-o", f"UserKnownHostsFile={known}"]
+
+        def read_all() -> None:
+            store = open_store(server.address("north", port=port), server.options("north"))
+            assert sum(len(store.read(key, 4000)) for key in store.list("")) == 4 * _ROUNDS * 1800
+
+        def copy_all() -> None:
+            target = Path(tempfile.mkdtemp(dir=folder))
+            subprocess.run([*scp, f"{server.accounts['north']}@127.0.0.1:{server.root}", target], check=True)
+            assert sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) == 4 * _ROUNDS * 1800
+
+        works: Work = {"fedcli": read_all, "scp -r": copy_all}
+        seconds: dict[str, list[float]] = {name: [] for name in works}
+        for number in range(runs):
+            for name in list(works)[:: (-1) ** number]:
+                begun = time.perf_counter()
+                works[name]()
+                seconds[name].append(time.perf_counter() - begun)
+        own, other = (statistics.median(seconds[name]) for name in works)
+        print(f"Records in {4 * _ROUNDS} folders, {_THERE_AND_BACK} s there and back; median of {runs} alternating runs")
+        print(f"  read  fedcli {own:.2f} s  scp -r {other:.2f} s  ratio {other / own:.1f}")
 
 
 def _s3(folder: Path, source: Path, runs: int) -> None:

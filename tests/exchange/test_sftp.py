@@ -193,6 +193,56 @@ def test_a_drop_folder_that_is_not_there_is_not_an_empty_one(sshd: Sshd, below: 
     assert store.list("") == ("a/b.json",)
 
 
+def test_folders_and_records_are_asked_for_many_at_once(sshd: Sshd, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a long line each question takes its time, so the answers must not be waited for one by one."""
+    keys = tuple(f"round-{number:04d}/update.json" for number in range(200))
+    for key in keys:
+        path = sshd.root / below / key
+        path.parent.mkdir()
+        path.write_bytes(key.encode())
+    store = sshd.store("north", below)
+    read = paramiko.SFTPClient._read_response
+    polls: list[int] = []
+
+    def counting(client: Any, waitfor: int | None = None) -> Any:
+        polls.append(len(client._expecting))
+        return read(client, waitfor)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "_read_response", counting)
+    assert store.list("") == keys
+    assert max(polls) >= 50
+    polls.clear()
+    assert [store.read(key, 100) for key in keys] == [key.encode() for key in keys]
+    assert max(polls) >= 50
+
+
+def test_a_listing_that_is_refused_leaves_the_connection_as_good_as_before(sshd: Sshd, below: str) -> None:
+    if os.geteuid() == 0 and not sshd.apart:
+        pytest.skip("an account for every party needs useradd")
+    keys = tuple(f"round-{number:04d}/update.json" for number in range(100))
+    for key in keys:
+        (sshd.root / below / key).parent.mkdir()
+        (sshd.root / below / key).write_bytes(key.encode())
+    for number in (3, 50, 99):
+        (sshd.root / below / f"round-{number:04d}").chmod(0)
+    store = sshd.store("north", below)
+    for _ in range(5):
+        with pytest.raises(UnreadableError, match=r"round-00(03|50|99): permission denied"):
+            store.list("")
+        assert store.read(keys[0], 100) == keys[0].encode()
+    for number in (3, 50, 99):
+        (sshd.root / below / f"round-{number:04d}").chmod(0o755)
+    assert store.list("") == keys
+    assert [store.read(key, 100) for key in keys] == [key.encode() for key in keys]
+
+
+def test_a_name_that_is_no_text_is_none_of_ours(sshd: Sshd, below: str) -> None:
+    Path(os.fsdecode(os.fsencode(sshd.root / below) + b"/\xff\xfe")).mkdir()
+    store = sshd.store("north", below)
+    store.publish(KEY, b"{}")
+    assert store.list("") == (KEY,)
+
+
 def test_what_cannot_be_removed_is_named(sshd: Sshd, below: str, tmp_path: Path) -> None:
     if not sshd.apart:
         pytest.skip("an account for every party needs root and useradd")

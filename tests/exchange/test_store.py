@@ -289,6 +289,30 @@ def test_a_full_disk_of_this_machine_is_not_the_drop_folders(store: Store, tmp_p
     assert store.fetch("a", tmp_path / "copy", 10_000).size == 5000
 
 
+def test_a_listing_changes_nothing_about_reading(place: Place) -> None:
+    """Far stores read ahead what was listed; nobody can tell, in whatever order."""
+    records = {f"sites/north/round-{number:04d}/{name}": b"%d %s" % (number, name.encode() * 30)
+               for number in range(40) for name in ("update.json", "update.json.0123456789ab.sig")}  # fmt: skip
+    records["sites/north/round-0007/update.json"] = b"x" * 70_000  # longer than what is read ahead
+    records["sites/north/round-0009/update.json"] = b""
+    for key, data in records.items():
+        place.store.publish(key, data)
+    reader = open_store(place.address, place.options)
+    for prefix, keys in (
+        ("", sorted(records)),
+        ("sites/", sorted(records, reverse=True)),
+        ("", sorted(records)[1::3]),
+        ("", ["sites/north/round-0005/update.json"] * 3),
+    ):
+        assert reader.list(prefix) == tuple(sorted(records))
+        for key in keys:
+            assert reader.read(key, 100_000) == records[key], key
+    with pytest.raises(StoreError, match=r"round-0003/update\.json: more than the 10 bytes"):
+        reader.read("sites/north/round-0003/update.json", 10)
+    with pytest.raises(MissingError):
+        reader.read("sites/north/round-0003/other.json", 10)
+
+
 def test_read_takes_no_more_than_the_limit(store: Store) -> None:
     store.publish(KEY, b"x" * 100)
     assert store.read(KEY, 100) == b"x" * 100
@@ -482,6 +506,12 @@ def test_local_a_failing_disk_leaves_nothing_behind(
 
 
 # --------------------------------------------------------------------------------- local: what else lies in the folder
+
+
+def test_local_a_name_that_is_no_text_is_none_of_ours(local_place: Place) -> None:
+    Path(os.fsdecode(os.fsencode(local_place.address) + b"/\xff\xfe")).mkdir()
+    local_place.store.publish(KEY, b"x")
+    assert local_place.store.list("") == (KEY,)
 
 
 def test_local_stale_temporaries_are_swept_after_a_day(local_place: Place) -> None:

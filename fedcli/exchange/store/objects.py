@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from ipaddress import ip_address
@@ -21,13 +22,14 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.store.ahead import LONGEST, Ahead
 from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
 from fedcli.exchange.store.profile import aws_profile
 from fedcli.progress import BYTES, Silent
 from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from obstore.store import ObjectStore as Service
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _PART = 8 << 20
 _PARTS_AT_ONCE = 4
+_READS_AT_ONCE = 16
 _RETRIES = 3
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _UNLIMITED = timedelta(days=7)
@@ -54,6 +57,7 @@ class ObjectStore:
         self._options = options
         self._service = _service(address, options)
         self._progress = progress or Silent()
+        self._ahead = Ahead(self._read_ahead)
 
     @property
     def address(self) -> str:
@@ -110,6 +114,9 @@ class ObjectStore:
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small object; see `Store`."""
+        if (ahead := self._ahead.read(key)) is not None:
+            capped(key, len(ahead), limit)
+            return ahead
         with self._explained(key, reading=True):
             found = obstore.get(self._service, checked(key))
             capped(key, found.meta["size"], limit)
@@ -122,7 +129,9 @@ class ObjectStore:
         top = checked(prefix.rstrip("/")) if prefix else None
         with self._explained(prefix):
             found = [item["path"] for page in obstore.list(self._service, top) for item in page]
-        return tuple(sorted(key for key in found if layout.is_key(key) and key.startswith(prefix)))
+        keys = tuple(sorted(key for key in found if layout.is_key(key) and key.startswith(prefix)))
+        self._ahead.listed(prefix, keys)
+        return keys
 
     def stat(self, key: str) -> int | None:
         """Return an object's size; see `Store`."""
@@ -148,6 +157,17 @@ class ObjectStore:
     def _remove(self, key: str) -> None:
         with self._explained(key), suppress(FileNotFoundError):
             obstore.delete(self._service, key)
+
+    def _read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
+        def read(key: str) -> bytes:
+            with suppress(BaseError, FileNotFoundError):  # who needs it reads it alone, and hears why
+                found = obstore.get(self._service, checked(key))
+                if found.meta["size"] <= LONGEST:
+                    return bytes(found.bytes())
+            return bytes(LONGEST + 1)
+
+        with ThreadPoolExecutor(min(len(keys), _READS_AT_ONCE)) as pool:
+            return {key: data for key, data in zip(keys, pool.map(read, keys), strict=True) if len(data) <= LONGEST}
 
     @contextmanager
     def _explained(self, key: str, *, reading: bool = False) -> Iterator[None]:

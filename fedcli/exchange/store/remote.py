@@ -6,17 +6,21 @@ import errno
 import secrets
 import stat
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import paramiko
 
+from fedcli.exchange import layout
+from fedcli.exchange.store.conversations import Conversations, listing, reading
 from fedcli.exchange.store.pipeline import Pipeline
 from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from fedcli.exchange.store.conversations import Work
     from fedcli.exchange.store.ssh import Session
 
 LOSSES = (paramiko.SSHException, EOFError, ConnectionError)
@@ -56,18 +60,35 @@ def content(session: Session, path: str, limit: int) -> bytes:
         return b"".join(pieces(session, file, size))
 
 
-def entries(session: Session, path: str) -> Iterator[paramiko.SFTPAttributes]:
-    """Yield what lies in a folder; one that is not there, or gone meanwhile, holds nothing.
+def walk(session: Session, root: str, below: str) -> Iterator[str]:
+    """Yield the keys of all files in a folder and those below it, seen from the root; folders are listed many at once.
 
     Raises:
-        PermissionError: It cannot be listed; the error names it.
+        PermissionError: A folder cannot be listed; the error names it.
     """
-    try:
-        yield from session.sftp.listdir_iter(path)
-    except FileNotFoundError:
-        return
-    except PermissionError as error:
-        raise PermissionError(error.errno, error.strerror, path) from error
+    talk = Conversations(session.sftp, deque([listing(f"{root}/{below}")]))
+    for path, found in talk.results():
+        for name, attributes in found.items():
+            key = f"{path}/{name}"[len(root) + 1 :].lstrip("/")
+            if not layout.is_key(key):  # temporary names are none
+                continue
+            if stat.S_ISDIR(attributes.st_mode or 0):
+                talk.ahead.append(listing(f"{root}/{key}"))
+            else:
+                yield key
+
+
+def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str, bytes]:
+    """Return by key the contents of those regular files that can be read and have at most `limit` bytes, many at once."""
+
+    def read(key: str, path: str) -> Work[tuple[str, bytes]]:
+        try:
+            return key, (yield from reading(path, limit + 1))
+        except OSError:  # who needs it reads it alone, and hears why
+            return key, bytes(limit + 1)
+
+    talk = Conversations(session.sftp, deque(read(key, path) for key, path in paths.items()))
+    return {key: data for key, data in talk.results() if len(data) <= limit}
 
 
 def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:
@@ -122,7 +143,8 @@ def _make_folder(session: Session, folder: str) -> None:
 
 def _sweep(session: Session, folder: str) -> None:
     oldest = time.time() - _STALE_SECONDS
-    for item in session.sftp.listdir_iter(folder):
-        if item.filename.startswith(_TEMPORARY) and (item.st_mtime or 0) < oldest:
+    ((_, found),) = Conversations(session.sftp, deque([listing(folder)])).results()
+    for name, attributes in found.items():
+        if name.startswith(_TEMPORARY) and (attributes.st_mtime or 0) < oldest:
             with suppress(OSError):  # another process swept it
-                session.sftp.remove(f"{folder}/{item.filename}")
+                session.sftp.remove(f"{folder}/{name}")

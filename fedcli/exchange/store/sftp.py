@@ -18,15 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 from fedcli import machine
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
-from fedcli.exchange import layout
 from fedcli.exchange.store import remote
+from fedcli.exchange.store.ahead import LONGEST, Ahead
 from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
 from fedcli.exchange.store.login import Login
 from fedcli.exchange.store.ssh import Session
 from fedcli.progress import BYTES, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fedcli.exchange.store.base import StoreOptions
@@ -58,6 +58,7 @@ class SftpStore:
         self._progress = progress or Silent()
         self._lock = threading.RLock()  # one session has one conversation
         self._session: Session | None = None
+        self._ahead = Ahead(self._read_ahead)
 
     @property
     def address(self) -> str:
@@ -138,7 +139,9 @@ class SftpStore:
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
         path = self._path(key)
-        data = self._attempt(key, lambda session: remote.content(session, path, limit + 1), reading=True)
+        data = self._ahead.read(key)
+        if data is None:
+            data = self._attempt(key, lambda session: remote.content(session, path, limit + 1), reading=True)
         capped(key, len(data), limit)
         return data
 
@@ -149,21 +152,15 @@ class SftpStore:
         def walk(session: Session) -> tuple[str, ...]:
             if not stat.S_ISDIR(session.sftp.stat(self._root or "/").st_mode or 0):
                 raise FileNotFoundError(errno.ENOENT, "not a folder")
-            found: list[str] = []
-            folders = [top]
-            while folders:
-                folder = folders.pop()
-                for item in remote.entries(session, f"{self._root}/{folder}"):
-                    name = f"{folder}/{item.filename}" if folder else item.filename
-                    if layout.is_key(name):  # temporary names are none
-                        (folders if stat.S_ISDIR(item.st_mode or 0) else found).append(name)
-            return tuple(sorted(found))
+            return tuple(sorted(remote.walk(session, self._root, top)))
 
         try:
-            return self._attempt(prefix, walk, reading=True)
+            found = self._attempt(prefix, walk, reading=True)
         except MissingError as error:
             msg = f"{self._address}: the drop folder is not there"
             raise StoreError(msg, hint="check the path in the address; fedcli init makes the folder") from error
+        self._ahead.listed(prefix, found)
+        return found
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
@@ -191,6 +188,10 @@ class SftpStore:
                 session.sftp.remove(path)
 
         self._attempt(key, remove)
+
+    def _read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
+        paths = {key: self._path(key) for key in keys}
+        return self._attempt(keys[0], lambda session: remote.contents(session, paths, LONGEST))
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{checked(key)}"
