@@ -216,6 +216,19 @@ def test_folders_and_records_are_asked_for_many_at_once(sshd: Sshd, below: str, 
     assert max(polls) >= 50
 
 
+def test_a_server_that_opens_few_files_at_once_is_asked_one_by_one(tmp_path: Path) -> None:
+    keys = tuple(f"round-{number:04d}/update.json" for number in range(100))
+    (tmp_path / "sshd").mkdir()
+    with running_sshd(tmp_path / "sshd", apart=False, before=("prlimit", "--nofile=30:30")) as sshd:
+        for key in keys:
+            path = sshd.root / "sites/north" / key
+            path.parent.mkdir(parents=True)
+            path.write_bytes(key.encode())
+        store = sshd.store("north", "sites/north")
+        assert store.list("") == keys
+        assert [store.read(key, 100) for key in keys] == [key.encode() for key in keys]
+
+
 def test_a_listing_that_is_refused_leaves_the_connection_as_good_as_before(sshd: Sshd, below: str) -> None:
     if os.geteuid() == 0 and not sshd.apart:
         pytest.skip("an account for every party needs useradd")

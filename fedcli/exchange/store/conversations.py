@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Generator[tuple[Any, ...], paramiko.Message, T]
+Folder = dict[str, paramiko.SFTPAttributes]
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Pieces of work under way: each holds a file or folder open on the server, which allows some hundreds."""
 _LONGEST_READ = 32 << 10
 """Bytes to ask for at a time: what every server answers."""
@@ -32,11 +33,16 @@ class Conversations(Generic[T]):
 
     Attributes:
         ahead: What is still to begin; more may be put there at any time.
+
+    Args:
+        sftp: The session.
+        at_once: How many pieces are under way, at most.
     """
 
-    def __init__(self, sftp: paramiko.SFTPClient, ahead: deque[Work[T]]) -> None:
+    def __init__(self, sftp: paramiko.SFTPClient, ahead: deque[Work[T]], at_once: int) -> None:
         self.ahead = ahead
         self._sftp = sftp
+        self._at_once = at_once
         self._waiting: dict[int, Work[T]] = {}
         self._done: deque[T] = deque()
 
@@ -49,7 +55,7 @@ class Conversations(Generic[T]):
         """
         try:
             while self.ahead or self._waiting:
-                while self.ahead and len(self._waiting) < _AT_ONCE:
+                while self.ahead and len(self._waiting) < self._at_once:
                     work = self.ahead.popleft()
                     self._go_on(work, lambda work=work: next(work))
                 if self._waiting:
@@ -82,13 +88,13 @@ class Conversations(Generic[T]):
         self._go_on(work, lambda: work.send(message))
 
 
-def listing(path: str) -> Work[tuple[str, dict[str, paramiko.SFTPAttributes]]]:
+def listing(path: str) -> Work[tuple[str, Folder]]:
     """List a folder: its path, and what it holds by name; one that is not there, or gone meanwhile, holds nothing.
 
     Raises:
         PermissionError: It cannot be listed; the error names it.
     """
-    found: dict[str, paramiko.SFTPAttributes] = {}
+    found: Folder = {}
     try:
         handle = (yield CMD_OPENDIR, path).get_binary()
     except FileNotFoundError:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import paramiko
 
 from fedcli.exchange import layout
-from fedcli.exchange.store.conversations import Conversations, listing, reading
+from fedcli.exchange.store.conversations import AT_ONCE, Conversations, listing, reading
 from fedcli.exchange.store.pipeline import Pipeline
 from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from fedcli.exchange.store.conversations import Work
+    from fedcli.exchange.store.conversations import Folder, Work
     from fedcli.exchange.store.ssh import Session
 
 LOSSES = (paramiko.SSHException, EOFError, ConnectionError)
@@ -61,21 +61,39 @@ def content(session: Session, path: str, limit: int) -> bytes:
 
 
 def walk(session: Session, root: str, below: str) -> Iterator[str]:
-    """Yield the keys of all files in a folder and those below it, seen from the root; folders are listed many at once.
+    """Yield the keys of all files in a folder and those below it, seen from the root.
+
+    Folders are listed many at once; those that a server then refuses, since it does not open so many, are listed one by one.
 
     Raises:
         PermissionError: A folder cannot be listed; the error names it.
     """
-    talk = Conversations(session.sftp, deque([listing(f"{root}/{below}")]))
-    for path, found in talk.results():
-        for name, attributes in found.items():
-            key = f"{path}/{name}"[len(root) + 1 :].lstrip("/")
-            if not layout.is_key(key):  # temporary names are none
+    folders = [f"{root}/{below}"]
+    for at_once, work in ((AT_ONCE, _tried), (1, listing)):
+        talk = Conversations(session.sftp, deque(map(work, folders)), at_once)
+        folders = []
+        for path, found in talk.results():
+            if found is None:
+                folders.append(path)
                 continue
-            if stat.S_ISDIR(attributes.st_mode or 0):
-                talk.ahead.append(listing(f"{root}/{key}"))
-            else:
-                yield key
+            for name, attributes in found.items():
+                key = f"{path}/{name}"[len(root) + 1 :].lstrip("/")
+                if not layout.is_key(key):  # temporary names are none
+                    continue
+                if stat.S_ISDIR(attributes.st_mode or 0):
+                    talk.ahead.append(work(f"{root}/{key}"))
+                else:
+                    yield key
+
+
+def _tried(path: str) -> Work[tuple[str, Folder | None]]:
+    """List a folder; None where the server does not say why it will not."""
+    try:
+        return (yield from listing(path))
+    except PermissionError:
+        raise
+    except OSError:
+        return path, None
 
 
 def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str, bytes]:
@@ -87,7 +105,7 @@ def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str
         except OSError:  # who needs it reads it alone, and hears why
             return key, bytes(limit + 1)
 
-    talk = Conversations(session.sftp, deque(read(key, path) for key, path in paths.items()))
+    talk = Conversations(session.sftp, deque(read(key, path) for key, path in paths.items()), AT_ONCE)
     return {key: data for key, data in talk.results() if len(data) <= limit}
 
 
@@ -143,7 +161,7 @@ def _make_folder(session: Session, folder: str) -> None:
 
 def _sweep(session: Session, folder: str) -> None:
     oldest = time.time() - _STALE_SECONDS
-    ((_, found),) = Conversations(session.sftp, deque([listing(folder)])).results()
+    ((_, found),) = Conversations(session.sftp, deque([listing(folder)]), at_once=1).results()
     for name, attributes in found.items():
         if name.startswith(_TEMPORARY) and (attributes.st_mtime or 0) < oldest:
             with suppress(OSError):  # another process swept it
