@@ -169,6 +169,28 @@ def test_a_download_that_is_broken_off_fails_in_time(road: Road, source: Path, t
     assert road.through(road.port).fetch(KEY, tmp_path / "whole", SIZE).sha256 == sha256(source.read_bytes())
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "silent"])
+def test_reading_many_records_that_is_broken_off_fails_in_time(road: Road, *, cut: bool) -> None:
+    """They are read ahead, many at once: the time-out counts once, not once a record."""
+    keys = tuple(f"round-{number:04d}/update.json" for number in range(100))
+    store = road.through(road.port)
+    for key in keys:
+        store.publish(key, b"x" * 1000)
+
+    def read_all(port: int) -> None:
+        reader = road.through(port)
+        assert reader.list("") == keys
+        assert all(reader.read(key, 2000) for key in keys)
+
+    def attempt(offset: int) -> None:
+        with Gate(port=road.port, limit=offset, upwards=False, cut=cut).opened() as port:
+            fail(lambda: read_all(port))
+
+    read_all(road.port)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(attempt, [5000, 15_000, 30_000, 60_000, 80_000, 100_000]))
+
+
 @pytest.mark.parametrize("offset", [1, 1000, 6000, 1_500_000, 8_500_000])
 def test_a_connection_that_is_lost_once_is_made_anew(sshd: Sshd, source: Path, tmp_path: Path, offset: int) -> None:
     below = sshd.folder("north")

@@ -159,15 +159,26 @@ class ObjectStore:
             obstore.delete(self._service, key)
 
     def _read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
-        def read(key: str) -> bytes:
-            with suppress(BaseError, FileNotFoundError):  # who needs it reads it alone, and hears why
+        failures: list[BaseError] = []
+
+        def read(key: str) -> bytes | None:
+            if failures:  # a service that has fallen silent is not asked again
+                return None
+            try:
                 found = obstore.get(self._service, checked(key))
-                if found.meta["size"] <= LONGEST:
-                    return bytes(found.bytes())
-            return bytes(LONGEST + 1)
+                return bytes(found.bytes()) if found.meta["size"] <= LONGEST else None
+            except (FileNotFoundError, PermissionDeniedError):  # who needs it reads it alone, and hears why
+                return None
+            except BaseError as error:
+                failures.append(error)
+                return None
 
         with ThreadPoolExecutor(min(len(keys), _READS_AT_ONCE)) as pool:
-            return {key: data for key, data in zip(keys, pool.map(read, keys), strict=True) if len(data) <= LONGEST}
+            found = list(pool.map(read, keys))
+        if failures:
+            with self._explained(keys[0], reading=True):
+                raise failures[0]
+        return {key: data for key, data in zip(keys, found, strict=True) if data is not None}
 
     @contextmanager
     def _explained(self, key: str, *, reading: bool = False) -> Iterator[None]:
