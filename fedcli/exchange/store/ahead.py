@@ -41,7 +41,7 @@ class Ahead:
         """Take a listing of whatever begins with a prefix."""
         with self._lock:
             others = [key for key in self._keys if not key.startswith(prefix)]
-            self._keys = sorted({*others, *(key for key in keys if not layout.is_artifact(key))})
+            self._keys = sorted([*others, *(key for key in keys if not layout.is_artifact(key))])
             self._kept, self._window, self._next = {}, _LEAST, 0
 
     def read(self, key: str) -> bytes | None:

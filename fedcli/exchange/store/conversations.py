@@ -16,7 +16,7 @@ import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_OPEN, CMD_OPENDIR, CMD_READ, CMD_READDIR, CMD_STAT, CMD_STATUS, SFTP_FLAG_READ, int64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 Work = Generator[tuple[Any, ...], paramiko.Message, T]
@@ -57,7 +57,7 @@ class Conversations(Generic[T]):
             while self.ahead or self._waiting:
                 while self.ahead and len(self._waiting) < self._at_once:
                     work = self.ahead.popleft()
-                    self._go_on(work, lambda work=work: next(work))
+                    self._go_on(work, work.send, None)
                 if self._waiting:
                     self._sftp._read_response()  # noqa: SLF001 - hands over whatever comes next
                 while self._done:
@@ -65,9 +65,9 @@ class Conversations(Generic[T]):
         finally:
             self._waiting.clear()  # answers to what was given up go nowhere
 
-    def _go_on(self, work: Work[T], step: Any) -> None:
+    def _go_on(self, work: Work[T], step: Callable[[Any], tuple[Any, ...]], answer: paramiko.Message | Exception | None) -> None:
         try:
-            request = step()
+            request = step(answer)
         except StopIteration as end:
             self._done.append(end.value)
             return
@@ -82,10 +82,9 @@ class Conversations(Generic[T]):
             if kind == CMD_STATUS:
                 self._sftp._convert_status(message)  # noqa: SLF001
         except (EOFError, OSError) as error:
-            refusal = error
-            self._go_on(work, lambda: work.throw(refusal))
+            self._go_on(work, work.throw, error)
             return
-        self._go_on(work, lambda: work.send(message))
+        self._go_on(work, work.send, message)
 
 
 def listing(path: str) -> Work[tuple[str, Folder]]:

@@ -99,14 +99,14 @@ def _tried(path: str) -> Work[tuple[str, Folder | None]]:
 def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str, bytes]:
     """Return by key the contents of those regular files that can be read and have at most `limit` bytes, many at once."""
 
-    def read(key: str, path: str) -> Work[tuple[str, bytes]]:
+    def read(key: str, path: str) -> Work[tuple[str, bytes | None]]:
         try:
             return key, (yield from reading(path, limit + 1))
         except OSError:  # who needs it reads it alone, and hears why
-            return key, bytes(limit + 1)
+            return key, None
 
     talk = Conversations(session.sftp, deque(read(key, path) for key, path in paths.items()), AT_ONCE)
-    return {key: data for key, data in talk.results() if len(data) <= limit}
+    return {key: data for key, data in talk.results() if data is not None and len(data) <= limit}
 
 
 def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:
