@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16
 """Columns that a rule looks at together."""
-_PIECE = 1 << 13
-"""Elements of one dot product: so few that BLAS starts no threads of its own."""
+_PIECE = 1 << 10
+"""Elements of one dot product: so few that BLAS starts no threads of its own, and that a range has more than 500 of them: up to
+that many numpy takes in one call without giving Python's lock away."""
 _SAFE = (1e-30, 1e30)
 """Squared norms of pieces that float32 tells well; others are taken again in float64, and their products too."""
 

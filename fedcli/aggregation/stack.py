@@ -74,7 +74,6 @@ class Stack:
         self._hashed = [0] * len(updates)
         self._open: dict[int, int] = {}
         self._most = _most_open()
-        self._reading = threading.Lock()
         self._scratch = threading.local()
 
     def __enter__(self) -> Self:
@@ -129,9 +128,9 @@ class Stack:
         """
         size = (last - first) * run.dtype.itemsize
         offset = run.begin + first * run.dtype.itemsize
-        kept = self._buffer(len(rows) * size, offset)
-        found: NDArray[Any] = kept.view(run.dtype).reshape(len(rows), last - first)
-        parts = [(kept.data[begin : begin + size],) for begin in range(0, len(kept), size)]
+        buffer = self._buffer(len(rows), size, offset)
+        found: NDArray[Any] = buffer.bytes.view(run.dtype)
+        parts = buffer.rows
         scaled = run.dtype.kind == "f" and bool(self._scales)
         full = self._crew.size == 1 and self._read_at_once(rows, parts, offset)
 
@@ -206,24 +205,22 @@ class Stack:
         if reasons:
             raise UpdateError(dict(sorted(reasons.items())))
 
-    def _buffer(self, size: int, offset: int) -> NDArray[np.uint8]:
+    def _buffer(self, rows: int, size: int, offset: int) -> _Buffer:
         """Return this thread's buffer, for bytes that begin at an offset of a file."""
-        begin, kept = getattr(self._scratch, "buffer", (0, _NOTHING))
-        if begin != offset % PAGE or len(kept) < size:
-            kept = room(size, np.uint8, at=offset)
-            self._scratch.buffer = (offset % PAGE, kept)
-        return kept[:size]
+        buffer: _Buffer | None = getattr(self._scratch, "buffer", None)
+        if buffer is None or buffer.bytes.shape != (rows, size) or buffer.at != offset % PAGE:
+            kept = getattr(self._scratch, "room", _NOTHING)
+            if buffer is None or buffer.at != offset % PAGE or len(kept) < rows * size:
+                self._scratch.room = kept = room(rows * size, np.uint8, at=offset)
+            self._scratch.buffer = buffer = _Buffer(kept[: rows * size].reshape(rows, size), offset % PAGE)
+        return buffer
 
     def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
-        """Read parts of open files with no Python between the calls; tell whether all are full.
-
-        One thread at a time: two would wait for Python's lock at every call, while one that computes seldom takes it.
-        """
+        """Read parts of open files with no Python between the calls; tell whether all are full."""
         if rows.stop > len(self._open):
             return False
         try:
-            with self._reading:
-                done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
+            done = sum(map(os.preadv, map(self._open.__getitem__, rows), parts, repeat(offset)))
         except OSError:
             return False
         return done == len(parts) * len(parts[0][0])
@@ -280,6 +277,21 @@ class Stack:
         if len(self._open) < self._most:
             self._open[number] = descriptor
         return descriptor
+
+
+class _Buffer:
+    """A thread's buffer.
+
+    Attributes:
+        bytes: (rows, bytes of a row).
+        rows: The same, each row as `preadv` takes it.
+        at: Where in a page it begins.
+    """
+
+    def __init__(self, values: NDArray[np.uint8], at: int) -> None:
+        self.bytes = values
+        self.rows = [(memoryview(row),) for row in values]
+        self.at = at
 
 
 def _most_open() -> int:
