@@ -228,9 +228,16 @@ def check_size(found: Layout, path: Path) -> None:
         raise TensorError(msg)
 
 
+def read_on(descriptor: int) -> None:
+    """Tell the system that a file is read from its begin to its end, so that it fetches more of it ahead."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+
 def measure(path: Path) -> Measured:
     """Return a file's size and SHA-256, reading it in constant memory."""
     with path.open("rb") as file:
+        read_on(file.fileno())
         hasher = hashlib.file_digest(file, "sha256")
         return Measured(size=file.tell(), sha256=hasher.hexdigest())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Self
 
+from fedcli.aggregation.room import Rooms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,10 +16,12 @@ class Crew:
 
     Attributes:
         size: How many.
+        rooms: Memory that one piece of work leaves to the next.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.rooms = Rooms()
         self._others = ThreadPoolExecutor(size - 1) if size > 1 else None
 
     def __enter__(self) -> Self:

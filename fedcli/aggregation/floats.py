@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli.aggregation import mean
-from fedcli.aggregation.room import room
 from fedcli.aggregation.turns import Turns
 from fedcli.errors import TrustError
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.crew import Crew
     from fedcli.aggregation.output import Output
+    from fedcli.aggregation.room import Loan
     from fedcli.aggregation.rules import Rule
     from fedcli.aggregation.stack import Stack
     from fedcli.aggregation.state import ServerState
@@ -48,7 +48,14 @@ class FloatFold:
     """
 
     def __init__(
-        self, rule: Rule, weights: Sequence[int], stack: Stack, before: Stack, server: ServerState | None, crew: Crew
+        self,
+        rule: Rule,
+        weights: Sequence[int],
+        stack: Stack,
+        before: Stack,
+        server: ServerState | None,
+        crew: Crew,
+        loan: Loan,
     ) -> None:
         self._rule = rule
         self._weights = weights
@@ -56,6 +63,7 @@ class FloatFold:
         self._before = before
         self._server = server
         self._crew = crew
+        self._loan = loan
         self._scratch = threading.local()
         self._models: list[NDArray[np.float32]] = []
         self.squares = np.zeros(len(weights))
@@ -90,7 +98,7 @@ class FloatFold:
         Turns().each(self._crew, len(ranges), work)
 
     def _folded(self, run: Run, first: int, last: int, passage: Passage, *, together: bool) -> _Range:
-        part = _Range(last - first, len(self._weights), self._scratch, self._models)
+        part = _Range(last - first, len(self._weights), self._loan, self._scratch, self._models)
         groups = self._stack.groups(together=together)
         for group in groups:
             rows = self._stack.read(group, run, first, last, passage)
@@ -138,7 +146,8 @@ class _Range:
     Args:
         size: Elements.
         rows: Updates.
-        scratch: The thread's own memory, used again and again: fresh memory costs time.
+        loan: Memory.
+        scratch: What of it is this thread's, range after range.
         models: Memory of models that are written already.
 
     Attributes:
@@ -149,14 +158,14 @@ class _Range:
         products: The rows' dot products with the step, (rows, pieces).
     """
 
-    def __init__(self, size: int, rows: int, scratch: threading.local, models: list[NDArray[np.float32]]) -> None:
+    def __init__(self, size: int, rows: int, loan: Loan, scratch: threading.local, models: list[NDArray[np.float32]]) -> None:
         if len(getattr(scratch, "step", ())) < size:
-            scratch.step, scratch.product = room(size, np.float64), room(size, np.float64)
-            scratch.narrow = room(size, np.float32)
+            scratch.step, scratch.product = loan.room(size, np.float64), loan.room(size, np.float64)
+            scratch.narrow = loan.room(size, np.float32)
         try:
             self.model = models.pop()[:size]
         except IndexError:
-            self.model = room(size, np.float32)
+            self.model = loan.room(size, np.float32)
         self.step: NDArray[np.float64] = scratch.step[:size]
         self.product: NDArray[np.float64] = scratch.product[:size]
         self._narrow: NDArray[np.float32] = scratch.narrow[:size]

@@ -104,18 +104,19 @@ def fold(
         raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
     norms, scales = None, []
     if rule.clip_norm:
-        with Stack(ordered, layout, crew, memory=memory) as stack:
+        with crew.rooms.lend() as loan, Stack(ordered, layout, crew, loan, memory=memory) as stack:
             norms = clipping.norms(stack, layout, crew)
         scales = clipping.scales(norms, rule.clip_norm)
     weights = [update.weight for update in ordered]
     if rule.krum is not None:
-        with Stack(ordered, layout, crew, memory=memory, scales=scales) as stack:
+        with crew.rooms.lend() as loan, Stack(ordered, layout, crew, loan, memory=memory, scales=scales) as stack:
             chosen = rule.krum.choose(krum.squared_distances(stack, layout, crew))
         weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
     alone = Crew(1)  # each thread reads the ranges that it folds
     with (
-        Stack(ordered, layout, alone, memory=memory, scales=scales) as stack,
-        Stack([base], layout, alone) as before,
+        crew.rooms.lend() as loan,
+        Stack(ordered, layout, alone, loan, memory=memory, scales=scales) as stack,
+        Stack([base], layout, alone, loan) as before,
         Output(target) as output,
         _opened(rule, layout, state) as server,
     ):
@@ -124,7 +125,7 @@ def fold(
         integers, floats = runs(layout)
         if integers is not None:
             fold_integers(rule, weights, stack, before, integers, layout, output)
-        work = FloatFold(rule, weights, stack, before, server, crew)
+        work = FloatFold(rule, weights, stack, before, server, crew, loan)
         if floats is not None:
             work.fold(floats, layout, output)
         stack.close_books()

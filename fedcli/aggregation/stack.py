@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 import numpy as np
 
 from fedcli import tensors
-from fedcli.aggregation.room import PAGE, room
+from fedcli.aggregation.room import PAGE
 from fedcli.aggregation.update import UpdateError
 from fedcli.tensors import TensorError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.aggregation.crew import Crew
+    from fedcli.aggregation.room import Loan
     from fedcli.aggregation.turns import Passage
     from fedcli.aggregation.update import Run, Update
     from fedcli.tensors import Layout
@@ -58,16 +59,25 @@ class Stack:
         updates: In the order of the rows.
         layout: What every file must hold.
         crew: Who reads.
-        memory: Bytes of the buffer.
+        loan: Memory.
+        memory: Bytes of the buffer of a thread.
         scales: What each row of floats is multiplied by, rounded to float32; 1 leaves it as it is.
     """
 
     def __init__(
-        self, updates: Sequence[Update], layout: Layout, crew: Crew, *, memory: int = MEMORY, scales: Sequence[float] = ()
+        self,
+        updates: Sequence[Update],
+        layout: Layout,
+        crew: Crew,
+        loan: Loan,
+        *,
+        memory: int = MEMORY,
+        scales: Sequence[float] = (),
     ) -> None:
         self.updates = updates
         self._layout = layout
         self._crew = crew
+        self._loan = loan
         self._memory = memory
         self._scales = scales
         self._hashers = [hashlib.sha256() if update.sha256 else None for update in updates]
@@ -211,7 +221,7 @@ class Stack:
         if buffer is None or buffer.bytes.shape != (rows, size) or buffer.at != offset % PAGE:
             kept = getattr(self._scratch, "room", _NOTHING)
             if buffer is None or buffer.at != offset % PAGE or len(kept) < rows * size:
-                self._scratch.room = kept = room(rows * size, np.uint8, at=offset)
+                self._scratch.room = kept = self._loan.room(rows * size, np.uint8, at=offset)
             self._scratch.buffer = buffer = _Buffer(kept[: rows * size].reshape(rows, size), offset % PAGE)
         return buffer
 
@@ -276,6 +286,7 @@ class Stack:
             raise TensorError(departure or f"{found.st_size} bytes, expected {self._layout.size}")
         if len(self._open) < self._most:
             self._open[number] = descriptor
+            tensors.read_on(descriptor)
         return descriptor
 
 
