@@ -45,7 +45,7 @@ _MOST_OPEN = 1024
 """Files that stay open, at most."""
 _BESIDE = 200
 """Rows that stand beside one another: of more, a range that fits the buffer is short, and reading it again costs less."""
-_APART = 8
+_APART = 4
 """Rows at a time where they are more, and need not stand beside one another."""
 _LONGEST = 1 << 18
 """Elements of a range, at most: many make each call cheap, and opening a file again."""
