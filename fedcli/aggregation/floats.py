@@ -42,9 +42,8 @@ class FloatFold:
     """The fold of one pass.
 
     Attributes:
-        squares: Each row's squared norm so far.
+        squares: Each row's squared norm so far, and last the step's.
         products: Each row's dot product with the step so far.
-        step_square: The step's squared norm so far.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class FloatFold:
         loan: Loan,
     ) -> None:
         self._rule = rule
-        self._weights = weights
+        self._weights = np.array(weights, np.float64)
         self._stack = stack
         self._before = before
         self._server = server
@@ -66,9 +65,8 @@ class FloatFold:
         self._loan = loan
         self._scratch = threading.local()
         self._models: list[NDArray[np.float32]] = []
-        self.squares = np.zeros(len(weights))
+        self.squares = np.zeros(len(weights) + 1)
         self.products = np.zeros(len(weights))
-        self.step_square = 0.0
 
     def fold(self, run: Run, layout: Layout, output: Output) -> None:
         """Write the run of floats.
@@ -86,10 +84,10 @@ class FloatFold:
                 part = self._folded(run, first, last, passage, together=together)
 
             def finish() -> None:
-                self._check(part, run, first, last, layout)
-                self.squares += part.squares[:-1].sum(axis=1)
+                squares = part.squares.sum(axis=1)
+                self._check(squares[:-1], part.model, run, first, last, layout)
+                self.squares += squares
                 self.products += part.products.sum(axis=1)
-                self.step_square += float(part.squares[-1].sum())
                 output.write(part.model.data)
                 self._models.append(part.model)
 
@@ -130,10 +128,12 @@ class FloatFold:
             for number, row in zip(group, rows, strict=True):
                 mean.add(part.step, row, self._weights[number], part.product)
 
-    def _check(self, part: _Range, run: Run, first: int, last: int, layout: Layout) -> None:
-        if not (finite := np.isfinite(part.squares[:-1]).all(axis=1)).all():
+    def _check(
+        self, squares: NDArray[np.float64], model: NDArray[np.float32], run: Run, first: int, last: int, layout: Layout
+    ) -> None:
+        if not (finite := np.isfinite(squares)).all():
             self._stack.refuse(np.flatnonzero(~finite).tolist(), run, first, last)
-        if not (finite := np.isfinite(part.model)).all():
+        if not (finite := np.isfinite(model)).all():
             position = run.begin - len(layout.header) + 4 * (first + int(np.argmin(finite)))
             name = next(item.name for item in layout.tensors if item.begin <= position < item.end)
             msg = f"the global model would not be finite in tensor {name}"

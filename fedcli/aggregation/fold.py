@@ -149,7 +149,7 @@ def _shares(
 ) -> tuple[Share, ...]:
     """Return every site's share; where deltas were clipped, `norms` are those before."""
     found = []
-    length = math.sqrt(work.step_square)
+    length = math.sqrt(work.squares[-1])
     for number, update in enumerate(updates):
         norm = math.sqrt(work.squares[number])
         cosine = None

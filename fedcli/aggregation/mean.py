@@ -21,30 +21,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def total(sums: NDArray[np.float64], rows: NDArray[np.float32], weights: Sequence[int], product: NDArray[np.float64]) -> None:
+def total(
+    sums: NDArray[np.float64], rows: NDArray[np.float32], weights: NDArray[np.float64], product: NDArray[np.float64]
+) -> None:
     """Make S of all rows, (rows, elements), of at least one row; `product` is overwritten.
 
     One call of numpy instead of three for each row, so that threads wait less for Python's lock.
     """
     if sums.size > 1 and _einsum_adds_in_order():  # a single column would be summed in parts
-        np.einsum("k,kn->n", np.array(weights, np.float64), rows, out=sums, dtype=np.float64, casting="safe")
+        np.einsum("k,kn->n", weights, rows, out=sums, dtype=np.float64, casting="safe")
         return
     sums.fill(0.0)
     for row, weight in zip(rows, weights, strict=True):
         add(sums, row, weight, product)
 
 
-def add(sums: NDArray[np.float64], row: NDArray[np.float32], weight: int, product: NDArray[np.float64]) -> None:
+def add(sums: NDArray[np.float64], row: NDArray[np.float32], weight: np.float64, product: NDArray[np.float64]) -> None:
     """Add n_k · Δ_k to S; a weight of 0 leaves the row out. `product` is overwritten."""
     if weight:
         np.copyto(product, row)  # by itself: a product of mixed types would be converted piece by piece
-        np.multiply(product, np.float64(weight), out=product)
+        np.multiply(product, weight, out=product)
         np.add(sums, product, out=sums)
 
 
-def divide(sums: NDArray[np.float64], weights: Sequence[int]) -> None:
-    """Make the mean of S."""
-    np.divide(sums, np.float64(sum(weights)), out=sums)
+def divide(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    """Make the mean of S; the weights are whole numbers, so that their sum is exact."""
+    np.divide(sums, weights.sum(), out=sums)
 
 
 def integers(values: NDArray[Any], weights: Sequence[int]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def test_rows_are_added_one_after_another(monkeypatch: pytest.MonkeyPatch, count
     for row, weight in zip(rows.astype(np.float64), weights, strict=True):
         expected = expected + row * np.float64(weight)
     found = np.full(elements, np.nan)
-    mean.total(found, rows, weights, np.empty(elements))
+    mean.total(found, rows, np.array(weights, np.float64), np.empty(elements))
     assert found.tobytes() == expected.tobytes()
 
 
