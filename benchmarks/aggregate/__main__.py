@@ -1,6 +1,6 @@
 """Aggregation, file to file: fedcli against Flower and NVFlare, each in its own environment, on the same files.
 
-    python benchmarks/aggregate [--runs 5] [--cases 20x28 100x28 4x1400 1000x28]
+    python benchmarks/aggregate [--runs 5] [--cases 10x28 20x28 100x28 1000x28 4x1400]
 
 A case is sites × 10^6 bytes; beyond 20 sites the names are hard links to 20 files, so that the disk holds them. Contenders take
 turns, now this one first and now that one, each run in a process of its own, after the disk has written what was left to it,
@@ -8,7 +8,8 @@ and medians are compared; `contenders/` says what each of them does. A row that 
 a peer that is not installed, is named as a gap. `on disk` counts until φ(t) has reached the disk, which fedcli waits for and
 the peers do not. `core` is the peer's own call, without reading and writing. The peers are spared integer buffers, which not
 all of them can average. Peak memory is VmHWM of the process. What differs from the exact mean, rounded once to float32, is
-counted on the first values of the model. Nobody verifies anything in these rows but `fedcli_hashing`.
+counted on the first values of the model. Nobody verifies anything in these rows but `fedcli_hashing`. fedcli's times for files
+of one size are at last held against the straight line through the fewest and the most of them.
 
 Then the whole command `fedcli aggregate`, with signatures, digests, records and the outbox, on a federation of 20 sites and
 DenseNet-121, as a process from start to end, against the peers' whole process, which verify nothing.
@@ -72,25 +73,28 @@ def main() -> None:
     """Run all cases, then the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--cases", nargs="*", default=["20x28", "100x28", "1000x28", "4x1400"])
+    parser.add_argument("--cases", nargs="*", default=["10x28", "20x28", "100x28", "1000x28", "4x1400"])
     parser.add_argument("--no-command", action="store_true")
     options = parser.parse_args()
     for peer in peers.PEERS:
         if peers.python_of(peer) is None:
             print(f"gap: {peers.gap(peer)}")
+    growth: dict[int, dict[int, float]] = {}
     for case in options.cases:
         sites, megabytes = map(int, case.split("x"))
         with tempfile.TemporaryDirectory() as folder:
-            run_case(Path(folder), sites, megabytes * 10**6, options.runs)
+            growth.setdefault(megabytes, {})[sites] = run_case(Path(folder), sites, megabytes * 10**6, options.runs)
+    for megabytes, seconds in growth.items():
+        report_growth(megabytes, seconds)
     if not options.no_command:
         with tempfile.TemporaryDirectory() as folder:
             run_command(Path(folder), options.runs)
 
 
-def run_case(folder: Path, sites: int, size: int, runs: int) -> None:
-    """Let all contenders do one case in turn, and print their medians."""
+def run_case(folder: Path, sites: int, size: int, runs: int) -> float:
+    """Let all contenders do one case in turn, and print their medians; return fedcli's seconds."""
     write_files(folder, sites, size)
-    runs = max(1, min(runs, int(2e10 / (sites * size))))
+    runs = min(runs, max(3, int(2e10 / (sites * size))))
     print(f"\n{sites} updates of {size / 1e6:.0f} MB; median of {runs} alternating runs", flush=True)
     able = {name: reason for name in CONTENDERS if (reason := obstacle(name, sites, size))}
     for name, reason in able.items():
@@ -105,6 +109,19 @@ def run_case(folder: Path, sites: int, size: int, runs: int) -> None:
             if not name.startswith("floor"):
                 wrong[name] = int((first_values(folder / "out", exact.size) != exact).sum())
     report(found, wrong, exact.size)
+    return median(found["fedcli_fold"], "seconds")
+
+
+def report_growth(megabytes: int, seconds: dict[int, float]) -> None:
+    """Print how far fedcli's times lie from a straight line in the number of files."""
+    fewest, most = min(seconds), max(seconds)
+    if len(seconds) == 1:
+        return
+    slope = (seconds[most] - seconds[fewest]) / (most - fewest)
+    print(f"\nfedcli's time, files of {megabytes} MB, against the line through {fewest} and {most} of them")
+    for sites, found in sorted(seconds.items()):
+        departure = found / (seconds[fewest] + slope * (sites - fewest)) - 1
+        print(f"  {sites:5} files {found:8.3f} s, {1000 * found / sites:5.1f} ms each {departure:+7.1%}")
 
 
 def report(found: dict[str, list[Run]], wrong: dict[str, int], checked: int) -> None:
