@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -83,16 +84,19 @@ class Bench:
         *,
         updates: Sequence[Update] = (),
         threads: int = 1,
+        crew: Crew | None = None,
         memory: int = MEMORY,
         state: StateFiles | None = None,
         out: str = "out",
     ) -> Folded:
-        """Fold all updates into `out`."""
+        """Fold all updates into `out`, with a crew's memory of folds before, or with a new crew."""
         (self.folder / out).unlink(missing_ok=True)
         base = Update(site="coordinator", path=self.folder / "base")
-        with Crew(threads) as crew:
-            found = updates or self.updates()
-            return fold(rule, tensors.layout_of(self.base), base, found, self.folder / out, state=state, crew=crew, memory=memory)
+        found = updates or self.updates()
+        with nullcontext(crew) if crew else Crew(threads) as those:
+            return fold(
+                rule, tensors.layout_of(self.base), base, found, self.folder / out, state=state, crew=those, memory=memory
+            )
 
     def result(self, rule: Rule = MEAN, **options: Any) -> Arrays:
         """Fold, and return the new model."""

@@ -7,24 +7,23 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from fedcli import tensors
+from fedcli.aggregation import floats
 from fedcli.aggregation.crew import Crew
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.krum import Krum
 from fedcli.aggregation.median import Median
+from fedcli.aggregation.room import Rooms
 from fedcli.aggregation.rules import Rule
 from fedcli.aggregation.stack import Stack
-from fedcli.aggregation.update import Update, UpdateError
+from fedcli.aggregation.update import Run, Update, UpdateError
 from tests.aggregation.models import MEAN, Bench, bench
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WEIGHTS = {"a": 7, "b": 2, "c": 3, "d": 5, "e": 1}
 RULES = {
@@ -124,10 +123,21 @@ def test_a_file_that_ends_early_or_is_none_is_refused(tmp_path: Path) -> None:
     assert reasons["c"] == f"the update of c: 0 bytes, expected {size}"
 
 
+@pytest.mark.parametrize("count", [2, 3, 20, 100, 200])
+def test_a_range_has_more_dot_products_than_numpy_takes_under_the_lock(count: int) -> None:
+    """Of up to 500 in one call of `vecdot`, numpy keeps Python's lock, and two threads would measure one after the other."""
+    run = Run(dtype=np.dtype("<f4"), begin=0, count=7_000_000)
+    update = Update(site="a", path=Path("unread"))
+    stack = Stack([update] * count, tensors.layout_of({}), Crew(1), Rooms().lend())
+    first, last = next(stack.ranges(run, together=stack.together()))
+    assert count * (last - first) // floats._PIECE > 500
+
+
 MEASURE = """
 import sys
 from pathlib import Path
 from fedcli import tensors
+from fedcli.aggregation import floats
 from fedcli.aggregation.crew import Crew
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
