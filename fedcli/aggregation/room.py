@@ -1,7 +1,7 @@
 """Memory that suits its use, and is used again.
 
 Where it begins within a page decides how fast it is read into and computed on; and the system's fresh pages, which come zeroed
-and one by one, cost a replay of many small models a fifth of its time.
+and one by one, cost a replay of many small models a seventh of its time.
 """
 
 from __future__ import annotations

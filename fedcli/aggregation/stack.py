@@ -49,7 +49,6 @@ _APART = 4
 """Rows at a time where they are more, and need not stand beside one another."""
 _LONGEST = 1 << 18
 """Elements of a range, at most: many make each call cheap, and opening a file again."""
-_NOTHING = np.empty(0, np.uint8)
 
 
 class Stack:
@@ -217,13 +216,14 @@ class Stack:
 
     def _buffer(self, rows: int, size: int, offset: int) -> _Buffer:
         """Return this thread's buffer, for bytes that begin at an offset of a file."""
-        buffer: _Buffer | None = getattr(self._scratch, "buffer", None)
-        if buffer is None or buffer.bytes.shape != (rows, size) or buffer.at != offset % PAGE:
-            kept = getattr(self._scratch, "room", _NOTHING)
-            if buffer is None or buffer.at != offset % PAGE or len(kept) < rows * size:
-                self._scratch.room = kept = self._loan.room(rows * size, np.uint8, at=offset)
-            self._scratch.buffer = buffer = _Buffer(kept[: rows * size].reshape(rows, size), offset % PAGE)
-        return buffer
+        kept: _Buffer | None = getattr(self._scratch, "buffer", None)
+        at = offset % PAGE
+        if kept is None or kept.at != at or len(kept.room) < rows * size:
+            kept = _Buffer(self._loan.room(rows * size, np.uint8, at=at), rows, size, at)
+        elif kept.bytes.shape != (rows, size):
+            kept = _Buffer(kept.room, rows, size, at)
+        self._scratch.buffer = kept
+        return kept
 
     def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
         """Read parts of open files with no Python between the calls; tell whether all are full."""
@@ -294,14 +294,16 @@ class _Buffer:
     """A thread's buffer.
 
     Attributes:
-        bytes: (rows, bytes of a row).
+        room: All of its memory.
+        bytes: What is in use of it, (rows, bytes of a row).
         rows: The same, each row as `preadv` takes it.
         at: Where in a page it begins.
     """
 
-    def __init__(self, values: NDArray[np.uint8], at: int) -> None:
-        self.bytes = values
-        self.rows = [(memoryview(row),) for row in values]
+    def __init__(self, room: NDArray[np.uint8], rows: int, size: int, at: int) -> None:
+        self.room = room
+        self.bytes = room[: rows * size].reshape(rows, size)
+        self.rows = [(row.data,) for row in self.bytes]
         self.at = at
 
 
