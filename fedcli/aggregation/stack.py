@@ -14,7 +14,6 @@ import hashlib
 import os
 import resource
 import stat
-import threading
 from contextlib import nullcontext
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 import numpy as np
 
 from fedcli import tensors
-from fedcli.aggregation.room import PAGE
+from fedcli.aggregation.buffer import Buffers
 from fedcli.aggregation.update import UpdateError
 from fedcli.tensors import TensorError
 
@@ -76,14 +75,13 @@ class Stack:
         self.updates = updates
         self._layout = layout
         self._crew = crew
-        self._loan = loan
+        self._buffers = Buffers(loan)
         self._memory = memory
         self._scales = scales
         self._hashers = [hashlib.sha256() if update.sha256 else None for update in updates]
         self._hashed = [0] * len(updates)
         self._open: dict[int, int] = {}
         self._most = _most_open()
-        self._scratch = threading.local()
 
     def __enter__(self) -> Self:
         try:
@@ -137,7 +135,7 @@ class Stack:
         """
         size = (last - first) * run.dtype.itemsize
         offset = run.begin + first * run.dtype.itemsize
-        buffer = self._buffer(len(rows), size, offset)
+        buffer = self._buffers.get(len(rows), size, offset)
         found: NDArray[Any] = buffer.bytes.view(run.dtype)
         parts = buffer.rows
         scaled = run.dtype.kind == "f" and bool(self._scales)
@@ -214,17 +212,6 @@ class Stack:
         if reasons:
             raise UpdateError(dict(sorted(reasons.items())))
 
-    def _buffer(self, rows: int, size: int, offset: int) -> _Buffer:
-        """Return this thread's buffer, for bytes that begin at an offset of a file."""
-        kept: _Buffer | None = getattr(self._scratch, "buffer", None)
-        at = offset % PAGE
-        if kept is None or kept.at != at or len(kept.room) < rows * size:
-            kept = _Buffer(self._loan.room(rows * size, np.uint8, at=at), rows, size, at)
-        elif kept.bytes.shape != (rows, size):
-            kept = _Buffer(kept.room, rows, size, at)
-        self._scratch.buffer = kept
-        return kept
-
     def _read_at_once(self, rows: range, parts: Sequence[tuple[memoryview]], offset: int) -> bool:
         """Read parts of open files with no Python between the calls; tell whether all are full."""
         if rows.stop > len(self._open):
@@ -288,23 +275,6 @@ class Stack:
             self._open[number] = descriptor
             tensors.read_on(descriptor)
         return descriptor
-
-
-class _Buffer:
-    """A thread's buffer.
-
-    Attributes:
-        room: All of its memory.
-        bytes: What is in use of it, (rows, bytes of a row).
-        rows: The same, each row as `preadv` takes it.
-        at: Where in a page it begins.
-    """
-
-    def __init__(self, room: NDArray[np.uint8], rows: int, size: int, at: int) -> None:
-        self.room = room
-        self.bytes = room[: rows * size].reshape(rows, size)
-        self.rows = [(row.data,) for row in self.bytes]
-        self.at = at
 
 
 def _most_open() -> int:
