@@ -29,10 +29,12 @@ import torch
 from phantom_federation import ENVIRONMENT, STUDENT_T, demo_plan, prepared, samples
 
 from fedcli import tensors
-from fedcli.imaging import phantom
-from fedcli.learning import inference, metrics, networks, training
-from fedcli.operations.artifacts import prepare_update
+from fedcli.imaging.phantoms import hospitals
+from fedcli.learning.evaluation import inference, metrics
+from fedcli.learning.networks import registry
+from fedcli.learning.training import epochs as training
 from fedcli.operations.simulate import simulate
+from fedcli.party.artifacts import prepare_update
 from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
 from fedcli.progress import Silent
 
@@ -64,11 +66,11 @@ def measure(network: str, epochs: int, folder: Path) -> None:
     """Print the sizes and errors of a delta of real training."""
     plan = demo_plan()
     plan = replace(plan, images=replace(plan.images, size=SIZES[network]))
-    train = samples(prepared(folder, plan)[phantom.DEMO_HOSPITALS[0].name], plan, Part.TRAIN)
+    train = samples(prepared(folder, plan)[hospitals.DEMO_HOSPITALS[0].name], plan, Part.TRAIN)
     torch.manual_seed(plan.seed)
-    module = networks.build(Network(name=network), train.num_classes)
+    module = registry.build(Network(name=network), train.num_classes)
     for epoch in range(1, epochs + 1):
-        before = networks.to_arrays(module)
+        before = registry.to_arrays(module)
         outcome = training.train(
             module,
             train,
@@ -79,7 +81,7 @@ def measure(network: str, epochs: int, folder: Path) -> None:
             device=torch.device("cpu"),
             progress=Silent(),
         )
-    delta = {name: np.asarray(value - before[name]) for name, value in networks.to_arrays(module).items()}
+    delta = {name: np.asarray(value - before[name]) for name, value in registry.to_arrays(module).items()}
     print(f"\n{network}: delta of epoch {epochs}, {outcome.steps} steps, {SIZES[network]} pixels")
     whole = 0
     for encoding, packing in product(Encoding, Packing):
@@ -143,8 +145,8 @@ def final_kappas(plan: Plan, sites: dict[str, Path], drop: Path) -> dict[str, fl
     arrays = tensors.read(next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors")))
     assert all(np.isfinite(value).all() for value in arrays.values())
     assert all((value >= 0).all() for name, value in arrays.items() if name.endswith("running_var"))
-    module = networks.build(plan.network, len(plan.classes))
-    networks.load_arrays(module, arrays)
+    module = registry.build(plan.network, len(plan.classes))
+    registry.load_arrays(module, arrays)
     found = {}
     for site, path in sites.items():
         test = samples(path, plan, Part.TEST)

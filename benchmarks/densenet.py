@@ -34,8 +34,8 @@ from phantom_federation import (
 
 from fedcli import wire
 from fedcli.exchange.records import ModelKind, ModelRecord
-from fedcli.learning import metrics
-from fedcli.learning.metrics import Predictions
+from fedcli.learning.evaluation import metrics
+from fedcli.learning.evaluation.metrics import Predictions
 from fedcli.operations.simulate import simulate
 from fedcli.plan import Finetuning, Network, OptimizerState, Part, Plan, Training
 

@@ -18,19 +18,20 @@ import numpy as np
 from fedcli import plan as plans
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging import dataset, phantom
-from fedcli.learning import bootstrap, metrics
+from fedcli.imaging.dataset import dataset
+from fedcli.imaging.phantoms import hospitals
+from fedcli.learning.evaluation import bootstrap, metrics
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
-from fedcli.operations.party import Environment
 from fedcli.operations.prepare import PrepareRequest, prepare
+from fedcli.party.party import Environment
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from fedcli.learning.metrics import Predictions
+    from fedcli.learning.evaluation.metrics import Predictions
     from fedcli.plan import Part, Plan
 
 RESAMPLES = 2000
@@ -51,14 +52,14 @@ def demo_plan() -> Plan:
 def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[str, Path]:
     """Return every hospital's prepared data, of its own number of patients or of this one; what is there from before is taken."""
     found = {}
-    for hospital in phantom.DEMO_HOSPITALS:
+    for hospital in hospitals.DEMO_HOSPITALS:
         out = found[hospital.name] = folder / "prepared" / hospital.name
         try:
             dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
         except DataError:
             target = folder / "phantoms" / hospital.name
             hospital = replace(hospital, num_patients=num_patients or hospital.num_patients)  # noqa: PLW2901
-            archive = phantom.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
+            archive = hospitals.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
             request = PrepareRequest(
                 archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=plan, out=out
             )

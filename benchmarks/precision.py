@@ -26,9 +26,10 @@ import torch
 from phantom_federation import ENVIRONMENT, demo_plan, mean_difference, prepared, print_differences, run_seeds, samples
 
 from fedcli import tensors
-from fedcli.learning import inference, metrics, networks
-from fedcli.learning.metrics import Predictions
-from fedcli.learning.networks import SMALL
+from fedcli.learning.evaluation import inference, metrics
+from fedcli.learning.evaluation.metrics import Predictions
+from fedcli.learning.networks import registry
+from fedcli.learning.networks.registry import SMALL
 from fedcli.operations.simulate import simulate
 from fedcli.plan import Network, OptimizerState, Part, Plan, Precision, Split, Training
 from fedcli.progress import Silent
@@ -59,9 +60,9 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
         sites = prepared(folder, plan, num_patients)
         drop = folder / precision / "drop"
         simulate(plan, sites, drop, ENVIRONMENT, threads=1)
-        module = networks.build(plan.network, len(plan.classes))
+        module = registry.build(plan.network, len(plan.classes))
         newest = next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors"))
-        networks.load_arrays(module, tensors.read(newest))
+        registry.load_arrays(module, tensors.read(newest))
         said[precision] = [predictions(module, path, plan) for path in sites.values()]
     pairs = list(zip(sites, said[Precision.BFLOAT16], said[Precision.FLOAT32], strict=True))
     return {

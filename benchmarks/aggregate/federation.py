@@ -18,7 +18,7 @@ from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Environment, Party, artifact_of, parcel
+from fedcli.party.party import Environment, Party, artifact_of, parcel
 from fedcli.plan import Plan
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole

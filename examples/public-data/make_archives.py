@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import cv2
 import pydicom
 
-from fedcli.imaging import phantom
+from fedcli.imaging.phantoms import hospitals
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def rsna(folder: Path, images: Iterator[Dataset]) -> None:
 def main() -> None:
     """Write the four archives below the folder that the command names."""
     work = Path(sys.argv[1])
-    hospital = replace(phantom.DEMO_HOSPITALS[0], num_patients=4)
+    hospital = replace(hospitals.DEMO_HOSPITALS[0], num_patients=4)
     with TemporaryDirectory() as scratch:
-        phantom.write(Path(scratch), hospital, seed=1, progress=Silent())
+        hospitals.write(Path(scratch), hospital, seed=1, progress=Silent())
         paths = itertools.cycle(sorted(Path(scratch).rglob("*.dcm")))
         for lay_out in (cbis_ddsm, vindr_mammo, embed, rsna):
             name = lay_out.__name__.replace("_", "-")

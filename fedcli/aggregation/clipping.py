@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedcli.aggregation.engine.stack import UNIT
 from fedcli.aggregation.squares import add_in_order, unit_sums
-from fedcli.aggregation.stack import UNIT
 from fedcli.aggregation.update import runs
 
 if TYPE_CHECKING:
-    from fedcli.aggregation.crew import Crew
-    from fedcli.aggregation.stack import Stack
+    from fedcli.aggregation.engine.stack import Stack
+    from fedcli.aggregation.engine.thread_pool import Crew
     from fedcli.tensors import Layout
 
 _BLOCK = 32 * UNIT

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedcli.aggregation.engine.stack import UNIT
 from fedcli.aggregation.squares import add_in_order, unit_sums
-from fedcli.aggregation.stack import UNIT
 from fedcli.aggregation.update import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.crew import Crew
-    from fedcli.aggregation.stack import Stack
+    from fedcli.aggregation.engine.stack import Stack
+    from fedcli.aggregation.engine.thread_pool import Crew
     from fedcli.tensors import Layout
 
 _TILE = 64

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "coordinator": ("init", "admit", "aggregate"),
+    "coordinator_commands": ("init", "admit", "aggregate"),
     "amendments": ("remove", "amend", "rotate-key"),
     "access": ("access",),
-    "site": ("join", "approve", "prepare", "train-round", "finetune", "evaluate"),
+    "site_commands": ("join", "approve", "prepare", "train-round", "finetune", "evaluate"),
     "predict": ("predict",),
     "audit": ("status", "verify", "report"),
     "rehearsal": ("simulate", "demo"),
-    "roads": ("export", "import", "archive"),
+    "transfer": ("export", "import", "archive"),
     "doctor": ("doctor",),
 }
 """Modules, in the order of `--help`, and what each registers."""

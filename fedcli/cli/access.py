@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli.conduct import Conduct, JsonOption
+from fedcli.cli.running import Conduct, JsonOption
 
 if TYPE_CHECKING:
     from fedcli.operations.access import S3Access, SshdAccess
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
 
 SitesArgument = Annotated[list[str], typer.Argument(help="The sites' names, also of those that have not joined yet.")]
 

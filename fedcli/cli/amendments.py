@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli import render
-from fedcli.cli.conduct import Conduct, JsonOption, WorkspaceOption, confirm
+from fedcli.cli import render
+from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption, confirm
 from fedcli.errors import ApprovalError
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from fedcli.operations.amend import AmendResult
     from fedcli.operations.approve import Change
-    from fedcli.operations.party import Environment
     from fedcli.operations.remove import RemoveResult
-    from fedcli.operations.rotate import RotateResult
+    from fedcli.operations.rotate_key import RotateResult
+    from fedcli.party.party import Environment
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -91,7 +91,7 @@ def rotate_key(
     """Take a new signing key, for which the present one vouches."""
 
     def work(environment: Environment) -> RotateResult:
-        from fedcli.operations.rotate import rotate
+        from fedcli.operations.rotate_key import rotate
 
         return rotate(workspace, key, environment)
 

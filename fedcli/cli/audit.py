@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli import render
-from fedcli.cli import standing
-from fedcli.cli.conduct import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
-from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, options_of, store_options
+from fedcli.cli import render, status_view
+from fedcli.cli.running import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
+from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, options_of, store_options
 from fedcli.errors import FedcliError
-from fedcli.operations.party import now
+from fedcli.party.party import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
-    from fedcli.operations.party import Environment
     from fedcli.operations.report import ReportResult
-    from fedcli.operations.status import StatusResult
+    from fedcli.operations.status.standing import StatusResult
     from fedcli.operations.verify import VerifyResult
+    from fedcli.party.party import Environment
 
 DropArgument = Annotated[str, typer.Argument(help="The drop folder: a path, or a URL (file, sftp, s3, az, gs).")]
 NOT_VERIFIED = 6
@@ -52,7 +51,7 @@ def status(
     """Show where a federation stands, and whose turn it is."""
 
     def look() -> StatusResult:
-        from fedcli.operations.status import status as operation
+        from fedcli.operations.status.standing import status as operation
 
         options = options_of(drop, host_key, ssh_key, endpoint)
         return operation(absolute(drop) if drop else None, workspace, now, options)
@@ -60,12 +59,12 @@ def status(
     if watch:
         _watch(look, poll, as_json=json)
     else:
-        Conduct(command="status", as_json=json).run(lambda _: look(), lambda out, result: standing.show(out, result, now()))
+        Conduct(command="status", as_json=json).run(lambda _: look(), lambda out, result: status_view.show(out, result, now()))
 
 
 def _watch(look: Callable[[], StatusResult], poll: float, *, as_json: bool) -> None:
-    from fedcli.cli.watch import follow
-    from fedcli.operations.watch import watch
+    from fedcli.cli.live_view import follow
+    from fedcli.operations.status.watch import watch
 
     out, err = render.consoles()
     looks = watch(look, clock=now, sleep=time.sleep, seconds=poll)

@@ -9,15 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fedcli.cli.conduct import Conduct, JsonOption, WorkspaceOption, absolute
-from fedcli.cli.reach import EndpointOption, HostKeyOption, SshKeyOption, options_of
-from fedcli.operations.party import Status
+from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption, absolute
+from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, options_of
+from fedcli.party.party import Status
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fedcli.operations.doctor import DoctorResult
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
 
 NOT_WELL = 9
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fedcli import render
-from fedcli.cli.conduct import Conduct, JsonOption, WorkspaceOption
+from fedcli.cli import render
+from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedcli.operations.party import Environment
     from fedcli.operations.predict import PredictResult
+    from fedcli.party.party import Environment
 
 
 def register(app: typer.Typer) -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli import render
-from fedcli.cli.conduct import Conduct, JsonOption, named_paths
+from fedcli.cli import render
+from fedcli.cli.running import Conduct, JsonOption, named_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fedcli.operations.demo import DemoResult
-    from fedcli.operations.party import Environment
     from fedcli.operations.simulate import SimulateResult, TestKappa
+    from fedcli.party.party import Environment
 
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds instead of the plan's.")]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.imaging.dicom import Facts, Mammogram
-from fedcli.imaging.layout import MAX_FRAME_PIXELS
+from fedcli.imaging.dicom.mammogram import Facts, Mammogram
+from fedcli.imaging.dicom.pixel_layout import MAX_FRAME_PIXELS
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.imaging.dicom import Mammogram
+    from fedcli.imaging.dicom.mammogram import Mammogram
 
 SCALE = 65535
 

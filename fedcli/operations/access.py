@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
-from fedcli.operations.party import Status
+from fedcli.party.party import Status
 from fedcli.wire import SITE_PATTERN
 
 if TYPE_CHECKING:

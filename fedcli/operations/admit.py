@@ -9,8 +9,8 @@ from fedcli.errors import ApprovalError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Member
 from fedcli.exchange.signatures import VerifyKey
-from fedcli.operations.amendment import amend_federation, first_round
-from fedcli.operations.party import Party, Status
+from fedcli.party.amendment import amend_federation, first_round
+from fedcli.party.party import Party, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import EnrolmentRecord
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

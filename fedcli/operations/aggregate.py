@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import StateFiles, fold
+from fedcli.aggregation.engine.fold import StateFiles, fold
+from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
-from fedcli.operations.folding import base_of, layout_of, num_threads, state_before
-from fedcli.operations.intake import Intake, late_updates, open_deadline, take_in
-from fedcli.operations.party import Party, Status, artifact_of, parcel
-from fedcli.operations.review import SiteReview, review
+from fedcli.party.folding import base_of, layout_of, num_threads, state_before
+from fedcli.party.intake import Intake, late_updates, open_deadline, take_in
+from fedcli.party.party import Party, Status, artifact_of, parcel
+from fedcli.party.update_review import SiteReview, review
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedcli.aggregation.fold import Folded
+    from fedcli.aggregation.engine.fold import Folded
     from fedcli.aggregation.update import Update
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import FederationRecord
-    from fedcli.operations.party import Environment
-    from fedcli.operations.review import Reviewer
+    from fedcli.party.party import Environment
+    from fedcli.party.update_review import Reviewer
     from fedcli.tensors import Layout
 
 _MODEL = "model"

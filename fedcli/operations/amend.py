@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError, UsageError
-from fedcli.operations.amendment import amend_federation, first_round
 from fedcli.operations.approve import changes
-from fedcli.operations.party import Party, Status
+from fedcli.party.amendment import amend_federation, first_round
+from fedcli.party.party import Party, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.operations.approve import Change
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
 from fedcli.errors import ApprovalError
-from fedcli.operations.party import Party, Status
+from fedcli.party.party import Party, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 

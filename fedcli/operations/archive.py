@@ -17,16 +17,16 @@ from fedcli import tensors
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.records import ArchiveRecord, archivable
-from fedcli.operations import cargo
-from fedcli.operations.history import read_history, round_of
-from fedcli.operations.inspection import inspect_artifacts
-from fedcli.operations.party import Party, Status, parcel
+from fedcli.party import tar_contents
+from fedcli.party.history_reader import read_history, round_of
+from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.party import Party, Status, parcel
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
     from fedcli.exchange.history import History
-    from fedcli.operations.history import Reading
-    from fedcli.operations.party import Environment
+    from fedcli.party.history_reader import Reading
+    from fedcli.party.party import Environment
     from fedcli.progress import Progress
 
 
@@ -69,14 +69,14 @@ def archive(root: Path, target: Path, before: int, environment: Environment) -> 
     with party.workspace.locked(), tempfile.TemporaryDirectory(prefix="fedcli-archive-") as scratch:
         party.finish_outbox()
         history, reading = read_history(party.folder)
-        cargo.require_chain(history, reading)
+        tar_contents.require_chain(history, reading)
         archived = reading.archive.record.before if reading.archive is not None else 0
         _require_round(party, before, archived)
         files = _movable(party, history, reading, before)
         if not files:
             return _result(party, before, (), None, target, ())
         if not target.exists():
-            tar.write(target, cargo.members(party.store, files, Path(scratch), environment.progress))
+            tar.write(target, tar_contents.members(party.store, files, Path(scratch), environment.progress))
         _read_back(target, files, Path(scratch), environment.progress)
         digest = tensors.measure(target).sha256
         if archived < before:
@@ -96,7 +96,7 @@ def _require_round(party: Party, before: int, archived: int) -> None:
         raise UsageError(msg, hint="the coordinator's record says what may be missing; a site archives after it")
 
 
-def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[cargo.File, ...]:
+def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[tar_contents.File, ...]:
     """Return the artifacts that can go, oldest round first, once they are verified; what does not verify stays where it is."""
     kept = history.rounds[history.best_round()].artifact.key
     prefix = "" if party.name == layout.COORDINATOR else layout.site_prefix(party.name)
@@ -111,13 +111,15 @@ def _movable(party: Party, history: History, reading: Reading, before: int) -> t
         and artifact.key != kept
     }
     inspect_artifacts(reading, party.environment.progress, {artifact.key for _, artifact in named} - there.keys())
-    cargo.require_chain(history, reading)
+    tar_contents.require_chain(history, reading)
     for problem in reading.problems:
         there.pop(problem.key, None)
-    return tuple(cargo.file_of(artifact) for _, artifact in sorted(there.values(), key=lambda item: (item[0], item[1].key)))
+    return tuple(
+        tar_contents.file_of(artifact) for _, artifact in sorted(there.values(), key=lambda item: (item[0], item[1].key))
+    )
 
 
-def _read_back(target: Path, files: tuple[cargo.File, ...], scratch: Path, progress: Progress) -> None:
+def _read_back(target: Path, files: tuple[tar_contents.File, ...], scratch: Path, progress: Progress) -> None:
     """Read every artifact from the tar before the drop folder loses it."""
     found = tar.Tar(target)
     with progress.track("reading the tar back", len(files), "files") as advance:
@@ -125,7 +127,7 @@ def _read_back(target: Path, files: tuple[cargo.File, ...], scratch: Path, progr
             if found.stat(file.key) is None:
                 msg = f"{target}: is there already, without {file.key}"
                 raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
-            with cargo.private_copy(found, file, scratch):
+            with tar_contents.private_copy(found, file, scratch):
                 advance(1, "")
 
 
@@ -144,7 +146,7 @@ def _publish(party: Party, reading: Reading, before: int, digest: str) -> None:
     party.seal(party.outbox.draft(f"archive-{record.number:04d}"), parcel(layout.archive(record.number), record))
 
 
-def _remove(party: Party, files: tuple[cargo.File, ...]) -> tuple[str, ...]:
+def _remove(party: Party, files: tuple[tar_contents.File, ...]) -> tuple[str, ...]:
     """Remove what lies in the tar now; return what the store does not let this party remove."""
     left: list[str] = []
     with party.environment.progress.track("removing", len(files), "files") as advance:
@@ -159,7 +161,7 @@ def _remove(party: Party, files: tuple[cargo.File, ...]) -> tuple[str, ...]:
 
 
 def _result(
-    party: Party, before: int, files: tuple[cargo.File, ...], digest: str | None, target: Path, left: tuple[str, ...]
+    party: Party, before: int, files: tuple[tar_contents.File, ...], digest: str | None, target: Path, left: tuple[str, ...]
 ) -> ArchiveResult:
     moved = len(files) - len(left)
     if digest is None:

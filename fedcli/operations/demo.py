@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from fedcli import plan as plans
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging import dataset, phantom
-from fedcli.operations.party import Status
+from fedcli.imaging.dataset import dataset
+from fedcli.imaging.phantoms import hospitals
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
+from fedcli.party.party import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.party import Environment
     from fedcli.operations.simulate import ModelMeans, SiteOutcome
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 
@@ -64,7 +65,7 @@ def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed
         plan = replace(plan, seed=seed)
     if rounds is not None:
         plan = replace(plan, rounds=rounds)
-    prepared = {hospital.name: _prepare(out, hospital, plan, environment) for hospital in phantom.DEMO_HOSPITALS}
+    prepared = {hospital.name: _prepare(out, hospital, plan, environment) for hospital in hospitals.DEMO_HOSPITALS}
     # One thread: the small network gains nothing from more, and the figures are the same on machines of any size.
     result = simulate(plan, prepared, out / "drop", environment, threads=1, full=True)
     written = report(result.drop, out / "report", progress=environment.progress, coordinator=result.coordinator)
@@ -82,13 +83,13 @@ def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed
     )
 
 
-def _prepare(out: Path, hospital: phantom.Hospital, plan: Plan, environment: Environment) -> Path:
+def _prepare(out: Path, hospital: hospitals.Hospital, plan: Plan, environment: Environment) -> Path:
     """Return a hospital's prepared data: those there from a run before, if they fit the plan, else made anew."""
     prepared = out / "prepared" / hospital.name
     try:
         dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
     except DataError:
-        archive = phantom.write(
+        archive = hospitals.write(
             out / "phantoms" / hospital.name, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress
         )
         request = PrepareRequest(

@@ -15,13 +15,12 @@ from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
 from fedcli.exchange.records import Comparison, EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
-from fedcli.operations import selection
-from fedcli.operations.finetune import folder_of
-from fedcli.operations.history import read_history
-from fedcli.operations.learner import Learner, require_images
-from fedcli.operations.party import Party, Status, artifact_of, parcel
-from fedcli.operations.scoring import Scoring
+from fedcli.party.history_reader import read_history
+from fedcli.party.party import Party, Status, artifact_of, parcel
 from fedcli.plan import Part
+from fedcli.site import selection
+from fedcli.site.learner import Learner, require_images
+from fedcli.site.scoring import Scoring
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelReference, Record
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +108,9 @@ def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
         return history, ()
     party.approved_plan()
     folders = {
-        ModelKind.LOCAL: folder_of(party.workspace, ModelKind.LOCAL),
+        ModelKind.LOCAL: selection.own_model_folder(party.workspace, ModelKind.LOCAL),
         ModelKind.FEDERATED: selection.newest_state(party.workspace),
-        ModelKind.FINETUNED: folder_of(party.workspace, ModelKind.FINETUNED),
+        ModelKind.FINETUNED: selection.own_model_folder(party.workspace, ModelKind.FINETUNED),
     }
     shared = tuple(
         kind for kind, folder in folders.items() if folder and folder.is_dir() and _share_one(party, history, kind, folder)

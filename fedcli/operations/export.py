@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, tar
-from fedcli.operations import cargo
-from fedcli.operations.history import read_history, round_of
-from fedcli.operations.inspection import inspect_artifacts
-from fedcli.operations.party import Status
+from fedcli.party import tar_contents
+from fedcli.party.history_reader import read_history, round_of
+from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.party import Status
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -81,27 +81,27 @@ def export(
         StoreError: The drop folder cannot be read, or the tar cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-export-") as scratch:
-        folder = cargo.open_folder(drop, options, root, coordinator, Path(scratch) / "cache")
+        folder = tar_contents.open_folder(drop, options, root, coordinator, Path(scratch) / "cache")
         history, reading = read_history(folder)
-        cargo.require_chain(history, reading)
+        tar_contents.require_chain(history, reading)
         if since > len(history.rounds):
             msg = f"--since {since}: expected at most {len(history.rounds)}, the round that is open"
             raise UsageError(msg)
         chosen = [found for found in reading.every if _is_since(found, since)]
         there = {item.key for found in chosen for item in found.artifacts} - reading.archived
         inspect_artifacts(reading, progress, {item.key for found in reading.every for item in found.artifacts} - there)
-        cargo.require_chain(history, reading)
+        tar_contents.require_chain(history, reading)
         faulty = {problem.key for problem in reading.problems}
         carried = [found for found in chosen if faulty.isdisjoint(item.key for item in found.artifacts)]
-        files = [file for found in carried for file in cargo.files_of(found) if file.key not in reading.archived]
-        written = tar.write(target, cargo.members(folder.store, files, Path(scratch), progress))
+        files = [file for found in carried for file in tar_contents.files_of(found) if file.key not in reading.archived]
+        written = tar.write(target, tar_contents.members(folder.store, files, Path(scratch), progress))
         num_artifacts = sum(layout.is_artifact(file.key) for file in files)
         message = (
             f"{target}: {len(carried)} records and {num_artifacts} artifacts since round {since}, SHA-256 {written.sha256}; "
         )
         return ExportResult(
             status=Status.DONE,
-            message=message + cargo.confirmation(folder.ledger),
+            message=message + tar_contents.confirmation(folder.ledger),
             file=str(target),
             sha256=written.sha256,
             size=written.size,

@@ -17,25 +17,24 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
-from fedcli.learning import networks
+from fedcli.learning.networks import registry
 from fedcli.learning.seeds import derive_seed
-from fedcli.operations import selection
-from fedcli.operations.learner import Learner, require_images
-from fedcli.operations.local_training import Job, Keeping, lead
-from fedcli.operations.party import Party, Status
-from fedcli.operations.processes import gathered
-from fedcli.operations.selection import Origin, Selection
+from fedcli.party.party import Party, Status
 from fedcli.plan import Part
 from fedcli.private_files import write_whole
+from fedcli.site import selection
+from fedcli.site.learner import Learner, require_images
+from fedcli.site.local_training import Job, Keeping, lead
+from fedcli.site.processes import gathered
+from fedcli.site.selection import Origin, Selection
 from fedcli.wire import STRICT, Digest
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
-    from fedcli.workspace import Workspace
 
 
 _PROVENANCE = "provenance.json"
@@ -87,11 +86,6 @@ class FinetuneResult:
     seconds: float | None
 
 
-def folder_of(workspace: Workspace, kind: ModelKind) -> Path:
-    """Return where the workspace keeps the site's own model of this kind."""
-    return workspace.path("models", kind.value)
-
-
 def finetune(root: Path, start: Start, environment: Environment, *, devices: int = 1) -> FinetuneResult:
     """Train locally, unless the same training has been done.
 
@@ -111,7 +105,7 @@ def finetune(root: Path, start: Start, environment: Environment, *, devices: int
             kind = ModelKind.LOCAL if start is Start.INITIAL else ModelKind.FINETUNED
             source, base = _source(party, start)
             provenance = Provenance(source=tensors.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
-            target = folder_of(party.workspace, kind)
+            target = selection.own_model_folder(party.workspace, kind)
             if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
                 return _result(learner, kind, target, None, None)
             return _train(learner, kind, source, base, provenance, target)
@@ -136,12 +130,12 @@ def _train(learner: Learner, kind: ModelKind, source: Path, base: str, provenanc
     best = Selection.resume(checkpoint.folder, None)
     learner.load(source)
     start_kappa = learner.validate(f"{kind}, starting model on validation patients").kappa
-    best.offer(networks.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
+    best.offer(registry.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
 
     def score(epoch: int) -> None:
         learner.recalibrate(f"{kind}, epoch {epoch}, statistics")
         kappa = learner.validate(f"{kind}, epoch {epoch} on validation patients").kappa
-        best.offer(networks.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
+        best.offer(registry.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
 
     job = Job(
         plan=plan,

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 from fedcli.errors import ConflictError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
-from fedcli.exchange.layers import Layers
+from fedcli.exchange.overlay import Layers
 from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord, RoundRecord
 from fedcli.exchange.tar import Tar
-from fedcli.operations import cargo
-from fedcli.operations.folder import Folder
-from fedcli.operations.history import read_history, round_of
-from fedcli.operations.inspection import inspect_artifacts
-from fedcli.operations.party import Status
+from fedcli.party import tar_contents
+from fedcli.party.folder import Folder
+from fedcli.party.history_reader import read_history, round_of
+from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.party import Status
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
     from fedcli.exchange.store import Store, StoreOptions
-    from fedcli.operations.history import Reading
+    from fedcli.party.history_reader import Reading
     from fedcli.progress import Progress
 
 _NAMED = 5
@@ -83,7 +83,7 @@ def import_(
     """
     found = Tar(path)
     with tempfile.TemporaryDirectory(prefix="fedcli-import-") as scratch:
-        target = cargo.open_folder(drop, options, root, coordinator, Path(scratch) / "none")
+        target = tar_contents.open_folder(drop, options, root, coordinator, Path(scratch) / "none")
         store = target.store
         here = frozenset(store.list(""))
         _refuse_conflicts(store, here, found)
@@ -93,7 +93,7 @@ def import_(
         if not here:
             store.probe(f"{layout.COORDINATOR}/")
         brought = [
-            file for item in _in_order(reading, found) for file in cargo.files_of(item) if found.stat(file.key) is not None
+            file for item in _in_order(reading, found) for file in tar_contents.files_of(item) if found.stat(file.key) is not None
         ]
         new = [file for file in brought if file.key not in here]
         _write(store, found, new, Path(scratch), progress)
@@ -102,7 +102,7 @@ def import_(
         said = f"{num_records} records and {num_artifacts} artifacts are new" if new else "nothing is new"
         return ImportResult(
             status=Status.PUBLISHED if new else Status.DONE,
-            message=f"{path}: {said} in {store.address}; {cargo.confirmation(folder.ledger)}",
+            message=f"{path}: {said} in {store.address}; {tar_contents.confirmation(folder.ledger)}",
             file=str(path),
             records=num_records,
             artifacts=num_artifacts,
@@ -128,9 +128,9 @@ def _verify(history: History, reading: Reading, here: frozenset[str], found: Tar
     brought = [item for item in reading.every if item.key in keys]
     new = {artifact.key for item in brought for artifact in item.artifacts if artifact.key in keys or artifact.key not in here}
     inspect_artifacts(reading, progress, {artifact.key for item in reading.every for artifact in item.artifacts} - new)
-    chain = cargo.faults_of_chain(history, reading)
+    chain = tar_contents.faults_of_chain(history, reading)
     problems = chain + [item for item in reading.problems if item not in chain and (item.key in keys or item.key not in here)]
-    named = {file.key for item in brought for file in cargo.files_of(item)}
+    named = {file.key for item in brought for file in tar_contents.files_of(item)}
     refused = {problem.key for problem in problems}
     strays = [key for key in sorted(keys - named) if not refused & {key, f"{key.partition('.json')[0]}.json"}]
     problems += [Problem(key=key, message=f"{key}: no verified record names this file") for key in strays]
@@ -154,12 +154,12 @@ def _in_order(reading: Reading, found: Tar) -> list[Verified[Record]]:
     return sorted((item for item in reading.every if found.stat(item.key) is not None), key=place)
 
 
-def _write(store: Store, found: Tar, files: list[cargo.File], scratch: Path, progress: Progress) -> None:
+def _write(store: Store, found: Tar, files: list[tar_contents.File], scratch: Path, progress: Progress) -> None:
     with progress.track("importing", len(files), "files") as advance:
         for file in files:
             if layout.is_artifact(file.key):
-                with cargo.private_copy(found, file, scratch) as path:
+                with tar_contents.private_copy(found, file, scratch) as path:
                     store.put_artifact(file.key, path)
             else:
-                store.publish(file.key, cargo.read(found, file))
+                store.publish(file.key, tar_contents.read(found, file))
             advance(1, "")

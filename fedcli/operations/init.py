@@ -11,7 +11,7 @@ from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.operations.party import Party, Status, artifact_of, parcel, public_keys, store_settings
+from fedcli.party.party import Party, Status, artifact_of, parcel, public_keys, store_settings
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 
@@ -128,13 +128,13 @@ def _open_workspace(root: Path, drop: str, key: Path | None, environment: Enviro
 
 
 def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], weights: Path | None) -> None:
-    from fedcli.learning import networks, pretrained  # noqa: PLC0415 - torch takes seconds, and only this needs it
+    from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
 
-    networks.check_size(plan.network, len(plan.classes), plan.images.size)
+    registry.check_size(plan.network, len(plan.classes), plan.images.size)
     source = None
     if plan.network.weights is Beginning.IMAGENET:
         source = pretrained.read(weights or pretrained.cached(plan.network.name))
-    initial = networks.initial_state(plan.network, len(plan.classes), plan.seed, source)
+    initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
     created = party.environment.clock()
     versions = party.versions(torch=True)
     federation = FederationRecord(

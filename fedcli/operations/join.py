@@ -11,14 +11,14 @@ from fedcli.errors import ConfigurationError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.operations.folder import Folder
 from fedcli.operations.init import own_key
-from fedcli.operations.party import Party, Status, parcel, public_keys, store_settings
+from fedcli.party.folder import Folder
+from fedcli.party.party import Party, Status, parcel, public_keys, store_settings
 from fedcli.private_files import locked
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 

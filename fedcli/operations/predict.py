@@ -19,25 +19,26 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from fedcli import wire
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelReference, Versions
-from fedcli.imaging.dataset import DESCRIPTION
-from fedcli.imaging.reading import PatientRule
-from fedcli.learning import inference
-from fedcli.learning.units import mean_by_unit
-from fedcli.operations import caseload, lineage
-from fedcli.operations.caseload import LeftOut
-from fedcli.operations.learner import Learner
-from fedcli.operations.party import Party, Status
+from fedcli.imaging.archive.reading import PatientRule
+from fedcli.imaging.dataset.dataset import DESCRIPTION
+from fedcli.learning.evaluation import inference
+from fedcli.learning.evaluation.units import mean_by_unit
+from fedcli.party.party import Party, Status
 from fedcli.plan import Part, Unit
 from fedcli.private_files import write_whole
+from fedcli.site import cases as caseload
+from fedcli.site import lineage
+from fedcli.site.cases import LeftOut
+from fedcli.site.learner import Learner
 from fedcli.wire import STRICT, Digest, Timestamp
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.operations.caseload import Caseload
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
+    from fedcli.site.cases import Caseload
 
 _PRIVATE = 0o600
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
 from fedcli.errors import UsageError
-from fedcli.imaging import archive as archives
-from fedcli.imaging.columns import LabelColumns
-from fedcli.imaging.dataset import PAGE, REJECTS
-from fedcli.imaging.labels import fault_counts
-from fedcli.operations.party import Status
+from fedcli.imaging import preparation as archives
+from fedcli.imaging.dataset.dataset import PAGE, REJECTS
+from fedcli.imaging.labels.columns import LabelColumns
+from fedcli.imaging.labels.matching import fault_counts
+from fedcli.party.party import Status
 from fedcli.private_files import SECRET_BYTES, exclusive, read_secret, write_whole
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.cohort import Cohort
-    from fedcli.imaging.columns import Key
-    from fedcli.imaging.labels import FaultCount
+    from fedcli.imaging.labels.columns import Key
+    from fedcli.imaging.labels.matching import FaultCount
     from fedcli.plan import Plan, Preparation
     from fedcli.progress import Progress
 

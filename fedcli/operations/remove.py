@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.operations.amendment import amend_federation, first_round
-from fedcli.operations.party import Party, Status
+from fedcli.party.amendment import amend_federation, first_round
+from fedcli.party.party import Party, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError
-from fedcli.operations.party import Status
 from fedcli.operations.verify import verify
+from fedcli.party.party import Status
 from fedcli.reporting.tables import BEST
 from fedcli.reporting.write import write
 

@@ -16,9 +16,9 @@ from fedcli.operations.evaluate import evaluate, share
 from fedcli.operations.finetune import Start, finetune
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Status
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
+from fedcli.party.party import Status
 from fedcli.progress import Silent
 from fedcli.reporting import tables
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
-    from fedcli.operations.party import Environment
     from fedcli.operations.train_round import TrainRoundResult
+    from fedcli.party.party import Environment
     from fedcli.plan import Plan
     from fedcli.reporting.tables import Cell
 

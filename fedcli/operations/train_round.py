@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError
-from fedcli.operations import selection
-from fedcli.operations.egress import held_update
-from fedcli.operations.party import Party, Status
-from fedcli.operations.turn import Reader
+from fedcli.party.party import Party, Status
+from fedcli.party.turn import Reader
+from fedcli.site import selection
+from fedcli.site.egress import held_update
 from fedcli.workspace import Review, WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.records import ValidationScore
-    from fedcli.operations.contribution import Contribution
-    from fedcli.operations.egress import Egress, Reviewer
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
+    from fedcli.site.contribution import Contribution
+    from fedcli.site.egress import Egress, Reviewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def train_round(
             if number > plan.rounds:
                 return _finished(party, number)
 
-            from fedcli.operations.contribution import contribute  # noqa: PLC0415 - torch takes seconds
+            from fedcli.site.contribution import contribute  # noqa: PLC0415 - torch takes seconds
 
             found = contribute(party, plan, number, held=review, devices=devices)
             if not review or (egress := held_update(party, number)) is None:
@@ -144,7 +144,7 @@ def _trained(party: Party, number: int, found: Contribution) -> TrainRoundResult
 def _finished(party: Party, number: int) -> TrainRoundResult:
     """Score φ(T) as a candidate, once."""
     if not party.workspace.path("state", f"round-{number:04d}").is_dir():
-        from fedcli.operations.contribution import consider_final  # noqa: PLC0415 - torch takes seconds
+        from fedcli.site.contribution import consider_final  # noqa: PLC0415 - torch takes seconds
 
         consider_final(party, party.approved_plan(), number)
     message = f"All {party.plan.rounds} rounds are done; next: fedcli finetune --from initial, finetune, evaluate"

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.layers import Layers
+from fedcli.exchange.overlay import Layers
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import open_store
 from fedcli.exchange.tar import Tar
-from fedcli.operations.folder import Folder
-from fedcli.operations.history import read_history
 from fedcli.operations.init import read_public_key
-from fedcli.operations.inspection import inspect_artifacts
-from fedcli.operations.party import Status
-from fedcli.operations.replay import replay as replay_rounds
+from fedcli.party.folder import Folder
+from fedcli.party.history_reader import read_history
+from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.party import Status
+from fedcli.party.replay import replay as replay_rounds
 from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.records import FederationRecord
     from fedcli.exchange.store import StoreOptions
-    from fedcli.operations.history import Reading
+    from fedcli.party.history_reader import Reading
     from fedcli.progress import Progress
 
 

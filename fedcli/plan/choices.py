@@ -100,7 +100,7 @@ class Sampling(StrEnum):
 
 
 class Loss(StrEnum):
-    """What training minimises (`fedcli.learning.losses`): the paper's, or one that knows the order of the classes."""
+    """What training minimises (`fedcli.learning.training.losses`): the paper's, or one that knows the order of the classes."""
 
     CROSS_ENTROPY = "cross-entropy"
     ORDINAL = "ordinal"

@@ -15,7 +15,7 @@ from fedcli.reporting.tables.gaps import MODEL_WORDS
 from fedcli.reporting.templates import environment
 
 if TYPE_CHECKING:
-    from fedcli.reporting.report import Report
+    from fedcli.reporting.contents import Report
     from fedcli.reporting.tables import ChosenModel
 
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")

@@ -12,16 +12,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.plan import Part
-from fedcli.reporting.figures.cohorts import class_shares_figure, intensities_figure
+from fedcli.reporting.figures.cohort_plots import class_shares_figure, intensities_figure
 from fedcli.reporting.tables import ClassShares, Intensities
 from fedcli.reporting.tables.provenance import settings
 from fedcli.reporting.templates import environment
 
 if TYPE_CHECKING:
     from fedcli.cohort import Cohort
-    from fedcli.imaging.columns import Key
-    from fedcli.imaging.labels import FaultCount
-    from fedcli.imaging.survey import ScannerView
+    from fedcli.imaging.dataset.survey import ScannerView
+    from fedcli.imaging.labels.columns import Key
+    from fedcli.imaging.labels.matching import FaultCount
     from fedcli.plan import Preparation
 
 

@@ -14,8 +14,8 @@ from fedcli.reporting.tables.gaps import MODEL_WORDS
 from fedcli.reporting.templates import environment
 
 if TYPE_CHECKING:
+    from fedcli.reporting.contents import Report
     from fedcli.reporting.figures.canvas import Illustration
-    from fedcli.reporting.report import Report
 
 
 def render(report: Report, pictures: tuple[Illustration, ...]) -> str:

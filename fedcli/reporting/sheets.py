@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fedcli.measures import Measures
-    from fedcli.reporting.report import Report
+    from fedcli.reporting.contents import Report
     from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow, SiteScore
 
 Value = str | int | float | None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.reporting import card
+from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.page import render
-from fedcli.reporting.report import gather
 from fedcli.reporting.sheets import sheets
 from fedcli.reporting.tables import BEST
 

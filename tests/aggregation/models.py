@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli import tensors
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import fold
+from fedcli.aggregation.engine.fold import fold
+from fedcli.aggregation.engine.stack import MEMORY
+from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import Rule
-from fedcli.aggregation.stack import MEMORY
 from fedcli.aggregation.update import Update
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.fold import Folded, StateFiles
+    from fedcli.aggregation.engine.fold import Folded, StateFiles
 
     Arrays = dict[str, NDArray[Any]]
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
 from fedcli.aggregation import mean
-from fedcli.aggregation.stack import Stack
+from fedcli.aggregation.engine.stack import Stack
 from fedcli.errors import TrustError
 from tests.aggregation.models import Bench, bench, same, weighted_mean
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import StateFiles, fold
+from fedcli.aggregation.engine.fold import StateFiles, fold
+from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
 from fedcli.plan import Aggregation, Rule

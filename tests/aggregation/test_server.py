@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.fold import StateFiles
+from fedcli.aggregation.engine.fold import StateFiles
 from fedcli.aggregation.rules import Rule, rule_of
 from fedcli.aggregation.state import Weights, state_layout
 from fedcli.errors import TrustError

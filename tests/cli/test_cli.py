@@ -13,7 +13,7 @@ import pytest
 from fedcli import wire
 from fedcli.cli import COMMANDS, command_line
 from fedcli.errors import FedcliError
-from fedcli.imaging import dataset
+from fedcli.imaging.dataset import dataset
 from fedcli.plan import template
 from tests.cli.processes import COMMAND, imported_by, run, succeed
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli import machine
+from fedcli import machine_errors
 from fedcli.errors import MachineError
 from tests.cli.processes import COMMAND, succeed
 
@@ -60,14 +60,16 @@ def digest(federation: Federation, *arguments: str | Path) -> set[str]:
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_refusal_names_the_file_and_a_remedy(number: int, tmp_path: Path) -> None:
-    told = machine.refusal(OSError(number, os.strerror(number), str(tmp_path / "file")), tmp_path)
+    told = machine_errors.refusal(OSError(number, os.strerror(number), str(tmp_path / "file")), tmp_path)
     assert told is not None
     assert str(told).startswith(f"{tmp_path}/file: {os.strerror(number)}")
     assert told.hint
 
 
 def test_no_room_for_temporary_files_is_a_full_disk(tmp_path: Path) -> None:
-    told = machine.refusal(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), tmp_path, tmp_path)
+    told = machine_errors.refusal(
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), tmp_path, tmp_path
+    )
     assert told is not None
     assert str(told).count("MB are free in") == 1
     assert "make room" in told.hint
@@ -95,7 +97,7 @@ def test_memory_that_does_not_suffice_is_said_as_such(begun: Federation) -> None
     ],
 )
 def test_whoever_says_it(error: Exception) -> None:
-    told = machine.explained(error, Path())
+    told = machine_errors.explained(error, Path())
     assert (type(told), told.exit_code) == (MachineError, 10)
     assert "workspace.toml" in told.hint
 
@@ -105,5 +107,5 @@ def test_whoever_says_it(error: Exception) -> None:
 )
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
-        machine.explained(error, Path())
+        machine_errors.explained(error, Path())
     assert caught.value is error

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from fedcli.imaging import dataset
+from fedcli.imaging.dataset import dataset
 from fedcli.plan import template
 from tests.cli.processes import COMMAND, run, succeed
-from tests.imaging.encoded import write_encoded
+from tests.imaging.dicom.encoded import write_encoded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from fedcli.cli import standing
-from fedcli.cli.watch import follow
-from fedcli.operations.status import status
-from fedcli.operations.watch import watch
+from fedcli.cli import status_view
+from fedcli.cli.live_view import follow
+from fedcli.operations.status.standing import status
+from fedcli.operations.status.watch import watch
 from tests.cli.processes import COMMAND, run, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedcli.operations.status import StatusResult
+    from fedcli.operations.status.standing import StatusResult
     from tests.operations.federations import Federation
 
 PATIENCE = 60
@@ -36,7 +36,7 @@ def seen(federation: Federation) -> StatusResult:
 
 def shown(federation: Federation, width: int = 80, result: StatusResult | None = None) -> str:
     out = Console(file=io.StringIO(), width=width)
-    standing.show(out, result or seen(federation), federation.clock())
+    status_view.show(out, result or seen(federation), federation.clock())
     return out.file.getvalue()
 
 
@@ -133,7 +133,7 @@ def test_nothing_is_cut_off(begun: Federation, num_sites: int, width: int) -> No
      (172800, "2 days"), (864000, "10 days")],
 )  # fmt: skip
 def test_spans(seconds: int, words: str) -> None:
-    assert standing.span(timedelta(seconds=seconds)) == words
+    assert status_view.span(timedelta(seconds=seconds)) == words
 
 
 def test_json_keys_are_stable(trained: Federation) -> None:
@@ -224,7 +224,7 @@ def test_a_terminal_shows_the_newest_state_and_keeps_it(begun: Federation) -> No
 def test_a_low_terminal_keeps_the_message_and_the_time(begun: Federation, height: int) -> None:
     crowd = Crowd(seen(begun), 30).result
     console = Console(file=io.StringIO(), width=100, height=height)
-    view = standing.screen(console, crowd, begun.clock(), standing.Text("last look"))
+    view = status_view.screen(console, crowd, begun.clock(), status_view.Text("last look"))
     lines = ["".join(part.text for part in line) for line in console.render_lines(view)]
     assert len(lines) <= height
     assert lines[-1].startswith("last look")
@@ -272,4 +272,4 @@ def test_a_first_look_that_fails_has_its_exit_code(begun: Federation) -> None:
 
 
 def test_moments_are_utc() -> None:
-    assert standing.utc(datetime(2026, 3, 2, 8, 5, tzinfo=UTC)) == "2026-03-02 08:05 UTC"
+    assert status_view.utc(datetime(2026, 3, 2, 8, 5, tzinfo=UTC)) == "2026-03-02 08:05 UTC"

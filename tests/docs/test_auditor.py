@@ -20,7 +20,7 @@ from fedcli.exchange.records import Role
 from fedcli.exchange.signatures import load_signer
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
-from fedcli.operations.party import artifact_of
+from fedcli.party.party import artifact_of
 from tests.operations.federations import Federation, no_passphrase
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcli.imaging.labels import Fault
+from fedcli.imaging.labels.matching import Fault
 from fedcli.imaging.rejection import Reason
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "public-data"

@@ -12,7 +12,7 @@ from fedcli.errors import ConflictError
 from fedcli.exchange import layout
 from fedcli.exchange.store import open_store
 from tests.exchange.dying import EVERY, chosen, run_dying
-from tests.exchange.test_store import KEY, file_with, pattern
+from tests.exchange.store.test_store import KEY, file_with, pattern
 from tests.operations.elsewhere import on_s3, on_sftp
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fedcli import wire
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import tar
-from fedcli.exchange.layers import Layers
+from fedcli.exchange.overlay import Layers
 from fedcli.exchange.store import LocalStore
 from fedcli.exchange.tar import Tar
 from fedcli.tensors import CHUNK_BYTES, Measured

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.imaging import dicom
-from fedcli.imaging.dicom import Facts, Mammogram
+from fedcli.imaging.dicom import mammogram as dicom
+from fedcli.imaging.dicom.mammogram import Facts, Mammogram
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Aspect, Images, Intensity

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedcli.imaging import columns, dataset, labels, writing
-from fedcli.imaging.columns import LabelColumns
-from fedcli.imaging.dicom import Facts
-from fedcli.imaging.index import Pseudonyms
-from fedcli.imaging.labels import Fault, Problem
-from fedcli.imaging.reading import Reject, Taken
+from fedcli.imaging.archive.reading import Reject, Taken
+from fedcli.imaging.dataset import dataset, writing
+from fedcli.imaging.dataset.index import Pseudonyms
+from fedcli.imaging.dataset.writing import Content, Member
+from fedcli.imaging.dicom.mammogram import Facts
+from fedcli.imaging.labels import columns, matching
+from fedcli.imaging.labels.columns import LabelColumns
+from fedcli.imaging.labels.matching import Fault, Problem
 from fedcli.imaging.rejection import Reason
-from fedcli.imaging.writing import Content, Member
 from fedcli.plan import Part, Preparation
 
 if TYPE_CHECKING:
@@ -95,5 +96,5 @@ def test_a_column_is_named_and_no_cell_of_it(tmp_path: Path, preparation: Prepar
     (tmp_path / "labels.csv").write_text("patient_id,density\nP_00173,2\n")
     table = columns.read(tmp_path / "labels.csv", LabelColumns())
     with pytest.raises(Exception, match="no row names any") as caught:
-        labels.join(table, [], preparation.classes)
+        matching.join(table, [], preparation.classes)
     assert "P_00173" not in f"{caught.value}{caught.value.hint}"  # type: ignore[attr-defined]

@@ -9,10 +9,10 @@ from fedcli import wire
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import Role, UpdateRecord
 from fedcli.exchange.store import LocalStore
-from fedcli.operations.folder import Folder
-from fedcli.operations.folding import base_of, layout_of
-from fedcli.operations.intake import take_in
-from fedcli.operations.party import Party, Status, artifact_of
+from fedcli.party.folder import Folder
+from fedcli.party.folding import base_of, layout_of
+from fedcli.party.intake import take_in
+from fedcli.party.party import Party, Status, artifact_of
 from fedcli.tensors import Measured
 from fedcli.workspace import WorkspaceRole
 from tests.operations.federations import Federation, no_passphrase
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.signatures import Signer
-    from fedcli.operations.intake import Intake
+    from fedcli.party.intake import Intake
 
 SITES = ("north", "valley")
 

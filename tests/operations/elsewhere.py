@@ -12,7 +12,7 @@ import pytest
 
 from fedcli.exchange import layout
 from fedcli.exchange.store import open_store
-from fedcli.operations.party import store_settings
+from fedcli.party.party import store_settings
 from tests.exchange.servers import BUCKET
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fedcli.imaging import phantom
+from fedcli.imaging.phantoms import hospitals
 from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Environment
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.train_round import train_round
+from fedcli.party.party import Environment
 from fedcli.plan import Images, Network, Plan, Split, Training
 from fedcli.progress import Silent
 
@@ -57,13 +57,13 @@ def no_passphrase() -> str:
 def prepared_data(folder: Path, plan: Plan = PLAN, patients: int = 16, sites: tuple[str, ...] = SITES) -> dict[str, Path]:
     """Write and prepare the phantoms of every site."""
     found = {}
-    for hospital in phantom.DEMO_HOSPITALS:
+    for hospital in hospitals.DEMO_HOSPITALS:
         if hospital.name not in sites:
             continue
-        small = phantom.Hospital(
+        small = hospitals.Hospital(
             name=hospital.name, scanner=hospital.scanner, class_mix=hospital.class_mix, num_patients=patients
         )
-        archive = phantom.write(folder / "archives" / hospital.name, small, seed=plan.seed, progress=Silent())
+        archive = hospitals.write(folder / "archives" / hospital.name, small, seed=plan.seed, progress=Silent())
         found[hospital.name] = folder / "prepared" / hospital.name
         prepare(
             PrepareRequest(

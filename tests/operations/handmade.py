@@ -12,8 +12,8 @@ from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import FederationRecord, Role, RoundRecord, UpdateRecord, ValidationScore, Versions
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
-from fedcli.operations.party import Environment, artifact_of
 from fedcli.operations.verify import verify
+from fedcli.party.party import Environment, artifact_of
 from fedcli.plan import Aggregation, Images, Network, Plan
 from fedcli.progress import Silent
 from tests.operations.federations import Clock, no_passphrase
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.operations.aggregate import AggregateResult
-    from fedcli.operations.review import Reviewer
     from fedcli.operations.verify import VerifyResult
+    from fedcli.party.update_review import Reviewer
     from fedcli.progress import Progress
 
 VERSIONS = Versions(fedcli="0.1.0", python="3.11.2", numpy="2.4.1")

@@ -9,10 +9,10 @@ from pathlib import Path
 from fedcli import wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Rejected, RoundRecord, UpdateRecord
-from fedcli.operations.party import Status
-from fedcli.operations.presence import Standing
-from fedcli.operations.status import status
+from fedcli.operations.status.standing import status
 from fedcli.operations.verify import verify
+from fedcli.party.attendance import Standing
+from fedcli.party.party import Status
 from fedcli.plan import Aggregation
 from fedcli.progress import Silent
 from tests.operations.attacked import artifact_path, resign

@@ -10,7 +10,7 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
-from fedcli.operations.party import Status, artifact_of
+from fedcli.party.party import Status, artifact_of
 from fedcli.plan import Aggregation, Rule, Weights
 from tests.operations.handmade import Handmade
 

@@ -17,11 +17,11 @@ from fedcli.operations.admit import admit
 from fedcli.operations.approve import approve, inspect
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.join import JoinRequest
-from fedcli.operations.party import Status
 from fedcli.operations.remove import remove
-from fedcli.operations.rotate import rotate
-from fedcli.operations.status import status
+from fedcli.operations.rotate_key import rotate
+from fedcli.operations.status.standing import status
 from fedcli.operations.verify import verify
+from fedcli.party.party import Status
 from fedcli.plan import Network
 from fedcli.progress import Silent
 from tests.operations.federations import no_passphrase
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
-    from fedcli.operations.rotate import RotateResult
+    from fedcli.operations.rotate_key import RotateResult
     from tests.operations.federations import Federation
 
 

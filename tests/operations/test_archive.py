@@ -17,14 +17,14 @@ from fedcli.exchange.tar import Tar
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.export import export
-from fedcli.operations.folder import Folder
-from fedcli.operations.history import read_history
 from fedcli.operations.import_ import import_
-from fedcli.operations.party import Status
 from fedcli.operations.verify import verify
+from fedcli.party.folder import Folder
+from fedcli.party.history_reader import read_history
+from fedcli.party.party import Status
 from fedcli.progress import Silent
 from tests.operations.federations import PLAN, Federation
-from tests.operations.test_roads import in_a_process_of_its_own, tree
+from tests.operations.test_transfer import in_a_process_of_its_own, tree
 
 if TYPE_CHECKING:
     from fedcli.operations.archive import ArchiveResult
@@ -237,7 +237,7 @@ def test_killed_at_any_moment_it_goes_on(long: Federation) -> None:
     before, goes = tree(long.drop), movable(long, BEFORE)
     kills = in_a_process_of_its_own(
         f"kill_everywhere(Path({str(long.root)!r}), archive_there, step=3)",
-        "from tests.operations.test_roads import kill_everywhere",
+        "from tests.operations.test_transfer import kill_everywhere",
         "from tests.operations.test_archive import archive_there",
     )
     assert int(kills) > 4

@@ -15,8 +15,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.exchange.signatures import load_signer
 from fedcli.operations.evaluate import evaluate
-from fedcli.operations.party import Status, artifact_of
 from fedcli.operations.verify import VerifyResult, verify
+from fedcli.party.party import Status, artifact_of
 from fedcli.progress import Silent
 from tests.operations.attacked import place
 from tests.operations.federations import Federation, no_passphrase

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import fold
+from fedcli.aggregation.engine.fold import fold
+from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
-from fedcli.operations.folding import base_of, layout_of, update_of
-from fedcli.operations.party import Party
+from fedcli.party.folding import base_of, layout_of, update_of
+from fedcli.party.party import Party
 from fedcli.plan import Aggregation, Limits
 from fedcli.workspace import WorkspaceRole
 from tests.exchange.histories import file_of

@@ -15,7 +15,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.operations.init import init
-from fedcli.operations.party import Status
+from fedcli.party.party import Status
 from tests.operations.attacked import SITES, artifact_path, place, refused_unread, resign, sent, signer_of, taken_in
 from tests.operations.handmade import Handmade
 

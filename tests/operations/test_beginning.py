@@ -16,10 +16,10 @@ from torchvision.models import densenet121
 from fedcli import tensors, wire
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import RoundRecord
-from fedcli.learning import networks, pretrained
+from fedcli.learning.networks import pretrained, registry
 from fedcli.operations.init import init
-from fedcli.operations.party import Environment
 from fedcli.operations.verify import verify
+from fedcli.party.party import Environment
 from fedcli.plan import Beginning, Images, Network, Normalisation
 from fedcli.progress import Silent
 from tests.operations.federations import PLAN, no_passphrase
@@ -56,7 +56,7 @@ def test_the_first_model_is_made_of_the_file_and_says_so(tmp_path: Path, weights
     layer = "features.denseblock4.denselayer16.conv2.weight"
     assert np.array_equal(found[layer], source[layer].numpy())
     assert found["features.conv0.weight"].shape == (64, 2, 7, 7)
-    expected = networks.initial_state(TRAINED.network, 4, TRAINED.seed, pretrained.read(weights))
+    expected = registry.initial_state(TRAINED.network, 4, TRAINED.seed, pretrained.read(weights))
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
     result, _ = verify(str(tmp_path / "drop"), progress=Silent(), coordinator=begun.coordinator, replay=True)
     assert result.verified

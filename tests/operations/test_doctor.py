@@ -18,12 +18,12 @@ from fedcli.exchange import layout
 from fedcli.exchange.signatures import create_key
 from fedcli.exchange.store import LocalStore
 from fedcli.operations import amend
-from fedcli.operations.doctor import Finding, Outcome, doctor, drop, space, workspace
+from fedcli.operations.doctor import Finding, Outcome, doctor, drop_checks, space_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Status, now
 from fedcli.operations.train_round import train_round
+from fedcli.party.party import Status, now
 from fedcli.plan import Network
 from fedcli.workspace import Workspace
 from tests.exchange.servers import free_port, running_sshd
@@ -157,7 +157,7 @@ def test_a_workspace_that_others_can_write(well: Federation) -> None:
 def test_a_workspace_that_this_account_cannot_write(well: Federation) -> None:
     exam, settings = Examination(), Workspace.open(well.site("north")).settings
     with without_privileges():
-        workspace.folder(exam, Workspace(Path("/usr"), settings))
+        workspace_checks.folder(exam, Workspace(Path("/usr"), settings))
     assert [(finding.outcome, finding.remedy) for finding in exam.findings] == [
         (Outcome.FAIL, "run as the owner of /usr, or chown it")
     ]
@@ -266,17 +266,17 @@ def test_others_prefixes_that_can_be_written(well: Federation) -> None:
 
 def test_others_prefixes_that_cannot_be_written(well: Federation) -> None:
     exam, store, own = Examination(), LocalStore(well.drop), Workspace.open(well.site("north"))
-    ledger = drop.history(exam, store, None, None)
+    ledger = drop_checks.history(exam, store, None, None)
     others = (well.drop / "coordinator", well.drop / "sites/valley")
     for path in others:
         path.chmod(0o555)
     with reachable(well.drop), without_privileges():
-        drop.other_prefixes(exam, store, own, ledger)
+        drop_checks.other_prefixes(exam, store, own, ledger)
     assert (exam.findings[-1].outcome, exam.findings[-1].found) == (Outcome.OK, "this account can write under none of 2")
     for path in others:
         path.chmod(0o777)
     with reachable(well.drop), without_privileges():
-        drop.other_prefixes(exam, store, own, ledger)
+        drop_checks.other_prefixes(exam, store, own, ledger)
     assert exam.findings[-1].outcome is Outcome.WARN
 
 
@@ -403,12 +403,12 @@ def test_a_federation_too_large_for_the_disk(well: Federation, tmp_path: Path) -
 
 def test_the_space_that_is_needed_there_is_that_of_all_files_to_come(well: Federation) -> None:
     store = LocalStore(well.drop)
-    ledger = drop.history(Examination(), store, None, None)
+    ledger = drop_checks.history(Examination(), store, None, None)
     assert ledger is not None
     artifacts = lambda: sum(path.stat().st_size for path in well.drop.rglob("*.safetensors"))  # noqa: E731
     before = artifacts()
-    shared = 3 * len(SITES) * space.model_bytes(ledger)
-    needed = space.needed_there(store, ledger) - shared
+    shared = 3 * len(SITES) * space_checks.model_bytes(ledger)
+    needed = space_checks.needed_there(store, ledger) - shared
     for _ in range(well.plan.rounds):
         well.train()
         well.aggregate()
@@ -419,14 +419,14 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     exam = Examination()
     for need in (1, 1 << 60):
         with exam.line("space here", "make room") as line:
-            space.compare(line, tmp_path, need)
+            space_checks.compare(line, tmp_path, need)
     assert [finding.outcome for finding in exam.findings] == [Outcome.OK, Outcome.FAIL]
 
 
 def test_a_disk_that_is_gone(tmp_path: Path) -> None:
     exam = Examination()
     with exam.line("space here", "make room") as line:
-        space.compare(line, tmp_path / "nowhere", 1)
+        space_checks.compare(line, tmp_path / "nowhere", 1)
     assert [(finding.outcome, finding.remedy) for finding in exam.findings] == [(Outcome.FAIL, "make room")]
     assert "nowhere: No such file" in exam.findings[0].found
 
@@ -437,10 +437,10 @@ def test_a_machine_without_decoders() -> None:
         "codecs = [f'imagecodecs._{name}' for name in ('jpeg8', 'jpegls', 'jpeg2k', 'htj2k')]\n"
         "for name in ('PIL', 'gdcm', 'pylibjpeg', *codecs):\n"
         "    sys.modules[name] = None\n"
-        "from fedcli.operations.doctor import machine\n"
+        "from fedcli.operations.doctor import machine_checks\n"
         "from fedcli.operations.doctor.findings import Examination\n"
         "exam = Examination()\n"
-        "machine.decoders(exam)\n"
+        "machine_checks.decoders(exam)\n"
         "print(exam.findings[0].outcome, exam.findings[0].found, exam.findings[0].remedy, sep='|')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -16,24 +16,24 @@ from hypothesis import strategies as st
 from fedcli import wire
 from fedcli.errors import ApprovalError
 from fedcli.exchange import layout
-from fedcli.exchange.sent import SentLog
+from fedcli.exchange.sent_log import SentLog
 from fedcli.operations import amend
 from fedcli.operations.approve import approve, inspect
-from fedcli.operations.egress import Note, note_of
 from fedcli.operations.evaluate import evaluate
-from fedcli.operations.party import Status
-from fedcli.operations.rotate import rotate
+from fedcli.operations.rotate_key import rotate
 from fedcli.operations.train_round import train_round
+from fedcli.party.party import Status
 from fedcli.plan import Encoding, Packing, Updates
 from fedcli.progress import Silent
+from fedcli.site.egress import Note, note_of
 from tests.operations.federations import PLAN, Federation
 from tests.operations.test_rounds import files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.egress import Egress
     from fedcli.operations.train_round import TrainRoundResult
+    from fedcli.site.egress import Egress
 
 UPDATE = layout.update("north", 1)
 

@@ -11,9 +11,9 @@ import pytest
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
 from fedcli.operations.aggregate import aggregate
-from fedcli.operations.party import Environment
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
+from fedcli.party.party import Environment
 from fedcli.progress import Silent
 from fedcli.tensors import measure
 from tests.exchange.dying import EVERY, chosen, run_dying

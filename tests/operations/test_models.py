@@ -14,19 +14,19 @@ from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role
-from fedcli.imaging import dataset
+from fedcli.imaging.dataset import dataset
 from fedcli.operations import amend
 from fedcli.operations.approve import approve
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.finetune import Start, finetune
-from fedcli.operations.learner import Learner
-from fedcli.operations.party import Status, artifact_of
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
-from fedcli.operations.status import status
+from fedcli.operations.status.standing import status
 from fedcli.operations.verify import verify
+from fedcli.party.party import Status, artifact_of
 from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
+from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
 from tests.operations.federations import PLAN, Clock, Federation, no_passphrase
 from tests.operations.test_amendments import publish

@@ -12,14 +12,14 @@ import pytest
 
 from fedcli import tensors, wire
 from fedcli.errors import DataError, TrustError, UsageError
-from fedcli.imaging import dataset
-from fedcli.learning.units import mean_by_unit
-from fedcli.operations import selection
+from fedcli.imaging.dataset import dataset
+from fedcli.learning.evaluation.units import mean_by_unit
 from fedcli.operations.finetune import Start, finetune
-from fedcli.operations.learner import Learner
 from fedcli.operations.predict import PredictRequest, Provenance, predict
 from fedcli.plan import Part
 from fedcli.progress import Silent
+from fedcli.site import selection
+from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
 from tests.operations.federations import Federation
 

@@ -20,10 +20,10 @@ from fedcli.operations.aggregate import aggregate
 from fedcli.operations.evaluate import evaluate, share
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Environment, Party, Status
-from fedcli.operations.status import status
+from fedcli.operations.status.standing import status
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
+from fedcli.party.party import Environment, Party, Status
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
 from tests.exchange.servers import BUCKET, READER, SITES, running_s3

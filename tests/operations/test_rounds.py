@@ -18,8 +18,8 @@ from fedcli.exchange.signatures import load_signer
 from fedcli.operations import join
 from fedcli.operations.approve import approve, inspect
 from fedcli.operations.join import JoinRequest
-from fedcli.operations.party import Status
 from fedcli.operations.train_round import train_round
+from fedcli.party.party import Status
 from fedcli.private_files import BusyError
 from fedcli.progress import Silent
 from fedcli.workspace import Workspace

@@ -18,17 +18,17 @@ from fedcli.operations.amend import inspect as amendment_of
 from fedcli.operations.approve import approve
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.party import Status
-from fedcli.operations.presence import NUM_ROUNDS, Standing, matrix_of
 from fedcli.operations.remove import remove
-from fedcli.operations.status import StatusResult, status
+from fedcli.operations.status.standing import StatusResult, status
 from fedcli.operations.train_round import train_round
+from fedcli.party.attendance import NUM_ROUNDS, Standing, matrix_of
+from fedcli.party.party import Status
 from fedcli.plan import Aggregation, Plan
 from tests.operations.federations import PLAN, Federation
 from tests.reporting.histories import Builder
 
 if TYPE_CHECKING:
-    from fedcli.operations.presence import Presence, RoundPresence
+    from fedcli.party.attendance import Presence, RoundPresence
 
 ELSEWHERE = Path("/nowhere")
 

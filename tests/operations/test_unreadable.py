@@ -15,8 +15,8 @@ from fedcli.errors import UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.operations.evaluate import evaluate
-from fedcli.operations.party import Status
 from fedcli.operations.verify import verify
+from fedcli.party.party import Status
 from fedcli.plan import Aggregation
 from fedcli.progress import Silent
 from tests.exchange.test_unreadable import UNPRIVILEGED

@@ -11,15 +11,16 @@ import pytest
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import ModelKind
-from fedcli.learning import batch_statistics, networks
-from fedcli.learning.batches import steps_per_epoch
+from fedcli.learning.networks import batch_statistics, registry
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import train
-from fedcli.operations import selection
-from fedcli.operations.finetune import Start, finetune, folder_of
-from fedcli.operations.learner import Learner
+from fedcli.learning.training.batches import steps_per_epoch
+from fedcli.learning.training.epochs import train
+from fedcli.operations.finetune import Start, finetune
 from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Statistics
 from fedcli.progress import Silent
+from fedcli.site import selection
+from fedcli.site.learner import Learner
+from fedcli.site.selection import own_model_folder
 from fedcli.workspace import Workspace
 from tests.operations.federations import PLAN, SITES, Federation, prepared_data
 
@@ -59,7 +60,7 @@ def state(federation: Federation, site: str, name: str) -> dict[str, np.ndarray]
 
 
 def of_batch_norm(plan: Plan) -> frozenset[str]:
-    return batch_statistics.names(networks.build(plan.network, len(plan.classes)))
+    return batch_statistics.names(registry.build(plan.network, len(plan.classes)))
 
 
 def learner_of(federation: Federation, site: str) -> Learner:
@@ -88,9 +89,9 @@ def test_fedbn_keeps_a_sites_batch_norm_and_shares_the_rest(tmp_path: Path, prep
     # The next round begins with the site's own layers over the rest of φ(1): scored so, and trained from there.
     (result,) = federation.train(SITES[0])
     learner = learner_of(federation, SITES[0])
-    networks.load_arrays(learner.module, after | kept[SITES[0]])
+    registry.load_arrays(learner.module, after | kept[SITES[0]])
     assert learner.validate("by hand") == result.received
-    networks.load_arrays(learner.module, after)
+    registry.load_arrays(learner.module, after)
     assert learner.validate("without its own") != result.received
     newer = state(federation, SITES[0], selection.STATISTICS)
     counters = {name: newer[name] - kept[SITES[0]][name] for name in names if name.endswith("num_batches_tracked")}
@@ -104,9 +105,9 @@ def test_recalibrated_statistics_are_those_of_the_sites_training_images(tmp_path
     start, delta = global_model(federation, 0), update(federation, SITES[0], 1)
     trained = {name: start[name] + delta[name] for name in start}
     learner = learner_of(federation, SITES[0])
-    networks.load_arrays(learner.module, trained)
+    registry.load_arrays(learner.module, trained)
     learner.recalibrate("again")  # changes nothing but what rounding leaves of a sum
-    again = networks.to_arrays(learner.module)
+    again = registry.to_arrays(learner.module)
     for name, array in trained.items():
         assert np.allclose(again[name], array, rtol=1e-4, atol=1e-5), name
     plain = begin(tmp_path / "plain", prepared_at_32, BATCH_NORM)
@@ -116,7 +117,7 @@ def test_recalibrated_statistics_are_those_of_the_sites_training_images(tmp_path
     assert max(np.abs(without[name] - delta[name]).max() for name in moved) > 0.01
     for name in delta.keys() - {n for n in delta if "running" in n}:
         assert np.array_equal(without[name], delta[name]), name  # training itself is the same
-    networks.load_arrays(learner.module, start)
+    registry.load_arrays(learner.module, start)
     learner.recalibrate("received")
     assert learner.validate("by hand") == result.received
 
@@ -169,7 +170,7 @@ def test_the_proximal_term_is_for_rounds_alone(begun: Federation, tmp_path: Path
         federation.train(SITES[0])
         norms.append(sum(float(np.square(value).sum()) for value in update(federation, SITES[0], 1).values()))
         finetune(federation.site(SITES[0]), Start.INITIAL, federation.environment)
-        folder = folder_of(Workspace.open(federation.site(SITES[0])), ModelKind.LOCAL)
+        folder = own_model_folder(Workspace.open(federation.site(SITES[0])), ModelKind.LOCAL)
         models.append(tensors.read(selection.best_weights(folder)[0]))
     assert norms[0] < norms[1]
     assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])

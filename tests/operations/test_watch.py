@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import StoreError
-from fedcli.operations.status import status
-from fedcli.operations.watch import watch
+from fedcli.operations.status.standing import status
+from fedcli.operations.status.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fedcli.operations.watch import Look
+    from fedcli.operations.status.watch import Look
     from tests.operations.federations import Federation
 
 

@@ -14,9 +14,9 @@ from playwright.sync_api import sync_playwright
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
+from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.page import render
-from fedcli.reporting.report import gather
 from tests.reporting.histories import Builder, cohort
 from tests.reporting.published_study import paper_history
 

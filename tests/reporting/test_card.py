@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import card
-from fedcli.reporting.report import gather
+from fedcli.reporting.contents import gather
 from tests.reporting.histories import Builder, cohort, score
 from tests.reporting.published_study import paper_history
 

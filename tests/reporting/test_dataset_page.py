@@ -12,10 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from fedcli.cohort import Rejection
-from fedcli.imaging.columns import Key
-from fedcli.imaging.dicom import Facts
-from fedcli.imaging.labels import Fault, FaultCount
-from fedcli.imaging.survey import EXAMPLES, Survey
+from fedcli.imaging.dataset.survey import EXAMPLES, Survey
+from fedcli.imaging.dicom.mammogram import Facts
+from fedcli.imaging.labels.columns import Key
+from fedcli.imaging.labels.matching import Fault, FaultCount
 from fedcli.plan import Evaluation, Images, Part, Plan
 from fedcli.reporting.dataset_page import PreparedData, render
 from tests.reporting.histories import cohort

@@ -11,8 +11,8 @@ import matplotlib as mpl
 from fedcli.exchange.history import model_reference
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Evaluation, Plan
+from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import NAMES, illustrations
-from fedcli.reporting.report import gather
 from tests.reporting.histories import Builder, cohort, score
 from tests.reporting.published_study import paper_history
 

@@ -13,15 +13,15 @@ from fedcli.errors import MissingError
 from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Evaluation, Plan
+from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.page import render
-from fedcli.reporting.report import gather
 from tests.reporting.histories import Builder, score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
+    from fedcli.reporting.contents import Report
     from fedcli.reporting.figures.canvas import Illustration
-    from fedcli.reporting.report import Report
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"

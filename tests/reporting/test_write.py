@@ -12,8 +12,8 @@ from fedcli.errors import UsageError
 from fedcli.exchange.history import global_reference
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Plan
+from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import NAMES
-from fedcli.reporting.report import gather
 from fedcli.reporting.sheets import sheets
 from fedcli.reporting.write import write
 from tests.reporting.histories import Builder, score

@@ -5,12 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from fedcli import plan, tensors
-from fedcli.aggregation import output
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import fold
+from fedcli.aggregation.engine import output
+from fedcli.aggregation.engine.fold import fold
+from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
-from fedcli.operations.folding import num_threads
+from fedcli.party.folding import num_threads
 
 
 class _NoDigest:

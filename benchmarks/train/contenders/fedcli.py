@@ -15,10 +15,11 @@ sys.path.pop(0)  # this file's own name
 
 import torch
 
-from fedcli.imaging import dataset
-from fedcli.learning import networks, training
-from fedcli.learning.feed import Feed
+from fedcli.imaging.dataset import dataset
+from fedcli.learning.networks import registry
 from fedcli.learning.samples import Samples
+from fedcli.learning.training import epochs
+from fedcli.learning.training.batch_loader import Feed
 from fedcli.plan import Augmentation, Network, Part, Precision, Training
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def main() -> None:
     data = dataset.load(folder, dataset.describe(folder).cohort.preparation, (Part.VALIDATION, Part.TEST))
     samples = Samples(images=data.images, labels=data.labels, units=data.labels, num_classes=4)
     settings = Training(steps=steps + 1, precision=Precision(sys.argv[3]))
-    network = networks.build(Network(), 4)
+    network = registry.build(Network(), 4)
     watch = Stopwatch()
-    training.train(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=CPU, progress=watch)
+    epochs.train(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=CPU, progress=watch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     step = (watch.ends[-1] - watch.ends[0]) / steps
     feed = Feed(samples=samples, training=replace(settings, steps=20), augmentation=Augmentation(), device=CPU)

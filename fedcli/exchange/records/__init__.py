@@ -18,7 +18,7 @@ from fedcli.exchange.records.common import (
     Role,
     Versions,
 )
-from fedcli.exchange.records.coordinator import (
+from fedcli.exchange.records.coordinator_records import (
     ArchiveRecord,
     Contribution,
     FederationRecord,
@@ -28,7 +28,7 @@ from fedcli.exchange.records.coordinator import (
     RoundRecord,
     archivable,
 )
-from fedcli.exchange.records.site import (
+from fedcli.exchange.records.site_records import (
     Comparison,
     DatasetRecord,
     EnrolmentRecord,

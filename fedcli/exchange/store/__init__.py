@@ -34,7 +34,7 @@ def open_store(address: str, options: StoreOptions | None = None, progress: Prog
     if scheme == "file":
         return LocalStore(Path(unquote(urlsplit(address).path)), progress)
     if scheme == "sftp":
-        from fedcli.exchange.store.sftp import SftpStore  # noqa: PLC0415 - a local folder needs no paramiko
+        from fedcli.exchange.store.sftp.store import SftpStore  # noqa: PLC0415 - a local folder needs no paramiko
 
         return SftpStore(address, options or StoreOptions(), progress)
     if scheme in _OBJECTS:

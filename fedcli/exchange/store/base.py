@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fedcli import machine
+from fedcli import machine_errors
 from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.tensors import CHUNK_BYTES, Measured
@@ -148,7 +148,7 @@ def new_file(target: Path) -> FileIO:
     Raises:
         MachineError: It cannot be made, or is there already.
     """
-    with machine.writing(target):
+    with machine_errors.writing(target):
         return target.open("xb", buffering=0)
 
 
@@ -167,7 +167,7 @@ def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advanc
     def keep(data: bytes) -> None:
         hasher.update(data)
         view = memoryview(data)
-        with machine.writing(target):
+        with machine_errors.writing(target):
             while view:
                 view = view[file.write(view) :]
 

@@ -22,9 +22,9 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UnreadableError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.store.ahead import LONGEST, Ahead
+from fedcli.exchange.store.aws_profile import aws_profile
 from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
-from fedcli.exchange.store.profile import aws_profile
+from fedcli.exchange.store.read_ahead import LONGEST, Ahead
 from fedcli.progress import BYTES, Silent
 from fedcli.tensors import CHUNK_BYTES
 

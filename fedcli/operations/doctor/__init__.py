@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.store import open_store
-from fedcli.operations.doctor import drop, machine, space, workspace
+from fedcli.operations.doctor import drop_checks, machine_checks, space_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination, Finding, Outcome
-from fedcli.operations.party import Status, store_of
+from fedcli.party.party import Status, store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.store import StoreOptions
-    from fedcli.operations.party import Environment
+    from fedcli.party.party import Environment
     from fedcli.workspace import Workspace
 
 __all__ = ["DoctorResult", "Finding", "Outcome", "doctor"]
@@ -52,13 +52,13 @@ def doctor(address: str | None, root: Path, environment: Environment, options: S
         options: How the drop folder at the address is reached.
     """
     exam = Examination()
-    own = workspace.settings(exam, root) if address is None else None
+    own = workspace_checks.settings(exam, root) if address is None else None
     if own is not None:
         _examine_workspace(exam, own, environment)
     elif address is not None:
         _examine_address(exam, address, options, environment)
-    machine.decoders(exam)
-    machine.torch(exam, own)
+    machine_checks.decoders(exam)
+    machine_checks.torch(exam, own)
     failed = [finding for finding in exam.findings if finding.outcome is Outcome.FAIL]
     warned = sum(finding.outcome is Outcome.WARN for finding in exam.findings)
     told = f"{len(exam.findings)} checks: {len(failed)} failed, {warned} with a warning"
@@ -72,27 +72,27 @@ def doctor(address: str | None, root: Path, environment: Environment, options: S
 
 
 def _examine_workspace(exam: Examination, own: Workspace, environment: Environment) -> None:
-    workspace.folder(exam, own)
-    key = workspace.signing_key(exam, own, environment.passphrase)
-    workspace.secret(exam, own)
-    workspace.lock(exam, own)
-    workspace.outbox(exam, own)
-    store = drop.reach(exam, lambda: store_of(own))
-    drop.coordinators_key(exam, store, own.settings.coordinator)
-    ledger = drop.history(exam, store, own.settings.coordinator, own.path("trusted"))
-    drop.own_prefix(exam, store, own)
-    drop.other_prefixes(exam, store, own, ledger)
-    drop.clock(exam, store, ledger, environment.clock(), drop.prefix_of(own))
-    workspace.membership(exam, own, ledger, key)
-    workspace.approval(exam, own, ledger)
-    workspace.prepared(exam, own, ledger)
-    space.here(exam, own, store, ledger)
-    space.there(exam, store, ledger)
+    workspace_checks.folder(exam, own)
+    key = workspace_checks.signing_key(exam, own, environment.passphrase)
+    workspace_checks.secret(exam, own)
+    workspace_checks.lock(exam, own)
+    workspace_checks.outbox(exam, own)
+    store = drop_checks.reach(exam, lambda: store_of(own))
+    drop_checks.coordinators_key(exam, store, own.settings.coordinator)
+    ledger = drop_checks.history(exam, store, own.settings.coordinator, own.path("trusted"))
+    drop_checks.own_prefix(exam, store, own)
+    drop_checks.other_prefixes(exam, store, own, ledger)
+    drop_checks.clock(exam, store, ledger, environment.clock(), drop_checks.prefix_of(own))
+    workspace_checks.membership(exam, own, ledger, key)
+    workspace_checks.approval(exam, own, ledger)
+    workspace_checks.prepared(exam, own, ledger)
+    space_checks.here(exam, own, store, ledger)
+    space_checks.there(exam, store, ledger)
 
 
 def _examine_address(exam: Examination, address: str, options: StoreOptions | None, environment: Environment) -> None:
-    store = drop.reach(exam, lambda: open_store(address, options))
-    drop.coordinators_key(exam, store, None)
-    ledger = drop.history(exam, store, None, None)
-    drop.clock(exam, store, ledger, environment.clock(), None)
-    space.there(exam, store, ledger)
+    store = drop_checks.reach(exam, lambda: open_store(address, options))
+    drop_checks.coordinators_key(exam, store, None)
+    ledger = drop_checks.history(exam, store, None, None)
+    drop_checks.clock(exam, store, ledger, environment.clock(), None)
+    space_checks.there(exam, store, ledger)

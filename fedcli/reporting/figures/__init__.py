@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.reporting.figures.cohorts import class_shares_figure, intensities_figure
-from fedcli.reporting.figures.comparisons import comparisons_figure
-from fedcli.reporting.figures.kappas import cross_site_figure, own_scores_figure
-from fedcli.reporting.figures.learning import cosines_figure, kappa_curves_figure, loss_curves_figure, norms_figure
+from fedcli.reporting.figures.cohort_plots import class_shares_figure, intensities_figure
+from fedcli.reporting.figures.comparison_plots import comparisons_figure
+from fedcli.reporting.figures.kappa_plots import cross_site_figure, own_scores_figure
+from fedcli.reporting.figures.learning_plots import cosines_figure, kappa_curves_figure, loss_curves_figure, norms_figure
 
 if TYPE_CHECKING:
+    from fedcli.reporting.contents import Report
     from fedcli.reporting.figures.canvas import Illustration
-    from fedcli.reporting.report import Report
 
 NAMES = ("table2-cross-site", "fig3-classes", "fig4-intensities", "fig5-kappa", "comparisons", "learning-kappa", "learning-loss",
          "update-norms", "update-cosines")  # fmt: skip

@@ -1,0 +1,1 @@
+"""The pass over files: rows, buffers and threads below the rules."""

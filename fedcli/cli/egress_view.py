@@ -1,0 +1,65 @@
+"""An update that is about to leave, as its operator sees it: the record in words, norms by layer group, every file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.cli import render
+from fedcli.cli.running import confirm
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedcli.exchange.records import UpdateRecord, ValidationScore
+    from fedcli.site.egress import Egress
+
+
+def ask(egress: Egress) -> bool:
+    """Show an update on stderr, and ask whether it may leave."""
+    _, err = render.consoles()
+    show(err, egress)
+    return confirm("May this leave?")
+
+
+def show(console: Console, egress: Egress) -> None:
+    """Print what is about to leave."""
+    record = egress.record
+    render.print_table(
+        console, f"About to leave {record.party}: its update of round {record.round}", ("what", "value"), _words(record)
+    )
+    norms = [(item.group, f"{item.values:,}", f"{item.norm:.3g}", f"{item.largest:.3g}") for item in egress.groups]
+    render.print_table(console, "Weight differences by layer group", ("layers", "values", "norm", "largest"), norms)
+    files = [(key, f"{size:,}") for key, _, size in egress.files]
+    total = sum(size for _, _, size in egress.files)
+    render.print_table(console, f"Files, {total:,} bytes together", ("key in the drop folder", "bytes"), files)
+    for key, path, _ in egress.files:
+        if key.endswith(".json"):
+            console.print(f"{key}, word for word: {path}", highlight=False, markup=False, soft_wrap=True)
+    models = "Models are not among them: fedcli evaluate sends them, where share_models is true."
+    console.print(models, highlight=False, markup=False, soft_wrap=True)
+
+
+def _words(record: UpdateRecord) -> list[tuple[str, str]]:
+    """Return everything that an update's record says of the site's data and machine."""
+    versions = record.versions
+    artifact = record.artifacts[0]
+    return [
+        ("steps of training", str(record.steps)),
+        ("training images, patients", f"{record.images}, {record.patients}"),
+        ("received model on validation patients", _score(record.received)),
+        ("own model on validation patients", _score(record.trained)),
+        ("training loss", f"{record.training_loss:.4g}"),
+        ("norm of the difference", f"{record.norm:.4g}"),
+        ("numbers, file", f"{artifact.encoding}, {'as it is' if artifact.packing == 'none' else artifact.packing}"),
+        ("data set record", "none" if record.dataset is None else record.dataset[:12]),
+        ("made", f"{record.created:%Y-%m-%d %H:%M:%S} UTC, {record.seconds:g} s of training"),
+        ("machine", f"{record.device}, {record.threads} threads"),
+        ("software", f"fedcli {versions.fedcli}, Python {versions.python}, numpy {versions.numpy}, torch {versions.torch}"),
+        ("plan, round before", f"{record.plan[:12]}, {record.parent[:12]}"),
+    ]
+
+
+def _score(score: ValidationScore) -> str:
+    if score.loss is None:
+        return "no validation patients"
+    return f"kappa {render.kappa(score.kappa)}, loss {score.loss:.4g}, {score.patients} patients"

@@ -1,0 +1,67 @@
+"""The coordinator's look at a round on a terminal: a table of the sites, and a question."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from fedcli.cli import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.party.update_review import SiteReview, Verdict
+
+_COLUMNS = ("site", "steps", "weight", "kappa before", "after", "norm (z)", "cosine (z)", "age", "odd")
+
+
+def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict]:
+    """Return a reviewer that shows the sites and asks.
+
+    Args:
+        accept: Whether to publish without asking. Without a terminal to ask on, nothing is published else.
+    """
+
+    def look(round_number: int, sites: tuple[SiteReview, ...]) -> Verdict:
+        from fedcli.party.update_review import Verdict
+
+        _, err = render.consoles()
+        if err.is_terminal or not accept:
+            render.print_table(err, f"Updates of round {round_number}", _COLUMNS, map(_row, sites))
+        if accept:
+            return Verdict(publish=True)
+        if not err.is_terminal or not os.isatty(0):
+            return Verdict(publish=False)
+        return _ask({site.site for site in sites})
+
+    return look
+
+
+def _ask(names: set[str]) -> Verdict:
+    """Ask until the answer is one; a rejection asks for its reason."""
+    from fedcli.party.update_review import Verdict
+
+    while True:
+        answer = typer.prompt("Publish? yes, no, or the name of a site to reject", err=True).strip()
+        if answer in {"yes", "no"}:
+            return Verdict(publish=answer == "yes")
+        if answer in names:
+            reason = typer.prompt(f"Why is {answer} left out? The round record will say it", err=True).strip()
+            return Verdict(publish=True, rejected=((answer, reason),))
+        typer.echo(f"{answer}: expected yes, no, or one of {', '.join(sorted(names))}", err=True)
+
+
+def _row(site: SiteReview) -> tuple[str, ...]:
+    return (
+        site.site,
+        str(site.steps),
+        str(site.weight),
+        render.kappa(site.received_kappa),
+        render.kappa(site.trained_kappa),
+        f"{site.norm:.3g} ({site.norm_score:+.1f})",
+        "—" if site.cosine is None else f"{site.cosine:.2f} ({site.cosine_score or 0:+.1f})",
+        f"{site.age_hours:.1f} h",
+        "; ".join(site.odd) or "—",
+    )

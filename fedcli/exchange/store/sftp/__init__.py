@@ -1,0 +1,1 @@
+"""A drop folder on an SFTP server, over paramiko."""

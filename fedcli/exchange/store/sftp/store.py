@@ -1,0 +1,245 @@
+"""A drop folder on an SFTP server.
+
+Whatever stands under a final name is whole: bytes go to a temporary file in the same folder, opened so that it must be new, every
+write is acknowledged, the size is compared, and then the name is taken by one rename: the plain one for records, which fails
+where the name is taken, and the one that replaces for artifacts (same name, same bytes). All of it may be done twice, so work
+during which the connection is lost is done again, once, on a new one. Silence is not waited for a second time.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import stat
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from fedcli import machine_errors
+from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
+from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
+from fedcli.exchange.store.read_ahead import LONGEST, Ahead
+from fedcli.exchange.store.sftp import remote_file
+from fedcli.exchange.store.sftp.connection import Session
+from fedcli.exchange.store.sftp.login import Login
+from fedcli.progress import BYTES, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from fedcli.exchange.store.base import StoreOptions
+    from fedcli.progress import Progress
+    from fedcli.tensors import Measured
+
+T = TypeVar("T")
+
+_HOME = "/~/"
+
+
+class SftpStore:
+    """A folder on an SFTP server: sftp://user@host:port/path, or /~/path for one in the account's home."""
+
+    def __init__(self, address: str, options: StoreOptions, progress: Progress | None = None) -> None:
+        parts = urlsplit(address)
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if not parts.hostname or not parts.path or port == 0 or parts.password is not None or parts.query or parts.fragment:
+            msg = f"{address}: expected sftp://user@host:port/path, and no password"
+            raise UsageError(msg, hint="log in with a key: ssh_key in workspace.toml, an agent, or ~/.ssh/config")
+        path = unquote(parts.path)
+        self._address = address
+        self._root = (path.removeprefix(_HOME) or "." if path.startswith(_HOME) else path).rstrip("/")
+        self._options = options
+        self._login = Login.of(parts.hostname, port, unquote(parts.username or ""), options.ssh_key)
+        self._progress = progress or Silent()
+        self._lock = threading.RLock()  # one session has one conversation
+        self._session: Session | None = None
+        self._ahead = Ahead(self._read_ahead)
+
+    @property
+    def address(self) -> str:
+        """The URL."""
+        return self._address
+
+    def put_artifact(self, key: str, source: Path) -> None:
+        """Upload a file; see `Store`."""
+        path = self._path(key)
+
+        def put(session: Session) -> None:
+            size = source.stat().st_size
+            with (
+                source.open("rb") as file,
+                remote_file.temporary(session, path) as name,
+                self._progress.track(f"sending {path.rpartition('/')[2]}", size, BYTES) as advance,
+            ):
+                remote_file.upload(session, file, size, name, advance)
+                try:
+                    session.sftp.posix_rename(name, path)
+                except OSError:  # a server without OpenSSH's extension
+                    if not session.alive:
+                        raise
+                    with suppress(FileNotFoundError):
+                        session.sftp.remove(path)
+                    session.sftp.rename(name, path)
+
+        self._attempt(key, put)
+
+    def remove_artifact(self, key: str) -> None:
+        """Remove a file; see `Store`."""
+        self._remove(removable(key))
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Create a record once; see `Store`."""
+        path = self._path(key)
+
+        def create(session: Session) -> None:
+            with remote_file.temporary(session, path) as name:
+                remote_file.upload(session, io.BytesIO(data), len(data), name, lambda _units, _note: None)
+                try:
+                    session.sftp.rename(name, path)
+                except OSError as error:
+                    if not session.alive:
+                        raise
+                    try:
+                        found = remote_file.content(session, path, len(data) + 1)
+                    except FileNotFoundError:
+                        raise error from None
+                    if found != data:
+                        msg = f"{key}: already published with other content"
+                        raise ConflictError(msg) from None
+                    session.sftp.remove(name)
+
+        self._attempt(key, create)
+
+    def fetch(self, key: str, target: Path, limit: int) -> Measured:
+        """Download a file, hashing what is written; see `Store`."""
+        path = self._path(key)
+
+        def get(session: Session) -> Measured:
+            with machine_errors.writing(target):
+                copy.seek(0)
+                copy.truncate()
+            size = remote_file.size_of(session, path)
+            capped(key, size, limit)
+            with (
+                session.open(path, "r") as file,
+                self._progress.track(f"fetching {path.rpartition('/')[2]}", size, BYTES) as advance,
+            ):
+                return received(key, remote_file.pieces(session, file, size), copy, limit, advance)
+
+        if self.stat(key) is None:  # before the copy is made
+            raise self._missing(key)
+        with new_file(target) as copy:
+            return self._attempt(key, get, reading=True)
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Read a small file; see `Store`."""
+        path = self._path(key)
+        data = self._ahead.read(key)
+        if data is None:
+            data = self._attempt(key, lambda session: remote_file.content(session, path, limit + 1), reading=True)
+        capped(key, len(data), limit)
+        return data
+
+    def list(self, prefix: str) -> tuple[str, ...]:
+        """List keys; see `Store`."""
+        top = checked(prefix.rstrip("/")) if prefix else ""
+
+        def walk(session: Session) -> tuple[str, ...]:
+            if not stat.S_ISDIR(session.sftp.stat(self._root or "/").st_mode or 0):
+                raise FileNotFoundError(errno.ENOENT, "not a folder")
+            return tuple(sorted(remote_file.walk(session, self._root, top)))
+
+        try:
+            found = self._attempt(prefix, walk, reading=True)
+        except MissingError as error:
+            msg = f"{self._address}: the drop folder is not there"
+            raise StoreError(msg, hint="check the path in the address; fedcli init makes the folder") from error
+        self._ahead.listed(prefix, found)
+        return found
+
+    def stat(self, key: str) -> int | None:
+        """Return a file's size; see `Store`."""
+        path = self._path(key)
+        try:
+            return self._attempt(key, lambda session: remote_file.size_of(session, path), reading=True)
+        except MissingError:
+            return None
+
+    def local_path(self, key: str) -> Path | None:
+        """Return None; see `Store`."""
+        del key
+        return None
+
+    def probe(self, prefix: str) -> None:
+        """Check that a name can be taken only once; see `Store`."""
+        hint = "this server's rename replaces files, so it cannot hold a drop folder; OpenSSH's does not"
+        prove_create_once(self, prefix, self._remove, hint)
+
+    def _remove(self, key: str) -> None:
+        path = self._path(key)
+
+        def remove(session: Session) -> None:
+            with suppress(FileNotFoundError):
+                session.sftp.remove(path)
+
+        self._attempt(key, remove)
+
+    def _read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
+        paths = {key: self._path(key) for key in keys}
+        return self._attempt(keys[0], lambda session: remote_file.contents(session, paths, LONGEST))
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{checked(key)}"
+
+    def _missing(self, key: str) -> MissingError:
+        return MissingError(f"{key}: not in the drop folder {self._address}")
+
+    def _attempt(self, key: str, work: Callable[[Session], T], *, reading: bool = False) -> T:
+        """Do some work on a live connection; where it is lost, do it once more on a new one.
+
+        Raises:
+            MissingError: A file is not there, where something is read (`reading`).
+            UnreadableError: It is not for this account, there.
+            StoreError: The server refuses, is silent, or was lost twice.
+        """
+        with self._lock:
+            for last in (False, True):
+                if self._session is None or not self._session.alive:
+                    self._session = Session(self._address, self._login, self._options)
+                session = self._session
+                try:
+                    with session.waiting():
+                        return work(session)
+                except remote_file.FAILURES as error:
+                    silent = session.gave_up or isinstance(error, TimeoutError)
+                    if session.alive and not silent and not isinstance(error, remote_file.LOSSES):
+                        if reading and isinstance(error, FileNotFoundError):
+                            raise self._missing(key) from error
+                        raise self._explained(key, error, reading=reading) from error
+                    session.close()
+                    if silent or last:
+                        raise self._broken(key, error, silent=silent) from error
+        raise AssertionError
+
+    def _broken(self, key: str, error: Exception, *, silent: bool) -> StoreError:
+        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {error or 'cut'}"
+        hint = "run the same command again: nothing is half written; `timeout` in workspace.toml"
+        return StoreError(f"{key or 'list'}: {what}, from the drop folder {self._address}", hint=hint)
+
+    def _explained(self, key: str, error: Exception, *, reading: bool) -> StoreError:
+        """Say what the server, or this machine's disk, has answered."""
+        kind, what = StoreError, key or getattr(error, "filename", None) or "list"
+        number = error.errno if isinstance(error, OSError) else None
+        answer = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        hint = "the server does not say why: its disk or quota may be full, or the folder may not be writable"
+        if number == errno.EACCES:
+            kind = UnreadableError if reading else StoreError
+            answer, hint = "permission denied", "check what this account may read and write; fedcli access sshd shows how"
+        elif number is not None:
+            hint = ""
+        return kind(f"{what}: {answer}, in the drop folder {self._address}", hint=hint)

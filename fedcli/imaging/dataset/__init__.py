@@ -1,0 +1,1 @@
+"""A prepared data set: its files, its index, and what it is in sum."""

@@ -1,0 +1,141 @@
+"""From a file's pixel data to stored values (PS3.3 C.7.6.3; PS3.5 section 8): one image, whatever the number of frames.
+
+What comes out lies within the range that the stored bits can express; the bits around them are dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom.encaps import generate_frames, get_frame
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from fedcli.imaging.dicom.decoders import samples_of
+from fedcli.imaging.rejection import Reason, RejectedError
+from fedcli.plan import Frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fedcli.imaging.dicom.header import Header
+    from fedcli.imaging.dicom.pixel_layout import Layout
+
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+"""The transfer syntaxes whose pixels are not compressed, or with everything else."""
+
+
+def decode(header: Header, layout: Layout, *, frames: Frames, falling: bool) -> NDArray[Any]:
+    """Return stored values, (rows, columns): integers, or float32 for a mean of frames.
+
+    Args:
+        header: What stands before the pixels, of a transfer syntax that is decoded, encapsulated where it is compressed.
+        layout: How the pixels are stored.
+        frames: What becomes one image of several frames.
+        falling: Whether a higher stored value is darker, so that the brightest is the lowest.
+
+    Raises:
+        RejectedError: No decoder succeeds, or what it finds is not what the header says.
+    """
+    if layout.frames == 1 or frames is Frames.MIDDLE:
+        return _stored(_frame(header, layout, layout.frames // 2), header, layout)
+    every = (_stored(frame, header, layout) for frame in _frames(header, layout))
+    if frames is Frames.MAXIMUM:
+        result = next(every).copy()
+        for frame in every:
+            (np.minimum if falling else np.maximum)(result, frame, out=result)
+        return result
+    total = np.zeros((layout.rows, layout.columns), np.float32)
+    for frame in every:
+        total += frame
+    total /= np.float32(layout.frames)
+    return total
+
+
+def _frame(header: Header, layout: Layout, index: int) -> NDArray[Any]:
+    if header.length is not None:
+        return _native(header, layout, index)
+    header.stream.seek(header.start)
+    try:
+        encoded = get_frame(header.stream, index, extended_offsets=_offsets(header), number_of_frames=layout.frames)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # fragments that cannot be followed
+        raise RejectedError(_why(header)) from error
+    return samples_of(encoded, header.syntax, layout)
+
+
+def _frames(header: Header, layout: Layout) -> Iterator[NDArray[Any]]:
+    """Yield every frame, reading forwards."""
+    if header.length is not None:
+        yield from (_native(header, layout, index) for index in range(layout.frames))
+        return
+    header.stream.seek(header.start)
+    encoded = generate_frames(header.stream, extended_offsets=_offsets(header), number_of_frames=layout.frames)
+    for _ in range(layout.frames):
+        try:
+            frame = next(encoded, None)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # fragments that cannot be followed
+            raise RejectedError(_why(header)) from error
+        if frame is None:
+            raise RejectedError(Reason.CONTRADICTION)
+        yield samples_of(frame, header.syntax, layout)
+
+
+def _native(header: Header, layout: Layout, index: int) -> NDArray[Any]:
+    """Read a frame that is not compressed, straight into its array."""
+    if header.length is None or header.length < layout.frame_bytes * layout.frames:
+        raise RejectedError(Reason.CONTRADICTION)
+    big = header.syntax == ExplicitVRBigEndian
+    samples = np.empty(layout.frame_bytes, np.uint8)
+    header.stream.seek(header.start + index * layout.frame_bytes)
+    if header.stream.readinto(samples) != samples.size:  # type: ignore[attr-defined]
+        raise RejectedError(Reason.TRUNCATED)
+    if big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; a word's two bytes change places
+        if layout.frame_bytes % 2:
+            raise RejectedError(Reason.UNDECODABLE)
+        samples = samples.view(np.uint16).byteswap(inplace=True).view(np.uint8)
+    kind = f"{'>' if big else '<'}{'i' if layout.signed else 'u'}{layout.allocated // 8}"
+    return samples.view(kind).reshape(layout.rows, layout.columns)
+
+
+def _stored(samples: NDArray[Any], header: Header, layout: Layout) -> NDArray[Any]:
+    """Drop the bits above High Bit and below the stored ones, extend the sign, and check the range."""
+    if samples.shape != (layout.rows, layout.columns) or samples.dtype.kind not in "iu":
+        raise RejectedError(Reason.CONTRADICTION)
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    top = layout.high_bit + 1
+    spare = samples.dtype.itemsize * 8 - top
+    if spare > 0 and (header.length is not None or header.syntax == RLELossless) and not _within(samples, top, layout):
+        samples = (samples << spare) >> spare
+    if top > layout.bits:
+        samples = samples >> (top - layout.bits)
+    if not _within(samples, layout.bits, layout):
+        raise RejectedError(Reason.CONTRADICTION)
+    return samples
+
+
+def _within(samples: NDArray[Any], bits: int, layout: Layout) -> bool:
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if layout.signed else (0, (1 << bits) - 1)
+    return bool(samples.min() >= low and samples.max() <= high)
+
+
+def _offsets(header: Header) -> tuple[bytes, bytes] | None:
+    """Return the Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002)."""
+    offsets, lengths = (header.dataset.get(f"ExtendedOffsetTable{kind}") for kind in ("", "Lengths"))
+    return (offsets, lengths) if offsets and lengths else None
+
+
+def _why(header: Header) -> Reason:
+    """Tell a file that ends in the middle of its fragments from one whose fragments are in disorder."""
+    return Reason.UNDECODABLE if header.stream.read(1) else Reason.TRUNCATED

@@ -1,0 +1,1 @@
+"""What a network says about images, and how well that agrees with the radiologists."""

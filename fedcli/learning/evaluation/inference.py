@@ -1,0 +1,69 @@
+"""What a network says about images: its softmax probabilities, no augmentation.
+
+Always in the weights' own type: scores are published and compared, and must not depend on whether a machine has bfloat16. What
+makes it fast is channels-last convolutions without gradients, over batches of a fixed number of pixels: few enough for a
+processor's caches, and for any memory, whatever the images' size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fedcli.errors import DataError, TrainingError
+from fedcli.learning.networks.registry import as_input
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedcli.progress import Progress
+
+
+PIXELS = {"cpu": 1 << 19, "cuda": 1 << 22}
+"""In a batch: 10 images of 224 × 224 on a processor, 83 on a GPU."""
+
+
+def probabilities(
+    module: nn.Module,
+    images: NDArray[np.uint16],
+    *,
+    device: torch.device,
+    progress: Progress,
+    label: str = "scoring",
+) -> NDArray[np.float64]:
+    """Return p_i of every image: (N, C) float64, rows summing to 1. The module is moved, and left in evaluation mode.
+
+    Args:
+        module: The network.
+        images: (N, H, W) uint16 fixed point of [0, 1]; may be memory-mapped.
+        device: Where to compute.
+        progress: Told of every batch, in images.
+        label: What the progress is called.
+
+    Raises:
+        DataError: There are no images.
+        TrainingError: A probability is not finite.
+    """
+    if not len(images):
+        msg = f"{label}: there are no images"
+        raise DataError(msg)
+    module.to(device).eval().to(memory_format=torch.channels_last)
+    batch_size = max(PIXELS.get(device.type, PIXELS["cpu"]) // images[0].size, 1)
+    dtype = next(module.parameters()).dtype
+    rows: list[NDArray[np.float64]] = []
+    with torch.inference_mode(), progress.track(label, len(images), "images") as advance:
+        for first in range(0, len(images), batch_size):
+            # np.array: a slice of a memory map cannot be written to, which torch warns of.
+            batch = np.array(images[first : first + batch_size])
+            logits = module(as_input(torch.from_numpy(batch), dtype, device))
+            rows.append(torch.softmax(logits.cpu().double(), dim=1).numpy())
+            advance(len(batch), "")
+    result = np.concatenate(rows)
+    if not np.isfinite(result).all():
+        broken = int((~np.isfinite(result)).any(axis=1).sum())
+        msg = f"{label}: the network's output is not finite for {broken} of {len(result)} images"
+        raise TrainingError(msg, hint="the model is broken; use one from another round")
+    return result

@@ -1,0 +1,1 @@
+"""Networks as a plan names them, and what is special in their layers."""

@@ -1,0 +1,1 @@
+"""The paper's LocalTraining: batches, augmentation, losses, steps, and interruption."""

@@ -1,0 +1,149 @@
+"""A drop folder under examination: whether it is reached, whose it is, who may write where, its clock and its room.
+
+Nothing is ever written under another party's prefix. Under its own, a party writes a probe, and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fedcli.exchange import layout
+from fedcli.exchange.ledger import Ledger
+from fedcli.exchange.store import LocalStore
+from fedcli.operations.doctor.workspace_checks import OTHERS_WRITE
+from fedcli.party.folder import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.exchange.store import Store
+    from fedcli.operations.doctor.findings import Examination
+    from fedcli.workspace import Workspace
+
+LARGEST_SKEW = timedelta(minutes=5)
+_PROVEN = {
+    "sftp": "; the host's key is the trusted one, the account is accepted",
+    **dict.fromkeys(("s3", "gs", "az"), "; the credentials are accepted"),
+}
+_UNREACHED = "the drop folder cannot be reached"
+
+
+def reach(exam: Examination, connect: Callable[[], Store]) -> Store | None:
+    """Connect and list: over a network this proves the host's key and the credentials too."""
+    with exam.line("drop folder", "check the address, the network and the credentials") as line:
+        store = connect()
+        num_files = len(store.list(""))
+        proven = _PROVEN.get(urlsplit(store.address).scheme, "")
+        line.ok(f"{num_files} files in {store.address}{proven}")
+        return store
+    return None
+
+
+def coordinators_key(exam: Examination, store: Store | None, pinned: str | None) -> None:
+    """Compare the key that the federation began with and the pinned one."""
+    with exam.line("coordinator's key", "ask the coordinator for its address and fingerprint, by telephone") as line:
+        if store is None:
+            line.skip(_UNREACHED)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            first = Ledger()
+            first.add_federation(Folder(store, coordinator=None, cache=Path(scratch)).read(layout.federation(0)))
+        found = first.first_key.fingerprint
+        if pinned is None:
+            line.skip(f"{found}: nothing here says whether that is the coordinator's")
+        elif found != pinned:
+            line.fail(f"it is {found}, expected the pinned {pinned}: this is another federation")
+        else:
+            line.ok(f"{found}, as pinned")
+
+
+def history(exam: Examination, store: Store | None, pinned: str | None, memory: Path | None) -> Ledger | None:
+    """Verify the federation from its first record to its newest round; what is verified is remembered where there is a memory."""
+    with exam.line("history", "the folder was changed or rolled back: fedcli verify names the file; ask the coordinator") as line:
+        if store is None:
+            line.skip(_UNREACHED)
+            return None
+        trusted = LocalStore(memory) if memory is not None and memory.is_dir() else None
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Folder(store, coordinator=pinned, cache=Path(scratch), memory=trusted)
+            folder.synchronise()
+        ledger = folder.ledger
+        plan = ledger.newest_federation.plan
+        line.ok(f"{plan.name}: {len(ledger.newest_federation.members)} sites, round {ledger.newest_round} of {plan.rounds}")
+        return ledger
+    return None
+
+
+def own_prefix(exam: Examination, store: Store | None, workspace: Workspace) -> None:
+    """Publish a probe twice under the party's own prefix; look who else may write there."""
+    prefix = prefix_of(workspace)
+    with exam.line("own prefix", f"let this account, and no other, write under {prefix}") as line:
+        if store is None:
+            line.skip(_UNREACHED)
+            return
+        store.probe(prefix)
+        found = f"{prefix} can be written, and nothing there can be written twice"
+        if isinstance(store, LocalStore) and (mode := stat.S_IMODE(_path(store, prefix).stat().st_mode)) & OTHERS_WRITE:
+            line.warn(f"{found}; mode {mode:04o}: others can write there too")
+        else:
+            line.ok(found)
+
+
+def other_prefixes(exam: Examination, store: Store | None, workspace: Workspace, ledger: Ledger | None) -> None:
+    """Look, without writing, whether this account may write under the prefixes of other parties."""
+    with exam.line("others' prefixes", "give every party an account of its own, which writes under its prefix alone") as line:
+        if store is None or ledger is None:
+            line.skip(_UNREACHED if store is None else "the parties are not known")
+            return
+        if not isinstance(store, LocalStore):
+            line.skip("cannot be told without writing there")
+            return
+        members = [layout.site_prefix(member.site) for member in ledger.newest_federation.members]
+        others = [prefix for prefix in (f"{layout.COORDINATOR}/", *members) if prefix != prefix_of(workspace)]
+        there = [prefix for prefix in others if _path(store, prefix).is_dir()]
+        wide = [prefix for prefix in there if os.access(_path(store, prefix), os.W_OK, effective_ids=True)]
+        if wide:
+            line.warn(f"this account can write under {len(wide)} of them, such as {wide[0]}")
+        else:
+            line.ok(f"this account can write under none of {len(there)}")
+
+
+def clock(exam: Examination, store: Store | None, ledger: Ledger | None, moment: datetime, prefix: str | None) -> None:
+    """Compare this clock with the file server's, where it dates a new file, and with the moments of the coordinator's records."""
+    with exam.line("clock", "set the clock of this machine, with NTP; else ask the coordinator to look at theirs") as line:
+        if store is None or ledger is None:
+            line.skip("there is nothing to compare with")
+            return
+        newest = max((*ledger.federations, *ledger.rounds), key=lambda found: found.record.created)
+        ahead = newest.record.created - moment
+        told = f"not behind {newest.key}"
+        own = _path(store, prefix) if prefix is not None and isinstance(store, LocalStore) else None
+        if own is not None and own.is_dir() and os.access(own, os.W_OK, effective_ids=True):
+            with tempfile.TemporaryFile(dir=own) as file:
+                skew = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC) - moment
+            if abs(skew) > LARGEST_SKEW:
+                line.fail(
+                    f"{abs(skew).total_seconds():.0f} s {'behind' if skew > timedelta() else 'ahead of'} the drop folder's clock"
+                )
+                return
+            told = f"{abs(skew).total_seconds():.0f} s from the drop folder's clock, {told}"
+        if ahead > LARGEST_SKEW:
+            line.fail(f"{newest.key} was made {ahead.total_seconds():.0f} s after now, by the coordinator's clock")
+        else:
+            line.ok(told)
+
+
+def prefix_of(workspace: Workspace) -> str:
+    """Return the prefix under which a workspace's party writes."""
+    name = workspace.settings.name
+    return f"{layout.COORDINATOR}/" if name == layout.COORDINATOR else layout.site_prefix(name)
+
+
+def _path(store: LocalStore, prefix: str) -> Path:
+    return Path(store.address) / prefix

@@ -1,0 +1,1 @@
+"""Where a federation stands, once or again and again."""

@@ -1,0 +1,56 @@
+"""The coordinator amends the federation: a new federation record, in force from a later round."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fedcli.exchange import layout
+from fedcli.party.party import parcel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fedcli.exchange.records import FederationRecord, Member, PublicKey
+    from fedcli.party.party import Party
+    from fedcli.plan import Plan
+
+
+def first_round(party: Party, concerned: Iterable[str]) -> int:
+    """Return from which round an amendment that concerns these sites is in force.
+
+    That is the open round, unless one of them has sent its update already: it was made under the record in force now, and counts.
+    """
+    ledger = party.folder.ledger
+    opened = ledger.newest_round + 1
+    sent = any(party.store.stat(layout.update(site, opened)) is not None for site in concerned)
+    return max(opened + sent, ledger.newest_federation.from_round)
+
+
+def amend_federation(
+    party: Party,
+    from_round: int,
+    *,
+    plan: Plan | None = None,
+    members: Iterable[Member] | None = None,
+    coordinator: tuple[PublicKey, ...] | None = None,
+) -> FederationRecord:
+    """Publish the next federation record, the newest one with what is given changed, and return it."""
+    ledger = party.folder.ledger
+    newest = ledger.newest_federation
+    record = replace(
+        newest,
+        federation=ledger.identity,
+        created=party.environment.clock(),
+        versions=party.versions(),
+        number=newest.number + 1,
+        previous=ledger.federations[-1].digest,
+        from_round=from_round,
+        coordinator=coordinator or newest.coordinator,
+        members=tuple(sorted(newest.members if members is None else members, key=lambda item: item.site)),
+        plan=plan or newest.plan,
+    )
+    key = layout.federation(record.number)
+    party.seal(party.outbox.draft(f"federation-{record.number:04d}"), parcel(key, record))
+    party.folder.synchronise()
+    return party.folder.ledger.newest_federation

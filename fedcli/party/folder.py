@@ -1,0 +1,236 @@
+"""The drop folder as one party sees it: what it trusts, what is new there, and private copies of artifacts.
+
+A party remembers every record that it has verified (`trusted/` in its workspace, a small local store with the same keys). A
+look at the drop folder goes forward from there: an older, a forked or a changed history is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli import wire
+from fedcli.errors import ConflictError, MissingError, StoreError, TrustError, UnreadableError
+from fedcli.exchange import layout, signatures
+from fedcli.exchange.checks import Signed, check_signature, verify_keys
+from fedcli.exchange.ledger import Ledger
+from fedcli.exchange.records import MAX_RECORD_BYTES
+from fedcli.party.artifacts import Artifacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import Artifact, EnrolmentRecord, Record, UpdateRecord
+    from fedcli.exchange.store import Store
+    from fedcli.party.artifacts import DeltaFile
+    from fedcli.tensors import Layout
+
+
+class Folder:
+    """A drop folder, its trusted history, and a cache of its artifacts.
+
+    Attributes:
+        store: Where the files lie.
+        ledger: The history trusted so far; `synchronise` brings it up to date.
+
+    Args:
+        store: Where the files lie.
+        coordinator: Fingerprint of the coordinator's first key; None confirms none.
+        cache: A private folder for artifacts.
+        memory: A private store of the records trusted before; None remembers nothing.
+    """
+
+    def __init__(self, store: Store, *, coordinator: str | None, cache: Path, memory: Store | None = None) -> None:
+        self.store = store
+        self.ledger = Ledger(coordinator)
+        self._artifacts = Artifacts(store, cache)
+        self._memory = memory
+
+    def synchronise(self) -> None:
+        """Bring the ledger up to date: first from memory, then forward from the drop folder.
+
+        Raises:
+            TrustError: A record does not verify, or the folder is older than, or differs from, what this party has trusted.
+            StoreError: The drop folder cannot be read.
+        """
+        self.ledger = Ledger(self.ledger.pinned)
+        if self._memory is not None:
+            keys = self._memory.list(f"{layout.COORDINATOR}/")
+            self._take_federations(self._memory, keys)
+            self._take_rounds(self._memory, keys)
+        keys = self.store.list(f"{layout.COORDINATOR}/")
+        self._refuse_older_or_forked(keys)
+        self._take_federations(self.store, keys)
+        self._take_rounds(self.store, keys)
+
+    def read(self, key: str) -> Signed:
+        """Read a record and the signature that goes with its bytes.
+
+        Raises:
+            MissingError: There is no such record.
+            TrustError: The record is too long, or no signature goes with its bytes.
+            StoreError: The drop folder cannot be read.
+        """
+        return _read(self.store, key)
+
+    def update(self, site: str, number: int) -> Verified[UpdateRecord] | None:
+        """Return a site's verified update record of a round, or None where there is none.
+
+        An update that a round used is remembered; it is read from the drop folder only once.
+
+        Raises:
+            TrustError: It does not verify.
+        """
+        key = layout.update(site, number)
+        used = None
+        if number <= self.ledger.newest_round:
+            contributions = self.ledger.rounds[number].record.contributions
+            used = next((item.update for item in contributions if item.site == site), None)
+        if used is not None and self._memory is not None and self._memory.stat(key) is not None:
+            return self.ledger.update(site, number, _read(self._memory, key))
+        try:
+            signed = self.read(key)
+        except MissingError:
+            return None
+        found = self.ledger.update(site, number, signed)
+        if used is not None:
+            if found.digest != used:
+                msg = f"{key}: SHA-256 {found.digest[:12]}, expected {used[:12]}, which round {number} used"
+                raise TrustError(msg, hint="the site has signed two updates for one round, or the file was replaced")
+            self._remember(signed)
+        return found
+
+    def enrolments(self, site: str) -> tuple[Verified[EnrolmentRecord], ...]:
+        """Return a site's verified enrolments: the first, and each rotation of its key.
+
+        Raises:
+            TrustError: One of them does not verify.
+        """
+        prefix = layout.site_prefix(site)
+        found: list[Verified[EnrolmentRecord]] = []
+        for number in layout.numbers(self.store.list(prefix), f"{prefix}enrolment-{{}}.json"):
+            signed = self.read(layout.enrolment(site, number))
+            found.append(self.rotation(site, found[-1], signed) if found else self.ledger.enrolment(site, signed))
+        return tuple(found)
+
+    def rotation(self, site: str, before: Verified[EnrolmentRecord], signed: Signed) -> Verified[EnrolmentRecord]:
+        """Verify a later enrolment of a site, with the countersignature of the key that it brings in.
+
+        Raises:
+            TrustError: It does not verify.
+        """
+        name = layout.countersignature(signed.key, wire.sha256(signed.data))
+        return self.ledger.rotation(site, before, signed, _read_signature(self.store, signed.key, name))
+
+    def fetch(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> Path:
+        """Return a private copy of an artifact's content: hashed while it was copied, unpacked, its header checked.
+
+        Args:
+            found: The record that names it.
+            artifact: What the record says.
+            expected: The layout of the federation's models, from which that of an encoded update follows; None checks no layout.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says.
+        """
+        return self._artifacts.fetch(found, artifact, expected)
+
+    def check(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> None:
+        """Check an artifact's size, digest and header, as `fetch` does; no copy stays, nor is one made of a plain file here.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says.
+        """
+        self._artifacts.check(found, artifact, expected)
+
+    def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
+        """Return the file of an update's delta, decoded; nothing is copied where it lies plain on this machine.
+
+        Args:
+            found: The update.
+            expected: The layout of the federation's models.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says; of a file in the drop folder itself only the size is
+                checked.
+            StoreError: The drop folder cannot be read.
+        """
+        return self._artifacts.delta(found, expected)
+
+    def global_model(self, number: int, expected: Layout | None = None) -> Path:
+        """Return a private copy of a round's global model; see `fetch`."""
+        found = self.ledger.rounds[number]
+        return self.fetch(found, found.artifact, expected)
+
+    def forget_artifacts(self, *keep: Path) -> None:
+        """Empty the cache but for the given files."""
+        self._artifacts.forget(*keep)
+
+    def _take_federations(self, source: Store, keys: tuple[str, ...]) -> None:
+        for number in layout.federation_numbers(keys):
+            if number >= len(self.ledger.federations):
+                signed = _read(source, layout.federation(number))
+                self.ledger.add_federation(signed)
+                if source is not self._memory:
+                    self._remember(signed)
+
+    def _take_rounds(self, source: Store, keys: tuple[str, ...]) -> None:
+        for number in layout.round_numbers(keys):
+            if number >= len(self.ledger.rounds):
+                signed = _read(source, layout.round_record(number))
+                self.ledger.add_round(signed)
+                if source is not self._memory:
+                    self._remember(signed)
+
+    def _refuse_older_or_forked(self, keys: tuple[str, ...]) -> None:
+        for newest in self.ledger.rounds[-1:] + self.ledger.federations[-1:]:
+            if newest.key not in keys:
+                msg = f"{newest.key}: gone from the drop folder {self.store.address}, though this party has trusted it"
+                raise TrustError(msg, hint="the folder was rolled back, or it is another one; ask the coordinator")
+            signed = self.read(newest.key)
+            if wire.sha256(signed.data) != newest.digest:
+                self._accuse(signed, newest)
+
+    def _accuse(self, signed: Signed, trusted: Verified[Record]) -> None:
+        check_signature(signed, signed.signature, verify_keys(self.ledger.newest_federation.coordinator))
+        msg = (
+            f"{signed.key}: equivocation: the coordinator has signed {wire.sha256(signed.data)[:12]} here, and before that "
+            f"{trusted.digest[:12]}, which this party has trusted"
+        )
+        raise TrustError(msg, hint="stop, keep both records, and ask the coordinator by telephone")
+
+    def _remember(self, signed: Signed) -> None:
+        if self._memory is None:
+            return
+        try:
+            self._memory.publish(layout.signature(signed.key, wire.sha256(signed.data)), signed.signature)
+            self._memory.publish(signed.key, signed.data)
+        except ConflictError as error:
+            msg = f"{signed.key}: differs from what this party has trusted before"
+            raise TrustError(msg) from error
+
+
+def _read(store: Store, key: str) -> Signed:
+    try:
+        data = store.read(key, MAX_RECORD_BYTES)
+    except (MissingError, UnreadableError):
+        raise
+    except StoreError as error:
+        if (store.stat(key) or 0) > MAX_RECORD_BYTES:
+            raise TrustError(str(error)) from error
+        raise
+    return Signed(key=key, data=data, signature=_read_signature(store, key, layout.signature(key, wire.sha256(data))))
+
+
+def _read_signature(store: Store, key: str, name: str) -> bytes:
+    try:
+        return store.read(name, signatures.MAX_SIGNATURE_BYTES)
+    except MissingError as error:
+        msg = f"{key}: unsigned: there is no {name} for its present bytes"
+        raise TrustError(msg, hint="the record was changed after it was signed, or its signature was removed") from error
+    except UnreadableError:
+        raise
+    except StoreError as error:
+        if (store.stat(name) or 0) > signatures.MAX_SIGNATURE_BYTES:
+            raise TrustError(str(error)) from error
+        raise

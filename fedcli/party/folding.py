@@ -1,0 +1,71 @@
+"""What a round's model is folded from: the same for the coordinator who publishes it and for whoever replays it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fedcli import tensors
+from fedcli.aggregation.rules import rule_of
+from fedcli.aggregation.state import state_layout
+from fedcli.aggregation.update import Update
+from fedcli.exchange import layout
+from fedcli.exchange.records import Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import UpdateRecord
+    from fedcli.party.folder import Folder
+    from fedcli.plan import Aggregation
+    from fedcli.tensors import Layout
+
+_THREADS = 2
+"""More of them wait for memory."""
+
+
+def num_threads() -> int:
+    """Return how many threads are worth their while here."""
+    return min(_THREADS, os.cpu_count() or 1)
+
+
+def base_of(folder: Folder, number: int) -> Update:
+    """Return φ(t-1), from which round t goes on; where it lies on this machine it is hashed while it is folded."""
+    found = folder.ledger.rounds[number - 1]
+    path = folder.store.local_path(found.artifact.key)
+    if path is None:
+        return Update(site=layout.COORDINATOR, path=folder.global_model(number - 1))
+    return Update(site=layout.COORDINATOR, path=path, sha256=found.artifact.stored_sha256)
+
+
+def layout_of(base: Update) -> Layout:
+    """Return the layout that every update has; it is trusted once the fold has found φ(t-1) to be what its record names."""
+    with base.path.open("rb") as file:
+        return tensors.read_layout(file)
+
+
+def update_of(folder: Folder, found: Verified[UpdateRecord], settings: Aggregation, expected: Layout) -> Update:
+    """Return a site's update as it is folded.
+
+    Raises:
+        TrustError: Its file is missing, or not what its record says.
+    """
+    record = found.record
+    delta = folder.delta(found, expected)
+    weight = settings.weight(record.steps, record.images, record.patients)
+    return Update(site=record.party, path=delta.path, weight=weight, sha256=delta.sha256)
+
+
+def state_before(folder: Folder, number: int, settings: Aggregation, expected: Layout) -> Path | None:
+    """Return a private copy of the server's state after round t-1; None where the rule has none, or begins in round t.
+
+    Raises:
+        TrustError: It is missing, or not what its record says.
+    """
+    server = rule_of(settings).server
+    found = folder.ledger.rounds[number - 1]
+    state = next((item for item in found.record.artifacts if item.role is Role.SERVER_STATE), None)
+    if server is None or state is None or found.record.rule is not settings.rule:
+        return None
+    return folder.fetch(found, state, state_layout(server, expected))

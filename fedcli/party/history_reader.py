@@ -1,0 +1,206 @@
+"""Read a drop folder into a `History`: everything that verifies, and a problem for everything that does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from fedcli.errors import MissingError, TrustError, UnreadableError
+from fedcli.exchange import layout
+from fedcli.exchange.history import History, Problem
+from fedcli.exchange.records import (
+    ArchiveRecord,
+    DatasetRecord,
+    EvaluationRecord,
+    ModelKind,
+    ModelRecord,
+    Record,
+    RoundRecord,
+    UpdateRecord,
+    archivable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fedcli.exchange.checks import Signed, Verified
+    from fedcli.exchange.records import EnrolmentRecord
+    from fedcli.party.folder import Folder
+
+R = TypeVar("R", bound=Record)
+K = TypeVar("K")
+S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
+
+SHARED_KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
+
+
+@dataclass(slots=True)
+class Reading:
+    """All records of a drop folder, in the making.
+
+    Attributes:
+        folder: The drop folder.
+        keys: What lies there.
+        problems: What did not verify so far.
+        every: Every verified record, the older ones of a site too.
+        archive: The coordinator's newest record of an archive.
+    """
+
+    folder: Folder
+    keys: tuple[str, ...]
+    problems: list[Problem] = field(default_factory=list)
+    every: list[Verified[Record]] = field(default_factory=list)
+    archive: Verified[ArchiveRecord] | None = None
+
+    @property
+    def archived(self) -> frozenset[str]:
+        """Keys of the artifacts that are not here and need not be: the coordinator has signed that they were moved out."""
+        if self.archive is None:
+            return frozenset()
+        before = self.archive.record.before
+        named = {
+            artifact.key
+            for found in self.every
+            if (number := round_of(found.record)) is not None
+            for artifact in found.artifacts
+            if archivable(number, artifact.role, before)
+        }
+        return frozenset(named.difference(self.keys))
+
+    def attempt(self, key: str, verify: Callable[[Signed], Verified[R]]) -> Iterator[Verified[R]]:
+        """Yield a record if it verifies, else note why it does not."""
+        try:
+            found = verify(self.folder.read(key))
+        except (TrustError, MissingError, UnreadableError) as error:
+            self.note(key, str(error))
+            return
+        self.every.append(found)
+        yield found
+
+    def note(self, key: str, message: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(key=key, message=message))
+
+
+def round_of(record: Record) -> int | None:
+    """Return the round to which a record and its artifacts belong; None where it stands beside the rounds."""
+    return record.round if isinstance(record, RoundRecord | UpdateRecord) else None
+
+
+def read_history(folder: Folder) -> tuple[History, Reading]:
+    """Read everything in the drop folder.
+
+    A coordinator's record that does not verify ends the reading of what depends on it; a site's is a problem of its own.
+
+    Raises:
+        StoreError: The drop folder cannot be read.
+    """
+    reading = Reading(folder=folder, keys=folder.store.list(""))
+    try:
+        folder.synchronise()
+    except TrustError as error:
+        reading.note(layout.COORDINATOR, str(error))
+    ledger = folder.ledger
+    reading.every.extend([*ledger.federations, *ledger.rounds])
+    if ledger.federations:
+        _read_archives(reading)
+    updates: dict[tuple[str, int], Verified[UpdateRecord]] = {}
+    enrolments: dict[str, Verified[EnrolmentRecord]] = {}
+    datasets: dict[str, Verified[DatasetRecord]] = {}
+    models: dict[tuple[str, ModelKind], Verified[ModelRecord]] = {}
+    evaluations: dict[str, Verified[EvaluationRecord]] = {}
+    for site in layout.site_names(reading.keys) if ledger.federations else ():
+        _read_enrolments(reading, site, enrolments)
+        _read_updates(reading, site, updates)
+        _read_datasets(reading, site, datasets)
+        _read_models(reading, site, models)
+        _read_evaluations(reading, site, evaluations)
+    _check_used_updates(reading, updates)
+    history = History(
+        federations=tuple(ledger.federations),
+        rounds=tuple(ledger.rounds),
+        updates=updates,
+        enrolments=enrolments,
+        datasets=datasets,
+        models=models,
+        evaluations=evaluations,
+        problems=tuple(reading.problems),
+    )
+    return history, reading
+
+
+def _read_archives(reading: Reading) -> None:
+    newest: dict[str, Verified[ArchiveRecord]] = {}
+    for number in layout.numbers(reading.keys, f"{layout.COORDINATOR}/archive-{{}}.json"):
+        for found in reading.attempt(layout.archive(number), partial(reading.folder.ledger.archive, number)):
+            _take_newer(reading, newest, layout.COORDINATOR, found)
+    reading.archive = newest.get(layout.COORDINATOR)
+
+
+def _read_enrolments(reading: Reading, site: str, into: dict[str, Verified[EnrolmentRecord]]) -> None:
+    """Read a site's first enrolment and its rotations, each by the keys of the one before."""
+    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}enrolment-{{}}.json"):
+        key, before = layout.enrolment(site, number), into.get(site)
+        verify = partial(reading.folder.ledger.enrolment, site)
+        if number:
+            if before is None or before.record.number != number - 1:
+                reading.note(key, f"{key}: the enrolment before it does not verify")
+                return
+            verify = partial(reading.folder.rotation, site, before)
+        for found in reading.attempt(key, verify):
+            into[site] = found
+
+
+def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
+    ledger = reading.folder.ledger
+    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}round-{{}}/update.json"):
+        key = layout.update(site, number)
+        if not 1 <= number <= ledger.newest_round + 1:
+            reading.note(key, f"{key}: for a round that has no verified parent")
+            continue
+        for found in reading.attempt(key, partial(ledger.update, site, number)):
+            into[site, number] = found
+
+
+def _read_datasets(reading: Reading, site: str, into: dict[str, Verified[DatasetRecord]]) -> None:
+    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}dataset/{{}}.json"):
+        for found in reading.attempt(layout.dataset(site, number), partial(reading.folder.ledger.dataset, site, number)):
+            _take_newer(reading, into, site, found)
+
+
+def _read_models(reading: Reading, site: str, into: dict[tuple[str, ModelKind], Verified[ModelRecord]]) -> None:
+    for kind in SHARED_KINDS:
+        for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}models/{{}}-{kind}.json"):
+            key = layout.model(site, number, kind)
+            for found in reading.attempt(key, partial(reading.folder.ledger.model, site, number, kind)):
+                _take_newer(reading, into, (site, kind), found)
+
+
+def _read_evaluations(reading: Reading, site: str, into: dict[str, Verified[EvaluationRecord]]) -> None:
+    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}evaluation/{{}}.json"):
+        key = layout.evaluation(site, number)
+        for found in reading.attempt(key, partial(reading.folder.ledger.evaluation, site, number)):
+            _take_newer(reading, into, site, found)
+
+
+def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, found: Verified[S]) -> None:
+    """Take a record in the place of the one numbered before it, unless it claims to be older: a retired key may have made it."""
+    before = into.get(place)
+    if before is not None and found.record.as_of < before.record.as_of:
+        reading.note(found.key, f"{found.key}: as of round {found.record.as_of}, expected {before.record.as_of} or later")
+        return
+    into[place] = found
+
+
+def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
+    """Note every update that a round used and that is missing, or another one than the round used."""
+    for found in reading.folder.ledger.rounds:
+        number = found.record.round
+        for item in found.record.contributions:
+            key = layout.update(item.site, number)
+            used = updates.get((item.site, number))
+            if used is not None and used.digest != item.update:
+                reading.note(key, f"{key}: SHA-256 {used.digest[:12]}, expected {item.update[:12]}, which round {number} used")
+            elif used is None and key not in reading.keys:
+                reading.note(key, f"{key}: missing, though round {number} used it")

@@ -1,0 +1,194 @@
+"""A site's network and its prepared data, put together for training and scoring."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fedcli import tensors, wire
+from fedcli.errors import ConfigurationError, DataError
+from fedcli.exchange.records import ValidationScore
+from fedcli.imaging.dataset import dataset
+from fedcli.learning.evaluation import inference, metrics
+from fedcli.learning.evaluation.metrics import Predictions
+from fedcli.learning.networks import batch_statistics, registry
+from fedcli.learning.networks.precision import choose as choose_precision
+from fedcli.learning.samples import Samples
+from fedcli.learning.training.checkpoint import Checkpoint, Origin
+from fedcli.learning.training.data_parallel import ALONE
+from fedcli.plan import Part, Precision, Statistics, Unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedcli.imaging.dataset.dataset import PreparedDataset
+    from fedcli.learning.training.data_parallel import Replicas
+    from fedcli.plan import Plan
+    from fedcli.progress import Progress
+    from fedcli.tensors import Layout
+    from fedcli.workspace import Workspace
+
+    Arrays = dict[str, NDArray[Any]]
+
+TRAINING = "training"
+"""The workspace's folder of trainings under way."""
+
+
+class Learner:
+    """A site at work on its own data.
+
+    Attributes:
+        plan: The plan in force.
+        site: The site's name.
+        replicas: This process, among those that train together.
+        device: Where it computes.
+        progress: Who listens.
+        module: The network; its weights are whatever was loaded or trained last.
+    """
+
+    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress, replicas: Replicas = ALONE) -> None:
+        self.plan = plan
+        self.site = workspace.settings.name
+        self.progress = progress
+        self.replicas = replicas
+        self.device = choose_device(workspace.settings.device, replicas)
+        if workspace.settings.threads:
+            torch.set_num_threads(workspace.settings.threads)
+        elif replicas.size > 1:
+            torch.set_num_threads(max(torch.get_num_threads() // replicas.size, 1))
+        self.module = registry.build(plan.network, len(plan.classes))
+        self._workspace = workspace
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What every model's file holds that fits the network."""
+        return tensors.layout_of(registry.to_arrays(self.module))
+
+    @cached_property
+    def data(self) -> PreparedDataset:
+        """The prepared data, checked against the plan."""
+        return dataset.load(self._workspace.prepared_path, wire.digest(self.plan.preparation), self.plan.allow_empty)
+
+    def samples(self, part: Part) -> Samples:
+        """Return the images of one part, mapped and not read; a case is the plan's unit."""
+        data = self.data
+        rows = data.rows(part)
+        patients = np.array(data.patients[rows], dtype=str)
+        cases = patients if self.plan.unit is Unit.PATIENT else np.array(data.studies[rows], dtype=str)
+        _, units = np.unique(cases, return_inverse=True)
+        return Samples(
+            images=data.images[rows],
+            labels=data.labels[rows],
+            units=units.astype(np.int64),
+            num_classes=len(self.plan.classes),
+            patients=patients,
+        )
+
+    @cached_property
+    def validation(self) -> Samples:
+        """The validation images; may be empty where the plan allows it."""
+        return self.samples(Part.VALIDATION)
+
+    @cached_property
+    def test(self) -> Samples:
+        """The test images; may be empty where the plan allows it."""
+        return self.samples(Part.TEST)
+
+    def load(self, path: Path) -> Arrays:
+        """Load a model's file into the network, and return its arrays."""
+        arrays = tensors.read(path)
+        registry.load_arrays(self.module, arrays)
+        return arrays
+
+    def predict(self, samples: Samples, label: str) -> Predictions:
+        """Return what the network as it is says about every image of a part that has some."""
+        probabilities = inference.probabilities(
+            self.module,
+            samples.images,
+            device=self.device,
+            progress=self.progress,
+            label=f"{self.site}: {label}",
+        )
+        return self.predictions(samples, probabilities)
+
+    def predictions(self, samples: Samples, probabilities: NDArray[np.float64]) -> Predictions:
+        """Put a network's probabilities of every image, (N, C), beside what is true."""
+        dense = tuple(self.plan.classes.index(name) for name in self.plan.evaluation.dense)
+        return Predictions(truth=samples.labels, probabilities=probabilities, dense=dense)
+
+    def validate(self, label: str) -> ValidationScore:
+        """Score the network as it is on the validation patients."""
+        samples = self.validation
+        if not len(samples):
+            return ValidationScore(patients=0, loss=None, kappa=None)
+        images = self.predict(samples, label)
+        cases = images.by_unit(samples.units)
+        return ValidationScore(
+            patients=len(cases.truth),
+            loss=metrics.cross_entropy(images.truth, images.probabilities),
+            kappa=metrics.kappa(cases.truth, cases.predicted, cases.num_classes),
+        )
+
+    @property
+    def machine(self) -> str:
+        """Where it trains, by how many processes and in which arithmetic; the bits depend on each."""
+        precision = choose_precision(self.plan.training.precision, self.device)
+        together = f" × {self.replicas.size}" if self.replicas.size > 1 else ""
+        return f"{self.device}{together}{'' if precision is Precision.FLOAT32 else f', {precision}'}"
+
+    def checkpoint(self, name: str, start: Path) -> Checkpoint:
+        """Return where a training from a model's file is kept in the workspace."""
+        origin = Origin(
+            plan=self.plan.digest,
+            start=tensors.measure(start).sha256,
+            data=self.data.digest,
+            device=self.machine,
+            threads=torch.get_num_threads(),
+            versions=", ".join(f"{package} {version(package)}" for package in ("fedcli", "numpy", "torch")),
+        )
+        return Checkpoint(self._workspace.path(TRAINING, name), origin, self.progress)
+
+    def recalibrate(self, label: str) -> None:
+        """Measure BatchNorm's statistics anew on the training images, where the plan says so."""
+        if self.plan.training.statistics is Statistics.RECALIBRATE:
+            batch_statistics.recalibrate(
+                self.module,
+                self.samples(Part.TRAIN),
+                batch_size=self.plan.training.batch_size,
+                device=self.device,
+                progress=self.progress,
+                label=f"{self.site}: {label}",
+            )
+
+
+def choose_device(name: str, replicas: Replicas = ALONE) -> torch.device:
+    """Return the device of this name; `auto` takes a GPU where there is one, and each of several processes its own.
+
+    Raises:
+        ConfigurationError: There is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and replicas.size > 1:
+            device = torch.device("cuda", replicas.local)
+            torch.cuda.set_device(device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"device {name!r} cannot be used here: {str(error).splitlines()[0]}"
+        raise ConfigurationError(msg, hint="set `device` in workspace.toml to auto or cpu") from error
+    return device
+
+
+def require_images(samples: Samples, site: str, part: Part) -> None:
+    """Raise a DataError where a part that is needed has no images."""
+    if not len(samples):
+        msg = f"{site}: the prepared data hold no {part} images"
+        raise DataError(msg, hint="prepare more patients, or give an explicit split")

@@ -1,0 +1,104 @@
+"""Where a model comes from: the record of the federation behind a file, or no answer at all.
+
+A name is one of this workspace's own models (`best`, `local`, `finetuned`), the newest global model (`global`), the key of a
+model in the drop folder, or a file on this machine, which is of the federation if a verified record names its digest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from fedcli import tensors
+from fedcli.errors import TrustError, UsageError
+from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
+from fedcli.party.history_reader import read_history
+from fedcli.site import selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import Record
+    from fedcli.party.history_reader import Reading
+    from fedcli.party.party import Party
+    from fedcli.tensors import Layout
+
+BEST, GLOBAL = "best", "global"
+_OWN = {BEST: ModelKind.FEDERATED, "local": ModelKind.LOCAL, "finetuned": ModelKind.FINETUNED}
+
+
+def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, ModelReference]:
+    """Return a model's file, which nothing else writes to, and where it comes from.
+
+    Args:
+        party: Whose workspace and drop folder.
+        name: See above.
+        layout: What a model of the federation holds.
+        scratch: A private folder.
+
+    Raises:
+        UsageError: There is no such model.
+        TrustError: The model is not of this federation.
+    """
+    history, reading = read_history(party.folder)
+    if not history.rounds:
+        party.folder.synchronise()  # raises what is wrong
+    if name in _OWN:
+        return _own(party, _OWN[name], scratch)
+    if name == GLOBAL:
+        newest = history.rounds[-1]
+        return party.folder.fetch(newest, newest.artifact, layout), global_reference(newest)
+    for found, reference in _models(reading):
+        if found.artifact.key == name:
+            return party.folder.fetch(found, found.artifact, layout), reference
+    return _file(party, Path(name), reading, scratch)
+
+
+def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference]]:
+    """Yield every model that a verified record names."""
+    for found in reading.every:
+        if isinstance(found.record, RoundRecord):
+            yield found, global_reference(cast("Verified[RoundRecord]", found))
+        elif isinstance(found.record, ModelRecord):
+            yield found, model_reference(cast("Verified[ModelRecord]", found))
+
+
+def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:
+    own = kind is not ModelKind.FEDERATED
+    folder = selection.own_model_folder(party.workspace, kind) if own else selection.newest_state(party.workspace)
+    if folder is None or not folder.is_dir():
+        msg = f"{party.name}: there is no {kind} model in this workspace"
+        raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another")
+    best = selection.read_best(folder)
+    if best.base not in {found.digest for found in party.folder.ledger.rounds}:
+        msg = f"{folder}: the model started from {best.base[:12]}, which is no round of this federation"
+        raise TrustError(msg, hint="the workspace is of another federation")
+    source, measured = selection.best_weights(folder)
+    reference = ModelReference(kind=kind, party=party.name, round=best.round, record=best.base, content_sha256=measured.sha256)
+    return _copy(source, measured.sha256, scratch), reference
+
+
+def _file(party: Party, path: Path, reading: Reading, scratch: Path) -> tuple[Path, ModelReference]:
+    if not path.is_file():
+        msg = f"--model {path}: neither a model of this workspace or drop folder nor a file"
+        raise UsageError(msg, hint="best, local, finetuned, global, a key in the drop folder, or a file of one of its models")
+    copy = _copy(path, None, scratch)
+    digest = tensors.measure(copy).sha256
+    for _, reference in _models(reading):
+        if reference.content_sha256 == digest:
+            return copy, reference
+    msg = f"{path}: SHA-256 {digest[:12]} is of no model that {party.store.address} names"
+    raise TrustError(msg, hint="only a model of the federation is used; name one with its key in the drop folder")
+
+
+def _copy(path: Path, sha256: str | None, scratch: Path) -> Path:
+    """Return a private copy, which is what was hashed."""
+    copy = scratch / "model.safetensors"
+    shutil.copyfile(path, copy)
+    if sha256 is not None and tensors.measure(copy).sha256 != sha256:
+        msg = f"{path}: changed while it was read"
+        raise TrustError(msg, hint="run the command again")
+    return copy

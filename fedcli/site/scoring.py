@@ -1,0 +1,124 @@
+"""A site's scores of models on its own patients, each computed once.
+
+What a network says about every image stays in the workspace (`scores/`), under the digests of the model and of the prepared data,
+so that two models can be compared case by case; only what `measures` names leaves it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedcli import measures, wire
+from fedcli.errors import ConfigurationError
+from fedcli.exchange.records import Comparison, ModelKind, TestScore, ValidationScore
+from fedcli.learning.evaluation import bootstrap
+from fedcli.learning.evaluation.metrics import cross_entropy
+from fedcli.learning.seeds import derive_seed
+from fedcli.private_files import write_whole
+
+if TYPE_CHECKING:
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import ModelReference, Record, RoundRecord
+    from fedcli.learning.evaluation.metrics import Predictions
+    from fedcli.party.party import Party
+    from fedcli.site.learner import Learner
+
+_COMPARED = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
+"""Each against the one before it."""
+
+
+class Scoring:
+    """One site's scoring of shared and global models.
+
+    Args:
+        party: The site.
+        learner: Its network and prepared data.
+    """
+
+    def __init__(self, party: Party, learner: Learner) -> None:
+        self._party = party
+        self._learner = learner
+        self._settings = learner.plan.evaluation
+        self._settings_digest = wire.digest((self._settings, learner.plan.unit))[:8]
+        self._seed = derive_seed(learner.plan.seed, learner.site, "bootstrap")
+
+    def validate(self, found: Verified[RoundRecord]) -> ValidationScore | None:
+        """Score a global model on the validation patients; None where there are none."""
+        if not len(self._learner.validation):
+            return None
+        name = self._name(found.artifact.content_sha256, "validation.json")
+        score = self._party.workspace.load(ValidationScore, name)
+        if score is None:
+            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
+            score = self._learner.validate(f"global model of round {found.record.round} on validation patients")
+            self._party.workspace.save(name, score)
+        return score
+
+    def test(self, found: Verified[Record], reference: ModelReference) -> TestScore:
+        """Score a model on the test patients, of whom there are some."""
+        name = self._name(reference.content_sha256, f"{self._settings_digest}.json")
+        score = self._party.workspace.load(TestScore, name)
+        if score is None:
+            score = self._measure(self._predictions(found, reference), reference)
+            self._party.workspace.save(name, score)
+        return replace(score, model=reference)  # the same model's bytes, perhaps under another record
+
+    def compare(self, scores: tuple[TestScore, ...]) -> tuple[Comparison, ...]:
+        """Compare this site's own models on its own test patients: federated with local, fine-tuned with federated."""
+        own = {score.model.kind: score.model for score in scores if score.model.party == self._party.name}
+        pairs = [(own[kind], own[before]) for before, kind in pairwise(_COMPARED) if before in own and kind in own]
+        return tuple(Comparison(model=model, other=other, result=self._difference(model, other)) for model, other in pairs)
+
+    def _difference(self, model: ModelReference, other: ModelReference) -> measures.PairedDifference:
+        name = self._name(model.content_sha256, f"{other.content_sha256[:16]}-{self._settings_digest}.json")
+        result = self._party.workspace.load(measures.PairedDifference, name)
+        if result is None:
+            first, second = (self._kept(item).by_unit(self._learner.test.units) for item in (model, other))
+            result = bootstrap.compare(
+                first, second, resamples=self._settings.resamples, permutations=self._settings.permutations, seed=self._seed
+            )
+            result = measures.withhold_digits(result, self._settings.min_cell)
+            self._party.workspace.save(name, result)
+        return result
+
+    def _measure(self, images: Predictions, reference: ModelReference) -> TestScore:
+        units = self._learner.test.units
+        cases = images.by_unit(units)
+        resamples, min_cell = self._settings.resamples, self._settings.min_cell
+        by_case = bootstrap.measure(cases, np.arange(len(cases.truth)), resamples=resamples, seed=self._seed)
+        by_image = bootstrap.measure(images, units, resamples=resamples, seed=self._seed)
+        return TestScore(
+            model=reference,
+            loss=cross_entropy(images.truth, images.probabilities),
+            by_case=measures.withhold(by_case, min_cell),
+            by_image=measures.withhold(by_image, min_cell, confusion=False),
+        )
+
+    def _predictions(self, found: Verified[Record], reference: ModelReference) -> Predictions:
+        """Return what a model says about the test images, computed now or before."""
+        path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
+        if not path.is_file():
+            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
+            label = f"{reference.kind} model of {reference.party} on test patients"
+            buffer = io.BytesIO()
+            np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)
+            write_whole(path, buffer.getvalue())
+            self._party.folder.forget_artifacts()
+        return self._kept(reference)
+
+    def _kept(self, reference: ModelReference) -> Predictions:
+        path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
+        probabilities = np.load(path, allow_pickle=False)
+        expected = (len(self._learner.test), len(self._learner.plan.classes))
+        if probabilities.shape != expected:
+            msg = f"{path}: {probabilities.shape}, expected {expected}"
+            raise ConfigurationError(msg, hint="remove the file; it is made anew")
+        return self._learner.predictions(self._learner.test, probabilities)
+
+    def _name(self, content_sha256: str, what: str) -> str:
+        return f"scores/{content_sha256[:16]}-{self._learner.data.digest[:16]}-{what}"

@@ -1,0 +1,96 @@
+"""Every file with pixel data that pydicom ships, through the reader: the pixels that pydicom reads, or a reason that is true."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_files
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit
+
+from fedcli.imaging.dicom import mammogram
+from fedcli.imaging.rejection import Reason, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydicom.dataset import Dataset
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+_LOSSY = (JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit)
+"""Decoders may differ by a level where the arithmetic is not prescribed to the bit."""
+
+
+TRUE: dict[Reason, Callable[[Dataset], bool]] = {
+    Reason.NO_PIXELS: lambda dataset: "PixelData" not in dataset,
+    Reason.NOT_GREY: lambda dataset: not str(dataset.PhotometricInterpretation).startswith("MONOCHROME"),
+    Reason.DEPTH: lambda dataset: dataset.BitsAllocated not in {8, 16, 32},
+}
+"""What the header must then say."""
+
+
+def _files() -> list[str]:
+    found = []
+    for name in get_testdata_files("**/*"):
+        path = Path(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                dataset = pydicom.dcmread(path, force=False)
+            except Exception:  # noqa: BLE001, S112 - what pydicom cannot open has no pixels to compare
+                continue
+        if {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir()):
+            found.append(str(path))
+    return sorted(found)
+
+
+FILES = _files()
+
+
+def _array(dataset: Dataset) -> np.ndarray | None:
+    """Return the middle frame as pydicom reads it, or None where it cannot."""
+    try:
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        found = pydicom.pixels.pixel_array(dataset, index=frames // 2, raw=True)
+    except Exception:  # noqa: BLE001 - pydicom has no error family of its own
+        return None
+    return np.asarray(found)
+
+
+def _read(path: Path) -> mammogram.Mammogram | Reason:
+    try:
+        return mammogram.read(path, any_modality=True)
+    except RejectedError as rejected:
+        return rejected.reason
+
+
+@pytest.mark.parametrize("name", FILES, ids=lambda name: Path(name).name)
+def test_same_pixels_as_pydicom_or_a_true_reason(name: str) -> None:
+    dataset = pydicom.dcmread(name)
+    expected = _array(dataset)
+    found = _read(Path(name))
+    if isinstance(found, Reason):
+        assert found not in {Reason.UNREADABLE, Reason.NOT_DICOM}
+        assert TRUE[found](dataset) if found in TRUE else expected is None, found
+        return
+    values = found.pixels
+    if expected is None:  # libjpeg-turbo reads 12 bits of JPEG Extended, which none of pydicom's permissive plug-ins does
+        assert dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit
+        assert values.min() < values.max() < 1 << dataset.BitsStored
+        return
+    if dataset.get("PixelPaddingValue") is not None:
+        expected = np.where(expected == dataset.PixelPaddingValue, values, expected)
+    assert values.shape == expected.shape
+    tolerated = 1 if dataset.file_meta.TransferSyntaxUID in _LOSSY else 0
+    assert np.abs(values.astype(np.int64) - expected).max() <= tolerated
+
+
+def test_there_are_files_of_every_kind() -> None:
+    syntaxes = {str(pydicom.dcmread(name, stop_before_pixels=True).file_meta.get("TransferSyntaxUID")) for name in FILES}
+    assert len(FILES) > 40
+    assert len(syntaxes) > 10

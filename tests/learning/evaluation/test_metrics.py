@@ -1,0 +1,179 @@
+"""Every metric against scikit-learn on 200 random cases, missing categories and constant predictions among them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    log_loss,
+    roc_auc_score,
+)
+from sklearn.metrics import confusion_matrix as reference_confusion
+
+from fedcli.learning.evaluation.metrics import (
+    CALIBRATION_BINS,
+    Predictions,
+    cells,
+    cross_entropy,
+    estimates,
+    kappa,
+    kappas,
+    resampled,
+)
+from fedcli.measures import Metric
+
+Reference = dict[Metric, float | None]
+
+
+def defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
+    """Return Guo's equation 5, bin by bin."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    total = 0.0
+    for number in range(CALIBRATION_BINS):
+        low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
+        inside = (confidence > low) & (confidence <= high)
+        mass = weights[inside].sum()
+        if mass:
+            accuracy = np.average(right[inside], weights=weights[inside])
+            total += mass * abs(accuracy - np.average(confidence[inside], weights=weights[inside]))
+    return total / weights.sum()
+
+
+def reference(found: Predictions, weights: np.ndarray | None = None) -> Reference:
+    """Return scikit-learn's values, with how often each observation was drawn; None where scikit-learn has none."""
+    weights = np.ones(len(found.truth)) if weights is None else weights
+    drawn = weights > 0
+    truth, predicted, mass = found.truth[drawn], found.predicted[drawn], weights[drawn]
+    probabilities = found.probabilities[drawn]
+    dense = list(found.dense)
+
+    def area(positive: np.ndarray, score: np.ndarray) -> float:
+        one_sided = positive.all() or not positive.any()
+        return math.nan if one_sided else roc_auc_score(positive, score, sample_weight=mass)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        by_class = [area(truth == number, probabilities[:, number]) for number in range(found.num_classes)]
+        values = {
+            Metric.KAPPA: cohen_kappa_score(
+                truth, predicted, labels=range(found.num_classes), weights="linear", sample_weight=mass
+            ),
+            Metric.QUADRATIC_KAPPA: cohen_kappa_score(
+                truth, predicted, labels=range(found.num_classes), weights="quadratic", sample_weight=mass
+            ),
+            Metric.ACCURACY: np.average(truth == predicted, weights=mass),
+            Metric.BALANCED_ACCURACY: balanced_accuracy_score(truth, predicted, sample_weight=mass),
+            Metric.MACRO_AUC: np.mean(by_class),
+            Metric.DENSE_AUC: area(np.isin(truth, dense), probabilities[:, dense].sum(axis=1)),
+            Metric.CALIBRATION_ERROR: calibration_error(truth, probabilities, mass),
+        }
+    return {metric: defined(value) for metric, value in values.items()}
+
+
+def cases() -> list[Predictions]:
+    """Return 200 random cases; among them missing categories, constant predictions, constant truth and ties."""
+    generator = np.random.default_rng(12)
+    result = []
+    for number in range(200):
+        num_classes, size = int(generator.integers(2, 7)), int(generator.integers(1, 60))
+        truth = generator.choice(generator.permutation(num_classes)[: generator.integers(1, num_classes + 1)], size)
+        probabilities = generator.dirichlet(np.ones(num_classes), size)
+        near = np.clip(truth + generator.integers(-1, 2, size), 0, num_classes - 1)
+        probabilities[np.arange(size), near] += generator.choice([0.3, 1.0, 3.0])
+        if number % 4 == 1:
+            probabilities[:, generator.integers(num_classes)] += 9  # the same prediction everywhere
+        if number % 10 == 2:
+            probabilities = np.eye(num_classes)[truth]  # all right, and many ties
+        if number % 10 == 3:
+            truth = np.full(size, truth[0])
+        if number % 10 == 4:
+            probabilities = np.round(probabilities * 4) + 1e-3  # ties
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        dense = tuple(range(num_classes // 2, num_classes)) if number % 3 else (num_classes - 1,)
+        result.append(Predictions(truth=truth.astype(np.int64), probabilities=probabilities, dense=dense))
+    return result
+
+
+def test_every_metric_is_scikit_learns_and_none_where_undefined() -> None:
+    undefined = dict.fromkeys(Metric, 0)
+    for found in cases():
+        expected, ours = reference(found), estimates(found)
+        for metric in Metric:
+            undefined[metric] += expected[metric] is None
+            assert ours[metric] == (None if expected[metric] is None else pytest.approx(expected[metric], abs=1e-12))
+        assert np.array_equal(found.confusion, reference_confusion(found.truth, found.predicted, labels=range(found.num_classes)))
+    always = {Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.CALIBRATION_ERROR}
+    assert all(undefined[metric] == 0 if metric in always else 5 < undefined[metric] < 170 for metric in Metric)
+
+
+def test_every_resample_is_scikit_learns_with_weights() -> None:
+    generator = np.random.default_rng(5)
+    for found in cases():
+        size = len(found.truth)
+        weights = np.array([np.bincount(generator.integers(0, size, size), minlength=size) for _ in range(2)], dtype=float)
+        ours = resampled(found, weights)
+        for number, drawn in enumerate(weights):
+            expected = reference(found, drawn)
+            for metric in Metric:
+                value = expected[metric]
+                assert defined(ours[metric][number]) == (None if value is None else pytest.approx(value, abs=1e-12))
+
+
+def test_kappa_by_hand() -> None:
+    truth, predicted = np.array([0, 1, 2, 3]), np.array([0, 1, 3, 3])
+    # Σ wO = 1 (2 → 3); Σ wE = Σ |i - j| r_i c_j / 4 = (0+1+3+3 + 1+0+2+2 + 2+1+1+1 + 3+2+0+0) / 4 = 22 / 4
+    assert kappa(truth, predicted, 4) == pytest.approx(1 - 4 / 22)
+    found = Predictions(truth=truth, probabilities=np.eye(4)[predicted], dense=(2, 3))
+    assert kappas(cells(found).sum(axis=0, keepdims=True)) == pytest.approx(1 - 4 / 22)
+
+
+def test_the_area_counts_ties_half() -> None:
+    found = Predictions(
+        truth=np.array([0, 0, 1, 1]), probabilities=np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]]), dense=(1,)
+    )
+    assert estimates(found)[Metric.DENSE_AUC] == 0.875
+    assert resampled(found, np.ones((1, 4)))[Metric.DENSE_AUC].tolist() == [0.875]
+
+
+def test_nothing_is_none() -> None:
+    empty = Predictions(truth=np.array([], dtype=np.int64), probabilities=np.zeros((0, 4)), dense=(2, 3))
+    assert estimates(empty) == dict.fromkeys(Metric)
+    assert kappa(empty.truth, empty.predicted, 4) is None
+
+
+def test_no_dense_classes_leave_that_metric_out() -> None:
+    found = Predictions(truth=np.array([0, 1]), probabilities=np.eye(2), dense=())
+    assert estimates(found)[Metric.DENSE_AUC] is None
+    assert np.isnan(resampled(found, np.ones((2, 2)))[Metric.DENSE_AUC]).all()
+
+
+def test_cross_entropy_is_scikit_learns_and_finite() -> None:
+    generator = np.random.default_rng(1)
+    probabilities = generator.dirichlet(np.ones(4), 50)
+    truth = generator.integers(0, 4, 50)
+    assert cross_entropy(truth, probabilities) == pytest.approx(log_loss(truth, probabilities, labels=range(4)))
+    assert 700 < cross_entropy(np.array([1]), np.array([[1.0, 0.0]])) < 710
+
+
+def test_cases_are_the_means_of_their_images() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.0, 0.6, 0.4], [0.3, 0.3, 0.4]])
+    images = Predictions(truth=np.array([0, 0, 2, 2, 1]), probabilities=probabilities, dense=(2,))
+    # unit 1: mean (0.05, 0.4, 0.55) → 2, right; unit 2: → 2, truth 1; unit 4: (0.55, 0.3, 0.15) → 0, right
+    cases_of_units = images.by_unit(np.array([4, 4, 1, 1, 2]))
+    assert cases_of_units.confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    assert np.allclose(cases_of_units.probabilities, [[0.05, 0.4, 0.55], [0.3, 0.3, 0.4], [0.55, 0.3, 0.15]])
+    assert estimates(cases_of_units)[Metric.ACCURACY] == pytest.approx(2 / 3)
+
+
+def test_equally_probable_categories_give_the_lower() -> None:
+    found = Predictions(truth=np.array([1]), probabilities=np.array([[0.4, 0.4, 0.2]]), dense=(2,))
+    assert found.predicted.tolist() == [0]

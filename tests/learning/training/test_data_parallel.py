@@ -1,0 +1,153 @@
+"""Two processes that train together take the steps that one would take."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
+
+from fedcli import tensors
+from fedcli.errors import ConfigurationError
+from fedcli.learning.networks.registry import build, initial_state, load_arrays, to_arrays
+from fedcli.learning.samples import Samples
+from fedcli.learning.seeds import derive_seed
+from fedcli.learning.training import batches
+from fedcli.learning.training.augmentation import augment, draw
+from fedcli.learning.training.checkpoint import Checkpoint, Origin
+from fedcli.learning.training.data_parallel import ALONE, Replicas
+from fedcli.learning.training.epochs import train
+from fedcli.plan import Augmentation, ClassWeights, Network, Training
+from fedcli.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TRAINING = Training(
+    batch_size=9, proximal=0.1, clip_gradient=1.0, class_weights=ClassWeights.INVERSE_FREQUENCY, label_smoothing=0.1
+)
+ONE_STEP = Training(batch_size=8, steps=1)
+ORIGIN = Origin(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu × 2", threads=1, versions="torch 0")
+
+
+def samples() -> Samples:
+    generator = np.random.default_rng(5)
+    labels = np.array([0] * 10 + [2] * 8 + [3] * 4, dtype=np.int64)
+    images = generator.integers(0, 65536, (22, 16, 16)).astype(np.uint16)
+    return Samples(images=images, labels=labels, units=np.arange(22) // 2, num_classes=4)
+
+
+def group_norm() -> nn.Module:
+    module = build(Network(name="small"), 4)
+    load_arrays(module, initial_state(Network(name="small"), 4, seed=0))
+    return module.double()
+
+
+def batch_norm() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 4)).double()
+
+
+def go(module: nn.Module, replicas: Replicas, **changes: Any) -> dict[str, Any]:
+    """Train, and return weights, buffers, moments and loss."""
+    arguments: dict[str, Any] = {"seed": 3, "rates": (1e-3, 2e-3), "training": TRAINING, **changes}
+    outcome = train(
+        module, samples(), arguments.pop("training"), Augmentation(), device=torch.device("cpu"), progress=Silent(),
+        replicas=replicas, **arguments,
+    )  # fmt: skip
+    return to_arrays(module) | outcome.optimizer_state | {"loss": np.array(outcome.loss)}
+
+
+def plainly(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    module = group_norm()
+    if replicas.rank:
+        nn.init.zeros_(next(module.parameters()))  # the first process's weights count
+    return go(module, replicas)
+
+
+def one_step(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    return go(batch_norm(), replicas, rates=(1e-3,), training=ONE_STEP)
+
+
+def stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    """Be interrupted where only the second process is asked to stop, then go on."""
+    first = replicas.rank == 0
+    count = itertools.count(1)
+    checkpoint = Checkpoint(folder / "kept", ORIGIN, Silent()) if first else None
+    with pytest.raises(KeyboardInterrupt):
+        go(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
+    kept = Checkpoint(folder / "kept", ORIGIN, Silent()) if first else None
+    assert kept is None or (kept.found is not None and (kept.found.epoch, kept.found.step) == (2, 1))
+    return go(group_norm(), replicas, checkpoint=kept)
+
+
+def messages(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    sent = (b"{}", b"", b"x" * 1000)
+    told = [replicas.tell(message if replicas.rank == 0 else b"own") for message in sent]
+    assert replicas.total(1.5, replicas.rank) == (3.0, 1.0)
+    return {"heard": np.array([message == expected for message, expected in zip(told, sent, strict=True)])}
+
+
+WORK: tuple[Callable[[Replicas, Path], dict[str, Any]], ...] = (plainly, one_step, stopped_by_the_second, messages)
+
+
+def process(rank: int, folder: Path) -> None:
+    """Be one of two processes, and write what each work returns."""
+    torch.set_num_threads(1)
+    store = distributed.FileStore(str(folder / "meeting"), 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    for work in WORK:
+        tensors.write(folder / f"{work.__name__}-{rank}.safetensors", work(Replicas(rank=rank, size=2, local=rank), folder))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """Return what each of two processes made of each work; starting them takes seconds, so all is done in one go."""
+    folder = tmp_path_factory.mktemp("together")
+    spawn(process, (folder,), 2)  # type: ignore[no-untyped-call]
+    return {work.__name__: [tensors.read(folder / f"{work.__name__}-{rank}.safetensors") for rank in (0, 1)] for work in WORK}
+
+
+def test_two_processes_with_group_norm_equal_one_to_1e_9(made: dict[str, list[dict[str, Any]]]) -> None:
+    expected = go(group_norm(), ALONE)
+    for found in made["plainly"]:  # 9 images between two: their shares differ
+        for name, array in expected.items():
+            assert np.abs(found[name] - array).max() < 1e-9, name
+    start = to_arrays(group_norm())
+    assert max(np.abs(expected[name] - start[name]).max() for name in start) > 1e-3
+
+
+def test_on_a_cpu_the_first_processs_running_statistics_count(made: dict[str, list[dict[str, Any]]], still: Augmentation) -> None:
+    seed = derive_seed(3, 1)
+    indices = next(batches.epoch(samples().labels, ONE_STEP, np.random.default_rng(derive_seed(seed, "batches"))))
+    images = torch.tensor(samples().images[indices[::2]] / 65535.0)[:, None]
+    choices = draw(len(indices), torch.Generator().manual_seed(derive_seed(seed, "augmentation", 0)))
+    features = batch_norm()[0](augment(images, Augmentation(), choices[::2]))
+    expected = 0.1 * features.detach().mean(dim=(0, 2, 3)).numpy()
+    assert np.abs(made["one_step"][0]["1.running_mean"] - expected).max() < 1e-12
+
+
+def test_all_stop_where_one_is_asked_to_and_go_on_together(made: dict[str, list[dict[str, Any]]]) -> None:
+    for found, expected in zip(made["stopped_by_the_second"], made["plainly"], strict=True):
+        # The second process does not know the losses of the first run.
+        assert all(np.array_equal(found[name], array) for name, array in expected.items() if name != "loss")
+    assert made["stopped_by_the_second"][0]["loss"] == made["plainly"][0]["loss"]
+
+
+def test_messages_and_totals(made: dict[str, list[dict[str, Any]]]) -> None:
+    assert all(found["heard"].all() for found in made["messages"])
+    assert ALONE.tell(b"by itself") == b"by itself"
+    assert ALONE.total(1.5, 2.5) == (1.5, 2.5)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="10 processes cannot share a batch of 9 images"):
+        go(group_norm(), replace(ALONE, size=10))

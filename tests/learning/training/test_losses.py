@@ -1,0 +1,79 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from fedcli.learning.training.losses import Objective, class_weights, squared_earth_movers_distance
+from fedcli.plan import ClassWeights, Loss, Training
+
+LABELS = np.array([0, 0, 0, 0, 2, 2, 3, 3], dtype=np.int64)
+LOGITS = torch.randn(8, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+TRUTH = torch.from_numpy(LABELS)
+
+
+def losses(**settings: object) -> torch.Tensor:
+    return Objective(Training(**settings), LABELS, 4)(LOGITS, TRUTH)  # type: ignore[arg-type]
+
+
+def test_the_papers_loss_is_torchs_cross_entropy() -> None:
+    assert torch.allclose(losses(), functional.cross_entropy(LOGITS, TRUTH, reduction="none"), atol=1e-12)
+
+
+def test_label_smoothing_is_torchs() -> None:
+    expected = functional.cross_entropy(LOGITS, TRUTH, reduction="none", label_smoothing=0.2)
+    assert torch.allclose(losses(label_smoothing=0.2), expected, atol=1e-12)
+    assert not torch.allclose(losses(), expected, atol=1e-3)
+
+
+def test_class_weights_are_inverse_to_the_frequency_and_one_on_average() -> None:
+    weights = class_weights(LABELS, 4, ClassWeights.INVERSE_FREQUENCY)
+    assert weights.tolist() == [8 / (3 * 4), 0, 8 / (3 * 2), 8 / (3 * 2)]
+    assert weights[LABELS].mean() == pytest.approx(1)
+    expected = losses() * torch.from_numpy(weights)[TRUTH]
+    assert torch.allclose(losses(class_weights=ClassWeights.INVERSE_FREQUENCY), expected, atol=1e-12)
+
+
+def test_ordinal_loss_by_hand() -> None:
+    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
+    found = squared_earth_movers_distance(probabilities.log(), torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
+    assert found.item() == pytest.approx(0.1**2 + (0.3 - 1) ** 2 + (0.6 - 1) ** 2)
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_ordinal_loss_grows_with_the_distance_of_the_classes(truth: int, near: int, far: int) -> None:
+    def certain_of(category: int) -> float:
+        logits = torch.full((1, 4), -50.0, dtype=torch.float64)
+        logits[0, category] = 50.0
+        return squared_earth_movers_distance(logits, functional.one_hot(torch.tensor([truth]), 4).double()).item()
+
+    assert certain_of(near) == pytest.approx(abs(near - truth), abs=1e-9)
+    if abs(near - truth) < abs(far - truth):
+        assert certain_of(near) < certain_of(far)
+
+
+def test_ordinal_loss_is_least_at_the_distribution_of_the_labels() -> None:
+    """A proper scoring rule: its gradient vanishes there and nowhere near."""
+    frequencies = torch.tensor([0.5, 0.0, 0.25, 0.25], dtype=torch.float64)
+
+    def slope(probabilities: torch.Tensor) -> float:
+        logits = (probabilities + 1e-12).log().repeat(8, 1).requires_grad_()
+        targets = functional.one_hot(TRUTH, 4).double()
+        (gradient,) = torch.autograd.grad(squared_earth_movers_distance(logits, targets).mean(), logits)
+        return float(gradient.sum(dim=0).abs().max())
+
+    assert slope(frequencies) < 1e-9
+    assert slope(torch.tensor([0.4, 0.1, 0.25, 0.25], dtype=torch.float64)) > 1e-3
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_the_plan_chooses_the_loss_and_half_precision_logits_are_widened(loss: Loss) -> None:
+    found = Objective(Training(loss=loss), LABELS, 4)(LOGITS.bfloat16(), TRUTH)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), losses(loss=loss), atol=0.05)
+    assert not torch.allclose(losses(loss=Loss.ORDINAL), losses(loss=Loss.CROSS_ENTROPY), atol=0.05)

@@ -1,0 +1,29 @@
+"""How fast, and how long still."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedcli.learning.training.speed import Pace, duration
+
+
+def test_what_happens_between_epochs_does_not_count() -> None:
+    ticks = iter([0.0, 10.0, 12.0, 100.0, 104.0])
+    pace = Pace(steps=5, images=32, clock=lambda: next(ticks))
+    pace.start()
+    assert pace.step() == ", 16 images/s, 8 s left"
+    pace.start()
+    assert pace.step() == ", 10.7 images/s, 9 s left"
+    assert pace.seconds == 6
+
+
+def test_a_clock_that_stands_still_tells_nothing() -> None:
+    pace = Pace(steps=2, images=32, clock=lambda: 1.0)
+    assert pace.step() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (129_600, "36.0 h")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown

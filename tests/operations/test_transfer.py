@@ -1,0 +1,357 @@
+"""Export and import: two drop folders that cannot see each other."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fedcli.errors import ConflictError, FedcliError, StoreError, TrustError, UsageError
+from fedcli.exchange import layout, tar
+from fedcli.exchange.store import LocalStore
+from fedcli.exchange.tar import Tar
+from fedcli.operations.admit import admit
+from fedcli.operations.aggregate import aggregate
+from fedcli.operations.export import export
+from fedcli.operations.import_ import import_
+from fedcli.operations.init import init
+from fedcli.operations.join import JoinRequest, inspect, join
+from fedcli.operations.train_round import train_round
+from fedcli.operations.verify import verify
+from fedcli.party.party import Status
+from fedcli.progress import Silent
+from tests.exchange.histories import Chronicle, changed, publish, signer_of, write_chronicle
+from tests.operations.federations import PLAN, Federation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.operations.export import ExportResult
+    from fedcli.operations.import_ import ImportResult
+
+ROOT = Path(__file__).parent.parent.parent
+NOWHERE = Path("nowhere")
+COORDINATOR = signer_of("coordinator").verify_key.fingerprint
+
+
+def send(target: Path, drop: Path, since: int = 0) -> ExportResult:
+    return export(target, str(drop), NOWHERE, progress=Silent(), since=since, coordinator=COORDINATOR)
+
+
+def receive(path: Path, drop: Path, coordinator: str | None = COORDINATOR) -> ImportResult:
+    return import_(path, str(drop), NOWHERE, progress=Silent(), coordinator=coordinator)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def repack(source: Path, target: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
+    """Write a tar again with other files in it."""
+    found = Tar(source)
+    files = {key: found.read(key, 1 << 20) for key in found.list("")}
+    change(files)
+    tar.write(target, sorted(files.items()))
+    return target
+
+
+@pytest.fixture
+def chronicle() -> Chronicle:
+    return write_chronicle()
+
+
+@pytest.fixture
+def drop(tmp_path: Path, chronicle: Chronicle) -> Path:
+    (tmp_path / "drop").mkdir()
+    chronicle.publish(LocalStore(tmp_path / "drop"))
+    return tmp_path / "drop"
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another place, empty."""
+    (tmp_path / "other").mkdir()
+    return tmp_path / "other"
+
+
+# --------------------------------------------------------------------------------------------------------------- export
+
+
+def test_what_is_exported_and_imported_is_the_same_folder(tmp_path: Path, drop: Path, other: Path) -> None:
+    sent = send(tmp_path / "a.tar", drop)
+    assert (sent.status, sent.records, sent.artifacts, sent.round, sent.verified, sent.left_out) == (
+        Status.DONE, 10, 6, 1, True, (),
+    )  # fmt: skip
+    received = receive(tmp_path / "a.tar", other)
+    assert (received.status, received.records, received.artifacts, received.known) == (Status.PUBLISHED, 10, 6, 0)
+    assert tree(other) == tree(drop)
+    again = receive(tmp_path / "a.tar", other)
+    assert (again.status, again.records, again.artifacts, again.known) == (Status.DONE, 0, 0, 26)
+    assert send(tmp_path / "b.tar", other).sha256 == sent.sha256
+
+
+def test_since_takes_the_newer_rounds_and_what_belongs_to_none(tmp_path: Path, drop: Path) -> None:
+    every = send(tmp_path / "0.tar", drop, since=0)
+    for since in (1, 2):
+        send(tmp_path / f"{since}.tar", drop, since=since)
+        kept = {key for key in Tar(tmp_path / "0.tar").list("") if not any(f"round-{n:04d}/" in key for n in range(since))}
+        assert set(Tar(tmp_path / f"{since}.tar").list("")) == kept
+    assert every.since == 0
+    with pytest.raises(UsageError, match="--since 3: expected at most 2"):
+        send(tmp_path / "3.tar", drop, since=3)
+    assert not (tmp_path / "3.tar").exists()
+
+
+def test_a_file_that_verifies_as_nothing_stays_behind(tmp_path: Path, drop: Path, other: Path) -> None:
+    (drop / "notes.txt").write_text("not for others")
+    update = next((drop / "sites/north/round-0002").glob("*.safetensors"))
+    update.write_bytes(update.read_bytes()[:-1] + b"\xff")
+    sent = send(tmp_path / "a.tar", drop)
+    assert [problem.key for problem in sent.left_out] == [update.relative_to(drop).as_posix()]
+    receive(tmp_path / "a.tar", other)
+    assert tree(drop).keys() - tree(other).keys() == {
+        "notes.txt", *(path.relative_to(drop).as_posix() for path in update.parent.iterdir()),
+    }  # fmt: skip
+    assert verify(str(other), progress=Silent(), coordinator=COORDINATOR)[0].verified
+
+
+@pytest.mark.parametrize("pattern", ["coordinator/*", "coordinator/round-0001/*", "sites/*/round-0001/*"])
+@pytest.mark.parametrize("what", ["changed", "gone"])
+def test_a_damaged_chain_is_not_exported(tmp_path: Path, drop: Path, pattern: str, what: str) -> None:
+    for path in sorted(path for path in drop.glob(pattern) if path.is_file()):
+        if (what, path.name) == ("gone", "round.json"):
+            continue  # a history that is cut off at its end is a shorter one: parties remember, tars do not
+        data = path.read_bytes()
+        if what == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(data[:-2] + b"!" + data[-1:])
+        with pytest.raises(TrustError):
+            send(tmp_path / "a.tar", drop)
+        path.write_bytes(data)
+    assert not (tmp_path / "a.tar").exists()
+
+
+def test_a_folder_without_a_federation_has_nothing_to_export(tmp_path: Path, other: Path) -> None:
+    with pytest.raises(FedcliError):
+        send(tmp_path / "a.tar", other)
+    assert not (tmp_path / "a.tar").exists()
+
+
+def test_another_coordinators_folder_is_not_exported(tmp_path: Path, drop: Path) -> None:
+    with pytest.raises(TrustError, match="expected the pinned"):
+        export(tmp_path / "a.tar", str(drop), NOWHERE, progress=Silent(), coordinator=signer_of("north").verify_key.fingerprint)
+
+
+# --------------------------------------------------------------------------------------------------------------- import
+
+
+def test_no_changed_byte_is_imported(tmp_path: Path, drop: Path, other: Path) -> None:
+    send(tmp_path / "a.tar", drop)
+    generator = random.Random(7)
+    for number, key in enumerate(Tar(tmp_path / "a.tar").list("")):
+
+        def flip(files: dict[str, bytes], key: str = key) -> None:
+            content = bytearray(files[key])
+            content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+            files[key] = bytes(content)
+
+        with pytest.raises(TrustError):
+            receive(repack(tmp_path / "a.tar", tmp_path / f"{number}.tar", flip), other)
+        assert tree(other) == {}, key
+
+
+def test_no_file_can_be_missing(tmp_path: Path, drop: Path, other: Path) -> None:
+    """But for whole records with all that is theirs, which nobody else names."""
+    send(tmp_path / "a.tar", drop)
+    free = (
+        "sites/north/enrolment",
+        "sites/north/dataset",
+        "sites/north/evaluation",
+        "sites/north/round-0002/",
+        "sites/north/mod",
+    )
+    for number, key in enumerate(Tar(tmp_path / "a.tar").list("")):
+        if key.endswith(".json") and key.startswith(free):
+            continue
+        with pytest.raises(TrustError):
+            receive(repack(tmp_path / "a.tar", tmp_path / f"{number}.tar", lambda files, key=key: files.pop(key)), other)
+        assert tree(other) == {}, key
+
+
+@pytest.mark.parametrize(
+    "key", ["notes.txt", "coordinator/extra.json", "sites/north/round-0001/update-0123456789ab.safetensors", "sites/north/a.sig"]
+)
+def test_nothing_else_comes_with_it(tmp_path: Path, drop: Path, other: Path, key: str) -> None:
+    send(tmp_path / "a.tar", drop)
+    with pytest.raises(TrustError, match=f"{key}: no verified record names this file"):
+        receive(repack(tmp_path / "a.tar", tmp_path / "b.tar", lambda files: files.update({key: b"{}"})), other)
+    assert tree(other) == {}
+
+
+def test_another_coordinators_tar_is_refused(tmp_path: Path, drop: Path, other: Path) -> None:
+    send(tmp_path / "a.tar", drop)
+    with pytest.raises(TrustError, match="expected the pinned"):
+        receive(tmp_path / "a.tar", other, signer_of("north").verify_key.fingerprint)
+    assert tree(other) == {}
+    unconfirmed = receive(tmp_path / "a.tar", other, None)
+    assert not unconfirmed.verified
+    assert f"consistent; coordinator {COORDINATOR} not confirmed" in unconfirmed.message
+
+
+def test_rounds_that_do_not_meet_are_refused(tmp_path: Path, drop: Path, other: Path) -> None:
+    send(tmp_path / "a.tar", drop, since=1)
+    with pytest.raises(TrustError) as caught:
+        receive(tmp_path / "a.tar", other)
+    assert "lower --since" in caught.value.hint
+    assert tree(other) == {}
+
+
+def test_an_empty_tar_and_a_folder_that_is_not_there(tmp_path: Path, other: Path) -> None:
+    tar.write(tmp_path / "empty.tar", ())
+    with pytest.raises(TrustError, match="holds no federation"):
+        receive(tmp_path / "empty.tar", other)
+    with pytest.raises(StoreError, match="the drop folder is not there"):
+        receive(tmp_path / "empty.tar", tmp_path / "unmounted")
+
+
+def test_a_conflict_is_named_and_changes_nothing(tmp_path: Path, drop: Path, other: Path, chronicle: Chronicle) -> None:
+    send(tmp_path / "a.tar", drop)
+    receive(tmp_path / "a.tar", other)
+    second = changed(chronicle.next_update, "north", seconds=3.0)
+    (other / second.key).unlink()
+    publish(LocalStore(other), second)
+    before = tree(other)
+    with pytest.raises(ConflictError, match=r"sites/north/round-0002/update\.json: .* holds other bytes"):
+        receive(tmp_path / "a.tar", other)
+    assert tree(other) == before
+
+
+def test_what_does_not_verify_here_does_not_stop_what_comes(tmp_path: Path, drop: Path, other: Path) -> None:
+    """A site's bad file in the drop folder is that site's affair."""
+    send(tmp_path / "a.tar", drop)
+    bad = other / "sites/valley/round-0001/update-0123456789ab.safetensors"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"bad")
+    (other / "sites/stranger").mkdir()
+    (other / "sites/stranger/enrolment-0000.json").write_bytes(b"{}")
+    assert receive(tmp_path / "a.tar", other).records == 10
+
+
+def kill_everywhere(folder: Path, run: Callable[[Path], object], step: int = 1) -> int:
+    """Run something in forked children until one finishes; each is killed with SIGKILL at one more flush or removal.
+
+    Each begins where the one before was killed, and lives for `step` calls more; the return value is how many were killed.
+    """
+    kills = 0
+    while True:
+        if (child := os.fork()) == 0:
+            _die_after(kills * step)
+            run(folder)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        if status == 0:
+            return kills
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        kills += 1
+
+
+def _die_after(num_calls: int) -> None:
+    """Let this process kill itself instead of flushing or removing a file once more."""
+    calls = iter(range(num_calls))
+
+    def dying(original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if next(calls, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        return call
+
+    os.fsync, os.unlink = dying(os.fsync), dying(os.unlink)  # type: ignore[assignment]
+
+
+def in_a_process_of_its_own(call: str, *imports: str) -> str:
+    """Run a line of Python where forking is safe, and return what it prints."""
+    program = "\n".join(["from pathlib import Path", *imports, f"print({call})"])
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, drop: Path, other: Path) -> None:
+    send(tmp_path / "a.tar", drop)
+    kills = in_a_process_of_its_own(
+        f"kill_everywhere(Path({str(other)!r}), lambda folder: receive(Path({str(tmp_path / 'a.tar')!r}), folder))",
+        "from tests.operations.test_transfer import kill_everywhere, receive",
+    )
+    assert int(kills) > 8
+    whole = {key: data for key, data in tree(other).items() if layout.is_key(key)}
+    assert {key: data for key, data in whole.items() if "/probe-" not in key} == tree(drop)
+    assert verify(str(other), progress=Silent(), coordinator=COORDINATOR)[0].verified
+
+
+# ------------------------------------------------------------------------------------------------------------ USB sticks
+
+
+def test_a_hospital_that_can_only_carry_sticks(tmp_path: Path, prepared: dict[str, Path], finished_once: Federation) -> None:
+    """North's own drop folder never sees the coordinator's, and the federation ends with the same bits."""
+    hub = Federation(root=tmp_path / "hub", prepared={})
+    hub.fingerprint = init(hub.coordinator, PLAN, str(hub.drop), None, {}, hub.environment).coordinator
+    local = tmp_path / "local"
+    local.mkdir()
+    north = tmp_path / "north"
+    sticks = iter(range(100))
+
+    def carry(source: Path, target: Path, since: int = 0) -> ImportResult:
+        stick = tmp_path / f"stick-{next(sticks)}.tar"
+        export(stick, None, source, progress=Silent(), since=since)
+        return import_(stick, None, target, progress=Silent())
+
+    first = tmp_path / "first.tar"
+    export(first, None, hub.coordinator, progress=Silent())
+    import_(first, str(local), NOWHERE, progress=Silent(), coordinator=hub.fingerprint)
+    request = JoinRequest(
+        root=north, site="north", drop=str(local), prepared=str(prepared["north"]), share_dataset=True, share_models=True
+    )
+    joined = join(request, inspect(str(local), hub.fingerprint), hub.environment)
+    carry(north, hub.coordinator)
+    admit(hub.coordinator, "north", joined.fingerprint, hub.environment)
+    hub.prepared["valley"] = prepared["valley"]
+    hub.join("valley")
+
+    for number in range(1, PLAN.rounds + 1):
+        carry(hub.coordinator, north, since=number - 1)
+        assert train_round(north, hub.environment).status is Status.PUBLISHED
+        assert carry(north, hub.coordinator, since=number).artifacts == 1
+        hub.train("valley")
+        assert aggregate(hub.coordinator, hub.environment).status is Status.PUBLISHED
+    carry(hub.coordinator, north, since=PLAN.rounds)
+    assert train_round(north, hub.environment).status is Status.FINISHED
+
+    models = [path.name for path in sorted(hub.drop.glob("coordinator/round-*/*.safetensors"))]
+    assert models == [path.name for path in sorted(finished_once.drop.glob("coordinator/round-*/*.safetensors"))]
+    assert tree(local).keys() - tree(hub.drop).keys() == set()
+    for folder in (local, hub.drop):
+        assert verify(str(folder), progress=Silent(), replay=True, coordinator=hub.fingerprint)[0].replayed == PLAN.rounds
+
+
+def test_a_fork_does_not_travel(tmp_path: Path, finished: Federation) -> None:
+    """Who has imported one history refuses another one of the same coordinator."""
+    export(tmp_path / "a.tar", None, finished.coordinator, progress=Silent())
+    fork = finished.copy(tmp_path / "fork")
+    for number in (2, 1):
+        shutil.rmtree(fork.drop / f"coordinator/round-{number:04d}")
+    shutil.rmtree(fork.coordinator / "trusted/coordinator")
+    shutil.rmtree(fork.drop / "sites/valley/round-0001")
+    fork.clock.pass_hours(1)
+    assert fork.aggregate(valley="gone").status is Status.PUBLISHED
+    with pytest.raises(ConflictError, match=r"coordinator/round-0001/round\.json"):
+        import_(tmp_path / "a.tar", None, fork.coordinator, progress=Silent())
