@@ -72,7 +72,7 @@ def write(target: Path, members: Iterable[tuple[str, bytes | Path]]) -> Measured
 
 
 class Tar:
-    """The files of a tar by their keys; what a store is to those who read.
+    """The files of a tar by their keys; a `ReadableStore`.
 
     What was read stays: a record that is read twice is the same bytes, whatever happens to the file in between.
     """
@@ -99,16 +99,16 @@ class Tar:
         return str(self._path)
 
     def list(self, prefix: str) -> tuple[str, ...]:
-        """List keys; see `Store`."""
+        """List keys; see `ReadableStore`."""
         return tuple(key for key in self._members if key.startswith(prefix))
 
     def stat(self, key: str) -> int | None:
-        """Return a file's size; see `Store`."""
+        """Return a file's size; see `ReadableStore`."""
         found = self._members.get(key)
         return found.size if found is not None else None
 
     def read(self, key: str, limit: int) -> bytes:
-        """Read a small file; see `Store`."""
+        """Read a small file; see `ReadableStore`."""
         if key not in self._read:
             member = self._member(key, limit)
             with self._path.open("rb") as file:
@@ -117,7 +117,7 @@ class Tar:
         return self._read[key]
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
-        """Copy a file out, hashing what is written; see `Store`."""
+        """Copy a file out, hashing what is written; see `ReadableStore`."""
         member = self._member(key, limit)
         hasher = hashlib.sha256()
         with self._path.open("rb") as file, target.open("xb") as copy:
@@ -129,7 +129,7 @@ class Tar:
         return Measured(size=member.size, sha256=hasher.hexdigest())
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002
-        """Return None: nothing lies in a file of its own here; see `Store`."""
+        """Return None: nothing lies in a file of its own here; see `ReadableStore`."""
         return None
 
     def _member(self, key: str, limit: int) -> _Member:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, tar
 from fedcli.party import tar_contents
+from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.party import Status
@@ -81,7 +82,8 @@ def export(
         StoreError: The drop folder cannot be read, or the tar cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-export-") as scratch:
-        folder = tar_contents.open_folder(drop, options, root, coordinator, Path(scratch) / "cache")
+        store, pinned = tar_contents.open_drop(drop, options, root, coordinator)
+        folder = Folder(store, coordinator=pinned, cache=Path(scratch) / "cache")
         history, reading = read_history(folder)
         tar_contents.require_chain(history, reading)
         if since > len(history.rounds):
@@ -94,7 +96,7 @@ def export(
         faulty = {problem.key for problem in reading.problems}
         carried = [found for found in chosen if faulty.isdisjoint(item.key for item in found.artifacts)]
         files = [file for found in carried for file in tar_contents.files_of(found) if file.key not in reading.archived]
-        written = tar.write(target, tar_contents.members(folder.store, files, Path(scratch), progress))
+        written = tar.write(target, tar_contents.members(store, files, Path(scratch), progress))
         num_artifacts = sum(layout.is_artifact(file.key) for file in files)
         message = (
             f"{target}: {len(carried)} records and {num_artifacts} artifacts since round {since}, SHA-256 {written.sha256}; "

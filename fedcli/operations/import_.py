@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import ConflictError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
-from fedcli.exchange.overlay import Layers
+from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord, RoundRecord
 from fedcli.exchange.tar import Tar
 from fedcli.party import tar_contents
@@ -83,11 +83,10 @@ def import_(
     """
     found = Tar(path)
     with tempfile.TemporaryDirectory(prefix="fedcli-import-") as scratch:
-        target = tar_contents.open_folder(drop, options, root, coordinator, Path(scratch) / "none")
-        store = target.store
+        store, pinned = tar_contents.open_drop(drop, options, root, coordinator)
         here = frozenset(store.list(""))
         _refuse_conflicts(store, here, found)
-        folder = Folder(Layers(found, store), coordinator=target.ledger.pinned, cache=Path(scratch) / "cache")
+        folder = Folder(Overlay(found, store), coordinator=pinned, cache=Path(scratch) / "cache")
         history, reading = read_history(folder)
         _verify(history, reading, here, found, progress)
         if not here:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.overlay import Layers
+from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import open_store
@@ -117,7 +117,7 @@ def verify(
         TrustError: A tar is none.
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-verify-") as scratch:
-        folder = Folder(Layers(open_store(drop, options), *map(Tar, tars)), coordinator=coordinator, cache=Path(scratch))
+        folder = Folder(Overlay(open_store(drop, options), *map(Tar, tars)), coordinator=coordinator, cache=Path(scratch))
         history, reading = read_history(folder)
         replayed = replay_rounds(folder, history, progress, history.replayable_from(reading.archived)) if replay else None
         artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())

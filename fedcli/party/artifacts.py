@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Artifact, Record, UpdateRecord
-    from fedcli.exchange.store import Store
+    from fedcli.exchange.store import ReadableStore
     from fedcli.plan import Updates
     from fedcli.tensors import Arrays, Layout, Measured
 
@@ -67,7 +67,7 @@ class Artifacts:
         cache: A private folder.
     """
 
-    def __init__(self, store: Store, cache: Path) -> None:
+    def __init__(self, store: ReadableStore, cache: Path) -> None:
         self._store = store
         self._cache = cache
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Artifact, EnrolmentRecord, Record, UpdateRecord
-    from fedcli.exchange.store import Store
+    from fedcli.exchange.store import ReadableStore, Store
     from fedcli.party.artifacts import DeltaFile
     from fedcli.tensors import Layout
 
@@ -40,7 +40,7 @@ class Folder:
         memory: A private store of the records trusted before; None remembers nothing.
     """
 
-    def __init__(self, store: Store, *, coordinator: str | None, cache: Path, memory: Store | None = None) -> None:
+    def __init__(self, store: ReadableStore, *, coordinator: str | None, cache: Path, memory: Store | None = None) -> None:
         self.store = store
         self.ledger = Ledger(coordinator)
         self._artifacts = Artifacts(store, cache)
@@ -166,7 +166,7 @@ class Folder:
         """Empty the cache but for the given files."""
         self._artifacts.forget(*keep)
 
-    def _take_federations(self, source: Store, keys: tuple[str, ...]) -> None:
+    def _take_federations(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
         for number in layout.federation_numbers(keys):
             if number >= len(self.ledger.federations):
                 signed = _read(source, layout.federation(number))
@@ -174,7 +174,7 @@ class Folder:
                 if source is not self._memory:
                     self._remember(signed)
 
-    def _take_rounds(self, source: Store, keys: tuple[str, ...]) -> None:
+    def _take_rounds(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
         for number in layout.round_numbers(keys):
             if number >= len(self.ledger.rounds):
                 signed = _read(source, layout.round_record(number))
@@ -210,7 +210,7 @@ class Folder:
             raise TrustError(msg) from error
 
 
-def _read(store: Store, key: str) -> Signed:
+def _read(store: ReadableStore, key: str) -> Signed:
     try:
         data = store.read(key, MAX_RECORD_BYTES)
     except (MissingError, UnreadableError):
@@ -222,7 +222,7 @@ def _read(store: Store, key: str) -> Signed:
     return Signed(key=key, data=data, signature=_read_signature(store, key, layout.signature(key, wire.sha256(data))))
 
 
-def _read_signature(store: Store, key: str, name: str) -> bytes:
+def _read_signature(store: ReadableStore, key: str, name: str) -> bytes:
     try:
         return store.read(name, signatures.MAX_SIGNATURE_BYTES)
     except MissingError as error:

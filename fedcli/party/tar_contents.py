@@ -14,7 +14,6 @@ from fedcli.exchange.history import Problem
 from fedcli.exchange.records import MAX_RECORD_BYTES, EnrolmentRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.exchange.store import open_store
-from fedcli.party.folder import Folder
 from fedcli.party.party import store_of
 from fedcli.workspace import Workspace
 
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.ledger import Ledger
-    from fedcli.exchange.overlay import Source
     from fedcli.exchange.records import Artifact, Record
-    from fedcli.exchange.store import StoreOptions
+    from fedcli.exchange.store import ReadableStore, Store, StoreOptions
     from fedcli.party.history_reader import Reading
     from fedcli.progress import Progress
 
@@ -47,12 +45,12 @@ class File:
     sha256: str | None
 
 
-def open_folder(drop: str | None, options: StoreOptions | None, root: Path, coordinator: str | None, scratch: Path) -> Folder:
-    """Return a drop folder: the given one, or, where none is given, the workspace's, with the key that is pinned there."""
+def open_drop(drop: str | None, options: StoreOptions | None, root: Path, coordinator: str | None) -> tuple[Store, str | None]:
+    """Return the given drop folder's store, or the workspace's if none is given, and the coordinator's pinned fingerprint."""
     if drop is not None:
-        return Folder(open_store(drop, options), coordinator=coordinator, cache=scratch)
+        return open_store(drop, options), coordinator
     workspace = Workspace.open(root)
-    return Folder(store_of(workspace), coordinator=coordinator or workspace.settings.coordinator, cache=scratch)
+    return store_of(workspace), coordinator or workspace.settings.coordinator
 
 
 def file_of(artifact: Artifact) -> File:
@@ -70,19 +68,19 @@ def files_of(found: Verified[Record]) -> tuple[File, ...]:
     return (*files, File(key=found.key, limit=MAX_RECORD_BYTES, sha256=found.digest))
 
 
-def read(source: Source, file: File) -> bytes:
+def read(store: ReadableStore, file: File) -> bytes:
     """Return a small file's bytes.
 
     Raises:
         TrustError: They are no longer those that were verified.
     """
-    data = source.read(file.key, file.limit)
-    _compare(source, file, wire.sha256(data))
+    data = store.read(file.key, file.limit)
+    _compare(store, file, wire.sha256(data))
     return data
 
 
 @contextmanager
-def private_copy(source: Source, file: File, scratch: Path) -> Iterator[Path]:
+def private_copy(store: ReadableStore, file: File, scratch: Path) -> Iterator[Path]:
     """Return a private copy of an artifact, which goes afterwards.
 
     Raises:
@@ -90,22 +88,22 @@ def private_copy(source: Source, file: File, scratch: Path) -> Iterator[Path]:
     """
     path = scratch / secrets.token_hex(8)
     try:
-        _compare(source, file, source.fetch(file.key, path, file.limit).sha256)
+        _compare(store, file, store.fetch(file.key, path, file.limit).sha256)
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def members(source: Source, files: Iterable[File], scratch: Path, progress: Progress) -> Iterator[tuple[str, bytes | Path]]:
+def members(store: ReadableStore, files: Iterable[File], scratch: Path, progress: Progress) -> Iterator[tuple[str, bytes | Path]]:
     """Yield files as the members of a tar, in its order; a copy lasts until the next one is asked for."""
     ordered = sorted(files, key=lambda file: file.key)
     with progress.track("writing the tar", len(ordered), "files") as advance:
         for file in ordered:
             if layout.is_artifact(file.key):
-                with private_copy(source, file, scratch) as path:
+                with private_copy(store, file, scratch) as path:
                     yield file.key, path
             else:
-                yield file.key, read(source, file)
+                yield file.key, read(store, file)
             advance(1, "")
 
 
@@ -138,7 +136,7 @@ def confirmation(ledger: Ledger) -> str:
     return f"consistent; coordinator {fingerprint} not confirmed"
 
 
-def _compare(source: Source, file: File, sha256: str) -> None:
+def _compare(store: ReadableStore, file: File, sha256: str) -> None:
     if file.sha256 not in {None, sha256}:
-        msg = f"{file.key}: SHA-256 {sha256[:12]} in {source.address}, expected {str(file.sha256)[:12]}"
+        msg = f"{file.key}: SHA-256 {sha256[:12]} in {store.address}, expected {str(file.sha256)[:12]}"
         raise TrustError(msg, hint="the file was changed while it was read; run the same command again")

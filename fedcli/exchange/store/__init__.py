@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from fedcli.errors import UsageError
-from fedcli.exchange.store.base import Store, StoreOptions
+from fedcli.exchange.store.base import ReadableStore, Store, StoreOptions
 from fedcli.exchange.store.local import LocalStore
 
 if TYPE_CHECKING:
     from fedcli.progress import Progress
 
-__all__ = ["LocalStore", "Store", "StoreOptions", "open_store"]
+__all__ = ["LocalStore", "ReadableStore", "Store", "StoreOptions", "open_store"]
 
 _OBJECTS = {"s3", "gs", "az"}
 

@@ -42,44 +42,21 @@ class StoreOptions:
     timeout: int = 60
 
 
-class Store(Protocol):
-    """A place that holds a drop folder."""
+class ReadableStore(Protocol):
+    """A place from which a drop folder can be read."""
 
     @property
     def address(self) -> str:
         """The place as the user wrote it."""
 
-    def put_artifact(self, key: str, source: Path) -> None:
-        """Store a file, streamed; whole or not at all under its final name.
-
-        Raises:
-            StoreError: The place cannot be written.
-        """
-
-    def remove_artifact(self, key: str) -> None:
-        """Remove an artifact that lies safely elsewhere; one that is gone already is no error. Records cannot be removed.
-
-        Raises:
-            TrustError: The key is not an artifact's.
-            StoreError: The place does not let this account remove it.
-        """
-
-    def publish(self, key: str, data: bytes) -> None:
-        """Create a small object once: publishing the same bytes again succeeds.
-
-        Raises:
-            ConflictError: The key holds other bytes; nothing was changed.
-            StoreError: The place cannot be written, or cannot create once.
-        """
-
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
-        """Stream an object to a new private file and return the size and digest of the very bytes written.
+        """Stream an object to a new private file and return the size and digest of exactly the bytes written.
 
         Raises:
             MissingError: There is no such key.
             UnreadableError: This account may not read it.
             StoreError: It has more than `limit` bytes, or the place cannot be read.
-            MachineError: The file cannot be made or written.
+            MachineError: The file cannot be created or written.
         """
 
     def read(self, key: str, limit: int) -> bytes:
@@ -95,23 +72,50 @@ class Store(Protocol):
         """Return all keys that begin with `prefix` (empty, or ending in `/`), sorted; names that cannot be keys are left out."""
 
     def stat(self, key: str) -> int | None:
-        """Return an object's size in bytes, or None where there is none.
+        """Return an object's size in bytes, or None if there is none.
 
         Raises:
-            UnreadableError: This account may not even know.
+            UnreadableError: This account may not even know whether it exists.
         """
 
     def local_path(self, key: str) -> Path | None:
-        """Return where an object lies as a regular file on this machine; None where it does not, or is reached otherwise.
+        """Return the path of an object that is a regular file on this machine; None otherwise.
 
-        Whoever reads there must hash what they use: the party that wrote it can change it.
+        Whoever reads the file must hash what they use: the party that wrote it can change it.
 
         Raises:
             UnreadableError: This account may not read it.
         """
 
+
+class Store(ReadableStore, Protocol):
+    """A place that holds a drop folder."""
+
+    def put_artifact(self, key: str, source: Path) -> None:
+        """Store a file, streamed; whole or not at all under its final name.
+
+        Raises:
+            StoreError: The place cannot be written.
+        """
+
+    def remove_artifact(self, key: str) -> None:
+        """Remove an artifact that is safely kept elsewhere; one that is already gone is no error. Records cannot be removed.
+
+        Raises:
+            TrustError: The key is not an artifact's.
+            StoreError: The place does not let this account remove it.
+        """
+
+    def publish(self, key: str, data: bytes) -> None:
+        """Create a small object once: publishing the same bytes again succeeds.
+
+        Raises:
+            ConflictError: The key holds other bytes; nothing was changed.
+            StoreError: The place cannot be written, or cannot create once.
+        """
+
     def probe(self, prefix: str) -> None:
-        """Publish a probe key under `prefix` twice, and refuse a place that lets the second one through.
+        """Publish a probe key under `prefix` twice, and refuse a place that accepts the second one.
 
         Raises:
             StoreError: The place cannot create once; the hint says why and what to use instead.
