@@ -27,8 +27,8 @@ probabilities[np.arange(patients), np.clip(truth + generator.integers(-1, 2, pat
 probabilities /= probabilities.sum(axis=1, keepdims=True)
 """
 FEDCLI_KAPPA = """
-from fedcli.learning.bootstrap import draws
-from fedcli.learning.metrics import Predictions, cells, kappas
+from fedcli.learning.evaluation.bootstrap import draws
+from fedcli.learning.evaluation.metrics import Predictions, cells, kappas
 found = Predictions(truth=truth, probabilities=probabilities, dense=(2, 3))
 started = time.perf_counter()
 own = cells(found)
@@ -37,8 +37,8 @@ interval = np.percentile(values, [2.5, 97.5])
 seconds = time.perf_counter() - started
 """
 FEDCLI_ALL = """
-from fedcli.learning.bootstrap import measure
-from fedcli.learning.metrics import Predictions
+from fedcli.learning.evaluation.bootstrap import measure
+from fedcli.learning.evaluation.metrics import Predictions
 found = Predictions(truth=truth, probabilities=probabilities, dense=(2, 3))
 started = time.perf_counter()
 interval = measure(found, np.arange(patients), resamples=resamples, seed=1).kappa.interval

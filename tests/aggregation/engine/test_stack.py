@@ -137,9 +137,9 @@ MEASURE = """
 import sys
 from pathlib import Path
 from fedcli import tensors
-from fedcli.aggregation import floats
-from fedcli.aggregation.crew import Crew
-from fedcli.aggregation.fold import fold
+from fedcli.aggregation.engine import floats
+from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.engine.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
 from fedcli.plan import Aggregation, Rule

@@ -21,7 +21,7 @@ PARENT = """
 import sys
 from functools import partial
 from test_pool import name_oneself
-from fedcli.imaging.pool import in_order
+from fedcli.imaging.archive.pool import in_order
 if __name__ == "__main__":
     list(in_order(partial(name_oneself, folder=sys.argv[1]), [1, 2], workers=2, lost=None, late=None))
 """
