@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
-from fedcli.exchange.records import Comparison, EvaluationRecord, ModelKind, ModelRecord, Role, TestScore, ValidationScore
+from fedcli.exchange.records import (
+    SHARED_KINDS,
+    Comparison,
+    EvaluationRecord,
+    ModelKind,
+    ModelRecord,
+    Role,
+    TestScore,
+    ValidationScore,
+)
 from fedcli.party.history_reader import read_history
 from fedcli.party.party import Party, Status, artifact_of, parcel
 from fedcli.plan import Part
@@ -220,10 +229,7 @@ def _newest_number(history: History, site: str) -> int:
 def _missing(party: Party, history: History) -> tuple[str, ...]:
     """Name what the full tables still need."""
     found = [
-        f"the {kind} model of {site}"
-        for site in history.sites
-        for kind in (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
-        if (site, kind) not in history.models
+        f"the {kind} model of {site}" for site in history.sites for kind in SHARED_KINDS if (site, kind) not in history.models
     ]
     found += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
     if not history.finished:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UsageError
-from fedcli.exchange.records import ModelKind
+from fedcli.exchange.records import SHARED_KINDS
 from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.evaluate import evaluate, share
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
+    from fedcli.exchange.records import ModelKind
     from fedcli.operations.train_round import TrainRoundResult
     from fedcli.party.party import Environment
     from fedcli.plan import Plan
     from fedcli.reporting.tables import Cell
-
-_KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +205,7 @@ def _evaluate_all(roots: Mapping[str, Path], environment: Environment) -> None:
 def _site_outcomes(history: History, outcomes: list[TrainRoundResult], *, full: bool) -> tuple[SiteOutcome, ...]:
     if not full:
         return tuple(SiteOutcome(site=item.site, best_round=item.best_round, best_kappa=item.best_kappa) for item in outcomes)
-    local, federated, finetuned = (tables.cross_site_table(history, kind) for kind in _KINDS)
+    local, federated, finetuned = (tables.cross_site_table(history, kind) for kind in SHARED_KINDS)
     own = {item.site: item for item in tables.own_scores(local, federated, finetuned)}
     return tuple(
         SiteOutcome(
@@ -222,7 +221,7 @@ def _site_outcomes(history: History, outcomes: list[TrainRoundResult], *, full: 
 
 
 def _means(history: History) -> tuple[ModelMeans, ...]:
-    found = ((kind, tables.cross_site_table(history, kind)) for kind in _KINDS)
+    found = ((kind, tables.cross_site_table(history, kind)) for kind in SHARED_KINDS)
     return tuple(
         ModelMeans(kind=kind, diagonal=table.diagonal.value, off_diagonal=table.off_diagonal.value) for kind, table in found
     )

@@ -10,6 +10,7 @@ from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
+    SHARED_KINDS,
     ArchiveRecord,
     DatasetRecord,
     EvaluationRecord,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 K = TypeVar("K")
 S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
-
-SHARED_KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedcli import measures, wire
 from fedcli.errors import ConfigurationError
-from fedcli.exchange.records import Comparison, ModelKind, TestScore, ValidationScore
+from fedcli.exchange.records import SHARED_KINDS, Comparison, TestScore, ValidationScore
 from fedcli.learning.evaluation import bootstrap
 from fedcli.learning.evaluation.metrics import cross_entropy
 from fedcli.learning.seeds import derive_seed
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from fedcli.learning.evaluation.metrics import Predictions
     from fedcli.party.party import Party
     from fedcli.site.learner import Learner
-
-_COMPARED = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
-"""Each against the one before it."""
 
 
 class Scoring:
@@ -71,7 +68,7 @@ class Scoring:
     def compare(self, scores: tuple[TestScore, ...]) -> tuple[Comparison, ...]:
         """Compare this site's own models on its own test patients: federated with local, fine-tuned with federated."""
         own = {score.model.kind: score.model for score in scores if score.model.party == self._party.name}
-        pairs = [(own[kind], own[before]) for before, kind in pairwise(_COMPARED) if before in own and kind in own]
+        pairs = [(own[kind], own[before]) for before, kind in pairwise(SHARED_KINDS) if before in own and kind in own]
         return tuple(Comparison(model=model, other=other, result=self._difference(model, other)) for model, other in pairs)
 
     def _difference(self, model: ModelReference, other: ModelReference) -> measures.PairedDifference:

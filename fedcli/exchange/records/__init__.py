@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fedcli.exchange.records.common import (
     MAX_RECORD_BYTES,
+    SHARED_KINDS,
     Artifact,
     ModelKind,
     Payload,
@@ -42,6 +43,7 @@ from fedcli.exchange.records.site_records import (
 
 __all__ = [
     "MAX_RECORD_BYTES",
+    "SHARED_KINDS",
     "ArchiveRecord",
     "Artifact",
     "Comparison",

@@ -37,6 +37,10 @@ class ModelKind(StrEnum):
     GLOBAL = "global"
 
 
+SHARED_KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
+"""The kinds that a site shares, in the order in which it makes them; global models are the coordinator's."""
+
+
 class Role(StrEnum):
     """What an artifact is to its record."""
 

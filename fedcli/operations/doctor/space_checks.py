@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.exchange.records import Role
+from fedcli.exchange.records import SHARED_KINDS, Role
 from fedcli.exchange.store import LocalStore
 from fedcli.workspace import WorkspaceRole
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _SITE_FILES = 8
 _COORDINATOR_FILES = 4
-_SHARED_KINDS = 3
 _UPDATE = re.compile(r"sites/[^/]+/round-([0-9]{4})/[^/]+\.safetensors")
 _UNKNOWN = "the size of the model is not known"
 
@@ -70,7 +69,7 @@ def needed_there(store: Store, ledger: Ledger) -> int:
     record = ledger.newest_federation
     sites, rounds = len(record.members), record.plan.rounds - ledger.newest_round
     server = sum(artifact.stored_size for artifact in ledger.rounds[-1].artifacts)
-    return rounds * (sites * update_bytes(store, ledger) + server) + _SHARED_KINDS * sites * model_bytes(ledger)
+    return rounds * (sites * update_bytes(store, ledger) + server) + len(SHARED_KINDS) * sites * model_bytes(ledger)
 
 
 def model_bytes(ledger: Ledger) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import MissingError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
-from fedcli.exchange.records import ModelKind
+from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.gaps import MODEL_WORDS
 from fedcli.reporting.tables.scores import global_words
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables.scores import SiteScore
 
 BEST, FINAL = "best", "final"
-_SHARED = {kind.value: kind for kind in (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)}
 _HINT = "name best, final, or SITE/KIND with a kind of local, federated or finetuned"
 
 
@@ -102,7 +101,7 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
 
 def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> ChosenModel:
     site, _, kind_name = name.partition("/")
-    kind = _SHARED.get(kind_name)
+    kind = next((kind for kind in SHARED_KINDS if kind == kind_name), None)
     if kind is None or site not in history.sites:
         msg = f"--model {name}: no such model; the sites are {names(history.sites) if history.sites else 'none yet'}"
         raise UsageError(msg, hint=_HINT)
