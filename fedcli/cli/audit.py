@@ -97,7 +97,7 @@ def verify(
     failed: list[bool] = []
 
     def work(environment: Environment) -> VerifyResult:
-        from fedcli.operations.verify import fingerprint_of
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations.verify import verify as operation
 
         result, _ = operation(
@@ -148,8 +148,8 @@ def report(
     """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder alone."""
 
     def work(environment: Environment) -> ReportResult:
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations.report import report as operation
-        from fedcli.operations.verify import fingerprint_of
 
         return operation(
             absolute(drop),

@@ -65,8 +65,8 @@ def join(
     """Join a federation: look at the plan, agree to it, and publish this site's public key."""
 
     def work(environment: Environment) -> JoinResult:
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations import join as operation
-        from fedcli.operations.verify import fingerprint_of
 
         request = operation.JoinRequest(
             root=workspace,

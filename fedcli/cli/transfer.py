@@ -53,8 +53,8 @@ def export(
     """Verify a drop folder, and write its records and artifacts into a tar for a place that cannot reach it."""
 
     def work(environment: Environment) -> ExportResult:
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations.export import export as operation
-        from fedcli.operations.verify import fingerprint_of
 
         return operation(
             tar,
@@ -86,8 +86,8 @@ def import_(
     """Verify a tar together with a drop folder, then write what is new there."""
 
     def work(environment: Environment) -> ImportResult:
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations.import_ import import_ as operation
-        from fedcli.operations.verify import fingerprint_of
 
         return operation(
             tar,

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fedcli import wire
 from fedcli.encodings import encoded_layout
-from fedcli.errors import ConfigurationError, TrustError
+from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import MAX_RECORD_BYTES, Artifact, Record, Role
-from fedcli.exchange.signatures import VerifyKey
 from fedcli.plan import STATEFUL, Packing, Rule, Updates
 from fedcli.tensors import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from fedcli.exchange.records import FederationRecord, PublicKey, RoundRecord
+    from fedcli.exchange.records import FederationRecord, RoundRecord
+    from fedcli.exchange.signatures import VerifyKey
     from fedcli.plan import Aggregation
     from fedcli.tensors import Layout
 
@@ -66,26 +67,13 @@ def parse(signed: Signed, kind: type[R]) -> R:
         raise TrustError(msg) from error
 
 
-def verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
-    """Return the keys that a record lists."""
-    try:
-        return tuple(VerifyKey.parse(key.public_key) for key in keys)
-    except ConfigurationError as error:  # it stands in a record, not in a file of this party's own
-        msg = f"a record lists a key that is {error}"
-        raise TrustError(msg) from error
-
-
-def keys_of(party: str, federations: Sequence[FederationRecord]) -> tuple[VerifyKey, ...]:
+def listed_keys(party: str, federations: Sequence[FederationRecord]) -> tuple[VerifyKey, ...]:
     """Return the keys that these federation records list for a party, the newest first."""
-    newest_first = list(reversed(federations))
-    if party == layout.COORDINATOR:
-        listed = [record.coordinator for record in newest_first]
-    else:
-        listed = [member.keys for record in newest_first for member in record.members if member.site == party]
+    listed = [key for record in reversed(federations) for key in record.keys_of(party)]
     if not listed:
         msg = f"site {party} is not a member from round {federations[-1].from_round} on"
         raise TrustError(msg, hint=f"the coordinator admits it with fedcli admit {party}")
-    return tuple(dict.fromkeys(key for keys in listed for key in verify_keys(keys)))
+    return tuple(dict.fromkeys(verify_keys(listed)))
 
 
 def check_signature(signed: Signed, signature: bytes, keys: tuple[VerifyKey, ...]) -> None:

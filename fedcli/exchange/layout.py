@@ -42,9 +42,9 @@ def archive(number: int) -> str:
     return f"coordinator/archive-{number:04d}.json"
 
 
-def site_prefix(site: str) -> str:
-    """Return the prefix under which a site writes."""
-    return f"sites/{site}/"
+def prefix(party: str) -> str:
+    """Return the prefix under which a party writes: `coordinator`, or a site by its name."""
+    return f"{COORDINATOR}/" if party == COORDINATOR else f"sites/{party}/"
 
 
 def enrolment(site: str, number: int) -> str:

@@ -30,11 +30,11 @@ from fedcli.exchange.checks import (
     check_rule,
     check_signature,
     expect,
-    keys_of,
+    listed_keys,
     parse,
     round_roles,
-    verify_keys,
 )
+from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import (
     MAX_RECORD_BYTES,
     ArchiveRecord,
@@ -143,7 +143,7 @@ class Ledger:
     def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
         """Verify a site's update of a round whose parent the ledger holds."""
         force = self.in_force(number)
-        found = self._open(signed, UpdateRecord, site, keys_of(site, [force.record]))
+        found = self._open(signed, UpdateRecord, site, listed_keys(site, [force.record]))
         record = found.record
         expect(signed, "round", number, record.round)
         expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
@@ -217,13 +217,13 @@ class Ledger:
         The key is one that the federation listed for the party in that round, or has listed since: what a member wrote holds
         after its key was rotated out, or it was removed; what it writes later does not.
         """
-        found = self._open(signed, kind, party, keys_of(party, [item.record for item in self.federations]))
+        found = self._open(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
         as_of = found.record.as_of
         if as_of > self.newest_round:
             msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
             raise TrustError(msg)
         since = self.federations[self.in_force(as_of).record.number :]
-        check_signature(signed, signed.signature, keys_of(party, [item.record for item in since]))
+        check_signature(signed, signed.signature, listed_keys(party, [item.record for item in since]))
         return found
 
     def _require_beginning(self) -> None:

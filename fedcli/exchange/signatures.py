@@ -11,16 +11,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedcli.errors import ConfigurationError, TrustError
-from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Iterable
 
 NAMESPACE = "fedcli-record@v1"
 ALGORITHM = "ssh-ed25519"
@@ -116,41 +113,6 @@ def verify(signature: bytes, data: bytes, allowed: Iterable[VerifyKey], namespac
         msg = "the signature does not match the bytes"
         raise TrustError(msg) from error
     return key
-
-
-def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
-    """Load an ordinary OpenSSH Ed25519 private key, asking `passphrase` only where the key is encrypted.
-
-    Raises:
-        ConfigurationError: The file is missing, not such a key, or the passphrase is wrong.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        msg = f"{path}: the signing key cannot be read: {error.strerror}"
-        raise ConfigurationError(msg, hint="name another with `key` in workspace.toml") from error
-    try:
-        try:
-            key = serialization.load_ssh_private_key(data, None)
-        except TypeError:  # cryptography's way to say that the key is encrypted
-            key = serialization.load_ssh_private_key(data, passphrase().encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the passphrase is empty
-        msg = f"{path}: not a readable OpenSSH private key: {error}"
-        raise ConfigurationError(msg, hint="the passphrase may be wrong; ssh-keygen -t ed25519 makes a new key") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        msg = f"{path}: records are signed with Ed25519 keys, found another kind"
-        raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one")
-    return Signer(key)
-
-
-def create_key(path: Path, comment: str) -> Signer:
-    """Create an Ed25519 key without a passphrase at `path` (mode 0600) and `path`.pub, and return it."""
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-    signer = Signer(key)
-    write_whole(path.with_name(path.name + ".pub"), f"{signer.verify_key.line} {comment}\n".encode())
-    write_whole(path, private, mode=0o600)
-    return signer
 
 
 def allowed_signers(principals: Iterable[tuple[str, VerifyKey]]) -> str:

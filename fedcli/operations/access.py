@@ -93,7 +93,7 @@ Match Group {name}
     PermitTTY no
     PermitUserRC no
 """
-    folders = {party: f"{root}/{_prefix(party)}".rstrip("/") for party in accounts}
+    folders = {party: f"{root}/{layout.prefix(party)}".rstrip("/") for party in accounts}
     users = "useradd --gid {group} --home-dir / --no-create-home --shell /usr/sbin/nologin --password '*' {account}"
     lines = [
         "#!/bin/sh",
@@ -130,7 +130,7 @@ def s3_access(sites: tuple[str, ...], bucket: str, prefix: str = "") -> S3Access
         msg = f"s3://{bucket}/{top}: not the address of a drop folder"
         raise UsageError(msg)
     begin = f"{top}/" if top else ""
-    policies = {party: _policy(bucket, begin, f"{begin}{_prefix(party)}") for party in (layout.COORDINATOR, *sites)}
+    policies = {party: _policy(bucket, begin, f"{begin}{layout.prefix(party)}") for party in (layout.COORDINATOR, *sites)}
     return S3Access(
         status=Status.DONE,
         message=json.dumps(policies, indent=2),
@@ -159,7 +159,3 @@ def _check(sites: tuple[str, ...]) -> None:
         if re.fullmatch(SITE_PATTERN, site) is None or site == layout.COORDINATOR or sites.count(site) > 1:
             msg = f"{site}: not the name of a site, or given twice"
             raise UsageError(msg, hint="names are lower-case letters, digits and hyphens")
-
-
-def _prefix(party: str) -> str:
-    return f"{layout.COORDINATOR}/" if party == layout.COORDINATOR else layout.site_prefix(party)

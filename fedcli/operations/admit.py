@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import Member
-from fedcli.exchange.signatures import VerifyKey
 from fedcli.party.amendment import amend_federation, first_round
 from fedcli.party.party import Party, Status
 from fedcli.workspace import WorkspaceRole
@@ -110,8 +110,8 @@ def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) ->
     key = enrolment.record.keys[0]
     return Applicant(
         site=site,
-        fingerprint=VerifyKey.parse(key.public_key).fingerprint,
+        fingerprint=verify_keys([key])[0].fingerprint,
         plan=enrolment.record.plan,
         plan_is_current=enrolment.record.plan == newest.plan.digest,
-        admitted=any(member.site == site and key in member.keys for member in newest.members),
+        admitted=key in newest.keys_of(site),
     )

@@ -99,7 +99,7 @@ def _require_round(party: Party, before: int, archived: int) -> None:
 def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[tar_contents.File, ...]:
     """Return the artifacts that can go, oldest round first, once they are verified; what does not verify stays where it is."""
     kept = history.rounds[history.best_round()].artifact.key
-    prefix = "" if party.name == layout.COORDINATOR else layout.site_prefix(party.name)
+    prefix = "" if party.name == layout.COORDINATOR else layout.prefix(party.name)
     named = [(round_of(found.record), artifact) for found in reading.every for artifact in found.artifacts]
     there = {
         artifact.key: (number, artifact)

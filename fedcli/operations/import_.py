@@ -90,7 +90,7 @@ def import_(
         history, reading = read_history(folder)
         _verify(history, reading, here, found, progress)
         if not here:
-            store.probe(f"{layout.COORDINATOR}/")
+            store.probe(layout.prefix(layout.COORDINATOR))
         brought = [
             file for item in _in_order(reading, found) for file in tar_contents.files_of(item) if found.stat(file.key) is not None
         ]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
+from fedcli.exchange.keys import own_key, public_keys, read_public_key
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
-from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.party.party import Party, Status, artifact_of, parcel, public_keys, store_settings
+from fedcli.party.party import Party, Status, artifact_of, parcel, store_settings
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
@@ -79,7 +79,7 @@ def init(
         raise ConfigurationError(msg, hint='set network.weights = "imagenet" in the plan, or leave --weights out')
     members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
     options = options or StoreOptions()
-    open_store(drop, options).probe(f"{layout.COORDINATOR}/")
+    open_store(drop, options).probe(layout.prefix(layout.COORDINATOR))
     with locked(root):
         party = _open_workspace(root, drop, key, environment, options)
         party.finish_outbox()
@@ -90,32 +90,8 @@ def init(
         return _result(party, plan)
 
 
-def read_public_key(path: Path) -> VerifyKey:
-    """Read a .pub file.
-
-    Raises:
-        ConfigurationError: It is missing, or holds no Ed25519 key.
-    """
-    try:
-        return VerifyKey.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: the public key cannot be read: {error}"
-        raise ConfigurationError(msg) from error
-
-
-def own_key(root: Path, key: Path | None, comment: str, environment: Environment) -> tuple[str, VerifyKey]:
-    """Return what workspace.toml says of a party's key, and its public half; without a key given, one is made."""
-    path = (root / "key") if key is None else key.expanduser().resolve()
-    if key is None and not path.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        signer = signatures.create_key(path, comment)
-    else:
-        signer = signatures.load_signer(path, environment.passphrase)
-    return ("key" if key is None else str(path)), signer.verify_key
-
-
 def _open_workspace(root: Path, drop: str, key: Path | None, environment: Environment, options: StoreOptions) -> Party:
-    name, verify_key = own_key(root, key, layout.COORDINATOR, environment)
+    name, verify_key = own_key(root, key, layout.COORDINATOR, environment.passphrase)
     settings = Settings(
         role=WorkspaceRole.COORDINATOR,
         name=layout.COORDINATOR,

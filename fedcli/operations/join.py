@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ConfigurationError, TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.keys import own_key, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.operations.init import own_key
 from fedcli.party.folder import Folder
-from fedcli.party.party import Party, Status, parcel, public_keys, store_settings
+from fedcli.party.party import Party, Status, parcel, store_settings
 from fedcli.private_files import locked
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
+    from fedcli.exchange.records import PublicKey
     from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
@@ -110,7 +111,7 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
         ConfigurationError: The site's name is taken by another key.
     """
     with locked(request.root):
-        key_name, verify_key = own_key(request.root, request.key, request.site, environment)
+        key_name, verify_key = own_key(request.root, request.key, request.site, environment.passphrase)
         settings = Settings(
             role=WorkspaceRole.SITE,
             name=request.site,
@@ -126,13 +127,10 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
         party = Party(Workspace.create(request.root, settings), environment)
         party.finish_outbox()
         party.folder.synchronise()
-        _refuse_taken_name(party, verify_key.line)
+        _refuse_taken_name(party, *public_keys(verify_key))
         party.workspace.approve(invitation.plan)
         published = _publish_enrolment(party, invitation.plan)
-        admitted = any(
-            member.site == party.name and any(key.public_key == verify_key.line for key in member.keys)
-            for member in party.folder.ledger.newest_federation.members
-        )
+        admitted = public_keys(verify_key)[0] in party.folder.ledger.newest_federation.keys_of(party.name)
     after = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {verify_key.fingerprint}"
     return JoinResult(
         status=Status.PUBLISHED if published else Status.DONE,
@@ -144,13 +142,13 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
     )
 
 
-def _refuse_taken_name(party: Party, line: str) -> None:
-    for member in party.folder.ledger.newest_federation.members:
-        if member.site == party.name and all(key.public_key != line for key in member.keys):
-            msg = f"{party.name}: the federation knows a site of this name with another key"
-            raise ConfigurationError(msg, hint="give that key with --key, or choose another name")
+def _refuse_taken_name(party: Party, key: PublicKey) -> None:
+    listed = party.folder.ledger.newest_federation.keys_of(party.name)
+    if listed and key not in listed:
+        msg = f"{party.name}: the federation knows a site of this name with another key"
+        raise ConfigurationError(msg, hint="give that key with --key, or choose another name")
     enrolments = party.folder.enrolments(party.name)
-    if enrolments and all(key.public_key != line for key in enrolments[-1].record.keys):
+    if enrolments and key not in enrolments[-1].record.keys:
         msg = f"{party.name}: somebody has enrolled under this name with another key"
         raise TrustError(msg, hint="give that key with --key, or choose another name")
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
+from fedcli.exchange.keys import create_key, load_signer, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.party.amendment import amend_federation
-from fedcli.party.party import Party, Status, parcel, public_keys
+from fedcli.party.party import Party, Status, parcel
 from fedcli.workspace import Rotation, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -80,14 +81,14 @@ def _new_key(party: Party, key: Path | None) -> Signer:
         if key is not None and str(key.expanduser().resolve()) != rotation.key:
             msg = f"{party.name}: a rotation to {rotation.key} has begun"
             raise UsageError(msg, hint="fedcli rotate-key without --key goes on with it")
-        return signatures.load_signer(party.workspace.path(rotation.key), party.environment.passphrase)
+        return load_signer(party.workspace.path(rotation.key), party.environment.passphrase)
     if key is None:
         number = sum(1 for _ in party.workspace.root.glob("key-*.pub")) + 1
         name = f"key-{number:04d}"
-        signer = signatures.create_key(party.workspace.path(name), party.name)
+        signer = create_key(party.workspace.path(name), party.name)
     else:
         name = str(key.expanduser().resolve())
-        signer = signatures.load_signer(key, party.environment.passphrase)
+        signer = load_signer(key, party.environment.passphrase)
     if signer.verify_key == party.signer.verify_key:
         msg = f"{name}: is the key that signs already"
         raise UsageError(msg, hint="ssh-keygen -t ed25519 makes a new one")

@@ -119,8 +119,7 @@ def _reason_to_wait(party: Party, number: int, sent: tuple[str, ...]) -> TrainRo
     """Return why there is nothing to train, or None."""
     rounds = party.plan.rounds
     federation = party.folder.ledger.in_force(number).record
-    key = party.signer.verify_key.line
-    if all(member.site != party.name or all(item.public_key != key for item in member.keys) for member in federation.members):
+    if party.signer.verify_key.line not in {key.public_key for key in federation.keys_of(party.name)}:
         message = f"{party.name} is not admitted yet; the coordinator runs fedcli admit {party.name}"
         return TrainRoundResult(status=Status.WAITING, message=message, site=party.name, round=number, rounds=rounds)
     if number > rounds or party.folder.update(party.name, number) is None:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.errors import UsageError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.store import open_store
 from fedcli.exchange.tar import Tar
-from fedcli.operations.init import read_public_key
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
 from fedcli.party.inspection import inspect_artifacts
@@ -73,20 +71,6 @@ class VerifyResult:
     replayed: int
     problems: tuple[Problem, ...]
     unaccounted: tuple[str, ...]
-
-
-def fingerprint_of(text: str) -> str:
-    """Return the fingerprint that a user gave, itself or by a public key's file.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    if text.startswith("SHA256:"):
-        return text
-    if Path(text).is_file():
-        return read_public_key(Path(text)).fingerprint
-    msg = f"{text}: neither a fingerprint (SHA256:…) nor the file of a public key"
-    raise UsageError(msg)
 
 
 def verify(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.errors import ConflictError, MissingError, StoreError, TrustError, UnreadableError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.checks import Signed, check_signature, verify_keys
+from fedcli.exchange.checks import Signed, check_signature
+from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.party.artifacts import Artifacts
@@ -55,10 +56,10 @@ class Folder:
         """
         self.ledger = Ledger(self.ledger.pinned)
         if self._memory is not None:
-            keys = self._memory.list(f"{layout.COORDINATOR}/")
+            keys = self._memory.list(layout.prefix(layout.COORDINATOR))
             self._take_federations(self._memory, keys)
             self._take_rounds(self._memory, keys)
-        keys = self.store.list(f"{layout.COORDINATOR}/")
+        keys = self.store.list(layout.prefix(layout.COORDINATOR))
         self._refuse_older_or_forked(keys)
         self._take_federations(self.store, keys)
         self._take_rounds(self.store, keys)
@@ -106,7 +107,7 @@ class Folder:
         Raises:
             TrustError: One of them does not verify.
         """
-        prefix = layout.site_prefix(site)
+        prefix = layout.prefix(site)
         found: list[Verified[EnrolmentRecord]] = []
         for number in layout.numbers(self.store.list(prefix), f"{prefix}enrolment-{{}}.json"):
             signed = self.read(layout.enrolment(site, number))

@@ -131,7 +131,7 @@ def read_history(folder: Folder) -> tuple[History, Reading]:
 
 def _read_archives(reading: Reading) -> None:
     newest: dict[str, Verified[ArchiveRecord]] = {}
-    for number in layout.numbers(reading.keys, f"{layout.COORDINATOR}/archive-{{}}.json"):
+    for number in layout.numbers(reading.keys, f"{layout.prefix(layout.COORDINATOR)}archive-{{}}.json"):
         for found in reading.attempt(layout.archive(number), partial(reading.folder.ledger.archive, number)):
             _take_newer(reading, newest, layout.COORDINATOR, found)
     reading.archive = newest.get(layout.COORDINATOR)
@@ -139,7 +139,7 @@ def _read_archives(reading: Reading) -> None:
 
 def _read_enrolments(reading: Reading, site: str, into: dict[str, Verified[EnrolmentRecord]]) -> None:
     """Read a site's first enrolment and its rotations, each by the keys of the one before."""
-    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}enrolment-{{}}.json"):
+    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}enrolment-{{}}.json"):
         key, before = layout.enrolment(site, number), into.get(site)
         verify = partial(reading.folder.ledger.enrolment, site)
         if number:
@@ -153,7 +153,7 @@ def _read_enrolments(reading: Reading, site: str, into: dict[str, Verified[Enrol
 
 def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
     ledger = reading.folder.ledger
-    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}round-{{}}/update.json"):
+    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}round-{{}}/update.json"):
         key = layout.update(site, number)
         if not 1 <= number <= ledger.newest_round + 1:
             reading.note(key, f"{key}: for a round that has no verified parent")
@@ -163,21 +163,21 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
 
 
 def _read_datasets(reading: Reading, site: str, into: dict[str, Verified[DatasetRecord]]) -> None:
-    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}dataset/{{}}.json"):
+    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}dataset/{{}}.json"):
         for found in reading.attempt(layout.dataset(site, number), partial(reading.folder.ledger.dataset, site, number)):
             _take_newer(reading, into, site, found)
 
 
 def _read_models(reading: Reading, site: str, into: dict[tuple[str, ModelKind], Verified[ModelRecord]]) -> None:
     for kind in SHARED_KINDS:
-        for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}models/{{}}-{kind}.json"):
+        for number in layout.numbers(reading.keys, f"{layout.prefix(site)}models/{{}}-{kind}.json"):
             key = layout.model(site, number, kind)
             for found in reading.attempt(key, partial(reading.folder.ledger.model, site, number, kind)):
                 _take_newer(reading, into, (site, kind), found)
 
 
 def _read_evaluations(reading: Reading, site: str, into: dict[str, Verified[EvaluationRecord]]) -> None:
-    for number in layout.numbers(reading.keys, f"{layout.site_prefix(site)}evaluation/{{}}.json"):
+    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}evaluation/{{}}.json"):
         key = layout.evaluation(site, number)
         for found in reading.attempt(key, partial(reading.folder.ledger.evaluation, site, number)):
             _take_newer(reading, into, site, found)

@@ -16,9 +16,10 @@ import numpy as np
 
 from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox, Parcel
-from fedcli.exchange.records import Artifact, PublicKey, Purpose, Role, Versions
+from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.party.folder import Folder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import Record
-    from fedcli.exchange.signatures import Signer, VerifyKey
+    from fedcli.exchange.signatures import Signer
     from fedcli.exchange.store import Store
     from fedcli.plan import Plan
     from fedcli.progress import Progress
@@ -141,7 +142,7 @@ class Party:
             self.workspace, self._signer = self.workspace.finish_rotation(), None
             self.environment.progress.event(f"{self.name}: from now on {rotation.key} signs")
         if self._signer is None:
-            self._signer = signatures.load_signer(self.workspace.key_path, self.environment.passphrase)
+            self._signer = load_signer(self.workspace.key_path, self.environment.passphrase)
         return self._signer
 
     def _listed_keys(self) -> tuple[str, ...]:
@@ -149,9 +150,7 @@ class Party:
         ledger = self.folder.ledger
         if not ledger.federations:
             return ()
-        record = ledger.in_force(ledger.newest_round + 1).record
-        members = {member.site: member.keys for member in record.members} | {layout.COORDINATOR: record.coordinator}
-        return tuple(key.public_key for key in members.get(self.name, ()))
+        return tuple(key.public_key for key in ledger.in_force(ledger.newest_round + 1).record.keys_of(self.name))
 
     def approved_plan(self) -> Plan:
         """Return the plan of the next round if the operator has approved it.
@@ -211,11 +210,6 @@ def _torch_version() -> str:
     from importlib.metadata import version  # noqa: PLC0415 - a tenth of what a command that does not train takes to start
 
     return version("torch")
-
-
-def public_keys(*keys: VerifyKey) -> tuple[PublicKey, ...]:
-    """Return keys as records hold them."""
-    return tuple(PublicKey(purpose=Purpose.SIGNING, algorithm="ssh-ed25519", public_key=key.line) for key in keys)
 
 
 def artifact_of(

@@ -122,7 +122,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, 
     if not party.workspace.settings.share_dataset:
         return None, ()
     ledger = party.folder.ledger
-    prefix = f"{layout.site_prefix(party.name)}dataset/"
+    prefix = f"{layout.prefix(party.name)}dataset/"
     numbers = layout.numbers(party.store.list(prefix), f"{prefix}{{}}.json")
     cohort = learner.data.cohort
     if numbers:

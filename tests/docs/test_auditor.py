@@ -16,8 +16,8 @@ import pytest
 
 from fedcli import tensors, wire
 from fedcli.exchange import layout
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import Role
-from fedcli.exchange.signatures import load_signer
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
 from fedcli.party.party import artifact_of

@@ -90,7 +90,7 @@ def test_every_record_its_signature_and_its_artifact_have_a_key_under_their_part
     keys = all_keys(site, number, kind)
     assert len(set(keys)) == len(keys)
     for record in keys:
-        prefix = "coordinator/" if record.startswith("coordinator/") else layout.site_prefix(site)
+        prefix = "coordinator/" if record.startswith("coordinator/") else layout.prefix(site)
         for key in (record, layout.signature(record, DIGEST), layout.artifact(record, DIGEST)):
             assert key.startswith(prefix)
             assert layout.is_key(key)

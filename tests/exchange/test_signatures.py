@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import shutil
-import stat
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +13,11 @@ from hypothesis import strategies as st
 
 from fedcli.errors import ConfigurationError, TrustError
 from fedcli.exchange import signatures
-from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES, NAMESPACE, Signer, VerifyKey, create_key, load_signer, verify
+from fedcli.exchange.keys import load_signer
+from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES, NAMESPACE, Signer, VerifyKey, verify
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -32,41 +30,6 @@ RECORD = b'{\n "schema": "fedcli-update@1",\n "steps": 717\n}\n'
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 SIGNATURE = SIGNER.sign(RECORD)
-
-
-def never_asked() -> str:
-    pytest.fail("asked for a passphrase that is not needed")
-
-
-@pytest.fixture(scope="module")
-def ssh_keygen() -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Return a function that runs ssh-keygen, without a terminal."""
-    program = shutil.which("ssh-keygen")
-    if program is None:
-        pytest.skip("ssh-keygen is not installed (Debian: openssh-client)")
-
-    def run(*arguments: str | Path, data: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        finished = subprocess.run([program, *arguments], input=data, capture_output=True, check=False)
-        assert not check or finished.returncode == 0, finished.stderr
-        return finished
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory, ssh_keygen: Callable[..., object]) -> Path:
-    """Return a folder of keys that ssh-keygen made, each named by its kind."""
-    folder = tmp_path_factory.mktemp("keys")
-    kinds = {
-        "ed25519": ("-t", "ed25519", "-N", ""),
-        "encrypted": ("-t", "ed25519", "-N", "correct hörse", "-a", "1"),
-        "rsa": ("-t", "rsa", "-b", "1024", "-N", ""),
-        "ecdsa": ("-t", "ecdsa", "-b", "256", "-N", ""),
-        "rsa-pem": ("-t", "rsa", "-b", "1024", "-N", "", "-m", "PEM"),
-    }
-    for name, arguments in kinds.items():
-        ssh_keygen("-q", *arguments, "-C", f"a {name} key", "-f", folder / name)
-    return folder
 
 
 @pytest.fixture
@@ -133,7 +96,7 @@ def test_we_accept_openssh_signatures_and_make_the_same_bytes(
     signature = (tmp_path / "record.sig").read_bytes()
     key = VerifyKey.parse((keys / "ed25519.pub").read_text(encoding="utf-8"))
     assert verify(signature, data, [OTHER.verify_key, key]) == key
-    assert load_signer(keys / "ed25519", never_asked).sign(data) == signature
+    assert load_signer(keys / "ed25519", str).sign(data) == signature
 
 
 def test_openssh_signatures_by_other_kinds_of_keys_are_refused(
@@ -383,82 +346,3 @@ def encoded(data: bytes) -> str:
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not an ssh-ed25519 public key"):
         VerifyKey.parse(text)
-
-
-# ------------------------------------------------------------------------------------------------------------ private keys
-
-
-def test_a_key_is_created_for_its_owner_alone(
-    tmp_path: Path, ssh_keygen: Callable[..., subprocess.CompletedProcess[bytes]]
-) -> None:
-    mask = os.umask(0)
-    try:
-        signer = create_key(tmp_path / "key", "north")
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
-    assert (tmp_path / "key.pub").read_text(encoding="utf-8") == f"{signer.verify_key.line} north\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "key.pub"]
-    printed = ssh_keygen("-l", "-f", tmp_path / "key.pub").stdout.decode()
-    assert printed == f"256 {signer.verify_key.fingerprint} north (ED25519)\n"
-    assert ssh_keygen("-y", "-f", tmp_path / "key").stdout.decode().split()[:2] == signer.verify_key.line.split()
-    assert load_signer(tmp_path / "key", never_asked).verify_key == signer.verify_key
-
-
-def test_two_created_keys_differ(tmp_path: Path) -> None:
-    assert create_key(tmp_path / "a", "a").verify_key != create_key(tmp_path / "b", "b").verify_key
-
-
-def test_an_encrypted_key_asks_for_its_passphrase_once(keys: Path) -> None:
-    asked: list[None] = []
-
-    def answer() -> str:
-        asked.append(None)
-        return "correct hörse"
-
-    signer = load_signer(keys / "encrypted", answer)
-    assert signer.verify_key == VerifyKey.parse((keys / "encrypted.pub").read_text(encoding="utf-8"))
-    assert verify(signer.sign(RECORD), RECORD, [signer.verify_key]) == signer.verify_key
-    assert len(asked) == 1
-
-
-@pytest.mark.parametrize("passphrase", ["", "wrong", "correct horse", "p" * 1000, "\0"])
-def test_a_wrong_passphrase_is_refused(keys: Path, passphrase: str) -> None:
-    with pytest.raises(ConfigurationError, match="not a readable OpenSSH private key") as caught:
-        load_signer(keys / "encrypted", lambda: passphrase)
-    assert "passphrase may be wrong" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("rsa", "records are signed with Ed25519 keys, found another kind"),
-        ("ecdsa", "records are signed with Ed25519 keys, found another kind"),
-        ("rsa-pem", "not a readable OpenSSH private key"),
-        ("ed25519.pub", "not a readable OpenSSH private key"),
-        ("none", "the signing key cannot be read: No such file"),
-        (".", "the signing key cannot be read: Is a directory"),
-    ],
-)
-def test_what_is_no_ed25519_key_is_refused(keys: Path, kind: str, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message) as caught:
-        load_signer(keys / kind, never_asked)
-    assert str(keys / kind) in str(caught.value)
-    assert caught.value.hint
-
-
-@given(st.data())
-@settings(deadline=None, max_examples=150)
-def test_a_damaged_key_is_refused_or_still_a_key(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    path = tmp_path_factory.getbasetemp() / "damaged-key"
-    if not path.with_name("damaged-key.pub").exists():
-        create_key(path, "")
-        shutil.copy(path, path.with_name("whole-key"))
-    text = bytearray(path.with_name("whole-key").read_bytes())
-    text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.sampled_from(b"AQgw/+=z\n"))
-    path.write_bytes(bytes(text))
-    try:
-        signer = load_signer(path, lambda: "guess")
-    except ConfigurationError:
-        return
-    assert verify(signer.sign(RECORD), RECORD, [signer.verify_key]) == signer.verify_key

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
+from fedcli.exchange.keys import create_key, load_signer
 from fedcli.exchange.records import Role, UpdateRecord
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
@@ -53,7 +54,7 @@ def sent(root: Path) -> Handmade:
 def signer_of(federation: Handmade, name: str) -> Signer:
     """Return the key of a site, or a new one of somebody unknown."""
     path = federation.root / f"{name}.key"
-    return signatures.load_signer(path, no_passphrase) if path.exists() else signatures.create_key(path, name)
+    return load_signer(path, no_passphrase) if path.exists() else create_key(path, name)
 
 
 def place(federation: Federation | Handmade, key: str, data: bytes, signature: bytes) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli import tensors, wire
-from fedcli.exchange import layout, signatures
+from fedcli.exchange import layout
+from fedcli.exchange.keys import create_key, load_signer
 from fedcli.exchange.records import FederationRecord, Role, RoundRecord, UpdateRecord, ValidationScore, Versions
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
@@ -65,7 +66,7 @@ class Handmade:
     def begin(self) -> Handmade:
         self.root.mkdir(exist_ok=True)
         for site in self.sites:
-            signatures.create_key(self.root / f"{site}.key", site)
+            create_key(self.root / f"{site}.key", site)
         plan = Plan(
             name="handmade",
             rounds=self.rounds,
@@ -128,7 +129,7 @@ class Handmade:
             **(said | facts),
         )
         data = wire.encode(record)
-        signer = signatures.load_signer(self.root / f"{site}.key", no_passphrase)
+        signer = load_signer(self.root / f"{site}.key", no_passphrase)
         (self.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
         (self.drop / key).write_bytes(data)
         return record
@@ -155,6 +156,6 @@ class Handmade:
         key = layout.round_record(number)
         for path in (self.drop / key).parent.glob("round.json*"):
             path.unlink()
-        signer = signatures.load_signer(self.coordinator / "key", no_passphrase)
+        signer = load_signer(self.coordinator / "key", no_passphrase)
         (self.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
         (self.drop / key).write_bytes(data)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.exchange.servers import S3, Sshd
 
-PREFIXES = {"coordinator": "coordinator/", **{site: layout.site_prefix(site) for site in SITES}}
+PREFIXES = {"coordinator": "coordinator/", **{site: layout.prefix(site) for site in SITES}}
 
 
 @pytest.fixture

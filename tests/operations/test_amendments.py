@@ -10,8 +10,8 @@ import pytest
 from fedcli import wire
 from fedcli.errors import ApprovalError, ConfigurationError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import EvaluationRecord, FederationRecord
-from fedcli.exchange.signatures import load_signer
 from fedcli.operations import amend, join
 from fedcli.operations.admit import admit
 from fedcli.operations.approve import approve, inspect

@@ -12,8 +12,8 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import ModelKind, Role
-from fedcli.exchange.signatures import load_signer
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.verify import VerifyResult, verify
 from fedcli.party.party import Status, artifact_of

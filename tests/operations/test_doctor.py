@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.exchange import layout
-from fedcli.exchange.signatures import create_key
+from fedcli.exchange.keys import create_key
 from fedcli.exchange.store import LocalStore
 from fedcli.operations import amend
 from fedcli.operations.doctor import Finding, Outcome, doctor, drop_checks, space_checks, workspace_checks

@@ -13,8 +13,8 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.errors import ApprovalError, DataError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import FederationRecord
-from fedcli.exchange.signatures import load_signer
 from fedcli.operations import join
 from fedcli.operations.approve import approve, inspect
 from fedcli.operations.join import JoinRequest

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
+from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records.common import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Record, Role, Steps
 from fedcli.plan import MAX_STEPS, Plan, Rule
 from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp
@@ -22,7 +23,7 @@ class Member:
 
     @model_validator(mode="after")
     def _is_a_site(self) -> Member:
-        if self.site == "coordinator":
+        if self.site == COORDINATOR:
             msg = "a site cannot be called coordinator"
             raise ValueError(msg)
         return self
@@ -56,6 +57,12 @@ class FederationRecord(Record):
             msg = "members must be sorted by name, each once"
             raise ValueError(msg)
         return self
+
+    def keys_of(self, party: str) -> Keys:
+        """Return the keys that the record lists for a party: none if it is not a member."""
+        if party == COORDINATOR:
+            return self.coordinator
+        return next((member.keys for member in self.members if member.site == party), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -104,8 +104,8 @@ def other_prefixes(exam: Examination, store: Store | None, workspace: Workspace,
         if not isinstance(store, LocalStore):
             line.skip("cannot be told without writing there")
             return
-        members = [layout.site_prefix(member.site) for member in ledger.newest_federation.members]
-        others = [prefix for prefix in (f"{layout.COORDINATOR}/", *members) if prefix != prefix_of(workspace)]
+        parties = (layout.COORDINATOR, *(member.site for member in ledger.newest_federation.members))
+        others = [layout.prefix(party) for party in parties if party != workspace.settings.name]
         there = [prefix for prefix in others if _path(store, prefix).is_dir()]
         wide = [prefix for prefix in there if os.access(_path(store, prefix), os.W_OK, effective_ids=True)]
         if wide:
@@ -141,8 +141,7 @@ def clock(exam: Examination, store: Store | None, ledger: Ledger | None, moment:
 
 def prefix_of(workspace: Workspace) -> str:
     """Return the prefix under which a workspace's party writes."""
-    name = workspace.settings.name
-    return f"{layout.COORDINATOR}/" if name == layout.COORDINATOR else layout.site_prefix(name)
+    return layout.prefix(workspace.settings.name)
 
 
 def _path(store: LocalStore, prefix: str) -> Path:

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from fedcli import wire
-from fedcli.exchange import layout, signatures
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox
 from fedcli.imaging.dataset import dataset
 from fedcli.private_files import SECRET_BYTES, BusyError, exclusive
@@ -52,7 +52,7 @@ def signing_key(exam: Examination, workspace: Workspace, passphrase: Callable[[]
     """Load the key, and look at who may read it."""
     path = workspace.key_path
     with exam.line("signing key", f"chmod 600 {path}") as line:
-        found = signatures.load_signer(path, passphrase).verify_key
+        found = load_signer(path, passphrase).verify_key
         if (mode := stat.S_IMODE(path.stat().st_mode)) & OTHERS_READ:
             line.fail(f"{path}, mode {mode:04o}: others can read it, and sign as {workspace.settings.name}")
         else:
@@ -105,8 +105,7 @@ def membership(exam: Examination, workspace: Workspace, ledger: Ledger | None, k
             line.skip("the federation's history or this workspace's key cannot be read")
             return
         record = ledger.in_force(ledger.newest_round + 1).record
-        listed = {member.site: member.keys for member in record.members} | {layout.COORDINATOR: record.coordinator}
-        keys = [item.public_key for item in listed.get(name, ())]
+        keys = [item.public_key for item in record.keys_of(name)]
         if key.line in keys:
             line.ok(f"{name} is listed with this key")
         elif keys:

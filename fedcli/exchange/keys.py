@@ -1,0 +1,115 @@
+"""The parties' keys: in files, as users name them, and as records list them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedcli.errors import ConfigurationError, TrustError, UsageError
+from fedcli.exchange.records import PublicKey, Purpose
+from fedcli.exchange.signatures import Signer, VerifyKey
+from fedcli.private_files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
+    """Load an ordinary OpenSSH Ed25519 private key; `passphrase` is called only if the key is encrypted.
+
+    Raises:
+        ConfigurationError: The file is missing, not such a key, or the passphrase is wrong.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: the signing key cannot be read: {error.strerror}"
+        raise ConfigurationError(msg, hint="name another with `key` in workspace.toml") from error
+    try:
+        try:
+            key = serialization.load_ssh_private_key(data, None)
+        except TypeError:  # cryptography's way to say that the key is encrypted
+            key = serialization.load_ssh_private_key(data, passphrase().encode())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the passphrase is empty
+        msg = f"{path}: not a readable OpenSSH private key: {error}"
+        raise ConfigurationError(msg, hint="the passphrase may be wrong; ssh-keygen -t ed25519 makes a new key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        msg = f"{path}: expected an Ed25519 key, found a key of another kind"
+        raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one")
+    return Signer(key)
+
+
+def create_key(path: Path, comment: str) -> Signer:
+    """Create an Ed25519 key without a passphrase at `path` (mode 0600) and `path`.pub, and return it."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    signer = Signer(key)
+    write_whole(path.with_name(path.name + ".pub"), f"{signer.verify_key.line} {comment}\n".encode())
+    write_whole(path, private, mode=0o600)
+    return signer
+
+
+def own_key(root: Path, key: Path | None, comment: str, passphrase: Callable[[], str]) -> tuple[str, VerifyKey]:
+    """Return a party's key as workspace.toml names it, and its public half.
+
+    Args:
+        root: The workspace.
+        key: The private key; None takes the workspace's own, which is created if it is missing.
+        comment: The comment of a new key.
+        passphrase: Called only if the key is encrypted.
+
+    Raises:
+        ConfigurationError: The key cannot be read.
+    """
+    path = (root / "key") if key is None else key.expanduser().resolve()
+    signer = create_key(path, comment) if key is None and not path.exists() else load_signer(path, passphrase)
+    return ("key" if key is None else str(path)), signer.verify_key
+
+
+def read_public_key(path: Path) -> VerifyKey:
+    """Read a .pub file.
+
+    Raises:
+        ConfigurationError: It is missing, or holds no Ed25519 key.
+    """
+    try:
+        return VerifyKey.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: the public key cannot be read: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def fingerprint_of(text: str) -> str:
+    """Return the fingerprint that a user gave: the fingerprint itself, or the path of a public key.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text.startswith("SHA256:"):
+        return text
+    if Path(text).is_file():
+        return read_public_key(Path(text)).fingerprint
+    msg = f"{text}: neither a fingerprint (SHA256:…) nor the file of a public key"
+    raise UsageError(msg)
+
+
+def public_keys(*keys: VerifyKey) -> tuple[PublicKey, ...]:
+    """Return keys as records list them."""
+    return tuple(PublicKey(purpose=Purpose.SIGNING, algorithm="ssh-ed25519", public_key=key.line) for key in keys)
+
+
+def verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
+    """Return the keys that a record lists.
+
+    Raises:
+        TrustError: One of them is not an Ed25519 key.
+    """
+    try:
+        return tuple(VerifyKey.parse(key.public_key) for key in keys)
+    except ConfigurationError as error:  # the key is in a record, not in a file of this party's own
+        msg = f"a record lists a key that is {error}"
+        raise TrustError(msg) from error
