@@ -31,8 +31,8 @@ from phantom_federation import ENVIRONMENT, STUDENT_T, demo_plan, prepared, samp
 from fedcli import tensors
 from fedcli.imaging.phantoms import hospitals
 from fedcli.learning.evaluation import inference, metrics
-from fedcli.learning.networks import registry
-from fedcli.learning.training import epochs as training
+from fedcli.learning.networks import registry, weights
+from fedcli.learning.training.local_training import LocalTraining
 from fedcli.operations.simulate import simulate
 from fedcli.party.artifacts import prepare_update
 from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
@@ -70,19 +70,13 @@ def measure(network: str, epochs: int, folder: Path) -> None:
     torch.manual_seed(plan.seed)
     module = registry.build(Network(name=network), train.num_classes)
     for epoch in range(1, epochs + 1):
-        before = registry.to_arrays(module)
-        outcome = training.train(
-            module,
-            train,
-            plan.training,
-            plan.augmentation,
-            seed=epoch,
-            rates=(RATES[network],),
-            device=torch.device("cpu"),
-            progress=Silent(),
+        before = weights.to_arrays(module)
+        training = LocalTraining(
+            module, train, plan.training, plan.augmentation, seed=epoch, rates=(RATES[network],), device=torch.device("cpu")
         )
-    delta = {name: np.asarray(value - before[name]) for name, value in registry.to_arrays(module).items()}
-    print(f"\n{network}: delta of epoch {epochs}, {outcome.steps} steps, {SIZES[network]} pixels")
+        result = training.run(Silent())
+    delta = {name: np.asarray(value - before[name]) for name, value in weights.to_arrays(module).items()}
+    print(f"\n{network}: delta of epoch {epochs}, {result.steps} steps, {SIZES[network]} pixels")
     whole = 0
     for encoding, packing in product(Encoding, Packing):
         target = folder / f"{encoding}-{packing}"
@@ -146,7 +140,7 @@ def final_kappas(plan: Plan, sites: dict[str, Path], drop: Path) -> dict[str, fl
     assert all(np.isfinite(value).all() for value in arrays.values())
     assert all((value >= 0).all() for name, value in arrays.items() if name.endswith("running_var"))
     module = registry.build(plan.network, len(plan.classes))
-    registry.load_arrays(module, arrays)
+    weights.load_arrays(module, arrays)
     found = {}
     for site, path in sites.items():
         test = samples(path, plan, Part.TEST)

@@ -28,7 +28,7 @@ from phantom_federation import ENVIRONMENT, demo_plan, mean_difference, prepared
 from fedcli import tensors
 from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.evaluation.metrics import Predictions
-from fedcli.learning.networks import registry
+from fedcli.learning.networks import registry, weights
 from fedcli.learning.networks.registry import SMALL
 from fedcli.operations.simulate import simulate
 from fedcli.plan import Network, OptimizerState, Part, Plan, Precision, Split, Training
@@ -62,7 +62,7 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
         simulate(plan, sites, drop, ENVIRONMENT, threads=1)
         module = registry.build(plan.network, len(plan.classes))
         newest = next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors"))
-        registry.load_arrays(module, tensors.read(newest))
+        weights.load_arrays(module, tensors.read(newest))
         said[precision] = [predictions(module, path, plan) for path in sites.values()]
     pairs = list(zip(sites, said[Precision.BFLOAT16], said[Precision.FLOAT32], strict=True))
     return {

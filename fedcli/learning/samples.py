@@ -1,4 +1,4 @@
-"""The labelled images from which a site learns, or on which a model is scored, as plain arrays."""
+"""The labelled images that a network trains on or is scored on, as plain arrays."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import numpy as np
 from fedcli.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 FULL_SCALE = 65535
-"""The stored value that stands for 1.0: images are uint16 fixed point of [0, 1]."""
+"""The stored value of 1.0: images are uint16 fixed point of [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Samples:
-    """One part of a prepared data set, left and right breasts and all views together.
+    """One part of a prepared data set: left and right breasts and all views together.
 
     Attributes:
-        images: (N, H, W) uint16, `FULL_SCALE` standing for 1.0; may be memory-mapped, it is read batch by batch.
+        images: (N, H, W) uint16, where `FULL_SCALE` is 1.0; may be memory-mapped and is read batch by batch.
         labels: (N,) int64, the category of each image, from 0 to `num_classes` - 1.
-        units: (N,) int64, which patient (or study) each image belongs to; any numbers, equal within a unit.
+        units: (N,) int64, the patient (or study) of each image; any numbers, equal within a unit.
         num_classes: The plan's number of categories, whether or not all of them occur here.
-        patients: (N,), the pseudonym of each image's patient, to name who was in a batch that failed; None where unknown.
+        patients: (N,), the pseudonym of each image's patient, for the message about a batch that failed; None if unknown.
     """
 
     images: NDArray[np.uint16]
@@ -52,3 +53,14 @@ class Samples:
     def __len__(self) -> int:
         """Return N, the number of images."""
         return len(self.images)
+
+
+def as_input(images: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return images as a network takes them: (B, 1, H, W) in [0, 1].
+
+    Args:
+        images: (B, H, W) uint16 fixed point; moved to the device in this type, which is half the size of float32.
+        dtype: The type of the network's weights.
+        device: Where the network is.
+    """
+    return images.to(device, non_blocking=True).to(dtype).div_(FULL_SCALE).unsqueeze(1)

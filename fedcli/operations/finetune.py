@@ -17,16 +17,16 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.networks import registry
+from fedcli.learning.networks import weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.party.party import Party, Status
 from fedcli.plan import Part
 from fedcli.private_files import write_whole
 from fedcli.site import selection
 from fedcli.site.learner import Learner, require_images
-from fedcli.site.local_training import Job, Keeping, lead
 from fedcli.site.processes import gathered
 from fedcli.site.selection import Origin, Selection
+from fedcli.site.training_job import TrainingJob, run_job
 from fedcli.wire import STRICT, Digest
 from fedcli.workspace import WorkspaceRole
 
@@ -108,7 +108,7 @@ def finetune(root: Path, start: Start, environment: Environment, *, devices: int
             target = selection.own_model_folder(party.workspace, kind)
             if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
                 return _result(learner, kind, target, None, None)
-            return _train(learner, kind, source, base, provenance, target)
+            return _finetune(learner, kind, source, base, provenance, target)
 
 
 def _source(party: Party, start: Start) -> tuple[Path, str]:
@@ -123,28 +123,28 @@ def _source(party: Party, start: Start) -> tuple[Path, str]:
     return path, selection.read_best(state).base
 
 
-def _train(learner: Learner, kind: ModelKind, source: Path, base: str, provenance: Provenance, target: Path) -> FinetuneResult:
+def _finetune(learner: Learner, kind: ModelKind, source: Path, base: str, provenance: Provenance, target: Path) -> FinetuneResult:
     plan = learner.plan
     require_images(learner.samples(Part.TRAIN), learner.site, Part.TRAIN)
     checkpoint = learner.checkpoint(kind.value, source)
     best = Selection.resume(checkpoint.folder, None)
     learner.load(source)
     start_kappa = learner.validate(f"{kind}, starting model on validation patients").kappa
-    best.offer(registry.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
+    best.offer(weights.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
 
     def score(epoch: int) -> None:
         learner.recalibrate(f"{kind}, epoch {epoch}, statistics")
         kappa = learner.validate(f"{kind}, epoch {epoch} on validation patients").kappa
-        best.offer(registry.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
+        best.offer(weights.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
 
-    job = Job(
+    job = TrainingJob(
         plan=plan,
         training=replace(plan.training, proximal=0.0),  # FedProx's term is about the rounds
         data=learner.data.digest,
         seed=derive_seed(plan.seed, learner.site, kind.value),
         rates=_rates(plan, kind),
     )
-    outcome = lead(learner, job, Keeping(label=f"{learner.site}: {kind}", checkpoint=checkpoint, on_epoch=score))
+    result = run_job(learner, job, label=f"{learner.site}: {kind}", checkpoint=checkpoint, on_epoch=score)
     draft = target.with_name(f".{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
     best.copy(draft)
@@ -152,7 +152,7 @@ def _train(learner: Learner, kind: ModelKind, source: Path, base: str, provenanc
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     checkpoint.remove()
-    return _result(learner, kind, target, start_kappa, outcome.seconds)
+    return _result(learner, kind, target, start_kappa, result.seconds)
 
 
 def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:

@@ -57,11 +57,11 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     """
     with gathered(party.workspace, devices) as replicas:
         learner = Learner(party.workspace, plan, party.environment.progress, replicas)
-        found = local_round.train(party, learner, number)
+        found = local_round.run_local_round(party, learner, number)
     draft = party.outbox.draft(f"round-{number:04d}")
     found.best.copy(draft.state)
     if plan.training.optimizer_state is OptimizerState.KEEP:
-        tensors.write(draft.state / selection.OPTIMIZER, found.outcome.optimizer_state)
+        tensors.write(draft.state / selection.OPTIMIZER, found.result.optimizer_state)
     if found.statistics:
         tensors.write(draft.state / selection.STATISTICS, found.statistics)
     require_finite(found.delta)
@@ -79,14 +79,14 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
         parent=party.folder.ledger.rounds[number - 1].digest,
         plan=plan.digest,
         dataset=dataset,
-        steps=found.outcome.steps,
+        steps=found.result.steps,
         images=len(learner.samples(Part.TRAIN)),
         patients=learner.data.cohort.part(Part.TRAIN).patients,
         received=found.received,
         trained=found.trained,
-        training_loss=found.outcome.loss,
+        training_loss=found.result.loss,
         norm=euclidean_norm(outgoing.delta),
-        seconds=round(found.outcome.seconds, 1),
+        seconds=round(found.result.seconds, 1),
         device=learner.machine,
         threads=torch.get_num_threads(),
         artifacts=(artifact,),
@@ -97,7 +97,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     selection.forget_older_states(party.workspace)
     party.folder.forget_artifacts()
     return Contribution(
-        steps=found.outcome.steps, received=found.received, trained=found.trained, seconds=round(found.outcome.seconds, 1)
+        steps=found.result.steps, received=found.received, trained=found.trained, seconds=round(found.result.seconds, 1)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from fedcli.exchange.records import ValidationScore
 from fedcli.imaging.dataset import dataset
 from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.evaluation.metrics import Predictions
-from fedcli.learning.networks import batch_statistics, registry
+from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.networks.precision import choose as choose_precision
 from fedcli.learning.samples import Samples
-from fedcli.learning.training.checkpoint import Checkpoint, Origin
-from fedcli.learning.training.data_parallel import ALONE
+from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS
 from fedcli.plan import Part, Precision, Statistics, Unit
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from fedcli.learning.training.data_parallel import Replicas
     from fedcli.plan import Plan
     from fedcli.progress import Progress
-    from fedcli.tensors import Layout
+    from fedcli.tensors import Arrays, Layout
     from fedcli.workspace import Workspace
-
-    Arrays = dict[str, NDArray[Any]]
 
 TRAINING = "training"
 """The workspace's folder of trainings under way."""
@@ -52,7 +50,7 @@ class Learner:
         module: The network; its weights are whatever was loaded or trained last.
     """
 
-    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress, replicas: Replicas = ALONE) -> None:
+    def __init__(self, workspace: Workspace, plan: Plan, progress: Progress, replicas: Replicas = SINGLE_PROCESS) -> None:
         self.plan = plan
         self.site = workspace.settings.name
         self.progress = progress
@@ -68,7 +66,7 @@ class Learner:
     @cached_property
     def layout(self) -> Layout:
         """What every model's file holds that fits the network."""
-        return tensors.layout_of(registry.to_arrays(self.module))
+        return tensors.layout_of(weights.to_arrays(self.module))
 
     @cached_property
     def data(self) -> PreparedDataset:
@@ -103,7 +101,7 @@ class Learner:
     def load(self, path: Path) -> Arrays:
         """Load a model's file into the network, and return its arrays."""
         arrays = tensors.read(path)
-        registry.load_arrays(self.module, arrays)
+        weights.load_arrays(self.module, arrays)
         return arrays
 
     def predict(self, samples: Samples, label: str) -> Predictions:
@@ -144,7 +142,7 @@ class Learner:
 
     def checkpoint(self, name: str, start: Path) -> Checkpoint:
         """Return where a training from a model's file is kept in the workspace."""
-        origin = Origin(
+        identity = TrainingIdentity(
             plan=self.plan.digest,
             start=tensors.measure(start).sha256,
             data=self.data.digest,
@@ -152,12 +150,12 @@ class Learner:
             threads=torch.get_num_threads(),
             versions=", ".join(f"{package} {version(package)}" for package in ("fedcli", "numpy", "torch")),
         )
-        return Checkpoint(self._workspace.path(TRAINING, name), origin, self.progress)
+        return Checkpoint(self._workspace.path(TRAINING, name), identity, self.progress)
 
     def recalibrate(self, label: str) -> None:
         """Measure BatchNorm's statistics anew on the training images, where the plan says so."""
         if self.plan.training.statistics is Statistics.RECALIBRATE:
-            batch_statistics.recalibrate(
+            batch_norm.recalibrate(
                 self.module,
                 self.samples(Part.TRAIN),
                 batch_size=self.plan.training.batch_size,
@@ -167,7 +165,7 @@ class Learner:
             )
 
 
-def choose_device(name: str, replicas: Replicas = ALONE) -> torch.device:
+def choose_device(name: str, replicas: Replicas = SINGLE_PROCESS) -> torch.device:
     """Return the device of this name; `auto` takes a GPU where there is one, and each of several processes its own.
 
     Raises:

@@ -18,10 +18,10 @@ from torch.multiprocessing.spawn import start_processes
 
 from fedcli import wire
 from fedcli.errors import TrainingError
-from fedcli.learning.training.data_parallel import ALONE, Replicas
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS, Replicas
 from fedcli.progress import Silent
 from fedcli.site.learner import Learner, choose_device
-from fedcli.site.local_training import Job, follow
+from fedcli.site.training_job import TrainingJob, join_job
 from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def gathered(workspace: Workspace, devices: int) -> Iterator[Replicas]:
         yield _joined_by_torchrun(workspace)
         return
     if devices == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     store = TCPStore(_LOOPBACK, 0, devices, is_master=True, timeout=_MEETING, wait_for_workers=False)
     others = start_processes(  # type: ignore[no-untyped-call]
@@ -56,7 +56,7 @@ def gathered(workspace: Workspace, devices: int) -> Iterator[Replicas]:
     try:
         replicas = _join(workspace, Replicas(rank=0, size=devices), store)
         yield replicas
-        replicas.tell(b"")
+        replicas.broadcast_message(b"")
         _part()
         others.join()
     except RuntimeError as error:
@@ -79,7 +79,7 @@ def led(root: Path) -> Iterator[None]:
     """Let torchrun's other processes go when the block is done, trained or not."""
     yield
     if _TORCHRUN in os.environ:
-        _joined_by_torchrun(Workspace.open(root, WorkspaceRole.SITE)).tell(b"")
+        _joined_by_torchrun(Workspace.open(root, WorkspaceRole.SITE)).broadcast_message(b"")
         _part()
 
 
@@ -97,9 +97,9 @@ def _started(index: int, root: Path, port: int, size: int) -> None:
 
 
 def _follow(workspace: Workspace, replicas: Replicas) -> None:
-    while message := replicas.tell(b""):
-        job = wire.decode(Job, message)
-        follow(Learner(workspace, job.plan, Silent(), replicas), job)
+    while message := replicas.broadcast_message(b""):
+        job = wire.decode(TrainingJob, message)
+        join_job(Learner(workspace, job.plan, Silent(), replicas), job)
     _part()
 
 

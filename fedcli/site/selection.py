@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass as plain_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
@@ -30,13 +30,9 @@ from fedcli.wire import STRICT, Digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from fedcli.exchange.records import ModelKind
-    from fedcli.tensors import Measured
+    from fedcli.tensors import Arrays, Measured
     from fedcli.workspace import Workspace
-
-    Arrays = dict[str, NDArray[Any]]
 
 OPTIMIZER = "optimizer.safetensors"
 STATISTICS = "statistics.safetensors"

@@ -96,7 +96,7 @@ def test_stopped_by_any_signal_and_run_again_it_ends_with_the_same_bits(sites: I
         assert (site.training / "round-0001" / "checkpoint.json").is_file()
         process = site.start("train-round", "--json")
         out, err = process.communicate(timeout=120)
-        assert "round-0001: going on from epoch" in err
+        assert "round-0001: resuming from epoch" in err
         assert json.loads(out)["steps"] == 90
         assert site.updates() == calm.updates()
         assert site.kept() == calm.kept()
@@ -110,7 +110,7 @@ def test_finetune_goes_on_too(sites: Iterator[Site]) -> None:
         stopped(site, number, "finetune", "--from", "initial")
         assert not (site.workspace / "models" / "local").exists()
     out, err = site.start("finetune", "--from", "initial", "--json").communicate(timeout=120)
-    assert "local: going on from epoch" in err
+    assert "local: resuming from epoch" in err
     again = json.loads(out)
     assert {key: again[key] for key in ("best_epoch", "best_kappa", "start_kappa", "epochs")} == {
         key: found[key] for key in ("best_epoch", "best_kappa", "start_kappa", "epochs")
@@ -125,7 +125,7 @@ def test_with_other_threads_it_begins_anew(sites: Iterator[Site]) -> None:
     settings = site.workspace / "workspace.toml"
     settings.write_text(settings.read_text().replace("threads = 0", "threads = 2"))
     done = run("train-round", "-C", site.workspace)
-    assert "round-0001: begun anew, the interrupted training had threads 1, now 2" in done.stderr
+    assert "round-0001: starting again, the interrupted training had threads 1, now 2" in done.stderr
     assert len(site.updates()) == 1
 
 
@@ -164,6 +164,6 @@ def test_devices_stop_together_and_go_on(sites: Iterator[Site]) -> None:
     returned, err = stopped(site, signal.SIGTERM, "train-round", "--devices", "2")
     assert returned == 130, err
     out, err = site.start("train-round", "--devices", "2", "--json").communicate(timeout=120)
-    assert "going on from epoch" in err
+    assert "resuming from epoch" in err
     assert json.loads(out)["steps"] == 90
     assert site.updates() == calm.updates()

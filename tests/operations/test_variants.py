@@ -11,10 +11,10 @@ import pytest
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.networks import batch_statistics, registry
+from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training.batches import steps_per_epoch
-from fedcli.learning.training.epochs import train
+from fedcli.learning.training.local_training import LocalTraining
+from fedcli.learning.training.sampling import steps_per_epoch
 from fedcli.operations.finetune import Start, finetune
 from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Statistics
 from fedcli.progress import Silent
@@ -60,7 +60,7 @@ def state(federation: Federation, site: str, name: str) -> dict[str, np.ndarray]
 
 
 def of_batch_norm(plan: Plan) -> frozenset[str]:
-    return batch_statistics.names(registry.build(plan.network, len(plan.classes)))
+    return batch_norm.names(registry.build(plan.network, len(plan.classes)))
 
 
 def learner_of(federation: Federation, site: str) -> Learner:
@@ -89,9 +89,9 @@ def test_fedbn_keeps_a_sites_batch_norm_and_shares_the_rest(tmp_path: Path, prep
     # The next round begins with the site's own layers over the rest of φ(1): scored so, and trained from there.
     (result,) = federation.train(SITES[0])
     learner = learner_of(federation, SITES[0])
-    registry.load_arrays(learner.module, after | kept[SITES[0]])
+    weights.load_arrays(learner.module, after | kept[SITES[0]])
     assert learner.validate("by hand") == result.received
-    registry.load_arrays(learner.module, after)
+    weights.load_arrays(learner.module, after)
     assert learner.validate("without its own") != result.received
     newer = state(federation, SITES[0], selection.STATISTICS)
     counters = {name: newer[name] - kept[SITES[0]][name] for name in names if name.endswith("num_batches_tracked")}
@@ -105,9 +105,9 @@ def test_recalibrated_statistics_are_those_of_the_sites_training_images(tmp_path
     start, delta = global_model(federation, 0), update(federation, SITES[0], 1)
     trained = {name: start[name] + delta[name] for name in start}
     learner = learner_of(federation, SITES[0])
-    registry.load_arrays(learner.module, trained)
+    weights.load_arrays(learner.module, trained)
     learner.recalibrate("again")  # changes nothing but what rounding leaves of a sum
-    again = registry.to_arrays(learner.module)
+    again = weights.to_arrays(learner.module)
     for name, array in trained.items():
         assert np.allclose(again[name], array, rtol=1e-4, atol=1e-5), name
     plain = begin(tmp_path / "plain", prepared_at_32, BATCH_NORM)
@@ -117,7 +117,7 @@ def test_recalibrated_statistics_are_those_of_the_sites_training_images(tmp_path
     assert max(np.abs(without[name] - delta[name]).max() for name in moved) > 0.01
     for name in delta.keys() - {n for n in delta if "running" in n}:
         assert np.array_equal(without[name], delta[name]), name  # training itself is the same
-    registry.load_arrays(learner.module, start)
+    weights.load_arrays(learner.module, start)
     learner.recalibrate("received")
     assert learner.validate("by hand") == result.received
 
@@ -135,7 +135,7 @@ def test_steps_and_epochs_make_n_k(begun: Federation, tmp_path: Path) -> None:
     assert result.steps == 6
     images = len(learner_of(federation, SITES[0]).samples(Part.TRAIN))
     (plain,) = begun.train(SITES[0])
-    assert plain.steps == steps_per_epoch(images, PLAN.training.batch_size)
+    assert plain.steps == steps_per_epoch(images, PLAN.training)
 
 
 def test_every_epochs_model_is_a_candidate(begun: Federation, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_every_epochs_model_is_a_candidate(begun: Federation, tmp_path: Path) ->
     (start,) = (federation.drop / "coordinator" / "round-0000").glob("global-*.safetensors")
     learner.load(start)
     kappas = [learner.validate("received").kappa]
-    train(
+    training = LocalTraining(
         learner.module,
         learner.samples(Part.TRAIN),
         federation.plan.training,
@@ -152,9 +152,8 @@ def test_every_epochs_model_is_a_candidate(begun: Federation, tmp_path: Path) ->
         seed=derive_seed(federation.plan.seed, SITES[1], "round", 1),
         rates=(0.005,) * 6,
         device=learner.device,
-        progress=Silent(),
-        on_epoch=lambda _: kappas.append(learner.validate("by hand").kappa),
     )
+    training.run(Silent(), on_epoch=lambda _: kappas.append(learner.validate("by hand").kappa))
     (result,) = federation.train(SITES[1])
     assert result.trained is not None
     assert result.trained.kappa == kappas[-1]

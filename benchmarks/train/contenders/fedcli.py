@@ -18,8 +18,8 @@ import torch
 from fedcli.imaging.dataset import dataset
 from fedcli.learning.networks import registry
 from fedcli.learning.samples import Samples
-from fedcli.learning.training import epochs
-from fedcli.learning.training.batch_loader import Feed
+from fedcli.learning.training.batch_loader import BatchLoader
+from fedcli.learning.training.local_training import LocalTraining
 from fedcli.plan import Augmentation, Network, Part, Precision, Training
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def main() -> None:
     settings = Training(steps=steps + 1, precision=Precision(sys.argv[3]))
     network = registry.build(Network(), 4)
     watch = Stopwatch()
-    epochs.train(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=CPU, progress=watch)
+    LocalTraining(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=CPU).run(watch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     step = (watch.ends[-1] - watch.ends[0]) / steps
-    feed = Feed(samples=samples, training=replace(settings, steps=20), augmentation=Augmentation(), device=CPU)
-    batches = feed.epoch(0)
+    loader = BatchLoader(samples=samples, training=replace(settings, steps=20), augmentation=Augmentation(), device=CPU)
+    batches = loader.epoch(0)
     next(batches)
     started = time.perf_counter()
     drawn = sum(1 for _ in batches)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from fedcli.errors import DataError, TrainingError
-from fedcli.learning.networks.registry import as_input
+from fedcli.learning.samples import as_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,8 +1,8 @@
-"""From the images of a step to the tensors that a network trains on.
+"""From the image numbers of a step to the tensors that a network trains on.
 
 A batch is read from the memory map, moved, scaled and augmented as a whole. Each step is seeded by its own number, so that a run
-that goes on in the middle of an epoch sees what it would have seen. Where the network is on a GPU, one thread reads the next
-batch meanwhile; on a CPU reading takes less than 1 % of a step, and a thread would only be in the way.
+resumed in the middle of an epoch sees the same batches. If the network is on a GPU, one thread reads the next batch during a
+step; on a CPU, reading takes less than 1 % of a step, and a thread would only compete with it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from fedcli.learning.networks.registry import as_input
+from fedcli.learning.samples import as_input
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import batches
+from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
-from fedcli.learning.training.data_parallel import ALONE
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,22 +52,22 @@ class Batch:
     labels: Tensor
 
 
-def one_ahead(items: Iterable[T], work: Callable[[T], U]) -> Iterator[tuple[T, U]]:
-    """Yield every item with what a thread has made of it, which begins with the next one before this one is used."""
+def prefetched(items: Iterable[T], work: Callable[[T], U]) -> Iterator[tuple[T, U]]:
+    """Yield every item with its result; a thread works on the next item while this one is used."""
     with ThreadPoolExecutor(max_workers=1) as thread:
-        begun: deque[tuple[T, Future[U]]] = deque()
+        pending: deque[tuple[T, Future[U]]] = deque()
         for item in items:
-            begun.append((item, thread.submit(work, item)))
-            if len(begun) > 1:
-                ready, made = begun.popleft()
-                yield ready, made.result()
-        for ready, made in begun:
-            yield ready, made.result()
+            pending.append((item, thread.submit(work, item)))
+            if len(pending) > 1:
+                ready, result = pending.popleft()
+                yield ready, result.result()
+        for ready, result in pending:
+            yield ready, result.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Feed:
-    """A site's training images, step by step.
+class BatchLoader:
+    """Loads a site's training images, batch by batch.
 
     Attributes:
         samples: The images.
@@ -75,7 +75,7 @@ class Feed:
         augmentation: How images are changed at random.
         device: Where the network is.
         dtype: The type of its weights.
-        replicas: Among whom a batch is shared.
+        replicas: The processes that share a batch.
     """
 
     samples: Samples
@@ -83,14 +83,14 @@ class Feed:
     augmentation: Augmentation
     device: torch.device
     dtype: torch.dtype = torch.float32
-    replicas: Replicas = ALONE
+    replicas: Replicas = SINGLE_PROCESS
 
     def epoch(self, seed: int, done: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch but for the first `done`."""
+        """Yield the batches of one epoch, without the first `done` ones."""
         generator = np.random.default_rng(derive_seed(seed, "batches"))
-        steps = islice(batches.epoch(self.samples.labels, self.training, generator), done, None)
+        steps = islice(sampling.draw_epoch(self.samples.labels, self.training, generator), done, None)
         on_gpu = self.device.type == "cuda"
-        read = one_ahead(steps, self._rows) if on_gpu else ((indices, self._rows(indices)) for indices in steps)
+        read = prefetched(steps, self._rows) if on_gpu else ((indices, self._rows(indices)) for indices in steps)
         for step, (indices, rows) in enumerate(read, done):
             yield self._batch(indices, rows, derive_seed(seed, "augmentation", step))
 

@@ -1,10 +1,10 @@
-"""Where a training stands, kept in a folder of the workspace, so that an interrupted one goes on with the same bits.
+"""The state of a training, saved in a folder of the workspace, so that an interrupted one ends with the same bits.
 
-    <folder>/checkpoint.json                    which training it is, and where it stands
+    <folder>/checkpoint.json                    which training it is, and how far it is
     <folder>/checkpoint-<digest12>.safetensors  weights, Adam's moments, the losses so far
 
-The tensors are written first and the JSON replaces its predecessor whole, so that there is always one that holds. A checkpoint
-serves the same training alone: the same plan, start and data, on the same device, with as many threads and the same versions.
+The tensors are written first, and the JSON replaces the earlier one in one step, so that one of them is always complete. A
+checkpoint is only used by the same training: the same plan, start and data, device, number of threads and versions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -28,27 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from fedcli.progress import Progress
+    from fedcli.tensors import Arrays
 
-    Arrays = dict[str, NDArray[Any]]
-
-_FACTS = "checkpoint.json"
+_DESCRIPTION = "checkpoint.json"
 _TENSORS = "checkpoint-*.safetensors"
 _INTERVAL = 300.0
 _LOSSES = "losses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Origin:
-    """What decides the bits of a training.
+class TrainingIdentity:
+    """Everything that the bits of a training depend on.
 
     Attributes:
         plan: Digest of the plan.
-        start: Digest of the model's file that it starts from.
+        start: Digest of the file of the model that it starts from.
         data: Digest of the prepared data.
-        device: Where it computes, in which precision, by how many processes.
+        device: The device, precision and number of processes.
         threads: CPU threads.
         versions: Of fedcli, numpy and torch.
     """
@@ -62,20 +59,20 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Facts:
-    """What checkpoint.json says.
+class CheckpointDescription:
+    """The content of checkpoint.json.
 
     Attributes:
         schema: Name and version of this class.
         origin: Which training it is.
-        epoch: The epoch under way, from 1.
+        epoch: The current epoch, from 1.
         step: Its steps that are done.
         seconds: Spent in steps so far.
         tensors: Digest of the file beside it.
     """
 
     schema: Literal["fedcli-checkpoint-1"] = "fedcli-checkpoint-1"
-    origin: Origin
+    origin: TrainingIdentity
     epoch: Annotated[int, Field(ge=1)]
     step: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
@@ -84,10 +81,10 @@ class Facts:
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Where a training stands.
+    """The state of a training between two steps.
 
     Attributes:
-        epoch: The epoch under way, from 1.
+        epoch: The current epoch, from 1.
         step: Its steps that are done.
         seconds: Spent in steps so far.
         losses: Of every step so far.
@@ -104,23 +101,23 @@ class Snapshot:
 
 
 class Checkpoint:
-    """The checkpoint of one training; what lies in its folder and is of no use is removed, and told.
+    """The checkpoint of one training. If the folder holds none for it, the folder is cleared.
 
     Args:
-        folder: Where it lies, with what else the training keeps there.
+        folder: Holds the checkpoint, and the best model so far.
         origin: Which training it is.
-        progress: Who is told.
+        progress: Told whether the training is resumed or starts again.
         interval: Seconds between two checkpoints.
         clock: Seconds from any origin.
 
     Attributes:
-        found: Where an earlier run was interrupted; None where there is nothing to go on from.
+        snapshot: Where an earlier run was interrupted; None if there is nothing to resume.
     """
 
     def __init__(
         self,
         folder: Path,
-        origin: Origin,
+        origin: TrainingIdentity,
         progress: Progress,
         *,
         interval: float = _INTERVAL,
@@ -131,17 +128,17 @@ class Checkpoint:
         self._interval = interval
         self._clock = clock
         self._written = clock()
-        self.found = self._read(progress)
-        if self.found is None:
+        self.snapshot = self._read(progress)
+        if self.snapshot is None:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
 
     def is_due(self) -> bool:
-        """Tell whether it is time for another one."""
+        """Tell whether it is time for another checkpoint."""
         return self._clock() - self._written >= self._interval
 
     def write(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot instead of the one before."""
+        """Save a snapshot in place of the one before."""
         arrays = {f"weights/{name}": array for name, array in snapshot.weights.items()}
         arrays |= {f"optimizer/{name}": array for name, array in snapshot.optimizer_state.items()}
         arrays[_LOSSES] = np.array(snapshot.losses, dtype=np.float64)
@@ -149,54 +146,54 @@ class Checkpoint:
         temporary.unlink(missing_ok=True)
         digest = tensors.write(temporary, arrays).sha256
         path = temporary.replace(self.folder / _TENSORS.replace("*", digest[: wire.SHORT_DIGEST]))
-        facts = Facts(
+        description = CheckpointDescription(
             origin=self._origin, epoch=snapshot.epoch, step=snapshot.step, seconds=snapshot.seconds, tensors=digest
-        )  # fmt: skip
-        write_whole(self.folder / _FACTS, wire.encode(facts))
+        )
+        write_whole(self.folder / _DESCRIPTION, wire.encode(description))
         for older in self.folder.glob(_TENSORS):
             if older != path:
                 older.unlink()
         self._written = self._clock()
 
     def remove(self) -> None:
-        """Remove the folder: what the training made is safe elsewhere."""
+        """Remove the folder, once the training's results are stored elsewhere."""
         shutil.rmtree(self.folder)
 
     def _read(self, progress: Progress) -> Snapshot | None:
-        if not (self.folder / _FACTS).is_file():
+        if not (self.folder / _DESCRIPTION).is_file():
             return None
         try:
-            facts = wire.decode(Facts, (self.folder / _FACTS).read_bytes())
-            if reason := self._difference(facts.origin):
-                progress.event(f"{self.folder.name}: begun anew, the interrupted training had {reason}")
+            description = wire.decode(CheckpointDescription, (self.folder / _DESCRIPTION).read_bytes())
+            if reason := self._difference(description.origin):
+                progress.event(f"{self.folder.name}: starting again, the interrupted training had {reason}")
                 return None
-            path = self.folder / _TENSORS.replace("*", facts.tensors[: wire.SHORT_DIGEST])
-            if tensors.measure(path).sha256 != facts.tensors:
-                progress.event(f"{self.folder.name}: begun anew, the checkpoint {path.name} is damaged")
+            path = self.folder / _TENSORS.replace("*", description.tensors[: wire.SHORT_DIGEST])
+            if tensors.measure(path).sha256 != description.tensors:
+                progress.event(f"{self.folder.name}: starting again, the checkpoint {path.name} is damaged")
                 return None
             arrays = tensors.read(path)
         except (wire.MalformedError, OSError, TensorError) as error:
-            progress.event(f"{self.folder.name}: begun anew, the checkpoint cannot be read: {error}")
+            progress.event(f"{self.folder.name}: starting again, the checkpoint cannot be read: {error}")
             return None
-        progress.event(f"{self.folder.name}: going on from epoch {facts.epoch}, step {facts.step}")
+        progress.event(f"{self.folder.name}: resuming from epoch {description.epoch}, step {description.step}")
         return Snapshot(
-            epoch=facts.epoch,
-            step=facts.step,
-            seconds=facts.seconds,
+            epoch=description.epoch,
+            step=description.step,
+            seconds=description.seconds,
             losses=tuple(arrays[_LOSSES].tolist()),
             weights=_under("weights/", arrays),
             optimizer_state=_under("optimizer/", arrays),
         )
 
-    def _difference(self, other: Origin) -> str:
-        """Return in a few words how another training differs; empty where it is this one."""
-        changed = [item.name for item in fields(Origin) if getattr(self._origin, item.name) != getattr(other, item.name)]
-        shown = [(name, *(_shown(name, origin) for origin in (other, self._origin))) for name in changed]
-        return "; ".join(f"{name} {before}, now {now}" for name, before, now in shown)
+    def _difference(self, other: TrainingIdentity) -> str:
+        """Return in a few words how another training differs; empty if it is this one."""
+        pairs = [(item.name, str(getattr(other, item.name)), str(getattr(self._origin, item.name))) for item in fields(other)]
+        return "; ".join(
+            f"{name} {_short(name, before)}, now {_short(name, now)}" for name, before, now in pairs if before != now
+        )
 
 
-def _shown(name: str, origin: Origin) -> str:
-    value = str(getattr(origin, name))
+def _short(name: str, value: str) -> str:
     return value[: wire.SHORT_DIGEST] if name in {"plan", "start", "data"} else value
 
 

@@ -1,8 +1,8 @@
 """Several processes that train one network together, each on its share of every batch (DistributedDataParallel).
 
 The processes form torch's default process group. Each holds a replica of the network; gradients are averaged, so that all take
-the step that one process would take on the whole batch. BatchNorm is synchronised on CUDA; on a CPU each replica normalises by
-its own share, and the running statistics of the first one count.
+the step that one process would take on the whole batch. BatchNorm is synchronised on CUDA. On a CPU each replica normalises by
+its own share, and the first one's running statistics are kept.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Replicas:
     """One process among those that train together.
 
     Attributes:
-        rank: Its number, from 0; the first one alone verifies, scores, writes and publishes.
-        size: How many there are.
-        local: Its number on its machine, and that of its GPU.
+        rank: Its number, from 0; only the first process verifies, scores, writes and publishes.
+        size: Number of processes.
+        local: Its number on its machine, which is also the number of its GPU.
     """
 
     rank: int = 0
@@ -45,16 +45,12 @@ class Replicas:
         return whole[self.rank :: self.size]
 
     def replicate(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """Return what to call instead of the module, whose weights become those of the first process.
-
-        Raises:
-            ConfigurationError: The network's batches could not be shared.
-        """
+        """Return the module to call for training; its weights become those of the first process."""
         if self.size == 1:
             return module
         if device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        # Of weights with one channel or one pixel, whose strides can be written in two ways; nothing is slower for it.
+        # Harmless: a weight with one channel or one pixel has two equivalent strides.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(module)
 
@@ -72,25 +68,22 @@ class Replicas:
         distributed.all_reduce(sums)
         return tuple(sums.tolist())
 
-    def agree(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the first process's arrays; names, shapes and types are the same in all."""
+    def broadcast(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the first process's arrays; names, shapes and types must be the same in all processes."""
         if self.size == 1:
             return dict(arrays)
-        found = {}
-        for name in sorted(arrays):
-            tensor = torch.from_numpy(np.array(arrays[name], order="C"))
+        tensors = {name: torch.from_numpy(np.array(arrays[name], order="C")) for name in sorted(arrays)}
+        for tensor in tensors.values():
             distributed.broadcast(tensor, 0)
-            found[name] = tensor.numpy()
-        return found
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
-    def tell(self, message: bytes) -> bytes:
-        """Return the first process's message, of any length; the others' own is disregarded."""
+    def broadcast_message(self, message: bytes) -> bytes:
+        """Return the first process's message, of any length; those of the others are ignored."""
         if self.size == 1:
             return message
-        length = int(self.agree({"length": np.array(len(message), dtype=np.int64)})["length"])
+        length = int(self.broadcast({"length": np.array(len(message), dtype=np.int64)})["length"])
         data = np.frombuffer(message.ljust(length, b"\0")[:length], dtype=np.uint8)
-        return self.agree({"message": data})["message"].tobytes()
+        return self.broadcast({"message": data})["message"].tobytes()
 
 
-ALONE = Replicas()
-"""One process by itself."""
+SINGLE_PROCESS = Replicas()

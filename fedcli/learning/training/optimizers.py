@@ -1,4 +1,4 @@
-"""Adam, and its state as arrays: what a site may keep between rounds (it is never uploaded)."""
+"""Adam, and its state as arrays: a site may keep it between rounds, and never uploads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fedcli.learning.networks.registry import check_arrays
+from fedcli.learning.networks.weights import check_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ def adam(module: nn.Module, *, rate: float, weight_decay: float) -> torch.optim.
 def state_arrays(optimizer: torch.optim.Adam, module: nn.Module) -> dict[str, NDArray[Any]]:
     """Return `<weight>:exp_avg`, `<weight>:exp_avg_sq` (its shape and type) and `<weight>:step` (() float32) of every weight.
 
-    A weight that has had no gradient yet is at its beginning: zeros.
+    They are zeros for a weight that has had no gradient yet.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for name, parameter in _trainable(module).items():
@@ -41,14 +41,14 @@ def state_arrays(optimizer: torch.optim.Adam, module: nn.Module) -> dict[str, ND
 
 
 def restore_state(optimizer: torch.optim.Adam, module: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Put the optimizer where `state_arrays` found it; its rate and weight decay stay as they are.
+    """Restore what `state_arrays` returned; the rate and weight decay are unchanged.
 
     Raises:
-        ConfigurationError: The arrays are not those of this module's weights.
+        ConfigurationError: The arrays belong to another network.
     """
     check_arrays(state_arrays(optimizer, module), arrays, "the optimizer state does not fit the network")
     for name, parameter in _trainable(module).items():
-        # In the weight's own order of dimensions: the fused step walks weight, gradient and moments side by side.
+        # In the weight's own memory layout, which the fused step expects of the moments.
         moments = {
             key: torch.empty_like(parameter).copy_(torch.from_numpy(np.array(arrays[f"{name}:{key}"]))) for key in _MOMENTS
         }
@@ -57,7 +57,7 @@ def restore_state(optimizer: torch.optim.Adam, module: nn.Module, arrays: Mappin
 
 
 def set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
-    """Set the learning rate of the steps to come."""
+    """Set the learning rate of the next steps."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 

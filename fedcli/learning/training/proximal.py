@@ -1,4 +1,4 @@
-"""FedProx (Li et al. 2020): a term that keeps a site's weights near the model that it received."""
+"""FedProx (Li et al. 2020): a term that keeps a site's weights near the received model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Proximal:
-    """μ/2 ‖w - w_received‖² over the trainable weights; buffers, which have no gradient, are left alone.
+    """μ/2 ‖w - w_received‖² over the trainable weights; buffers are not part of it.
 
     Args:
-        module: Holds the received model now; its weights are copied.
+        module: Holds the received model, whose weights are copied here.
         strength: μ; 0 leaves the term out.
     """
 
@@ -24,7 +24,7 @@ class Proximal:
         self._pairs = [(weight, weight.detach().clone()) for weight in weights]
 
     def __call__(self) -> Tensor | float:
-        """Return the term for the weights as they are, with its gradient μ (w - w_received)."""
+        """Return the term for the current weights, with its gradient μ (w - w_received)."""
         if not self._pairs:
             return 0.0
         return self._strength / 2 * torch.stack([(weight - received).square().sum() for weight, received in self._pairs]).sum()

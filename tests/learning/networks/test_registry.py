@@ -1,4 +1,4 @@
-"""Networks by name and their weights as arrays."""
+"""Networks by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks.registry import as_input, build, check_size, initial_state, load_arrays, to_arrays
+from fedcli.learning.networks.registry import build, check_size, initial_state
 from fedcli.plan import Beginning, Network, Normalisation
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_small_has_group_normalisation_either_way() -> None:
 
 
 def test_only_torchvisions_networks_have_imagenet_weights() -> None:
-    with pytest.raises(ConfigurationError, match="network small: there are no ImageNet weights of it"):
+    with pytest.raises(ConfigurationError, match="network small: there are no ImageNet weights for it"):
         build(Network(name="small", weights=Beginning.IMAGENET), 4)
 
 
@@ -125,47 +125,3 @@ def test_initial_state_depends_on_the_seed_alone(name: str) -> None:
     assert all(np.array_equal(first[key], again[key]) for key in first)
     assert any(not np.array_equal(first[key], other[key]) for key in first)
     assert {array.dtype.name for array in first.values()} <= {"float32", "int64"}
-
-
-def test_arrays_are_copies_and_return_unchanged() -> None:
-    source, target = build(Network(name="densenet121"), 4), build(Network(name="densenet121"), 4)
-    arrays = to_arrays(source)
-    assert all(array.flags.c_contiguous and array.flags.owndata for array in arrays.values())
-    for array in arrays.values():
-        array.flags.writeable = False
-    load_arrays(target, arrays)
-    back = to_arrays(target)
-    assert list(back) == list(arrays)
-    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
-    with torch.no_grad():
-        next(target.parameters()).zero_()
-    assert np.array_equal(arrays["features.conv0.weight"], back["features.conv0.weight"])
-
-
-def test_weights_that_do_not_fit_are_named() -> None:
-    network = build(Network(name="small"), 4)
-    before, arrays = to_arrays(network), to_arrays(build(Network(name="small"), 4))
-    arrays["14.bias"] = np.zeros(5, dtype=np.float32)
-    arrays["surplus"] = arrays.pop("0.weight")
-    with pytest.raises(ConfigurationError) as refusal:
-        load_arrays(network, arrays)
-    for words in ("0.weight is missing", "surplus does not belong there", "14.bias must be (4,) float32, found (5,) float32"):
-        assert words in str(refusal.value)
-    assert all(np.array_equal(array, before[name]) for name, array in to_arrays(network).items())
-
-
-def test_weights_of_another_type_are_refused() -> None:
-    arrays = to_arrays(build(Network(name="small"), 4))
-    arrays["14.bias"] = arrays["14.bias"].astype(np.float64)
-    with pytest.raises(ConfigurationError, match=r"14\.bias must be \(4,\) float32, found \(4,\) float64"):
-        load_arrays(build(Network(name="small"), 4), arrays)
-
-
-def test_input_is_zero_to_one_in_the_type_of_the_weights(cpu: torch.device) -> None:
-    images = torch.from_numpy(np.array([[[0, 13107], [32768, 65535]]], dtype=np.uint16))
-    single = as_input(images, torch.float32, cpu)
-    assert single.shape == (1, 1, 2, 2)
-    assert single.dtype == torch.float32
-    double = as_input(images, torch.float64, cpu)
-    assert double.dtype == torch.float64
-    assert double.flatten().tolist() == [0.0, 13107 / 65535, 32768 / 65535, 1.0]

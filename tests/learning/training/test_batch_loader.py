@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import batches
-from fedcli.learning.training.batch_loader import Feed, one_ahead
+from fedcli.learning.training import sampling
+from fedcli.learning.training.batch_loader import BatchLoader, prefetched
 from fedcli.learning.training.data_parallel import Replicas
 from fedcli.plan import Augmentation, Training
 
@@ -23,8 +23,8 @@ TRAINING = Training(batch_size=8)
 
 
 def test_images_are_those_of_the_batch_scaled(noise: Samples, still: Augmentation, cpu: torch.device) -> None:
-    found = list(Feed(samples=noise, training=TRAINING, augmentation=still, device=cpu, dtype=torch.float64).epoch(5))
-    drawn = list(batches.epoch(noise.labels, TRAINING, np.random.default_rng(derive_seed(5, "batches"))))
+    found = list(BatchLoader(samples=noise, training=TRAINING, augmentation=still, device=cpu, dtype=torch.float64).epoch(5))
+    drawn = list(sampling.draw_epoch(noise.labels, TRAINING, np.random.default_rng(derive_seed(5, "batches"))))
     assert len(found) == len(drawn) == 3
     for batch, indices in zip(found, drawn, strict=True):
         assert np.array_equal(batch.indices, indices)
@@ -33,19 +33,19 @@ def test_images_are_those_of_the_batch_scaled(noise: Samples, still: Augmentatio
 
 
 def test_in_the_middle_of_an_epoch_it_goes_on_as_if_it_had_begun_there(noise: Samples, cpu: torch.device) -> None:
-    feed = Feed(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
-    whole = list(feed.epoch(5))
+    loader = BatchLoader(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
+    whole = list(loader.epoch(5))
     for done in range(4):
-        rest = list(feed.epoch(5, done))
+        rest = list(loader.epoch(5, done))
         assert len(rest) == 3 - done
         assert all(torch.equal(one.images, other.images) for one, other in zip(rest, whole[done:], strict=True))
-    assert not torch.equal(whole[0].images, next(feed.epoch(6)).images)
+    assert not torch.equal(whole[0].images, next(loader.epoch(6)).images)
 
 
 def test_shares_are_the_batch(noise: Samples, cpu: torch.device) -> None:
-    feed = Feed(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu, dtype=torch.float64)
-    whole = next(feed.epoch(5))
-    shares = [next(replace(feed, replicas=Replicas(rank=rank, size=3)).epoch(5)) for rank in range(3)]
+    loader = BatchLoader(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu, dtype=torch.float64)
+    whole = next(loader.epoch(5))
+    shares = [next(replace(loader, replicas=Replicas(rank=rank, size=3)).epoch(5)) for rank in range(3)]
     assert [len(share.images) for share in shares] == [3, 3, 2]
     for rank, share in enumerate(shares):
         assert torch.allclose(share.images, whole.images[rank::3], atol=1e-12)
@@ -61,23 +61,23 @@ def test_the_next_is_made_while_one_is_used() -> None:
         return number**2
 
     found = []
-    for number, made in one_ahead(iter(range(3)), work):
+    for number, made in prefetched(iter(range(3)), work):
         assert number == 2 or begun[number + 1].wait(30)  # nobody has asked for it yet
         assert number > 0 or not begun[2].is_set()
         found.append((number, made))
     assert found == [(0, 0), (1, 1), (2, 4)]
-    assert not list(one_ahead(iter(()), work))
+    assert not list(prefetched(iter(()), work))
 
 
 def test_what_fails_ahead_is_raised_in_its_turn() -> None:
-    made = one_ahead(iter((1, 0)), lambda number: 1 / number)
+    made = prefetched(iter((1, 0)), lambda number: 1 / number)
     assert next(made) == (1, 1.0)
     with pytest.raises(ZeroDivisionError):
         next(made)
 
 
 def test_a_thread_that_reads_ahead_changes_nothing(noise: Samples, cpu: torch.device) -> None:
-    feed = Feed(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
-    steps = list(batches.epoch(noise.labels, TRAINING, np.random.default_rng(0)))
-    for indices, rows in one_ahead(iter(steps), feed._rows):
+    loader = BatchLoader(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
+    steps = list(sampling.draw_epoch(noise.labels, TRAINING, np.random.default_rng(0)))
+    for indices, rows in prefetched(iter(steps), loader._rows):
         assert torch.equal(rows, torch.from_numpy(noise.images[indices]))

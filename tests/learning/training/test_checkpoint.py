@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedcli.learning.training.checkpoint import Checkpoint, Origin, Snapshot
+from fedcli.learning.training.checkpoint import Checkpoint, Snapshot, TrainingIdentity
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORIGIN = Origin(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu", threads=2, versions="torch 2.6.0")
+ORIGIN = TrainingIdentity(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu", threads=2, versions="torch 2.6.0")
 SNAPSHOT = Snapshot(
     epoch=3, step=5, seconds=12.5, losses=(1.5, 0.1 + 0.2), weights={"a.weight": np.ones((2, 3), np.float32), "n": np.array(7)},
     optimizer_state={"a.weight:step": np.array(3, np.float32)},
@@ -31,7 +31,7 @@ class Listener(Silent):
         self.heard.append(text)
 
 
-def opened(folder: Path, origin: Origin = ORIGIN) -> tuple[Checkpoint, list[str]]:
+def opened(folder: Path, origin: TrainingIdentity = ORIGIN) -> tuple[Checkpoint, list[str]]:
     listener = Listener()
     return Checkpoint(folder, origin, listener), listener.heard
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with a checkpoint, and the best model beside it."""
     place = tmp_path / "round-0001"
     checkpoint, heard = opened(place)
-    assert checkpoint.found is None
+    assert checkpoint.snapshot is None
     assert heard == []
     checkpoint.write(replace(SNAPSHOT, step=4, losses=(1.5,)))
     checkpoint.write(SNAPSHOT)
@@ -51,13 +51,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_found(folder: Path) -> None:
     checkpoint, heard = opened(folder)
-    found = checkpoint.found
+    found = checkpoint.snapshot
     assert found is not None
     assert (found.epoch, found.step, found.seconds, found.losses) == (3, 5, 12.5, SNAPSHOT.losses)
     for mine, theirs in ((found.weights, SNAPSHOT.weights), (found.optimizer_state, SNAPSHOT.optimizer_state)):
         assert mine.keys() == theirs.keys()
         assert all(np.array_equal(mine[name], theirs[name]) and mine[name].dtype == theirs[name].dtype for name in mine)
-    assert heard == ["round-0001: going on from epoch 3, step 5"]
+    assert heard == ["round-0001: resuming from epoch 3, step 5"]
     assert len(list(folder.glob("checkpoint-*.safetensors"))) == 1
     assert (folder / "best.json").is_file()
 
@@ -75,8 +75,8 @@ def test_what_was_written_is_found(folder: Path) -> None:
 )
 def test_another_trainings_checkpoint_is_not_used_and_told(folder: Path, change: dict[str, Any], told: str) -> None:
     checkpoint, heard = opened(folder, replace(ORIGIN, **change))
-    assert checkpoint.found is None
-    assert heard == [f"round-0001: begun anew, the interrupted training had {told}"]
+    assert checkpoint.snapshot is None
+    assert heard == [f"round-0001: starting again, the interrupted training had {told}"]
     assert list(folder.iterdir()) == []  # the best model so far was that training's
 
 
@@ -86,15 +86,15 @@ def test_damage_is_found(folder: Path) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     checkpoint, heard = opened(folder)
-    assert checkpoint.found is None
+    assert checkpoint.snapshot is None
     assert "is damaged" in heard[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema": "fedcli-checkpoint-2"}'])
-def test_facts_that_cannot_be_read_begin_anew(folder: Path, content: bytes) -> None:
+def test_a_description_that_cannot_be_read_is_not_used(folder: Path, content: bytes) -> None:
     (folder / "checkpoint.json").write_bytes(content)
     checkpoint, heard = opened(folder)
-    assert checkpoint.found is None
+    assert checkpoint.snapshot is None
     assert "cannot be read" in heard[0]
 
 
@@ -108,8 +108,8 @@ def test_cut_off_between_its_two_files_the_one_before_holds(folder: Path) -> Non
     (folder / "checkpoint.json").write_bytes(facts)
     (folder / ".checkpoint").write_bytes(b"half a file")
     checkpoint, _ = opened(folder)
-    assert checkpoint.found is not None
-    assert checkpoint.found.step == 5
+    assert checkpoint.snapshot is not None
+    assert checkpoint.snapshot.step == 5
     checkpoint.write(SNAPSHOT)
     assert sorted(path.name for path in folder.iterdir()) == ["best.json", older.name, "checkpoint.json"]
 

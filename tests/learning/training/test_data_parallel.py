@@ -14,14 +14,15 @@ from torch.multiprocessing.spawn import spawn
 
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks.registry import build, initial_state, load_arrays, to_arrays
+from fedcli.learning.networks.registry import build, initial_state
+from fedcli.learning.networks.weights import load_arrays, to_arrays
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import batches
+from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
-from fedcli.learning.training.checkpoint import Checkpoint, Origin
-from fedcli.learning.training.data_parallel import ALONE, Replicas
-from fedcli.learning.training.epochs import train
+from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS, Replicas
+from fedcli.learning.training.local_training import LocalTraining
 from fedcli.plan import Augmentation, ClassWeights, Network, Training
 from fedcli.progress import Silent
 
@@ -33,7 +34,7 @@ TRAINING = Training(
     batch_size=9, proximal=0.1, clip_gradient=1.0, class_weights=ClassWeights.INVERSE_FREQUENCY, label_smoothing=0.1
 )
 ONE_STEP = Training(batch_size=8, steps=1)
-ORIGIN = Origin(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu × 2", threads=1, versions="torch 0")
+ORIGIN = TrainingIdentity(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu × 2", threads=1, versions="torch 0")
 
 
 def samples() -> Samples:
@@ -57,12 +58,13 @@ def batch_norm() -> nn.Module:
 
 def go(module: nn.Module, replicas: Replicas, **changes: Any) -> dict[str, Any]:
     """Train, and return weights, buffers, moments and loss."""
-    arguments: dict[str, Any] = {"seed": 3, "rates": (1e-3, 2e-3), "training": TRAINING, **changes}
-    outcome = train(
-        module, samples(), arguments.pop("training"), Augmentation(), device=torch.device("cpu"), progress=Silent(),
-        replicas=replicas, **arguments,
-    )  # fmt: skip
-    return to_arrays(module) | outcome.optimizer_state | {"loss": np.array(outcome.loss)}
+    interrupted = changes.pop("interrupted", lambda: False)
+    settings, rates = changes.pop("training", TRAINING), changes.pop("rates", (1e-3, 2e-3))
+    training = LocalTraining(
+        module, samples(), settings, Augmentation(), seed=3, rates=rates, device=torch.device("cpu"), replicas=replicas, **changes
+    )
+    result = training.run(Silent(), interrupted=interrupted)
+    return to_arrays(module) | result.optimizer_state | {"loss": np.array(result.loss)}
 
 
 def plainly(replicas: Replicas, folder: Path) -> dict[str, Any]:
@@ -84,13 +86,13 @@ def stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
     with pytest.raises(KeyboardInterrupt):
         go(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
     kept = Checkpoint(folder / "kept", ORIGIN, Silent()) if first else None
-    assert kept is None or (kept.found is not None and (kept.found.epoch, kept.found.step) == (2, 1))
+    assert kept is None or (kept.snapshot is not None and (kept.snapshot.epoch, kept.snapshot.step) == (2, 1))
     return go(group_norm(), replicas, checkpoint=kept)
 
 
 def messages(replicas: Replicas, folder: Path) -> dict[str, Any]:
     sent = (b"{}", b"", b"x" * 1000)
-    told = [replicas.tell(message if replicas.rank == 0 else b"own") for message in sent]
+    told = [replicas.broadcast_message(message if replicas.rank == 0 else b"own") for message in sent]
     assert replicas.total(1.5, replicas.rank) == (3.0, 1.0)
     return {"heard": np.array([message == expected for message, expected in zip(told, sent, strict=True)])}
 
@@ -117,7 +119,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
 
 
 def test_two_processes_with_group_norm_equal_one_to_1e_9(made: dict[str, list[dict[str, Any]]]) -> None:
-    expected = go(group_norm(), ALONE)
+    expected = go(group_norm(), SINGLE_PROCESS)
     for found in made["plainly"]:  # 9 images between two: their shares differ
         for name, array in expected.items():
             assert np.abs(found[name] - array).max() < 1e-9, name
@@ -127,7 +129,7 @@ def test_two_processes_with_group_norm_equal_one_to_1e_9(made: dict[str, list[di
 
 def test_on_a_cpu_the_first_processs_running_statistics_count(made: dict[str, list[dict[str, Any]]], still: Augmentation) -> None:
     seed = derive_seed(3, 1)
-    indices = next(batches.epoch(samples().labels, ONE_STEP, np.random.default_rng(derive_seed(seed, "batches"))))
+    indices = next(sampling.draw_epoch(samples().labels, ONE_STEP, np.random.default_rng(derive_seed(seed, "batches"))))
     images = torch.tensor(samples().images[indices[::2]] / 65535.0)[:, None]
     choices = draw(len(indices), torch.Generator().manual_seed(derive_seed(seed, "augmentation", 0)))
     features = batch_norm()[0](augment(images, Augmentation(), choices[::2]))
@@ -144,10 +146,10 @@ def test_all_stop_where_one_is_asked_to_and_go_on_together(made: dict[str, list[
 
 def test_messages_and_totals(made: dict[str, list[dict[str, Any]]]) -> None:
     assert all(found["heard"].all() for found in made["messages"])
-    assert ALONE.tell(b"by itself") == b"by itself"
-    assert ALONE.total(1.5, 2.5) == (1.5, 2.5)
+    assert SINGLE_PROCESS.broadcast_message(b"by itself") == b"by itself"
+    assert SINGLE_PROCESS.total(1.5, 2.5) == (1.5, 2.5)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="10 processes cannot share a batch of 9 images"):
-        go(group_norm(), replace(ALONE, size=10))
+        go(group_norm(), replace(SINGLE_PROCESS, size=10))

@@ -16,11 +16,12 @@ import torch
 
 from fedcli import tensors, wire
 from fedcli.imaging.dataset import dataset
-from fedcli.learning.networks import registry
+from fedcli.learning.networks import registry, weights
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import batches, epochs
+from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import draw
+from fedcli.learning.training.local_training import LocalTraining
 from fedcli.plan import Augmentation, Network, Part, Precision, Training
 from fedcli.progress import Silent
 from tests.operations.federations import PLAN, Federation, prepared_data
@@ -93,7 +94,7 @@ def fedclis_order(labels: NDArray[np.int64], settings: Training, seed: int) -> I
     """Yield what the paper leaves open: which images a step takes, and the random numbers of their augmentation."""
     epoch = derive_seed(seed, 1)
     generator = np.random.default_rng(derive_seed(epoch, "batches"))
-    for step, indices in enumerate(batches.epoch(labels, settings, generator)):
+    for step, indices in enumerate(sampling.draw_epoch(labels, settings, generator)):
         counts = np.bincount(labels[indices], minlength=4)[np.unique(labels)]
         assert len(indices) == settings.batch_size
         assert counts.max() - counts.min() <= 1  # "all categories were equally represented"
@@ -109,20 +110,12 @@ def test_an_epoch_is_the_papers(name: str) -> None:
     samples = Samples(images=images, labels=labels, units=np.arange(21), num_classes=4)
     start = registry.initial_state(Network(name=name), 4, seed=3)
     ours, plain = (registry.build(Network(name=name), 4) for _ in range(2))
-    registry.load_arrays(ours, start)
-    registry.load_arrays(plain, start)
-    outcome = epochs.train(
-        ours.double(),
-        samples,
-        SETTINGS,
-        Augmentation(),
-        seed=11,
-        rates=[1e-4],
-        device=torch.device("cpu"),
-        progress=Silent(),
-    )
+    weights.load_arrays(ours, start)
+    weights.load_arrays(plain, start)
+    training = LocalTraining(ours.double(), samples, SETTINGS, Augmentation(), seed=11, rates=[1e-4], device=torch.device("cpu"))
+    result = training.run(Silent())
     steps = plain_epoch(plain.double(), images / 65535, labels, fedclis_order(labels, SETTINGS, 11), 1e-4, 1e-2)
-    assert outcome.steps == steps == 3  # ceil(21 / 8)
+    assert result.steps == steps == 3  # ceil(21 / 8)
     found, expected = ours.state_dict(), plain.state_dict()
     moved = 0.0
     for key, value in expected.items():
@@ -181,11 +174,11 @@ def test_two_rounds_are_algorithm_1_over_sites_that_train_by_the_plain_loop(fede
             data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
             rows = data.rows(Part.TRAIN)
             module = registry.build(plan.network, 4)
-            registry.load_arrays(module, {name: value.astype(np.float32) for name, value in model.items()})
+            weights.load_arrays(module, {name: value.astype(np.float32) for name, value in model.items()})
             seed = derive_seed(plan.seed, site, "round", number)
             order = fedclis_order(data.labels[rows], plan.training, seed)
             steps = plain_epoch(module, data.images[rows] / 65535, data.labels[rows], order, 1e-3, 1e-2)
-            trained = registry.to_arrays(module)
+            trained = weights.to_arrays(module)
             updates.append((steps, {name: trained[name] - value.astype(np.float32) for name, value in model.items()}))
             assert steps == update_of(federation, site, number)[0]
         model = averaged(model, updates)

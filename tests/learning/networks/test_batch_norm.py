@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks.batch_statistics import names, recalibrate
-from fedcli.learning.networks.registry import build, to_arrays
+from fedcli.learning.networks.batch_norm import names, recalibrate
+from fedcli.learning.networks.registry import build
+from fedcli.learning.networks.weights import to_arrays
 from fedcli.plan import Network
 from fedcli.progress import Silent
 

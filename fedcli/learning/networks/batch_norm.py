@@ -1,9 +1,8 @@
-"""BatchNorm apart from the other layers: what a site may keep to itself, and statistics measured anew.
+"""The BatchNorm layers of a network: which tensors are theirs, and how their running statistics are measured again.
 
 FedBN (Li et al. 2021): a site keeps its BatchNorm layers, weights and running statistics, and shares the rest.
 Recalibration (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3.2): running statistics are moving averages over the
-last steps of training, and after averaging over sites they are those of no network at all; here they are measured on the network
-as it is.
+last training steps, and once averaged over sites they belong to no network; here they are measured on the current network.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks.registry import as_input
-from fedcli.learning.training.batches import steps_per_epoch
+from fedcli.learning.samples import as_input
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def layers(module: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the BatchNorm layers that keep running statistics, by their names.
+    """Return the BatchNorm layers that keep running statistics, by name.
 
     Raises:
         ConfigurationError: There are none.
     """
-    found = {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats}
-    if not found:
-        msg = "the network has no BatchNorm layers, which training.statistics is about"
+    named = {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats}
+    if not named:
+        msg = "the network has no BatchNorm layers, so training.statistics cannot apply"
         raise ConfigurationError(msg, hint='with such a network, set training.statistics = "average"')
-    return found
+    return named
 
 
 def names(module: nn.Module) -> frozenset[str]:
@@ -49,34 +47,34 @@ def recalibrate(
     batch_size: int,
     device: torch.device,
     progress: Progress,
-    label: str = "measuring BatchNorm's statistics",
+    label: str = "measuring BatchNorm statistics",
 ) -> None:
     """Set every running mean and variance to its plain mean over one pass; nothing else of the module changes.
 
-    The pass is over all images, unchanged, in S = ceil(N / B) batches: the s-th takes images s, s + S, s + 2S and so on, so that
-    each is spread over the data and none is small. The network is in training mode in its BatchNorm layers alone, and computes
-    without bfloat16.
+    The pass is over all images, without augmentation, in S = ceil(N / B) batches: the s-th takes images s, s + S, s + 2S and so
+    on, so that each batch is spread over the data and none is small. Only the BatchNorm layers are in training mode, and nothing
+    is computed in bfloat16.
 
     Args:
-        module: The network; it is moved, and left in evaluation mode.
+        module: The network; it is moved to the device, and is in evaluation mode afterwards.
         samples: The site's training images.
         batch_size: B.
         device: Where to compute.
-        progress: Told of every batch, in images.
+        progress: Told of the images of every batch.
         label: What the progress is called.
 
     Raises:
         ConfigurationError: The network has no BatchNorm layers.
     """
     module.to(device).eval()
-    found = layers(module).values()
+    batch_norms = layers(module).values()
     dtype = next(module.parameters()).dtype
-    before = [(layer, layer.momentum, layer.get_buffer("num_batches_tracked").clone()) for layer in found]
-    for layer in found:
+    before = [(layer, layer.momentum, layer.get_buffer("num_batches_tracked").clone()) for layer in batch_norms]
+    for layer in batch_norms:
         layer.reset_running_stats()
-        layer.momentum = None  # torch's name for the plain mean
+        layer.momentum = None  # the plain mean
         layer.train()
-    num_batches = steps_per_epoch(len(samples), batch_size)
+    num_batches = -(-len(samples) // batch_size)
     with torch.inference_mode(), progress.track(label, len(samples), "images") as advance:
         for number in range(num_batches):
             rows = samples.images[number::num_batches]

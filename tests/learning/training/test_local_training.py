@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError, DataError, TrainingError
-from fedcli.learning.networks.registry import build, initial_state, load_arrays, to_arrays
+from fedcli.learning.networks.registry import build, initial_state
+from fedcli.learning.networks.weights import load_arrays, to_arrays
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training import batches
+from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
-from fedcli.learning.training.checkpoint import Checkpoint, Origin
-from fedcli.learning.training.epochs import Outcome, train
+from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity
+from fedcli.learning.training.local_training import LocalTraining, TrainingResult
 from fedcli.plan import Augmentation, Network, Precision, Training
 from fedcli.progress import Silent
 
@@ -40,12 +41,12 @@ def with_batch_norm(num_classes: int = 4) -> nn.Sequential:
         )
 
 
-def run(module: nn.Module, samples: Samples, augmentation: Augmentation | None = None, **changes: Any) -> Outcome:
-    arguments: dict[str, Any] = {
-        "seed": 3, "rates": (1e-3,), "device": torch.device("cpu"), "progress": Silent(),
-    }  # fmt: skip
-    training = changes.pop("training", BATCHES_OF_8)
-    return train(module, samples, training, augmentation or Augmentation(), **{**arguments, **changes})
+def run(module: nn.Module, samples: Samples, augmentation: Augmentation | None = None, **changes: Any) -> TrainingResult:
+    """Train on the CPU with batches of 8, except for the changes, which are arguments of the class or of its `run`."""
+    of_run = {name: changes.pop(name) for name in ("on_epoch", "interrupted") if name in changes}
+    progress, training = changes.pop("progress", Silent()), changes.pop("training", BATCHES_OF_8)
+    arguments: dict[str, Any] = {"seed": 3, "rates": (1e-3,), "device": torch.device("cpu"), **changes}
+    return LocalTraining(module, samples, training, augmentation or Augmentation(), **arguments).run(progress, **of_run)
 
 
 def plain_epoch(module: nn.Module, samples: Samples, augmentation: Augmentation, rate: float, seed: int) -> list[float]:
@@ -55,7 +56,7 @@ def plain_epoch(module: nn.Module, samples: Samples, augmentation: Augmentation,
     second = [torch.zeros_like(parameter) for parameter in parameters]
     losses = []
     module.train()
-    drawn = batches.epoch(samples.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(seed, "batches")))
+    drawn = sampling.draw_epoch(samples.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(seed, "batches")))
     for step, indices in enumerate(drawn, 1):
         images = torch.tensor(samples.images[indices] / 65535.0)[:, None]
         images = augment(
@@ -95,7 +96,7 @@ def test_one_epoch_equals_the_papers_text(noise: Samples, still: Augmentation, a
         assert not np.array_equal(array, initial[name]), name
 
 
-def trained(make: Callable[[], nn.Module], samples: Samples, **changes: Any) -> tuple[dict[str, Any], Outcome]:
+def trained(make: Callable[[], nn.Module], samples: Samples, **changes: Any) -> tuple[dict[str, Any], TrainingResult]:
     module = make()
     outcome = run(module, samples, **changes)
     return to_arrays(module), outcome
@@ -282,7 +283,7 @@ def test_patients_of_the_batch_that_failed_are_named_by_their_hashes(noise: Samp
     def poison(epoch: int) -> None:
         module.state_dict()["5.weight"][0, 0] = float("inf")
 
-    drawn = batches.epoch(noise.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(derive_seed(3, 2), "batches")))
+    drawn = sampling.draw_epoch(noise.labels, BATCHES_OF_8, np.random.default_rng(derive_seed(derive_seed(3, 2), "batches")))
     names = ", ".join(sorted(set(samples.patients[next(drawn)])))
     with pytest.raises(TrainingError, match=f"in epoch 2, step 1 on the images of patients {names};"):
         run(module, samples, rates=(1e-3,) * 2, on_epoch=poison)
@@ -353,7 +354,7 @@ class CutError(Exception):
     """What stops a training in the middle, as kill -9 would."""
 
 
-ORIGIN = Origin(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu", threads=1, versions="torch 0")
+ORIGIN = TrainingIdentity(plan="0" * 64, start="1" * 64, data="2" * 64, device="cpu", threads=1, versions="torch 0")
 
 
 @pytest.mark.parametrize("make", [small, with_batch_norm])
@@ -379,7 +380,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(
         run(make(), noise, training=training, rates=rates, on_epoch=again.append, checkpoint=cut, interrupted=interrupted)
     kept = Checkpoint(tmp_path / "kept", ORIGIN, Silent())
     # Where a gentle stop is asked for before a step, that step is still taken.
-    assert len(kept.found.losses if kept.found else ()) == (after if gently else after - 1)
+    assert len(kept.snapshot.losses if kept.snapshot else ()) == (after if gently else after - 1)
     module = make()
     ended = run(module, noise, training=training, rates=rates, on_epoch=again.append, checkpoint=kept)
     assert same(to_arrays(module), expected)

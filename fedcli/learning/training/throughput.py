@@ -1,4 +1,4 @@
-"""How fast a training is, and how long it will take."""
+"""How fast a training is, and how long the rest of it will take."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ _MINUTE = 60
 _HOUR = 3600
 
 
-class Pace:
-    """A stopwatch of steps; what happens between epochs does not count.
+class Throughput:
+    """Measures the time of steps; time between epochs does not count.
 
     Args:
-        steps: Steps still to do, over all epochs.
-        images: Images a step.
+        steps: Steps that are left, over all epochs.
+        images: Images per step.
         clock: Seconds from any origin.
+        seconds: Spent in earlier steps.
 
     Attributes:
-        seconds: Spent in steps.
+        seconds: Spent in steps, the earlier ones included.
     """
 
-    def __init__(self, steps: int, images: int, clock: Callable[[], float]) -> None:
-        self.seconds = 0.0
+    def __init__(self, steps: int, images: int, clock: Callable[[], float], *, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._earlier = seconds
         self._left = steps
         self._done = 0
         self._images = images
@@ -32,20 +34,20 @@ class Pace:
         self._mark = clock()
 
     def start(self) -> None:
-        """Begin to count, at the beginning of an epoch."""
+        """Start the clock, at the beginning of an epoch."""
         self._mark = self._clock()
 
     def step(self) -> str:
-        """Count a step, and return the pace so far: images a second, and the time that is left for steps."""
+        """Count a step; return images per second and the time left, as text for the progress."""
         now = self._clock()
         self.seconds += now - self._mark
         self._mark = now
         self._done += 1
         self._left -= 1
-        if not self.seconds:
+        elapsed = self.seconds - self._earlier
+        if not elapsed:
             return ""
-        left = self._left * self.seconds / self._done
-        return f", {self._done * self._images / self.seconds:.3g} images/s, {duration(left)} left"
+        return f", {self._done * self._images / elapsed:.3g} images/s, {duration(self._left * elapsed / self._done)} left"
 
 
 def duration(seconds: float) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fedcli.learning.training.speed import Pace, duration
+from fedcli.learning.training.throughput import Throughput, duration
 
 
 def test_what_happens_between_epochs_does_not_count() -> None:
     ticks = iter([0.0, 10.0, 12.0, 100.0, 104.0])
-    pace = Pace(steps=5, images=32, clock=lambda: next(ticks))
+    pace = Throughput(steps=5, images=32, clock=lambda: next(ticks))
     pace.start()
     assert pace.step() == ", 16 images/s, 8 s left"
     pace.start()
@@ -18,7 +18,7 @@ def test_what_happens_between_epochs_does_not_count() -> None:
 
 
 def test_a_clock_that_stands_still_tells_nothing() -> None:
-    pace = Pace(steps=2, images=32, clock=lambda: 1.0)
+    pace = Throughput(steps=2, images=32, clock=lambda: 1.0)
     assert pace.step() == ""
 
 

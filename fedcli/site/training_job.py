@@ -1,0 +1,97 @@
+"""One local training, shared by all processes that take part: in a round, or beside the federation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from fedcli import wire
+from fedcli.errors import ConfigurationError, DataError
+from fedcli.learning.training.local_training import LocalTraining
+from fedcli.plan import Part, Plan, Statistics, Training
+from fedcli.site.interruption import postponed
+from fedcli.wire import STRICT, Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcli.learning.training.checkpoint import Checkpoint
+    from fedcli.learning.training.local_training import TrainingResult
+    from fedcli.site.learner import Learner
+    from fedcli.tensors import Arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class TrainingJob:
+    """What to train: the first process sends this to the others.
+
+    Attributes:
+        plan: The plan in force.
+        training: Its settings of training, with what differs in this training.
+        data: Digest of the prepared data.
+        seed: Of every random choice.
+        rates: Learning rate of each epoch.
+    """
+
+    plan: Plan
+    training: Training
+    data: Digest
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
+    rates: Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+def run_job(
+    learner: Learner,
+    job: TrainingJob,
+    *,
+    label: str,
+    checkpoint: Checkpoint,
+    on_epoch: Callable[[int], None],
+    optimizer_state: Arrays | None = None,
+) -> TrainingResult:
+    """Train the learner's network in the first process, after the others have been sent the job.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted; the same command resumes it.
+        ConfigurationError: Several devices cannot do this together.
+    """
+    replicas = learner.replicas
+    if replicas.size > 1 and learner.device.type == "cuda" and job.training.statistics is Statistics.RECALIBRATE:
+        msg = 'training.statistics = "recalibrate" cannot be used with several GPUs'
+        raise ConfigurationError(msg, hint="train on one GPU")
+    replicas.broadcast_message(wire.encode(job))
+    with postponed() as interrupted:
+        training = _local_training(learner, job, optimizer_state, checkpoint)
+        return training.run(learner.progress, label=label, on_epoch=on_epoch, interrupted=interrupted)
+
+
+def join_job(learner: Learner, job: TrainingJob) -> None:
+    """Do the share of another process.
+
+    Raises:
+        DataError: It has other data than the first process.
+    """
+    if learner.data.digest != job.data:
+        msg = f"process {learner.replicas.rank}: the prepared data are not those of the first process"
+        raise DataError(msg, hint="every machine must see the same workspace")
+    with postponed() as interrupted:
+        _local_training(learner, job).run(learner.progress, interrupted=interrupted)
+
+
+def _local_training(
+    learner: Learner, job: TrainingJob, optimizer_state: Arrays | None = None, checkpoint: Checkpoint | None = None
+) -> LocalTraining:
+    return LocalTraining(
+        learner.module,
+        learner.samples(Part.TRAIN),
+        job.training,
+        job.plan.augmentation,
+        seed=job.seed,
+        rates=job.rates,
+        device=learner.device,
+        optimizer_state=optimizer_state,
+        checkpoint=checkpoint,
+        replicas=learner.replicas,
+    )
