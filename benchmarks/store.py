@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from line import long_line
 
 from fedcli.exchange.store import open_store
-from tests.exchange.servers import BUCKET, running_s3, running_sshd
+from tests.fixtures.servers import BUCKET, running_s3, running_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.exchange.servers import S3, Sshd, running_s3, running_sshd
-from tests.operations.federations import Federation, prepared_data
+from tests.fixtures.federation import Federation, prepared_data
+from tests.fixtures.servers import S3, Sshd, running_s3, running_sshd
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

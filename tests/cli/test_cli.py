@@ -15,12 +15,12 @@ from fedcli.cli import COMMANDS, command_line
 from fedcli.errors import FedcliError
 from fedcli.imaging.dataset import dataset
 from fedcli.plan import template
-from tests.cli.processes import COMMAND, imported_by, run, succeed
+from tests.fixtures.command import COMMAND, imported_by, run, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 HEAVY = {"torch", "torchvision", "sklearn", "pydicom", "matplotlib", "cv2"}
 README = Path(__file__).parents[2] / "README.md"

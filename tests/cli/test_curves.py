@@ -15,7 +15,7 @@ from fedcli.operations.status.standing import status
 from fedcli.reporting.tables.learning import LearningCurve, LearningPoint
 
 if TYPE_CHECKING:
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def test_a_line_rises_with_its_values() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import run, succeed
+from tests.fixtures.command import run, succeed
 
 SEEDS = (1, 2, 3, 4, 5)
 """Fixed before the phantoms and the recipe were; none was chosen by its outcome."""

@@ -6,10 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.cli.processes import imported_by, run
+from tests.fixtures.command import imported_by, run
 
 if TYPE_CHECKING:
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def test_json_is_one_object_and_a_failure_has_an_exit_code(begun: Federation) -> None:

@@ -10,12 +10,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
-from tests.cli.processes import COMMAND, run, succeed
+from tests.fixtures.command import COMMAND, run, succeed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 UPDATE = layout.update("north", 1)
 

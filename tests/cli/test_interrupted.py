@@ -15,8 +15,8 @@ import pytest
 
 from fedcli import tensors
 from fedcli.plan import Finetuning
-from tests.cli.processes import COMMAND, run, succeed
-from tests.operations.federations import PLAN, SITES, Federation
+from tests.fixtures.command import COMMAND, run, succeed
+from tests.fixtures.federation import PLAN, SITES, Federation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedcli import tensors
-from tests.cli.processes import COMMAND, succeed
-from tests.operations.federations import PLAN, SITES
+from tests.fixtures.command import COMMAND, succeed
+from tests.fixtures.federation import PLAN, SITES
 
 if TYPE_CHECKING:
     from pathlib import Path

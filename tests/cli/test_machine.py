@@ -14,10 +14,10 @@ import pytest
 
 from fedcli import machine_errors
 from fedcli.errors import MachineError
-from tests.cli.processes import COMMAND, succeed
+from tests.fixtures.command import COMMAND, succeed
 
 if TYPE_CHECKING:
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def refused(*arguments: str | Path) -> tuple[int, dict[str, str], str]:

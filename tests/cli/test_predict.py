@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.cli.processes import run, succeed
+from tests.fixtures.command import run, succeed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def test_json_keys_are_stable_and_a_stranger_is_refused(finished: Federation, tmp_path: Path) -> None:

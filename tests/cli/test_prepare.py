@@ -15,7 +15,7 @@ from pydicom import uid
 
 from fedcli.imaging.dataset import dataset
 from fedcli.plan import template
-from tests.cli.processes import COMMAND, run, succeed
+from tests.fixtures.command import COMMAND, run, succeed
 from tests.imaging.dicom.encoded import write_encoded
 
 if TYPE_CHECKING:

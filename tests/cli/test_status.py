@@ -19,13 +19,13 @@ from fedcli.cli import status_view
 from fedcli.cli.live_view import follow
 from fedcli.operations.status.standing import status
 from fedcli.operations.status.watch import watch
-from tests.cli.processes import COMMAND, run, succeed
+from tests.fixtures.command import COMMAND, run, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedcli.operations.status.standing import StatusResult
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 PATIENCE = 60
 

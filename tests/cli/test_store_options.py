@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.exchange.store import LocalStore
-from tests.cli.processes import run, succeed
-from tests.exchange.histories import signer_of, write_chronicle
-from tests.operations.elsewhere import Elsewhere, on_s3, on_sftp
+from tests.fixtures.command import run, succeed
+from tests.fixtures.handmade import signer_of, write_chronicle
+from tests.fixtures.places import Elsewhere, on_s3, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.exchange.servers import Sshd
+    from tests.fixtures.servers import Sshd
 
 COORDINATOR = ("--coordinator-key", signer_of("coordinator").verify_key.fingerprint)
 OTHER_FINGERPRINT = "SHA256:" + "a" * 43

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.store import LocalStore
-from tests.cli.processes import imported_by, run, succeed
-from tests.exchange.histories import signer_of, write_chronicle
+from tests.fixtures.command import imported_by, run, succeed
+from tests.fixtures.handmade import signer_of, write_chronicle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 COORDINATOR = signer_of("coordinator").verify_key.fingerprint
 

@@ -21,7 +21,7 @@ from fedcli.exchange.records import Role
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
 from fedcli.party.party import artifact_of
-from tests.operations.federations import Federation, no_passphrase
+from tests.fixtures.federation import Federation, no_passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.exchange.histories import Chronicle, write_chronicle
-from tests.exchange.servers import running_azurite
+from tests.fixtures.handmade import Chronicle, write_chronicle
+from tests.fixtures.servers import running_azurite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from fedcli.errors import StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ArchiveRecord, Role, archivable
 from fedcli.exchange.store import LocalStore
-from tests.exchange.histories import CREATED, VERSIONS, Chronicle, amendment, changed, keys_of, sign
+from tests.fixtures.handmade import CREATED, VERSIONS, Chronicle, amendment, changed, keys_of, sign
 
 if TYPE_CHECKING:
     from pathlib import Path

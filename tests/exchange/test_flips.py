@@ -11,14 +11,14 @@ from fedcli import wire
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.ledger import Ledger
-from tests.exchange.histories import amendment, changed, keys_of, signer_of
 from tests.exchange.test_archives import archive
+from tests.fixtures.handmade import amendment, changed, keys_of, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedcli.exchange.checks import Signed
-    from tests.exchange.histories import Chronicle
+    from tests.fixtures.handmade import Chronicle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,15 @@ from fedcli import wire
 from fedcli.errors import ConflictError
 from fedcli.exchange import layout
 from fedcli.exchange.store import open_store
-from tests.exchange.dying import EVERY, chosen, run_dying
 from tests.exchange.store.test_store import KEY, file_with, pattern
-from tests.operations.elsewhere import on_s3, on_sftp
+from tests.fixtures.killing import EVERY, chosen, run_dying
+from tests.fixtures.places import on_s3, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.operations.elsewhere import Elsewhere
+    from tests.fixtures.places import Elsewhere
 
 SIZE = {"sftp": (1 << 20) + 1, "s3": (17 << 20) + 1}
 """Of an artifact: five writes of SFTP; three parts of S3."""

@@ -22,7 +22,7 @@ from fedcli.exchange.records import MAX_RECORD_BYTES, Role, UpdateRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.plan import Encoding, Packing, Updates
 from fedcli.tensors import Measured
-from tests.exchange.histories import (
+from tests.fixtures.handmade import (
     MAX_MODEL_BYTES,
     MAX_STEPS,
     PLAN,
@@ -331,7 +331,7 @@ def test_4_a_valid_update_cannot_be_replayed_for_another_site_of_the_same_key() 
     identity = wire.sha256(first.data)
     ledger.add_round(changed(chronicle.rounds[0], "coordinator", federation=identity, federation_record=identity))
     signed = changed(chronicle.updates["north"], "north", federation=identity, parent=ledger.rounds[0].digest)
-    assert ledger.update("north", 1, signed).record.steps == 40
+    assert ledger.update("north", 1, signed).record.steps == 15
     with pytest.raises(TrustError, match="party: expected valley, found north"):
         ledger.update("valley", 1, signed)
 
@@ -644,7 +644,7 @@ def test_5_steps_over_the_plans_limit_are_refused(chronicle: Chronicle) -> None:
 def test_5_a_weight_that_is_not_the_steps_is_refused(chronicle: Chronicle) -> None:
     used = contributions(chronicle, *SITES)
     used[1]["weight"] += 1
-    with pytest.raises(TrustError, match="weight of valley: expected 25, found 26"):
+    with pytest.raises(TrustError, match="weight of valley: expected 16, found 17"):
         chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", contributions=used))
 
 

@@ -11,7 +11,7 @@ import pytest
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.plan import MAX_STEPS, Aggregation, Rule, Weights
-from tests.exchange.histories import PLAN, Chronicle, changed, changed_artifact, write_chronicle
+from tests.fixtures.handmade import PLAN, Chronicle, changed, changed_artifact, write_chronicle
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -23,7 +23,7 @@ def under(**settings: Any) -> Chronicle:
     return write_chronicle(replace(PLAN, aggregation=Aggregation(**settings)))
 
 
-def close(chronicle: Chronicle, *, weights: tuple[int, int] = (40, 25), **values: Any) -> Verified[RoundRecord]:
+def close(chronicle: Chronicle, *, weights: tuple[int, int] = (15, 16), **values: Any) -> Verified[RoundRecord]:
     """Take round 1 with some values changed."""
     used = json.loads(chronicle.rounds[1].data)["contributions"]
     used = [item | {"weight": weight} for item, weight in zip(used, weights, strict=True)]
@@ -32,7 +32,7 @@ def close(chronicle: Chronicle, *, weights: tuple[int, int] = (40, 25), **values
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [(Weights.STEPS, (40, 25)), (Weights.IMAGES, (40, 40)), (Weights.PATIENTS, (10, 10)), (Weights.EQUAL, (1, 1))],
+    [(Weights.STEPS, (15, 16)), (Weights.IMAGES, (300, 300)), (Weights.PATIENTS, (80, 80)), (Weights.EQUAL, (1, 1))],
 )
 def test_a_weight_is_what_the_plan_says(weights: Weights, expected: tuple[int, int]) -> None:
     chronicle = under(weights=weights)

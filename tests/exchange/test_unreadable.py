@@ -12,11 +12,11 @@ import pytest
 
 from fedcli.errors import MachineError, MissingError, StoreError, UnreadableError
 from fedcli.exchange.store import LocalStore
-from tests.exchange.servers import READER, running_s3
+from tests.fixtures.servers import READER, running_s3
 
 if TYPE_CHECKING:
     from fedcli.exchange.store import Store
-    from tests.exchange.servers import Sshd
+    from tests.fixtures.servers import Sshd
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = ("sites/north/a.json", "sites/north/b.json")

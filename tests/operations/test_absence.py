@@ -8,27 +8,24 @@ from pathlib import Path
 
 from fedcli import wire
 from fedcli.exchange import layout
-from fedcli.exchange.records import Rejected, RoundRecord, UpdateRecord
+from fedcli.exchange.records import Rejected, RoundRecord
 from fedcli.operations.status.standing import status
-from fedcli.operations.verify import verify
 from fedcli.party.attendance import Standing
 from fedcli.party.party import Status
 from fedcli.plan import Aggregation
-from fedcli.progress import Silent
-from tests.operations.attacked import artifact_path, resign
-from tests.operations.federations import PLAN, Federation
-from tests.operations.handmade import Handmade
+from tests.fixtures.federation import PLAN, Federation, begun_by_hand
+from tests.fixtures.tampering import artifact_path, rewrite
 
 SEVEN = ("ash", "birch", "cedar", "elm", "fir", "oak", "yew")
 THREE = ("ash", "birch", "cedar")
 PATIENT = Aggregation(quorum=2, deadline_hours=24.0)
 
 
-def three(root: Path, settings: Aggregation = PATIENT, rounds: int = 5) -> Handmade:
-    return Handmade(root / "f", THREE, settings, rounds).begin()
+def three(root: Path, settings: Aggregation = PATIENT, rounds: int = 5) -> Federation:
+    return begun_by_hand(root / "f", *THREE, aggregation=settings, rounds=rounds)
 
 
-def close(federation: Handmade, number: int, *sites: str) -> RoundRecord:
+def close(federation: Federation, number: int, *sites: str) -> RoundRecord:
     """Close a round in which only these sites send, once its deadline has passed."""
     for site in sites:
         federation.send(site, number)
@@ -97,10 +94,10 @@ def test_below_the_quorum_the_deadline_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_summary_names_everybody(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", SEVEN, Aggregation(quorum=5, deadline_hours=24.0)).begin()
+    federation = begun_by_hand(tmp_path / "f", *SEVEN, aggregation=Aggregation(quorum=5, deadline_hours=24.0))
     for site in SEVEN[:6]:
         federation.send(site, 1)
-    resign(federation, "fir", steps=2_000_000)
+    rewrite(federation, layout.update("fir", 1), steps=2_000_000)
     federation.clock.pass_hours(24)
     result = federation.aggregate()
     why = f"{layout.update('fir', 1)}: 2000000 steps, expected at most 1000000"
@@ -127,7 +124,7 @@ def test_a_late_update_is_kept_and_named_once_and_never_used(tmp_path: Path) -> 
     close(federation, 1, "ash", "birch")
     federation.send("cedar", 1)
     digest = wire.sha256((federation.drop / layout.update("cedar", 1)).read_bytes())
-    path = artifact_path(federation, "cedar")
+    path = artifact_path(federation, layout.update("cedar", 1))
     second = close(federation, 2, "ash", "birch")
     assert [(item.site, item.round, item.update) for item in second.late] == [("cedar", 1, digest)]
     assert second.absent == ("cedar",)
@@ -144,7 +141,7 @@ def test_a_late_update_that_is_forged_is_not_even_named(tmp_path: Path) -> None:
     federation = three(tmp_path)
     close(federation, 1, "ash", "birch")
     federation.send("cedar", 1)
-    resign(federation, "cedar", signer="ash")
+    rewrite(federation, layout.update("cedar", 1), signer="ash")
     assert close(federation, 2, "ash", "birch").late == ()
 
 
@@ -171,7 +168,7 @@ def test_a_second_update_before_the_round_is_closed_counts_once(tmp_path: Path) 
     federation = three(tmp_path)
     for site in THREE:
         federation.send(site, 1)
-    resign(federation, "cedar", steps=99)
+    rewrite(federation, layout.update("cedar", 1), steps=99)
     assert federation.aggregate().used == THREE
     assert [item.steps for item in federation.record(1).contributions if item.site == "cedar"] == [99]
     assert federation.verify().verified
@@ -181,7 +178,7 @@ def test_a_second_update_after_the_round_is_seen_by_anybody_and_changes_nothing(
     federation = three(tmp_path)
     federation.run(1)
     used, model = federation.record(1), federation.model(1)
-    resign(federation, "cedar", steps=99)
+    rewrite(federation, layout.update("cedar", 1), steps=99)
     found = federation.verify()
     digest = next(item.update for item in used.contributions if item.site == "cedar")[:12]
     assert not found.consistent
@@ -209,11 +206,10 @@ def test_a_site_that_comes_back_after_ten_rounds_goes_on_from_the_newest_model(t
         assert federation.aggregate().absent == ("valley",)
     (back,) = federation.train("valley")
     assert (back.status, back.round) == (Status.PUBLISHED, 12)
-    record = wire.decode(UpdateRecord, (federation.drop / layout.update("valley", 12)).read_bytes())
-    assert record.parent == wire.sha256((federation.drop / layout.round_record(11)).read_bytes())
+    assert federation.update("valley", 12).parent == wire.sha256((federation.drop / layout.round_record(11)).read_bytes())
     assert not list(federation.drop.glob("sites/valley/round-000[2-9]"))  # it makes up for nothing
     federation.train("north")
     assert federation.aggregate().used == ("north", "valley")
-    found, _ = verify(str(federation.drop), progress=Silent(), replay=True, coordinator=federation.fingerprint)
+    found = federation.verify()
     assert (found.verified, found.replayed) == (True, 12)
     assert {result.status for result in federation.train()} == {Status.FINISHED}

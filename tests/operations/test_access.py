@@ -16,13 +16,13 @@ from obstore.exceptions import BaseError
 from fedcli.errors import ConflictError, StoreError, UsageError
 from fedcli.exchange import layout
 from fedcli.operations.access import s3_access, sshd_access
-from tests.exchange.servers import BUCKET, PARTIES, READER, SITES
+from tests.fixtures.servers import BUCKET, PARTIES, READER, SITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.exchange.servers import S3, Sshd
+    from tests.fixtures.servers import S3, Sshd
 
 PREFIXES = {"coordinator": "coordinator/", **{site: layout.prefix(site) for site in SITES}}
 

@@ -12,7 +12,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import Role
 from fedcli.party.party import Status, artifact_of
 from fedcli.plan import Aggregation, Rule, Weights
-from tests.operations.handmade import Handmade
+from tests.fixtures.federation import Federation, begun_by_hand
+from tests.fixtures.tampering import flip, rewrite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ SITES = ("ash", "birch", "cedar", "fir", "oak")
     ids=lambda settings: f"{settings.rule}-{settings.weights}-{settings.clip_norm:g}",
 )
 def test_rounds_are_published_verified_and_replayed(tmp_path: Path, settings: Aggregation) -> None:
-    federation = Handmade(tmp_path / "f", SITES, settings).begin()
+    federation = begun_by_hand(tmp_path / "f", *SITES, aggregation=settings)
     federation.run(3)
     stateful = settings.rule in {Rule.MOMENTUM, Rule.ADAM, Rule.YOGI}
     for number in (1, 2, 3):
@@ -48,7 +49,7 @@ def test_rounds_are_published_verified_and_replayed(tmp_path: Path, settings: Ag
 
 
 def test_weights_are_patients_where_the_plan_says_so(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b"), Aggregation(weights=Weights.PATIENTS)).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", aggregation=Aggregation(weights=Weights.PATIENTS))
     federation.send("a", 1, patients=30)
     federation.send("b", 1, patients=10)
     federation.aggregate()
@@ -61,7 +62,7 @@ def test_weights_are_patients_where_the_plan_says_so(tmp_path: Path) -> None:
 
 
 def test_an_update_without_weight_is_rejected_by_name(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b"), Aggregation(weights=Weights.PATIENTS)).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", aggregation=Aggregation(weights=Weights.PATIENTS))
     federation.send("a", 1)
     federation.send("b", 1, patients=0)
     found = federation.aggregate()
@@ -70,10 +71,10 @@ def test_an_update_without_weight_is_rejected_by_name(tmp_path: Path) -> None:
 
 
 def test_the_rule_waits_for_as_many_updates_as_it_needs(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", SITES, Aggregation(rule=Rule.KRUM, byzantine=1)).begin()
+    federation = begun_by_hand(tmp_path / "f", *SITES, aggregation=Aggregation(rule=Rule.KRUM, byzantine=1))
     for site in SITES:
         federation.send(site, 1)
-    found = federation.aggregate(without={"oak": "broken scanner"})
+    found = federation.aggregate(oak="broken scanner")
     assert found.status is Status.WAITING
     assert "the rule krum needs at least 5 updates" in found.message
     assert federation.aggregate().status is Status.PUBLISHED
@@ -81,7 +82,7 @@ def test_the_rule_waits_for_as_many_updates_as_it_needs(tmp_path: Path) -> None:
 
 def test_the_round_goes_on_without_a_site_that_is_not_finite(tmp_path: Path) -> None:
     settings = Aggregation(rule=Rule.KRUM, byzantine=0, quorum=3, deadline_hours=1.0)
-    federation = Handmade(tmp_path / "f", ("a", "b", "c", "d", "e"), settings).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", "c", "d", "e", aggregation=settings)
     federation.run(1)
     for site in ("a", "b", "c", "d", "e"):
         federation.send(site, 2)
@@ -98,17 +99,15 @@ def test_the_round_goes_on_without_a_site_that_is_not_finite(tmp_path: Path) -> 
     assert federation.verify().verified
 
 
-def state_file(federation: Handmade, number: int) -> Path:
+def state_file(federation: Federation, number: int) -> Path:
     return federation.drop / federation.record(number).artifacts[1].key
 
 
 def test_a_tampered_state_stops_the_coordinator_and_fails_verification(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b"), Aggregation(rule=Rule.ADAM)).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", aggregation=Aggregation(rule=Rule.ADAM))
     federation.run(1)
     path = state_file(federation, 1)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    flip(path)
     found = federation.verify()
     assert not found.consistent
     assert [problem.key for problem in found.problems] == [path.relative_to(federation.drop).as_posix()]
@@ -120,7 +119,7 @@ def test_a_tampered_state_stops_the_coordinator_and_fails_verification(tmp_path:
 
 
 def test_replay_catches_a_state_that_its_own_coordinator_signed(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b"), Aggregation(rule=Rule.MOMENTUM)).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", aggregation=Aggregation(rule=Rule.MOMENTUM))
     federation.run(1)
     path = state_file(federation, 1)
     state = tensors.read(path)
@@ -129,7 +128,7 @@ def test_replay_catches_a_state_that_its_own_coordinator_signed(tmp_path: Path) 
     measured = tensors.write(federation.root / "new", state)
     artifact = artifact_of(layout.round_record(1), Role.SERVER_STATE, measured)
     (federation.root / "new").rename(federation.drop / artifact.key)
-    federation.resign(1, artifacts=[wire.plain(federation.record(1).artifacts[0]), wire.plain(artifact)])
+    rewrite(federation, layout.round_record(1), artifacts=[wire.plain(federation.record(1).artifacts[0]), wire.plain(artifact)])
     found = federation.verify()
     assert not found.consistent
     assert f"{artifact.key}: replay gives" in found.problems[0].message
@@ -144,34 +143,32 @@ def test_replay_catches_a_state_that_its_own_coordinator_signed(tmp_path: Path) 
     ],
 )
 def test_replay_catches_a_figure_that_is_made_up(tmp_path: Path, change: dict[str, float | None], match: str) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b")).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b")
     federation.run(1)
     first, second = wire.plain(federation.record(1))["contributions"]
     nearly = second | {"norm": second["norm"] * (1 + 2e-6), "cosine": second["cosine"] + 2e-6}
-    federation.resign(1, contributions=[first, nearly])
+    rewrite(federation, layout.round_record(1), contributions=[first, nearly])
     assert federation.verify().verified
-    federation.resign(1, contributions=[first, second | change])
+    rewrite(federation, layout.round_record(1), contributions=[first, second | change])
     assert match in federation.verify().problems[0].message
 
 
 def test_replay_catches_a_choice_that_krum_did_not_make(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b", "c"), Aggregation(rule=Rule.KRUM, byzantine=0)).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b", "c", aggregation=Aggregation(rule=Rule.KRUM, byzantine=0))
     federation.run(1)
     used = wire.plain(federation.record(1))["contributions"]
     chosen = next(number for number, item in enumerate(used) if item["weight"])
     other = (chosen + 1) % 3
     used[chosen]["weight"], used[other]["weight"] = 0, used[other]["steps"]
-    federation.resign(1, contributions=used)
+    rewrite(federation, layout.round_record(1), contributions=used)
     assert "weight of" in federation.verify().problems[0].message
 
 
 def test_an_update_that_was_changed_afterwards_fails_the_replay_and_is_named(tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", ("a", "b")).begin()
+    federation = begun_by_hand(tmp_path / "f", "a", "b")
     federation.run(2)
     path = next((federation.drop / "sites/b/round-0001").glob("*.safetensors"))
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    flip(path)
     found = federation.verify()
     assert found.replayed == 1
     keys = {problem.key for problem in found.problems}

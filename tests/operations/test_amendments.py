@@ -24,14 +24,14 @@ from fedcli.operations.verify import verify
 from fedcli.party.party import Status
 from fedcli.plan import Network
 from fedcli.progress import Silent
-from tests.operations.federations import no_passphrase
+from tests.fixtures.federation import no_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
     from fedcli.operations.rotate_key import RotateResult
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def verified(federation: Federation) -> History:

@@ -23,7 +23,7 @@ from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
 from fedcli.party.party import Status
 from fedcli.progress import Silent
-from tests.operations.federations import PLAN, Federation
+from tests.fixtures.federation import PLAN, Federation
 from tests.operations.test_transfer import in_a_process_of_its_own, tree
 
 if TYPE_CHECKING:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from fedcli import tensors, wire
+from fedcli import tensors
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.operations.evaluate import evaluate
-from fedcli.operations.verify import VerifyResult, verify
-from fedcli.party.party import Status, artifact_of
-from fedcli.progress import Silent
-from tests.operations.attacked import place
-from tests.operations.federations import Federation, no_passphrase
+from fedcli.party.party import Status
+from tests.fixtures.federation import Federation
+from tests.fixtures.tampering import artifact_path, flip, rewrite, swap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,31 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def sign_anew(federation: Federation, key: str, party: str, **values: Any) -> None:
-    """Replace a record by one with other values, as the key of a party signs it."""
-    data = (json.dumps(json.loads((federation.drop / key).read_text()) | values, indent=1) + "\n").encode()
-    place(federation, key, data, load_signer(federation.root / party / "key", no_passphrase).sign(data))
-
-
-def artifact_of_record(federation: Federation, key: str) -> Path:
-    return federation.drop / json.loads((federation.drop / key).read_text())["artifacts"][0]["key"]
-
-
-def forge(federation: Federation, key: str, party: str, role: Role, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Put other tensors in the place of a record's artifact; its own party signs for them."""
-    measured = tensors.write(federation.root / "new", arrays)
-    artifact = artifact_of(key, role, measured)
-    artifact_of_record(federation, key).unlink()
-    (federation.root / "new").rename(federation.drop / artifact.key)
-    sign_anew(federation, key, party, artifacts=[wire.plain(artifact)])
-
-
 def first_float(arrays: Mapping[str, NDArray[Any]]) -> str:
     return next(name for name, value in arrays.items() if value.dtype == np.float32)
-
-
-def verified(federation: Federation, **options: Any) -> VerifyResult:
-    return verify(str(federation.drop), progress=Silent(), **({"coordinator": federation.fingerprint} | options))[0]
 
 
 # ------------------------------------------------------------------------------------------------- numbers and digests
@@ -61,9 +34,9 @@ def verified(federation: Federation, **options: Any) -> VerifyResult:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_site_whose_update_is_not_finite_is_rejected_and_named(trained: Federation, value: float) -> None:
     key = layout.update("valley", 1)
-    delta = tensors.read(artifact_of_record(trained, key))
+    delta = tensors.read(artifact_path(trained, key))
     delta[first_float(delta)].reshape(-1)[0] = value
-    forge(trained, key, "valley", Role.UPDATE, delta)
+    swap(trained, key, Role.UPDATE, delta)
     result = trained.aggregate()
     assert result.status is Status.WAITING
     assert [(item.site, item.reason) for item in result.rejected] == [
@@ -73,10 +46,8 @@ def test_a_site_whose_update_is_not_finite_is_rejected_and_named(trained: Federa
 
 
 def test_a_tampered_artifact_is_rejected_in_the_pass_that_folds_it(trained: Federation) -> None:
-    path = artifact_of_record(trained, layout.update("valley", 1))
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    path = artifact_path(trained, layout.update("valley", 1))
+    flip(path)
     result = trained.aggregate()
     assert result.status is Status.WAITING
     assert f"{path.name} of valley: SHA-256" in result.rejected[0].reason
@@ -93,13 +64,13 @@ def test_no_bit_can_change_unnoticed(finished: Federation) -> None:
         changed = bytearray(data)
         changed[generator.integers(len(data))] ^= 1 << int(generator.integers(8))
         path.write_bytes(changed)
-        result = verified(finished)
+        result = finished.verify(replay=False)
         assert not result.consistent, path
         name = path.relative_to(finished.drop).as_posix()
         record = name.split(".json")[0]
         assert any(record in problem.message for problem in result.problems), (name, result.problems)
         path.write_bytes(data)
-    assert verified(finished, replay=True).verified
+    assert finished.verify().verified
 
 
 # ------------------------------------------------------------------------------------------------------- other histories
@@ -112,19 +83,19 @@ def test_a_rolled_back_folder_is_refused_by_who_has_seen_more(finished: Federati
 
 
 def test_two_signed_records_for_one_place_are_equivocation(finished: Federation) -> None:
-    sign_anew(finished, layout.round_record(2), "coordinator", created="2026-11-24T09:00:00Z")
+    rewrite(finished, layout.round_record(2), created="2026-11-24T09:00:00Z")
     with pytest.raises(TrustError, match="equivocation: the coordinator has signed"):
         finished.train("north")
 
 
 def test_a_forged_folder_is_caught_by_the_coordinators_key(begun: Federation, tmp_path: Path) -> None:
-    other = Federation(root=tmp_path / "other", prepared={}).begin()
+    other = Federation(root=tmp_path / "other").begin()
     shutil.rmtree(begun.drop)
     shutil.copytree(other.drop, begun.drop)
-    consistent = verified(begun, coordinator=None)
+    consistent = begun.verify(replay=False, coordinator=None)
     assert (consistent.consistent, consistent.verified) == (True, False)
     assert consistent.message.startswith("consistent; coordinator SHA256:")
-    forged = verified(begun)
+    forged = begun.verify(replay=False)
     assert not forged.consistent
     assert "expected the pinned" in forged.problems[0].message
     with pytest.raises(TrustError, match=r"^coordinator/round-0000/round\.json: signed by the key"):
@@ -132,12 +103,12 @@ def test_a_forged_folder_is_caught_by_the_coordinators_key(begun: Federation, tm
 
 
 def test_history_cut_off_at_the_end_is_caught_by_the_expected_head(finished: Federation) -> None:
-    whole = verified(finished)
+    whole = finished.verify(replay=False)
     shutil.rmtree(finished.drop / "coordinator/round-0002")
     for path in finished.drop.glob("sites/*/round-0003"):
         shutil.rmtree(path)
-    assert verified(finished).consistent
-    expecting = verified(finished, expect_head=whole.head)
+    assert finished.verify(replay=False).consistent
+    expecting = finished.verify(replay=False, expect_head=whole.head)
     assert not expecting.consistent
     assert "is not in the history" in expecting.problems[0].message
 
@@ -149,11 +120,11 @@ def test_replay_catches_a_model_that_its_own_coordinator_signed(trained: Federat
     """Records and digests agree, yet the model is not what the updates give."""
     trained.aggregate()
     key = layout.round_record(1)
-    model = tensors.read(artifact_of_record(trained, key))
+    model = tensors.read(artifact_path(trained, key))
     model[first_float(model)].reshape(-1)[0] += 1
-    forge(trained, key, "coordinator", Role.MODEL, model)
-    assert verified(trained).verified
-    replayed = verified(trained, replay=True)
+    swap(trained, key, Role.MODEL, model)
+    assert trained.verify(replay=False).verified
+    replayed = trained.verify()
     assert not replayed.consistent
     assert "replay gives" in replayed.problems[0].message
 
@@ -161,8 +132,8 @@ def test_replay_catches_a_model_that_its_own_coordinator_signed(trained: Federat
 def test_a_global_model_of_another_network_is_refused_by_its_header(trained: Federation) -> None:
     trained.aggregate()
     key = layout.round_record(1)
-    forge(trained, key, "coordinator", Role.MODEL, {"w": np.full(3, np.nan, np.float32)})
-    name = artifact_of_record(trained, key).relative_to(trained.drop)
+    swap(trained, key, Role.MODEL, {"w": np.full(3, np.nan, np.float32)})
+    name = artifact_path(trained, key).relative_to(trained.drop)
     with pytest.raises(TrustError, match=rf"^{name}: not the federation's model: \d+ missing tensors"):
         trained.train("north")
     assert not (trained.drop / layout.update("north", 2)).exists()
@@ -171,9 +142,9 @@ def test_a_global_model_of_another_network_is_refused_by_its_header(trained: Fed
 def test_a_shared_model_of_another_network_is_refused_by_its_header(finished: Federation) -> None:
     evaluate(finished.site("valley"), finished.environment)
     key = layout.model("valley", 1, ModelKind.FEDERATED)
-    model = tensors.read(artifact_of_record(finished, key))
-    forge(finished, key, "valley", Role.MODEL, model | {"backdoor": np.full(3, np.nan, np.float32)})
-    name = artifact_of_record(finished, key).relative_to(finished.drop)
+    model = tensors.read(artifact_path(finished, key))
+    swap(finished, key, Role.MODEL, model | {"backdoor": np.full(3, np.nan, np.float32)})
+    name = artifact_path(finished, key).relative_to(finished.drop)
     result = evaluate(finished.site("north"), finished.environment)
     reason = f"the federated model of valley is refused: {name}: not the federation's model: 1 extra tensors, first backdoor"
     assert any(item.startswith(reason) for item in result.missing)

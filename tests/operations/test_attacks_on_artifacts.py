@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedcli import tensors
+from fedcli import tensors, wire
 from fedcli.aggregation.engine.fold import fold
 from fedcli.aggregation.engine.thread_pool import Crew
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.records import Role
 from fedcli.party.folding import base_of, layout_of, update_of
 from fedcli.party.party import Party
 from fedcli.plan import Aggregation, Limits
 from fedcli.workspace import WorkspaceRole
-from tests.exchange.histories import file_of
-from tests.operations.attacked import artifact_path, refused, send_file, sent, taken_in
+from tests.fixtures.handmade import artifact, file_of
+from tests.fixtures.tampering import artifact_path, rewrite
+from tests.operations.attacked import refused, sent, taken_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tests.operations.handmade import Handmade
+    from tests.fixtures.federation import Federation
 
 Model = dict[str, "NDArray[Any]"]
 KEY = layout.update("valley", 1)
@@ -40,11 +42,11 @@ NUM_FLIPS = 1000
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Handmade:
+def federation(tmp_path: Path) -> Federation:
     return sent(tmp_path)
 
 
-def refused_on_both_roads(federation: Handmade, said: str) -> None:
+def refused_on_both_roads(federation: Federation, said: str) -> None:
     """Expect valley to be refused for one reason, by whoever copies its artifact and by whoever folds it in place."""
     for reason in (taken_in(federation)[0].rejected["valley"].reason, refused(federation)):
         assert said in reason
@@ -54,18 +56,18 @@ def refused_on_both_roads(federation: Handmade, said: str) -> None:
 # ------------------------------------------------------------------------------------------------- changed by the store
 
 
-def test_a_swapped_artifact(federation: Handmade) -> None:
-    other = artifact_path(federation, "north").read_bytes()
-    assert len(other) == artifact_path(federation, "valley").stat().st_size
-    artifact_path(federation, "valley").write_bytes(other)
+def test_a_swapped_artifact(federation: Federation) -> None:
+    other = artifact_path(federation, layout.update("north", 1)).read_bytes()
+    assert len(other) == artifact_path(federation, KEY).stat().st_size
+    artifact_path(federation, KEY).write_bytes(other)
     intake, _ = taken_in(federation)
     assert f"expected by {KEY}" in intake.rejected["valley"].reason
     assert "of valley: SHA-256" in refused(federation)
 
 
 @pytest.mark.parametrize("size", [0, 7, -1, 1, 1 << 40], ids=["empty", "cut in the header", "cut", "longer", "a terabyte"])
-def test_a_truncated_or_oversize_artifact(federation: Handmade, size: int) -> None:
-    path = artifact_path(federation, "valley")
+def test_a_truncated_or_oversize_artifact(federation: Federation, size: int) -> None:
+    path = artifact_path(federation, KEY)
     whole = path.stat().st_size
     found = size if size in {0, 7, 1 << 40} else whole + size
     with path.open("r+b") as file:
@@ -76,8 +78,8 @@ def test_a_truncated_or_oversize_artifact(federation: Handmade, size: int) -> No
     assert intake.rejected["valley"].reason == refused(federation) == said
 
 
-def test_a_missing_artifact(federation: Handmade) -> None:
-    path = artifact_path(federation, "valley")
+def test_a_missing_artifact(federation: Federation) -> None:
+    path = artifact_path(federation, KEY)
     path.unlink()
     refused_on_both_roads(federation, f"{path.relative_to(federation.drop)}: missing")
 
@@ -85,7 +87,14 @@ def test_a_missing_artifact(federation: Handmade) -> None:
 # --------------------------------------------------------------------------------------------------- made by the site
 
 
-def nan_model(federation: Handmade) -> Model:
+def send_file(federation: Federation, content: bytes) -> None:
+    """Replace valley's artifact by any bytes, under a record that names and signs them."""
+    named = artifact(KEY, Role.UPDATE, content)
+    (federation.drop / named.key).write_bytes(content)
+    rewrite(federation, KEY, artifacts=[wire.plain(named)])
+
+
+def nan_model(federation: Federation) -> Model:
     return {
         name: np.full(value.shape, np.nan, np.float32) if value.dtype == np.float32 else value
         for name, value in federation.model(0).items()
@@ -114,8 +123,8 @@ OTHER_MODELS: dict[str, tuple[Callable[[Model], Model], str]] = {
 
 
 @pytest.mark.parametrize(("change", "said"), OTHER_MODELS.values(), ids=OTHER_MODELS)
-def test_other_tensors(federation: Handmade, change: Callable[[Model], Model], said: str) -> None:
-    send_file(federation, "valley", file_of(change(nan_model(federation))))
+def test_other_tensors(federation: Federation, change: Callable[[Model], Model], said: str) -> None:
+    send_file(federation, file_of(change(nan_model(federation))))
     refused_on_both_roads(federation, "not the federation's model: ")
     refused_on_both_roads(federation, said)
 
@@ -126,7 +135,7 @@ def header_of(entries: object) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def lying(federation: Handmade, change: Callable[[list[dict[str, Any]]], None]) -> bytes:
+def lying(federation: Federation, change: Callable[[list[dict[str, Any]]], None]) -> bytes:
     """Return the honest file with offsets that lie; its numbers are NaN."""
     content = file_of(nan_model(federation))
     length = 8 + int.from_bytes(content[:8], "little")
@@ -148,29 +157,29 @@ def negative(entries: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("change", [overlap, past_the_end, negative])
-def test_a_header_whose_offsets_lie(federation: Handmade, change: Callable[[list[dict[str, Any]]], None]) -> None:
-    send_file(federation, "valley", lying(federation, change))
+def test_a_header_whose_offsets_lie(federation: Federation, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    send_file(federation, lying(federation, change))
     refused_on_both_roads(federation, "the safetensors header is not canonical: order, offsets or padding differ")
 
 
-def test_a_header_of_100_megabytes_of_json(federation: Handmade) -> None:
+def test_a_header_of_100_megabytes_of_json(federation: Federation) -> None:
     """Signed, within the plan's size cap, and valid JSON: the header's own cap refuses it before a byte of it is read."""
     content = (100_000_000).to_bytes(8, "little") + b'{"a":[' + b"1," * 49_999_995 + b"1]} "
     assert len(content) == 100_000_008
     assert len(content) < Limits().model_mb * 10**6
-    send_file(federation, "valley", content)
+    send_file(federation, content)
     refused_on_both_roads(federation, f"the safetensors header claims 100000000 bytes, expected 1 to {tensors.MAX_HEADER_BYTES}")
 
 
-def test_no_header_at_all(federation: Handmade) -> None:
-    send_file(federation, "valley", b"PK\x03\x04 a pickle in a zip, as torch.save writes it")
+def test_no_header_at_all(federation: Federation) -> None:
+    send_file(federation, b"PK\x03\x04 a pickle in a zip, as torch.save writes it")
     refused_on_both_roads(federation, "the safetensors header claims ")
 
 
 # --------------------------------------------------------------------------------------------------------- every flip
 
 
-def test_1000_random_flips_of_an_artifact_are_all_detected(federation: Handmade) -> None:
+def test_1000_random_flips_of_an_artifact_are_all_detected(federation: Federation) -> None:
     """By whoever copies it, and by whoever folds it in place: there the header has its own reason, or the digest tells."""
     party = Party.open(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment)
     party.folder.synchronise()

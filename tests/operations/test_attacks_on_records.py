@@ -12,12 +12,13 @@ import pytest
 
 from fedcli import wire
 from fedcli.exchange import layout
-from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord
+from fedcli.exchange.checks import Signed
+from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
-from fedcli.operations.init import init
 from fedcli.party.party import Status
-from tests.operations.attacked import SITES, artifact_path, place, refused_unread, resign, sent, signer_of, taken_in
-from tests.operations.handmade import Handmade
+from tests.fixtures.federation import SITES, Federation
+from tests.fixtures.tampering import artifact_path, forge, place, rewrite
+from tests.operations.attacked import refused_unread, sent, taken_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,15 +30,15 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Handmade:
+def federation(tmp_path: Path) -> Federation:
     """Two sites, of which valley is the attacker or the victim; its artifact is garbage: whoever read it would say so."""
     found = sent(tmp_path)
-    path = artifact_path(found, "valley")
+    path = artifact_path(found, KEY)
     path.write_bytes(b"\xff" * path.stat().st_size)
     return found
 
 
-def signature_of(federation: Handmade, key: str = KEY) -> tuple[bytes, Path]:
+def signature_of(federation: Federation, key: str = KEY) -> tuple[bytes, Path]:
     """Return a record's bytes and where its signature lies."""
     data = (federation.drop / key).read_bytes()
     return data, federation.drop / layout.signature(key, wire.sha256(data))
@@ -56,7 +57,7 @@ def test_untouched_both_updates_are_used(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- signatures
 
 
-def test_unsigned(federation: Handmade) -> None:
+def test_unsigned(federation: Federation) -> None:
     _, signature = signature_of(federation)
     signature.unlink()
     name = signature.relative_to(federation.drop)
@@ -64,23 +65,22 @@ def test_unsigned(federation: Handmade) -> None:
 
 
 @pytest.mark.parametrize("signer", ["north", "stranger"])
-def test_signed_by_another_site_or_by_a_key_that_nobody_knows(federation: Handmade, signer: str) -> None:
-    resign(federation, "valley", signer=signer)
-    fingerprints = [signer_of(federation, name).verify_key.fingerprint for name in (signer, "valley")]
+def test_signed_by_another_site_or_by_a_key_that_nobody_knows(federation: Federation, signer: str) -> None:
+    rewrite(federation, KEY, signer=signer)
+    fingerprints = [federation.signer(name).verify_key.fingerprint for name in (signer, "valley")]
     reason = refused_unread(federation)
     assert reason.startswith(f"{KEY}: signed by the key {fingerprints[0]}, expected {fingerprints[1]}")
 
 
-def test_signed_by_the_coordinator_in_a_sites_place(federation: Handmade) -> None:
-    shutil.copy(federation.coordinator / "key", federation.root / "coordinator.key")
-    resign(federation, "valley", signer="coordinator")
+def test_signed_by_the_coordinator_in_a_sites_place(federation: Federation) -> None:
+    rewrite(federation, KEY, signer="coordinator")
     assert refused_unread(federation).startswith(f"{KEY}: signed by the key {federation.fingerprint}, expected ")
 
 
-def test_signed_in_another_namespace(federation: Handmade) -> None:
+def test_signed_in_another_namespace(federation: Federation) -> None:
     """What `ssh-keygen -Y sign -n git` makes with the same key."""
     data, path = signature_of(federation)
-    path.write_bytes(signer_of(federation, "valley").sign(data, "git"))
+    path.write_bytes(federation.signer("valley").sign(data, "git"))
     assert refused_unread(federation) == f"{KEY}: the signature is for namespace 'git', expected 'fedcli-record@v1'"
 
 
@@ -112,7 +112,7 @@ MALLEATIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # OpenSSH take
 
 
 @pytest.mark.parametrize(("malleate", "said"), MALLEATIONS.values(), ids=MALLEATIONS)
-def test_a_malleated_signature(federation: Handmade, malleate: Callable[[bytes], bytes], said: str) -> None:
+def test_a_malleated_signature(federation: Federation, malleate: Callable[[bytes], bytes], said: str) -> None:
     _, path = signature_of(federation)
     assert armoured(blob_of(path.read_bytes())) == path.read_bytes()
     path.write_bytes(malleate(path.read_bytes()))
@@ -122,9 +122,9 @@ def test_a_malleated_signature(federation: Handmade, malleate: Callable[[bytes],
 # ---------------------------------------------------------------------------------------------------------------- places
 
 
-def test_replayed_for_another_site(federation: Handmade) -> None:
+def test_replayed_for_another_site(federation: Federation) -> None:
     data, path = signature_of(federation, layout.update("north", 1))
-    place(federation, KEY, data, path.read_bytes())
+    place(federation.drop, Signed(key=KEY, data=data, signature=path.read_bytes()))
     assert refused_unread(federation).startswith(f"{KEY}: signed by the key ")
 
 
@@ -138,16 +138,12 @@ def test_replayed_in_another_round(tmp_path: Path) -> None:
     assert result.rejected[0].reason == f"{layout.update('valley', 2)}: round: expected 2, found 1"
 
 
-def test_replayed_in_another_federation(federation: Handmade, tmp_path: Path) -> None:
+def test_replayed_in_another_federation(federation: Federation, tmp_path: Path) -> None:
     """The same hospital, key, plan and round; valley's update of the one lies where that of the other belongs."""
-    other = Handmade(tmp_path / "other", SITES)
-    other.root.mkdir()
-    for path in federation.root.glob("*.key*"):
-        shutil.copy(path, other.root)
-    plan = wire.decode(FederationRecord, (federation.drop / layout.federation(0)).read_bytes()).plan
-    keys = {site: other.root / f"{site}.key.pub" for site in SITES}
-    init(other.coordinator, plan, str(other.drop), None, keys, other.environment)
-    other.send("valley", 1)
+    other = Federation(root=tmp_path / "other", by_hand=SITES, plan=federation.plan)
+    for site in SITES:
+        shutil.copytree(federation.site(site), other.site(site))
+    other.begin().send("valley", 1)
     shutil.rmtree(federation.drop / "sites/valley")
     shutil.copytree(other.drop / "sites/valley", federation.drop / "sites/valley")
     expected, found = (wire.sha256((each.drop / layout.federation(0)).read_bytes()) for each in (federation, other))
@@ -174,34 +170,34 @@ BENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("values", "match"), BENT.values(), ids=BENT)
-def test_a_record_that_its_own_site_has_bent(federation: Handmade, values: dict[str, Any], match: str) -> None:
-    resign(federation, "valley", **values)
+def test_a_record_that_its_own_site_has_bent(federation: Federation, values: dict[str, Any], match: str) -> None:
+    rewrite(federation, KEY, **values)
     assert re.search(f"^{KEY}: .*{match}", refused_unread(federation))
 
 
-def test_an_artifact_that_its_record_says_is_too_large(federation: Handmade) -> None:
+def test_an_artifact_that_its_record_says_is_too_large(federation: Federation) -> None:
     (named,) = json.loads((federation.drop / KEY).read_bytes())["artifacts"]
-    resign(federation, "valley", artifacts=[named | {"stored_size": 1 << 40, "content_size": 1 << 40}])
+    rewrite(federation, KEY, artifacts=[named | {"stored_size": 1 << 40, "content_size": 1 << 40}])
     reason = refused_unread(federation)
     assert f"{1 << 40} bytes, expected at most 4000000000 (limits.model_mb of the plan)" in reason
 
 
-def test_an_artifact_of_another_site(federation: Handmade) -> None:
+def test_an_artifact_of_another_site(federation: Federation) -> None:
     (named,) = json.loads((federation.drop / layout.update("north", 1)).read_bytes())["artifacts"]
-    resign(federation, "valley", artifacts=[named])
+    rewrite(federation, KEY, artifacts=[named])
     assert "artifact's key: expected sites/valley/round-0001/" in refused_unread(federation)
 
 
 # ----------------------------------------------------------------------------------------------------------------- sizes
 
 
-def test_an_oversize_record(federation: Handmade) -> None:
+def test_an_oversize_record(federation: Federation) -> None:
     data = b" " * (MAX_RECORD_BYTES + 1)
-    place(federation, KEY, data, signer_of(federation, "valley").sign(data))
+    forge(federation, KEY, data)
     assert refused_unread(federation) == f"{KEY}: more than the {MAX_RECORD_BYTES} bytes expected at most"
 
 
-def test_an_oversize_signature(federation: Handmade) -> None:
+def test_an_oversize_signature(federation: Federation) -> None:
     _, path = signature_of(federation)
     path.write_bytes(path.read_bytes() + b"\n" * MAX_SIGNATURE_BYTES)
     assert refused_unread(federation).endswith(f".sig: more than the {MAX_SIGNATURE_BYTES} bytes expected at most")

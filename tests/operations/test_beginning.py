@@ -22,7 +22,7 @@ from fedcli.operations.verify import verify
 from fedcli.party.party import Environment
 from fedcli.plan import Beginning, Images, Network, Normalisation
 from fedcli.progress import Silent
-from tests.operations.federations import PLAN, no_passphrase
+from tests.fixtures.federation import PLAN, no_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path

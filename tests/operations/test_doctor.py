@@ -26,15 +26,15 @@ from fedcli.operations.train_round import train_round
 from fedcli.party.party import Status, now
 from fedcli.plan import Network
 from fedcli.workspace import Workspace
-from tests.exchange.servers import free_port, running_sshd
-from tests.operations.federations import PLAN, SITES, Clock, Federation
+from tests.fixtures.federation import PLAN, SITES, Clock, Federation
+from tests.fixtures.servers import free_port, running_sshd
 from tests.operations.test_rounds import Unplugged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fedcli.operations.doctor import DoctorResult
-    from tests.exchange.servers import Sshd
+    from tests.fixtures.servers import Sshd
 
 NOBODY = 65534
 OF_THE_DROP_FOLDER = ["drop folder", "coordinator's key", "history"]

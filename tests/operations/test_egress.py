@@ -24,10 +24,8 @@ from fedcli.operations.rotate_key import rotate
 from fedcli.operations.train_round import train_round
 from fedcli.party.party import Status
 from fedcli.plan import Encoding, Packing, Updates
-from fedcli.progress import Silent
 from fedcli.site.egress import Note, note_of
-from tests.operations.federations import PLAN, Federation
-from tests.operations.test_rounds import files
+from tests.fixtures.federation import PLAN, Federation, Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,18 +54,8 @@ class Person:
 
     def __call__(self, egress: Egress) -> bool:
         self.seen.append(egress)
-        self.published.append(files(self.federation))
+        self.published.append(self.federation.files())
         return self.says
-
-
-@dataclass(slots=True)
-class Listener(Silent):
-    """Hears every event."""
-
-    events: list[str] = field(default_factory=list)
-
-    def event(self, text: str) -> None:
-        self.events.append(text)
 
 
 def ask_always(federation: Federation) -> None:
@@ -87,7 +75,7 @@ def sealed(federation: Federation) -> dict[str, bytes]:
 
 def test_without_anybody_to_ask_the_update_is_held_and_trained_once(begun: Federation) -> None:
     ask_always(begun)
-    before = files(begun)
+    before = begun.files()
     first = begun.train("north")[0]
     assert first.status is Status.WAITING
     assert first.steps is not None
@@ -96,7 +84,7 @@ def test_without_anybody_to_ask_the_update_is_held_and_trained_once(begun: Feder
     second = begun.train("north")[0]
     assert (second.status, second.steps, second.message) == (Status.WAITING, None, first.message)
     assert sealed(begun) == held
-    assert files(begun) == before
+    assert begun.files() == before
     assert not (begun.site("north") / "state").exists()
 
 
@@ -109,12 +97,12 @@ def test_cron_hears_once_that_an_update_is_held(begun: Federation) -> None:
 
 
 def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation) -> None:
-    before = files(begun)
+    before = begun.files()
     person = Person(begun, says=True)
     result = trained_under(begun, person)
     assert (result.status, result.steps) == (Status.PUBLISHED, person.seen[0].record.steps)
     assert person.published == [before]
-    after = files(begun)
+    after = begun.files()
     assert [(key, size) for key, _, size in person.seen[0].files] == [
         (key, len(after[key])) for key, _, _ in person.seen[0].files
     ]
@@ -127,21 +115,21 @@ def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation
 
 
 def test_a_no_leaves_nothing_and_loses_nothing(begun: Federation) -> None:
-    before = files(begun)
+    before = begun.files()
     with pytest.raises(ApprovalError, match="the update of round 1 is held, and nothing has left") as caught:
         trained_under(begun, Person(begun, says=False))
     assert "--review shows it again" in caught.value.hint
     held = sealed(begun)
-    assert files(begun) == before
+    assert begun.files() == before
     unasked = begun.train("north")[0]
     assert (unasked.status, unasked.steps) == (Status.WAITING, None)
     rotate(begun.site("north"), None, begun.environment)
-    assert {key for key in files(begun).keys() - before.keys() if "enrolment-0001" not in key} == set(), (
+    assert {key for key in begun.files().keys() - before.keys() if "enrolment-0001" not in key} == set(), (
         "no other command sends it"
     )
     result = trained_under(begun, Person(begun, says=True))
     assert (result.status, result.steps) == (Status.PUBLISHED, None)
-    after = files(begun)
+    after = begun.files()
     manifest = json.loads(held["round-0001/manifest.json"])
     assert {entry["key"]: held[f"round-0001/{entry['file']}"] for entry in manifest["entries"]}.items() <= after.items()
     state = begun.site("north") / "state/round-0001"
@@ -157,12 +145,12 @@ class Gone(Person):
 
 
 def test_interrupted_while_asking_the_update_stays_held(begun: Federation) -> None:
-    before = files(begun)
+    before = begun.files()
     with pytest.raises(KeyboardInterrupt):
         trained_under(begun, Gone(begun, says=True))
     held = sealed(begun)
     assert begun.train("north")[0].status is Status.WAITING
-    assert (files(begun), sealed(begun)) == (before, held)
+    assert (begun.files(), sealed(begun)) == (before, held)
 
 
 def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federation) -> None:
@@ -175,7 +163,7 @@ def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federatio
     assert listener.events[0] == (
         "north: dropping the held update round-0001, which has become of no use: it is not for round 2, which is open"
     )
-    assert UPDATE not in files(begun)
+    assert UPDATE not in begun.files()
     assert sealed(begun) == {}
 
 
@@ -196,10 +184,10 @@ def test_an_update_from_a_second_machine_is_adopted_and_the_held_one_dropped(beg
     shutil.copytree(begun.site("north"), begun.site("north-two"), ignore=shutil.ignore_patterns("outbox"))
     begun.clock.pass_hours(1)
     assert begun.train("north-two")[0].status is Status.PUBLISHED
-    published = files(begun)
+    published = begun.files()
     person = Person(begun, says=True)
     assert trained_under(begun, person).status is Status.WAITING
-    assert (person.seen, files(begun)) == ([], published)
+    assert (person.seen, begun.files()) == ([], published)
     begun.train("valley")
     begun.aggregate()
     assert begun.train("north")[0].round == 2
@@ -247,7 +235,7 @@ def test_everything_that_a_party_published_is_logged_once(finished: Federation) 
     command = replace(finished.environment, command="evaluate")
     evaluate(finished.site("north"), command)
     evaluate(finished.site("north"), command)
-    published = files(finished)
+    published = finished.files()
     for name, prefix in (("coordinator", "coordinator/"), ("north", "sites/north/"), ("valley", "sites/valley/")):
         lines = SentLog(finished.root / name / "sent.log").lines()
         expected = {key: (len(data), wire.sha256(data)) for key, data in published.items() if key.startswith(prefix)}

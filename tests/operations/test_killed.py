@@ -16,16 +16,16 @@ from fedcli.operations.verify import verify
 from fedcli.party.party import Environment
 from fedcli.progress import Silent
 from fedcli.tensors import measure
-from tests.exchange.dying import EVERY, chosen, run_dying
-from tests.operations.elsewhere import Elsewhere, on_s3, on_sftp
-from tests.operations.federations import Clock, no_passphrase
+from tests.fixtures.federation import Clock, no_passphrase
+from tests.fixtures.killing import EVERY, chosen, run_dying
+from tests.fixtures.places import Elsewhere, on_s3, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from fedcli.operations.verify import VerifyResult
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 NEVER_THE_SAME = "seconds"
 COMMANDS = {"train-round": "north", "aggregate": "coordinator"}

@@ -28,7 +28,7 @@ from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
 from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
-from tests.operations.federations import PLAN, Clock, Federation, no_passphrase
+from tests.fixtures.federation import PLAN, Clock, Federation, no_passphrase
 from tests.operations.test_amendments import publish
 
 if TYPE_CHECKING:

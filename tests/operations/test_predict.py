@@ -21,7 +21,7 @@ from fedcli.progress import Silent
 from fedcli.site import selection
 from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
-from tests.operations.federations import Federation
+from tests.fixtures.federation import Federation
 
 if TYPE_CHECKING:
     from pathlib import Path

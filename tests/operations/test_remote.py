@@ -26,15 +26,15 @@ from fedcli.operations.verify import verify
 from fedcli.party.party import Environment, Party, Status
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
-from tests.exchange.servers import BUCKET, READER, SITES, running_s3
-from tests.operations.federations import PLAN, Clock, no_passphrase, prepared_data
+from tests.fixtures.federation import PLAN, Clock, no_passphrase, prepared_data
+from tests.fixtures.servers import BUCKET, READER, SITES, running_s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.exchange.servers import S3, Sshd
+    from tests.fixtures.servers import S3, Sshd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

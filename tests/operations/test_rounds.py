@@ -23,12 +23,12 @@ from fedcli.party.party import Status
 from fedcli.private_files import BusyError
 from fedcli.progress import Silent
 from fedcli.workspace import Workspace
-from tests.operations.federations import SITES, no_passphrase
+from tests.fixtures.federation import SITES, no_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def files(federation: Federation) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from fedcli.operations.train_round import train_round
 from fedcli.party.attendance import NUM_ROUNDS, Standing, matrix_of
 from fedcli.party.party import Status
 from fedcli.plan import Aggregation, Plan
-from tests.operations.federations import PLAN, Federation
+from tests.fixtures.federation import PLAN, Federation
 from tests.reporting.histories import Builder
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
 from fedcli.party.party import Status
 from fedcli.progress import Silent
-from tests.exchange.histories import Chronicle, changed, publish, signer_of, write_chronicle
-from tests.operations.federations import PLAN, Federation
+from tests.fixtures.federation import PLAN, Federation
+from tests.fixtures.handmade import Chronicle, changed, publish, signer_of, write_chronicle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

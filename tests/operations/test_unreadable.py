@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,31 +16,29 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status
+from fedcli.party.party import Status, now
 from fedcli.plan import Aggregation
 from fedcli.progress import Silent
 from tests.exchange.test_unreadable import UNPRIVILEGED
-from tests.operations.attacked import artifact_path
-from tests.operations.elsewhere import on_sftp
-from tests.operations.federations import Clock
-from tests.operations.handmade import Handmade
-from tests.operations.test_attacks import artifact_of_record, first_float, forge
+from tests.fixtures.federation import PLAN, Clock, Federation, begun_by_hand
+from tests.fixtures.places import on_sftp
+from tests.fixtures.tampering import artifact_path, swap
+from tests.operations.test_attacks import first_float
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.exchange.servers import Sshd
-    from tests.operations.elsewhere import Elsewhere
-    from tests.operations.federations import Federation
+    from tests.fixtures.places import Elsewhere
+    from tests.fixtures.servers import Sshd
 
 SITES = ("ash", "birch", "cedar")
 PATIENT = Aggregation(quorum=2, deadline_hours=24.0)
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Handmade:
+def federation(tmp_path: Path) -> Federation:
     """Three sites have sent, just now: `aggregate_unprivileged` goes by this machine's clock."""
-    made = Handmade(tmp_path / "f", SITES, PATIENT, clock=Clock(datetime.now(UTC).replace(microsecond=0))).begin()
+    made = Federation(root=tmp_path / "f", by_hand=SITES, plan=replace(PLAN, aggregation=PATIENT), clock=Clock(now())).begin()
     for site in SITES:
         made.send(site, 1)
     return made
@@ -58,13 +56,14 @@ def folder_of(place: Elsewhere, server: Sshd) -> Path:
     return server.root / place.address.partition(f":{server.port}/")[2]
 
 
-def files_of(federation: Handmade, site: str) -> dict[str, Path]:
-    record = federation.drop / layout.update(site, 1)
-    return {"record": record, "signature": next(record.parent.glob("*.sig")), "artifact": artifact_path(federation, site)}
+def files_of(federation: Federation, site: str) -> dict[str, Path]:
+    key = layout.update(site, 1)
+    record = federation.drop / key
+    return {"record": record, "signature": next(record.parent.glob("*.sig")), "artifact": artifact_path(federation, key)}
 
 
 @pytest.mark.parametrize("what", ["record", "signature", "artifact"])
-def test_an_unreadable_update_is_rejected_by_name_and_the_others_are_used(federation: Handmade, what: str) -> None:
+def test_an_unreadable_update_is_rejected_by_name_and_the_others_are_used(federation: Federation, what: str) -> None:
     """In a folder on this machine, where updates are folded in place; as a process, since root reads everything."""
     path = files_of(federation, "cedar")[what]
     path.chmod(0)
@@ -78,7 +77,7 @@ def test_an_unreadable_update_is_rejected_by_name_and_the_others_are_used(federa
     assert aggregate_unprivileged(federation)["used"] == list(SITES)
 
 
-def aggregate_unprivileged(federation: Handmade) -> dict[str, object]:
+def aggregate_unprivileged(federation: Federation) -> dict[str, object]:
     command = [*UNPRIVILEGED, sys.executable, "-m", "fedcli", "aggregate", "-C", str(federation.coordinator), "--json"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -87,7 +86,7 @@ def aggregate_unprivileged(federation: Handmade) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("what", ["record", "signature", "artifact"])
-def test_over_sftp_too(apart: Sshd, federation: Handmade, what: str) -> None:
+def test_over_sftp_too(apart: Sshd, federation: Federation, what: str) -> None:
     place = on_sftp(apart)
     place.take_over(federation.drop, [federation.coordinator])
     key = files_of(federation, "cedar")[what].relative_to(federation.drop).as_posix()
@@ -108,7 +107,7 @@ def test_over_sftp_too(apart: Sshd, federation: Handmade, what: str) -> None:
 
 
 def test_a_late_file_that_cannot_be_read_stops_no_round(apart: Sshd, tmp_path: Path) -> None:
-    federation = Handmade(tmp_path / "f", SITES, PATIENT).begin()
+    federation = begun_by_hand(tmp_path / "f", *SITES, aggregation=PATIENT)
     for number, sites in ((1, ("ash", "birch")), (2, SITES)):
         for site in sites:
             federation.send(site, number)
@@ -127,10 +126,10 @@ def test_a_late_file_that_cannot_be_read_stops_no_round(apart: Sshd, tmp_path: P
 def test_an_unreadable_file_of_another_site_stops_nobodys_evaluation(apart: Sshd, finished: Federation, what: str) -> None:
     evaluate(finished.site("valley"), finished.environment)
     record = layout.model("valley", 1, ModelKind.FEDERATED)
-    model = tensors.read(artifact_of_record(finished, record))
+    model = tensors.read(artifact_path(finished, record))
     model[first_float(model)] += 1  # no model that north has scored already
-    forge(finished, record, "valley", Role.MODEL, model)
-    artifact = artifact_of_record(finished, record).relative_to(finished.drop).as_posix()
+    swap(finished, record, Role.MODEL, model)
+    artifact = artifact_path(finished, record).relative_to(finished.drop).as_posix()
     key = {"model record": record, "model": artifact, "evaluation": layout.evaluation("valley", 1)}[what]
     place = on_sftp(apart)
     place.take_over(finished.drop, [finished.site("north")])

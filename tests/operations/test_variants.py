@@ -22,7 +22,7 @@ from fedcli.site import selection
 from fedcli.site.learner import Learner
 from fedcli.site.selection import own_model_folder
 from fedcli.workspace import Workspace
-from tests.operations.federations import PLAN, SITES, Federation, prepared_data
+from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.operations.status.watch import Look
-    from tests.operations.federations import Federation
+    from tests.fixtures.federation import Federation
 
 
 def looks(federation: Federation, *steps: Callable[[], object]) -> list[Look]:

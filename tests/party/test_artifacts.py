@@ -22,9 +22,9 @@ from fedcli.party.party import Status, artifact_of
 from fedcli.plan import Encoding, Network, Packing, Updates
 from fedcli.progress import Silent
 from fedcli.site.contribution import euclidean_norm, require_finite
-from tests.exchange.histories import PLAN as HISTORY_PLAN
-from tests.exchange.histories import Chronicle, changed, model, signer_of, write_chronicle
-from tests.operations.federations import PLAN, SITES, Federation, prepared_data
+from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
+from tests.fixtures.handmade import PLAN as HISTORY_PLAN
+from tests.fixtures.handmade import Chronicle, changed, model, signer_of, write_chronicle
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from fedcli.exchange.records import MAX_RECORD_BYTES, Role
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
-from tests.exchange.histories import (
+from tests.fixtures.handmade import (
     CREATED,
     Chronicle,
     amendment,

@@ -18,9 +18,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import ValidationScore
 from fedcli.party.party import Status
 from fedcli.party.update_review import SiteReview, Verdict, robust_scores
-from fedcli.progress import Silent
-from tests.cli.processes import COMMAND, run, succeed
-from tests.operations.handmade import Handmade
+from tests.fixtures.command import COMMAND, run, succeed
+from tests.fixtures.federation import Federation, Listener, begun_by_hand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,19 +40,9 @@ class Person:
         return self.verdicts.pop(0)
 
 
-@dataclass(slots=True)
-class Heard(Silent):
-    """Remembers what it was told."""
-
-    events: list[str] = field(default_factory=list)
-
-    def event(self, text: str) -> None:
-        self.events.append(text)
-
-
-def federation(root: Path) -> Handmade:
+def federation(root: Path) -> Federation:
     """Return a federation of which oak sends something odd: far too long, the other way, and its kappa fell."""
-    made = Handmade(root, SITES, progress=Heard()).begin()
+    made = begun_by_hand(root, *SITES)
     common = made.delta("common", 1)
     for number, site in enumerate(SITES[:-1]):
         noise = made.delta(site, 1)
@@ -68,7 +57,8 @@ def federation(root: Path) -> Handmade:
 
 def test_the_figures_tell_the_odd_one_out(tmp_path: Path) -> None:
     made = federation(tmp_path / "f")
-    person = Person([Verdict(publish=True)])
+    person, listener = Person([Verdict(publish=True)]), Listener()
+    made.progress = listener
     result = made.aggregate(person)
     assert result.status is Status.PUBLISHED
     (sites,) = person.shown
@@ -82,8 +72,7 @@ def test_the_figures_tell_the_odd_one_out(tmp_path: Path) -> None:
     assert oak.cosine < 0
     assert [words.split(" ")[1] for words in oak.odd] == ["norm", "direction:", "kappa"]
     assert oak.norm_score > 3.5
-    assert isinstance(made.progress, Heard)
-    assert any(text.startswith("round 1: look at oak: its norm is") for text in made.progress.events)
+    assert any(text.startswith("round 1: look at oak: its norm is") for text in listener.events)
     recorded = {item.site: (item.norm, item.cosine) for item in made.record(1).contributions}
     assert recorded == {site.site: (site.norm, site.cosine) for site in sites}
 

@@ -16,14 +16,14 @@ import pytest
 from fedcli.errors import MissingError, StoreError
 from fedcli.exchange.store import open_store
 from fedcli.wire import sha256
-from tests.exchange.servers import BUCKET
+from tests.fixtures.servers import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fedcli.exchange.store import Store
-    from tests.exchange.servers import S3, Sshd
+    from tests.fixtures.servers import S3, Sshd
 
 TIMEOUT = 2
 SIZE = 9 << 20

@@ -15,14 +15,14 @@ import pytest
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.exchange.store.aws_profile import aws_profile
-from tests.exchange.servers import BUCKET, running_s3
 from tests.exchange.store.test_store import Place, race_data, race_key, run_race
+from tests.fixtures.servers import BUCKET, running_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.exchange.servers import S3
+    from tests.fixtures.servers import S3
 
 KEY = "sites/north/record.json"
 

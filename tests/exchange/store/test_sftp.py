@@ -18,11 +18,11 @@ import pytest
 from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UnreadableError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES
-from tests.exchange.servers import running_sshd
+from tests.fixtures.servers import running_sshd
 
 if TYPE_CHECKING:
     from fedcli.exchange.store import Store
-    from tests.exchange.servers import Sshd
+    from tests.fixtures.servers import Sshd
 
 KEY = "record.json"
 OTHER_FINGERPRINT = "SHA256:" + "a" * 43

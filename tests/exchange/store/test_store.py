@@ -30,15 +30,15 @@ from fedcli.errors import ConflictError, MachineError, MissingError, StoreError,
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.tensors import CHUNK_BYTES, Measured
-from tests.exchange.dying import killed_everywhere
-from tests.exchange.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
+from tests.fixtures.killing import killed_everywhere
+from tests.fixtures.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
-    from tests.exchange.histories import Chronicle
-    from tests.exchange.servers import S3, Sshd
+    from tests.fixtures.handmade import Chronicle
+    from tests.fixtures.servers import S3, Sshd
 
 PLACES = ["local_place", "sftp_place", "s3_place", pytest.param("az_place", marks=pytest.mark.slow)]
 ROOT = Path(__file__).parents[3]

@@ -15,7 +15,7 @@ from fedcli.imaging.dataset import dataset
 from fedcli.imaging.preparation import Request, prepare
 from fedcli.plan import Plan
 from fedcli.progress import Silent
-from tests.exchange.servers import free_port
+from tests.fixtures.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

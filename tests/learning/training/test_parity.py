@@ -24,7 +24,7 @@ from fedcli.learning.training.augmentation import draw
 from fedcli.learning.training.local_training import LocalTraining
 from fedcli.plan import Augmentation, Network, Part, Precision, Training
 from fedcli.progress import Silent
-from tests.operations.federations import PLAN, Federation, prepared_data
+from tests.fixtures.federation import PLAN, Federation, prepared_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
