@@ -262,7 +262,7 @@ def evaluate(
         columns = ("model", "round or epoch", "linear weighted kappa", "AUC dense or not")
         render.print_table(out, f"On the test patients of {result.site}", columns, rows)
         for item in result.comparisons:
-            told = site_comparison(result.site, item)
-            out.print(f"{told.difference} {told.test}", highlight=False, markup=False, soft_wrap=True)
+            compared = site_comparison(result.site, item)
+            out.print(f"{compared.difference_sentence} {compared.test_sentence}", highlight=False, markup=False, soft_wrap=True)
 
     Conduct(command="evaluate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=True).run(work, show)

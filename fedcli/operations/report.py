@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fedcli.errors import TrustError
 from fedcli.operations.verify import verify
 from fedcli.party.party import Status
+from fedcli.reporting.report_files import write_report
 from fedcli.reporting.tables import BEST
-from fedcli.reporting.write import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def report(
     found, history = verify(drop, progress=progress, coordinator=coordinator, options=options)
     if not history.rounds:
         raise TrustError("\n".join(problem.message for problem in found.problems) or found.message)
-    files = write(history, found.message, out, model)
+    files = write_report(history, found.message, out, model)
     page, card = (next(path for path in files if path.suffix == suffix) for suffix in (".html", ".md"))
     return ReportResult(
         status=Status.DONE,

@@ -1,7 +1,7 @@
-"""A prepared data set as one HTML file for the site's own eyes: Table 1, Fig. 1, 3 and 4 by scanner, and what was left out.
+"""A prepared data set as one HTML file for its site only: Table 1, Fig. 1, 3 and 4 by scanner, and what was left out.
 
-The page looks like the report and obeys its rules: no script, nothing loaded from elsewhere. It shows images of patients, so no
-command publishes it; it names neither patients nor files.
+The page looks like the report and follows its rules: no script, nothing loaded from elsewhere. It shows images of patients, so no
+command publishes it. It names no patients and no files.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.plan import Part
-from fedcli.reporting.figures.cohort_plots import class_shares_figure, intensities_figure
-from fedcli.reporting.tables import ClassShares, Intensities
+from fedcli.reporting.figures.distributions import class_shares_figure, intensities_figure
+from fedcli.reporting.tables.cohorts import ClassShares, Intensities, shares_of
 from fedcli.reporting.tables.provenance import settings
-from fedcli.reporting.templates import environment
+from fedcli.reporting.templates import template_environment
 
 if TYPE_CHECKING:
     from fedcli.cohort import Cohort
@@ -32,12 +32,12 @@ class PreparedData:
     Attributes:
         digest: Identifies the prepared data.
         files: Files in the archive.
-        cohort: The data set in sum.
+        cohort: The data set in aggregate.
         preparation: The plan's settings.
         scanners: Its images, scanner by scanner.
-        label_key: What the label table is keyed by.
-        label_column: The name of that column.
-        faults: Rows of the label table without effect.
+        label_key: What the key of the label table identifies.
+        label_column: The name of the key's column.
+        faults: Unused rows of the label table.
     """
 
     digest: str
@@ -56,7 +56,7 @@ class ContactSheet:
 
     Attributes:
         scanner: The scanner.
-        rows: For each class the examples of each part.
+        rows: For each class, the examples of each part.
     """
 
     scanner: ScannerView
@@ -71,7 +71,7 @@ def render(prepared: PreparedData) -> str:
         intensities_figure(_intensities(prepared), title="Intensity distribution", what="scanner"),
     )
     return (
-        environment(autoescape=True)
+        template_environment(autoescape=True)
         .get_template("dataset.html.j2")
         .render(
             prepared=prepared,
@@ -97,17 +97,10 @@ def _contact_sheet(scanner: ScannerView, num_classes: int) -> ContactSheet:
 
 
 def _shares(prepared: PreparedData) -> tuple[ClassShares, ...]:
-    parts = prepared.cohort.parts
-    whole = tuple(sum(counts) for counts in zip(*(part.class_images for part in parts), strict=True))
-    groups = [("all", whole), *((part.part.value, part.class_images) for part in parts)]
-    return tuple(
-        ClassShares(
-            site=name,
-            classes=prepared.preparation.classes,
-            images=images,
-            shares=tuple(count / (sum(images) or 1) for count in images),
-        )
-        for name, images in groups
+    classes, parts = prepared.preparation.classes, prepared.cohort.parts
+    return (
+        shares_of("all", classes, [part.class_images for part in parts]),
+        *(shares_of(part.part.value, classes, [part.class_images]) for part in parts),
     )
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ABSENT = "–"
-"""Stands where there is no value."""
+"""Printed where there is no value."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -29,13 +29,13 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 def p_value(value: float, permutations: int) -> str:
-    """Return the p-value of a permutation test with its relation: `= 0.013`; `≤ 0.0001` where no permutation was as extreme."""
+    """Return the p-value of a permutation test with its relation: `= 0.013`, or `≤ 0.0001` if no permutation was as extreme."""
     smallest = 1 / (permutations + 1)
     return f"≤ {smallest:.1g}" if value <= smallest else f"= {value:.2g}"
 
 
 def percent(share: float | None) -> str:
-    """Return a relative change in per cent, always with its sign."""
+    """Return a relative change in percent, always with a sign."""
     if share is None:
         return "undefined"
     text = number(share * 100, 1)
@@ -48,12 +48,12 @@ def compact(value: float) -> str:
 
 
 def count(value: int | None) -> str:
-    """Return a count with thousands set apart by a narrow space that does not break."""
+    """Return a count with a narrow no-break space between thousands."""
     return ABSENT if value is None else f"{value:,}".replace(",", "\u202f")
 
 
 def size(num_bytes: int) -> str:
-    """Return a number of bytes in the decimal unit that leaves one to three digits before the point."""
+    """Return a number of bytes in a decimal unit, with one to three digits before the point."""
     value = float(num_bytes)
     for unit in _UNITS:
         if value < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004 - decimal units, as disks and networks are sold
@@ -83,12 +83,12 @@ def capitalized(text: str) -> str:
 
 
 def names(items: Sequence[str]) -> str:
-    """Return names as a person lists them: `a`, `a and b`, `a, b and c`."""
+    """Return names as prose lists them: `a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers with runs drawn together: `1 to 12, 15`."""
+    """Return ascending numbers with runs as ranges: `1 to 12, 15`."""
     runs: list[list[int]] = []
     for value in numbers:
         if runs and value == runs[-1][-1] + 1:

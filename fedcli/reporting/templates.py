@@ -1,4 +1,4 @@
-"""The templates of page and card: the same filters, and nothing that a template names may be missing."""
+"""The templates of the pages and the card: they share filters, and an unknown name in them is an error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fedcli.reporting import formats, tables
+from fedcli.reporting import formats, tables, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def environment(*, autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
-    """Return where the templates are read; what they print is escaped as HTML, or goes through `finalize`."""
-    found = Environment(
+def template_environment(*, autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
+    """Return the environment that loads the templates; what they print is escaped as HTML or passed through `finalize`."""
+    environment = Environment(
         loader=PackageLoader("fedcli", "reporting"),
         autoescape=autoescape,  # noqa: S701 - Markdown is escaped by `finalize`
         finalize=finalize,
@@ -22,8 +22,8 @@ def environment(*, autoescape: bool, finalize: Callable[[object], object] | None
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(
-        agreement=tables.agreement,
+    environment.filters.update(
+        agreement=words.agreement,
         capitalize_first=formats.capitalized,
         class_names=tables.class_names,
         compact=formats.compact,
@@ -38,4 +38,4 @@ def environment(*, autoescape: bool, finalize: Callable[[object], object] | None
         ranges=formats.ranges,
         size=formats.size,
     )
-    return found
+    return environment

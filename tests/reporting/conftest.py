@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import illustrations
+from fedcli.reporting.report_data import gather
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
-    from fedcli.reporting.contents import Report
-    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.figures.illustration import Illustration
+    from fedcli.reporting.report_data import Report
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from fedcli.cohort import Rejection
 from fedcli.exchange.history import History, global_reference, model_reference
 from fedcli.exchange.records import ModelKind, TestScore
 from fedcli.plan import Plan
-from fedcli.reporting.write import write
+from fedcli.reporting.report_files import write_report
 from tests.reporting.histories import Builder, cohort, compare, score
 
 KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
@@ -119,4 +119,4 @@ def _paper_scores(build: Builder, tested: int) -> list[TestScore]:
 
 
 if __name__ == "__main__":
-    write(paper_history(rounds=30), "made from the study's printed tables: there is nothing to verify", Path(sys.argv[1]))
+    write_report(paper_history(rounds=30), "made from the study's printed tables: there is nothing to verify", Path(sys.argv[1]))

@@ -14,9 +14,9 @@ from playwright.sync_api import sync_playwright
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
-from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import illustrations
-from fedcli.reporting.page import render
+from fedcli.reporting.report_data import gather
+from fedcli.reporting.report_page import render
 from tests.reporting.histories import Builder, cohort
 from tests.reporting.published_study import paper_history
 
@@ -226,5 +226,5 @@ def test_what_is_missing_stands_on_the_first_screen(view: View, files: Callable[
     box = notice.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < 900
-    assert "None of the sites has published an evaluation: fedcli evaluate." in notice.inner_text()
+    assert "None of the sites has published an evaluation: run fedcli evaluate." in notice.inner_text()
     assert page.locator("td.kappa").count() == 0

@@ -26,11 +26,11 @@ def compared(difference: float | None, p_value: float | None = 0.01, site: str =
 
 
 def test_the_published_study_has_two_at_every_site() -> None:
-    found = tables.comparisons(paper_history())
-    assert [(item.site, item.kind, item.other) for item in found] == [
+    every = tables.comparisons(paper_history())
+    assert [(item.site, item.kind, item.other) for item in every] == [
         (site, *pair) for site in CLIENTS for pair in ((FEDERATED, LOCAL), (FINETUNED, FEDERATED))
     ]
-    assert [item.result.difference for item in found if item.kind is FEDERATED] == [0.0, 0.09, -0.01, 0.06, 0.0, 0.05, 0.08]
+    assert [item.result.difference for item in every if item.kind is FEDERATED] == [0.0, 0.09, -0.01, 0.06, 0.0, 0.05, 0.08]
 
 
 def test_a_comparison_of_an_older_model_does_not_count() -> None:
@@ -47,49 +47,47 @@ def test_a_comparison_of_an_older_model_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("difference", "p_value", "sentence", "verdict", "p"),
     [
-        (0.1, 0.01, "0.10 higher than", "p = 0.01; the difference is more than chance explains", "0.01"),
-        (-0.1, 0.5, "0.10 lower than", "p = 0.5; the difference may be chance alone", "0.5"),
+        (0.1, 0.01, "0.10 higher than", "p = 0.01; the difference is significant", "0.01"),
+        (-0.1, 0.5, "0.10 lower than", "p = 0.5; the difference may be due to chance", "0.5"),
         (0.1, 1 / 10_001, "0.10 higher than", "p ≤ 0.0001;", "≤ 0.0001"),
-        (0.001, 0.9, "as good as", "p = 0.9;", "0.9"),
-        (0.1, 0.05, "0.10 higher than", "may be chance alone", "0.05"),
+        (0.001, 0.9, "the same as", "p = 0.9;", "0.9"),
+        (0.1, 0.05, "0.10 higher than", "may be due to chance", "0.05"),
     ],
 )
 def test_in_sentences(difference: float, p_value: float, sentence: str, verdict: str, p: str) -> None:
-    (found,) = compared(difference, p_value)
-    assert f"the federated model's kappa is {sentence} the local-only model's (95\u00a0% interval" in found.difference
-    assert found.difference.count(".") - found.difference.count("0.") == 1
-    assert verdict in found.test
-    assert found.p == p
+    (comparison,) = compared(difference, p_value)
+    told = comparison.difference_sentence
+    assert f"the federated model's kappa is {sentence} the local-only model's (95\u00a0% interval" in told
+    assert told.count(".") - told.count("0.") == 1
+    assert verdict in comparison.test_sentence
+    assert comparison.p == p
 
 
 def test_an_undefined_difference_says_so() -> None:
-    (found,) = compared(None)
-    assert "undefined" in found.difference
-    assert (found.test, found.p, found.significant) == ("", "–", False)
-    assert tables.verdict((found,)) == ""
+    (comparison,) = compared(None)
+    assert "undefined" in comparison.difference_sentence
+    assert (comparison.test_sentence, comparison.p, comparison.significant) == ("", "–", False)
+    assert tables.verdict((comparison,)) == ""
 
 
 @pytest.mark.parametrize(
     ("differences", "expected"),
     [
-        (((0.1, 0.01), (0.2, 0.001), (0.3, 0.2)), "At 2 of 3 sites the federated model is better"),
-        (((-0.1, 0.01),), "At none of 1 site the federated model is better"),
-        (((0.1, 0.01), (None, None)), "At 1 of 1 site the federated model is better"),
+        (((0.1, 0.01), (0.2, 0.001), (0.3, 0.2)), "at 2 of 3 sites, and significantly worse at none "),
+        (((-0.1, 0.01),), "at none of 1 site, and significantly worse at 1 "),
+        (((0.1, 0.01), (None, None)), "at 1 of 1 site, and significantly worse at none "),
     ],
 )
 def test_the_verdict_counts_sites(differences: tuple[tuple[float | None, float | None], ...], expected: str) -> None:
-    found = [compared(*item, site=f"s{number}")[0] for number, item in enumerate(differences)]
-    sentence = tables.verdict(tuple(found))
-    assert sentence.startswith(expected)
-    assert sentence.endswith("at 1 worse." if differences[0][0] == -0.1 else "at none worse.")
+    every = [compared(*item, site=f"s{number}")[0] for number, item in enumerate(differences)]
+    sentence = tables.verdict(tuple(every))
+    assert sentence == f"The federated model is significantly better than the local one {expected}(p\u00a0<\u00a00.05)."
 
 
 def test_no_difference_is_neither_better_nor_worse() -> None:
-    sentence = tables.verdict(compared(0.0, 0.01))
-    assert sentence.startswith("At none of 1 site ")
-    assert sentence.endswith("at none worse.")
+    assert "at none of 1 site, and significantly worse at none " in tables.verdict(compared(0.0, 0.01))
 
 
 def test_only_federated_against_local_decides_the_verdict() -> None:
-    (found,) = compared(0.1)
-    assert tables.verdict((replace(found, kind=FINETUNED, other=FEDERATED),)) == ""
+    (comparison,) = compared(0.1)
+    assert tables.verdict((replace(comparison, kind=FINETUNED, other=FEDERATED),)) == ""

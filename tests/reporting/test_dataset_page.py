@@ -121,13 +121,14 @@ def test_what_looks_inverted_and_who_may_see_it_stand_on_the_first_screen(view: 
     told = "GE <b>Senographe</b> Pristina: the background of 44 of 44 images is bright; are they inverted?"
     assert told in alarm.inner_text()
     assert "Lorad" not in alarm.inner_text()
-    assert "do not pass it on" in shown.locator(".notice").inner_text()
+    assert "Do not share it." in shown.locator(".notice").inner_text()
 
 
 def test_all_facts_are_on_it(page: Path) -> None:
     text = html.unescape(page.read_text(encoding="utf-8"))
     facts = ["4 to 13.63", "Direct", "1\u202f400 files", "0123456789ab", REASON, "1\u202f234", "scanner not stated"]
-    facts += ["keyed by accession", "acc_anon", Fault.CONFLICT, "17", "split.train", "rejects.csv", "label-problems.csv"]
+    facts += ["key of the label table is the accession", "acc_anon", Fault.CONFLICT, "17", "split.train"]
+    facts += ["rejects.csv", "label-problems.csv"]
     for fact in facts:
         assert fact in text, fact
     source = page.read_text(encoding="utf-8")
@@ -151,7 +152,7 @@ def test_without_anything_wrong_it_says_so() -> None:
         )
     )
     assert "Every file of the archive is in the data set." in source
-    assert "Every row of the label table gave at least one image its class." in source
+    assert "Every row of the label table gave its class to at least one image." in source
     assert "alarm" not in source.split("</style>")[1]
 
 

@@ -11,13 +11,13 @@ import matplotlib as mpl
 from fedcli.exchange.history import model_reference
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Evaluation, Plan
-from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import NAMES, illustrations
+from fedcli.reporting.report_data import gather
 from tests.reporting.histories import Builder, cohort, score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
-    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.figures.illustration import Illustration
 
 
 def test_every_figure_is_drawn_and_described(pictures: tuple[Illustration, ...]) -> None:
@@ -70,7 +70,7 @@ def test_fig_5_shows_negative_and_absent_kappas() -> None:
     build.round()
     build.evaluation("east", [score(model_reference(build.model("east", ModelKind.LOCAL)), -0.1)])
     figures = {item.name: item for item in illustrations(gather(build.history, ""))}
-    assert "The axis begins at −0.20" in figures["fig5-kappa"].description
+    assert "The axis starts at −0.20" in figures["fig5-kappa"].description
 
 
 def test_a_pointer_is_told_the_interval(pictures: tuple[Illustration, ...]) -> None:

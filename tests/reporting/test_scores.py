@@ -44,17 +44,17 @@ def limits(history: History, name: str = "best") -> tuple[str, ...]:
     return tables.limits(history, chosen)
 
 
-def altered(found: TestScore, **changes: object) -> TestScore:
-    return replace(found, by_case=replace(found.by_case, **changes))
+def altered(original: TestScore, **changes: object) -> TestScore:
+    return replace(original, by_case=replace(original.by_case, **changes))
 
 
 def test_every_score_that_counts(paper: History) -> None:
-    found = tables.site_scores(paper)
-    assert len(found) == 7 * (3 * 7 + 1)
-    assert sum(item.own for item in found) == 3 * 7
+    scores = tables.site_scores(paper)
+    assert len(scores) == 7 * (3 * 7 + 1)
+    assert sum(item.own for item in scores) == 3 * 7
     older = {**paper.models}
     older["client1", LOCAL] = replace(older["client1", LOCAL], digest="0" * 64)
-    assert len(tables.site_scores(replace(paper, models=older))) == len(found) - 7
+    assert len(tables.site_scores(replace(paper, models=older))) == len(scores) - 7
 
 
 def test_the_tables_that_decide(paper: History) -> None:
@@ -67,7 +67,7 @@ def test_the_tables_that_decide(paper: History) -> None:
 
 def test_best_and_final_are_two_tables_that_name_who_lacks() -> None:
     build = two_rounds()
-    references = [global_reference(found) for found in build.history.rounds]
+    references = [global_reference(closed) for closed in build.history.rounds]
     build.evaluation("east", [score(reference, 0.5) for reference in references[1:]], final=0.4)
     best, final = tables.score_tables(build.history, tables.site_scores(build.history))
     assert best.title.startswith("The best global model (round 1 of 2)")
@@ -90,17 +90,17 @@ def test_what_is_measured_follows_the_plan() -> None:
 
 
 def test_shares_of_a_confusion_matrix() -> None:
-    found = replace(measures(0.5, 40), confusion=((6, 2), (0, 0)))
-    (right, wrong), (empty, _) = tables.confusion(found)
+    original = replace(measures(0.5, 40), confusion=((6, 2), (0, 0)))
+    (right, wrong), (empty, _) = tables.confusion(original)
     assert (right.share, wrong.share, empty.count, empty.share) == (0.75, 0.25, 0, None)
 
 
 def test_a_withheld_cell_leaves_its_row_no_share() -> None:
-    found = replace(measures(0.5, 40), confusion=((6, None), (1, 3)))
-    first, second = tables.confusion(found)
+    original = replace(measures(0.5, 40), confusion=((6, None), (1, 3)))
+    first, second = tables.confusion(original)
     assert [(cell.count, cell.share) for cell in first] == [(6, None), (None, None)]
     assert [cell.share for cell in second] == [0.25, 0.75]
-    assert tables.confusion(replace(found, confusion=None)) is None
+    assert tables.confusion(replace(original, confusion=None)) is None
 
 
 def test_classes_of_another_plan_are_numbered() -> None:
@@ -114,12 +114,12 @@ def test_choosing_the_best_and_the_final_model() -> None:
     best, final = (tables.choose(history, name, ()) for name in ("best", "final"))
     assert best is not None
     assert final is not None
-    assert (best.found.digest, best.validation_kappa) == (history.rounds[1].digest, pytest.approx(0.6))
+    assert (best.verified.digest, best.validation_kappa) == (history.rounds[1].digest, pytest.approx(0.6))
     assert best.trained_on == (("east", 1),)
-    assert final.found.digest == history.rounds[2].digest
+    assert final.verified.digest == history.rounds[2].digest
     assert final.trained_on == (("east", 2), ("west", 1))
     assert final.site is None
-    assert final.signature == f"coordinator/round-0002/round.json.{final.found.digest[:12]}.sig"
+    assert final.signature == f"coordinator/round-0002/round.json.{final.verified.digest[:12]}.sig"
 
 
 def test_an_update_without_weight_trained_no_model() -> None:
@@ -154,17 +154,17 @@ def test_a_model_that_is_not_there_yet() -> None:
     build = Builder(("east",), Plan(name="pilot", rounds=2))
     assert tables.choose(build.history, "best", ()) is None
     build.round()
-    with pytest.raises(MissingError, match="no final model: round 0 of 2"):
+    with pytest.raises(MissingError, match="no final model yet: round 0 of 2"):
         tables.choose(build.history, "final", ())
     with pytest.raises(MissingError, match="east has shared no local-only model"):
         tables.choose(build.history, "east/local", ())
 
 
 def test_limits_of_a_model_that_nobody_scored() -> None:
-    found = limits(two_rounds().history, "final")
-    assert found[0] == "No site has scored it on its test patients: how well it does is not known."
-    assert "What the data of east and west are like is not known: no data facts are published." in found
-    assert "1 of the 2 rounds behind it lacked a site: west." in found
+    sentences = limits(two_rounds().history, "final")
+    assert sentences[0] == "No site has scored it on its test patients, so its performance is unknown."
+    assert "The data of east and west are unknown: no dataset summary has been published." in sentences
+    assert "In 1 of the 2 rounds that produced it, a site did not contribute: west." in sentences
 
 
 def test_limits_follow_from_the_scores() -> None:
@@ -175,14 +175,14 @@ def test_limits_follow_from_the_scores() -> None:
         few, calibration_error=Estimate(value=0.21), confusion=((10, 0, 0, 0), (0, 20, 0, 0), (0, 0, 5, 5), (0, 0, 0, 0))
     )
     build.evaluation("east", [few])
-    found = limits(build.history, "final")
-    assert "How well it does on the patients of west is not known: it has not been scored there." in found
+    sentences = limits(build.history, "final")
+    assert "Its performance on the patients of west is unknown: it has not been scored there." in sentences
     assert (
-        "At east the 95\u00a0% interval of its kappa is 0.25 to 0.65, over 40 cases: anything from fair to substantial agreement."
-        in found
+        "At east, the 95\u00a0% interval of its kappa is 0.25 to 0.65 (40 cases): anything from fair to substantial agreement."
+        in sentences
     )
-    assert "Classes with fewer than 20 test cases: a at east (10), c at east (10) and d at east (0)." in found
-    assert "Its probabilities are not frequencies: the calibration error is above 0.1 at east (0.21)." in found
+    assert "Classes with fewer than 20 test cases: a at east (10), c at east (10) and d at east (0)." in sentences
+    assert "Its probabilities are poorly calibrated: calibration error above 0.1 at east (0.21)." in sentences
 
 
 def test_limits_of_weak_undefined_and_withheld_scores() -> None:
@@ -190,16 +190,16 @@ def test_limits_of_weak_undefined_and_withheld_scores() -> None:
     reference = global_reference(build.history.rounds[2])
     build.evaluation("east", [altered(score(reference, 0.3), confusion=None)])
     build.evaluation("west", [score(reference, None, patients=100)])
-    found = limits(build.history, "final")
-    assert "Its kappa is undefined at west." in found
-    assert "Its agreement is no more than fair (kappa 0.40 or lower) at east (0.30)." in found
-    assert any(sentence.startswith("Small cells of the confusion matrices of east are withheld") for sentence in found)
+    sentences = limits(build.history, "final")
+    assert "Its kappa is undefined at west." in sentences
+    assert "Its agreement is at most fair (kappa 0.40 or lower) at east (0.30)." in sentences
+    assert any(sentence.startswith("Small cells of the confusion matrices of east are withheld") for sentence in sentences)
 
 
 def test_a_good_model_has_no_limit_but_privacy(paper: History) -> None:
-    found = limits(paper, "client7/federated")
-    assert len([sentence for sentence in found if "client7 (" in sentence]) == 0
-    assert found[-1].startswith("No differential privacy")
+    sentences = limits(paper, "client7/federated")
+    assert len([sentence for sentence in sentences if "client7 (" in sentence]) == 0
+    assert sentences[-1].startswith("It was trained without differential privacy")
 
 
 def test_a_shared_model_is_found_by_its_record() -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.reporting.figures.cohort_plots import class_shares_figure, intensities_figure
-from fedcli.reporting.figures.comparison_plots import comparisons_figure
-from fedcli.reporting.figures.kappa_plots import cross_site_figure, own_scores_figure
-from fedcli.reporting.figures.learning_plots import cosines_figure, kappa_curves_figure, loss_curves_figure, norms_figure
+from fedcli.reporting.figures.distributions import class_shares_figure, intensities_figure
+from fedcli.reporting.figures.forest_plot import comparisons_figure
+from fedcli.reporting.figures.kappas import cross_site_figure, own_scores_figure
+from fedcli.reporting.figures.learning_curves import cosines_figure, kappa_curves_figure, loss_curves_figure, norms_figure
 
 if TYPE_CHECKING:
-    from fedcli.reporting.contents import Report
-    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.figures.illustration import Illustration
+    from fedcli.reporting.report_data import Report
 
 NAMES = ("table2-cross-site", "fig3-classes", "fig4-intensities", "fig5-kappa", "comparisons", "learning-kappa", "learning-loss",
          "update-norms", "update-cosines")  # fmt: skip
 
 
 def illustrations(report: Report) -> tuple[Illustration, ...]:
-    """Draw every figure for which there is something to show; their names are among `NAMES`."""
+    """Draw every figure that has something to show; their names are among `NAMES`."""
     drawn = []
     if any(table.scored for table in report.cross_site):
         drawn.append(cross_site_figure(report.cross_site, report.global_rows))

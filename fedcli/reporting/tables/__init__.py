@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from fedcli.reporting.tables.agreement import agreement
 from fedcli.reporting.tables.chosen import BEST, ChosenModel, choose
-from fedcli.reporting.tables.cohorts import (
-    ClassShares,
-    DatasetRow,
-    DatasetTable,
-    Intensities,
-    class_shares,
-    dataset_table,
-    intensities,
-)
+from fedcli.reporting.tables.cohorts import ClassShares, DatasetTable, Intensities, class_shares, dataset_table, intensities
 from fedcli.reporting.tables.comparisons import SiteComparison, comparisons, verdict
 from fedcli.reporting.tables.cross_site import (
     Cell,
@@ -21,59 +12,47 @@ from fedcli.reporting.tables.cross_site import (
     Mean,
     OwnScores,
     cross_site_table,
-    global_row,
+    global_rows,
     own_scores,
 )
 from fedcli.reporting.tables.gaps import missing
-from fedcli.reporting.tables.improvement import Change, Improvement, improvement
-from fedcli.reporting.tables.learning import GlobalPoint, LearningCurve, LearningPoint, global_curve, learning_curves
+from fedcli.reporting.tables.improvement import Improvement, MeanChange, improvement
+from fedcli.reporting.tables.learning import GlobalPoint, LearningCurve, global_curve, learning_curves
 from fedcli.reporting.tables.limits import limits
-from fedcli.reporting.tables.participation import Attendance, Participation, attendance, participation
-from fedcli.reporting.tables.provenance import NamedDigest, Setting, Software, digests, settings, software
-from fedcli.reporting.tables.scores import (
-    METRIC_WORDS,
-    ConfusionCell,
-    ScoreTable,
-    SiteScore,
-    class_names,
-    confusion,
-    measured,
-    score_tables,
-    site_scores,
+from fedcli.reporting.tables.participation import (
+    RoundParticipation,
+    SiteParticipation,
+    participation_by_round,
+    participation_by_site,
 )
-from fedcli.reporting.tables.traffic import ExchangeFacts, SiteExchange, exchange_facts
+from fedcli.reporting.tables.provenance import NamedDigest, Setting, Software, digests, settings, software
+from fedcli.reporting.tables.scores import ScoreTable, SiteScore, class_names, confusion, measured, score_tables, site_scores
+from fedcli.reporting.tables.traffic import ExchangeTable, exchange_table
 
 __all__ = [
     "BEST",
-    "METRIC_WORDS",
-    "Attendance",
     "Cell",
-    "Change",
     "ChosenModel",
     "ClassShares",
-    "ConfusionCell",
     "CrossSiteTable",
-    "DatasetRow",
     "DatasetTable",
-    "ExchangeFacts",
+    "ExchangeTable",
     "GlobalPoint",
     "GlobalRow",
     "Improvement",
     "Intensities",
     "LearningCurve",
-    "LearningPoint",
     "Mean",
+    "MeanChange",
     "NamedDigest",
     "OwnScores",
-    "Participation",
+    "RoundParticipation",
     "ScoreTable",
     "Setting",
     "SiteComparison",
-    "SiteExchange",
+    "SiteParticipation",
     "SiteScore",
     "Software",
-    "agreement",
-    "attendance",
     "choose",
     "class_names",
     "class_shares",
@@ -82,9 +61,9 @@ __all__ = [
     "cross_site_table",
     "dataset_table",
     "digests",
-    "exchange_facts",
+    "exchange_table",
     "global_curve",
-    "global_row",
+    "global_rows",
     "improvement",
     "intensities",
     "learning_curves",
@@ -92,7 +71,8 @@ __all__ = [
     "measured",
     "missing",
     "own_scores",
-    "participation",
+    "participation_by_round",
+    "participation_by_site",
     "score_tables",
     "settings",
     "site_scores",

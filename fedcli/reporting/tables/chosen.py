@@ -10,8 +10,9 @@ from fedcli.exchange import layout
 from fedcli.exchange.history import global_reference, model_reference
 from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
-from fedcli.reporting.tables.gaps import MODEL_WORDS
-from fedcli.reporting.tables.scores import global_words
+from fedcli.reporting.tables.cross_site import mean
+from fedcli.reporting.tables.scores import global_model_name
+from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -20,26 +21,26 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables.scores import SiteScore
 
 BEST, FINAL = "best", "final"
-_HINT = "name best, final, or SITE/KIND with a kind of local, federated or finetuned"
+_HINT = "use best, final, or SITE/KIND, where KIND is local, federated or finetuned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenModel:
-    """One model and what is known of it.
+    """A model and what is known about it.
 
     Attributes:
-        title: What it is called in a sentence.
-        found: The record that names it.
+        title: Its name in a sentence.
+        verified: The record that names it.
         reference: Kind, party, round or epoch, and digests.
-        last_round: The newest round whose updates are in it; None where that round is not in the history.
-        validation_kappa: Its kappa on validation patients, by which it was chosen; of a global model the patient-weighted mean.
-        trained_on: The sites whose patients trained it, by name, each with the number of its updates that are in it.
+        last_round: The last round whose updates are in it; None where that round is not in the history.
+        validation_kappa: Its kappa on validation patients, by which it was chosen; for a global model, the patient-weighted mean.
+        trained_on: The sites whose patients trained it, sorted, each with the number of its updates that are in it.
         scores: Its scores, by site.
         lacking: The sites without one.
     """
 
     title: str
-    found: Verified[RoundRecord] | Verified[ModelRecord]
+    verified: Verified[RoundRecord] | Verified[ModelRecord]
     reference: ModelReference
     last_round: int | None
     validation_kappa: float | None
@@ -49,24 +50,22 @@ class ChosenModel:
 
     @property
     def site(self) -> str | None:
-        """Whose it is; None for a global one."""
+        """The site that it belongs to; None for a global model."""
         return None if self.reference.kind is ModelKind.GLOBAL else self.reference.party
 
     @property
     def signature(self) -> str:
         """The key of its record's signature."""
-        return layout.signature(self.found.key, self.found.digest)
+        return layout.signature(self.verified.key, self.verified.digest)
 
     @property
     def mean_elsewhere(self) -> float | None:
-        """Mean kappa over the sites whose it is not: over all of them, for a global model."""
-        kappas = [item.score.by_case.kappa.value for item in self.scores if not item.own]
-        defined = [kappa for kappa in kappas if kappa is not None]
-        return sum(defined) / len(defined) if defined else None
+        """Mean kappa over all sites but its own; for a global model, over all sites."""
+        return mean(item.score.by_case.kappa.value for item in self.scores if not item.own).value
 
 
 def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> ChosenModel | None:
-    """Return a model by its name; None before there is any.
+    """Return the model with a name; None before there is any.
 
     Args:
         history: The verified records.
@@ -74,7 +73,7 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
         scores: Every score that counts.
 
     Raises:
-        UsageError: The name is none of these, or its site is no member.
+        UsageError: The name is none of these, or the site is not a member.
         MissingError: There is no such model yet.
     """
     if name not in {BEST, FINAL}:
@@ -82,15 +81,15 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
     if not history.rounds:
         return None
     if name == FINAL and not history.finished:
-        msg = f"there is no final model: round {len(history.rounds) - 1} of {history.plan.rounds} is the newest"
-        raise MissingError(msg, hint="leave --model out for the best global model so far")
+        msg = f"there is no final model yet: round {len(history.rounds) - 1} of {history.plan.rounds} is the newest"
+        raise MissingError(msg, hint="omit --model to get the best global model so far")
     number = history.best_round() if name == BEST else history.plan.rounds
-    found = history.rounds[number]
-    scored, lacking = _scored(history, found.digest, scores)
+    verified = history.rounds[number]
+    scored, lacking = _scored(history, verified.digest, scores)
     return ChosenModel(
-        title=f"the {global_words(history, number)}",
-        found=found,
-        reference=global_reference(found),
+        title=f"the {global_model_name(history, number)}",
+        verified=verified,
+        reference=global_reference(verified),
         last_round=number,
         validation_kappa=history.global_kappa(number),
         trained_on=_trained_on(history, number, None),
@@ -105,19 +104,19 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
     if kind is None or site not in history.sites:
         msg = f"--model {name}: no such model; the sites are {names(history.sites) if history.sites else 'none yet'}"
         raise UsageError(msg, hint=_HINT)
-    found = history.models.get((site, kind))
-    if found is None:
+    verified = history.models.get((site, kind))
+    if verified is None:
         msg = f"--model {name}: {site} has shared no {MODEL_WORDS[kind]} model that verifies"
-        raise MissingError(msg, hint=f"at {site}: fedcli evaluate shares models, where the operator lets it")
+        raise MissingError(msg, hint=f"fedcli evaluate at {site} shares it if share_models is true in workspace.toml")
     age = "round" if kind is ModelKind.FEDERATED else "epoch"
-    base = next((item.record.round for item in history.rounds if item.digest == found.record.base), None)
-    scored, lacking = _scored(history, found.digest, scores)
+    base = next((item.record.round for item in history.rounds if item.digest == verified.record.base), None)
+    scored, lacking = _scored(history, verified.digest, scores)
     return ChosenModel(
-        title=f"the {MODEL_WORDS[kind]} model of {site} ({age} {found.record.round})",
-        found=found,
-        reference=model_reference(found),
+        title=f"the {MODEL_WORDS[kind]} model of {site} ({age} {verified.record.round})",
+        verified=verified,
+        reference=model_reference(verified),
         last_round=base,
-        validation_kappa=found.record.kappa,
+        validation_kappa=verified.record.kappa,
         trained_on=_trained_on(history, base or 0, site),
         scores=scored,
         lacking=lacking,
@@ -125,17 +124,17 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
 
 
 def _scored(history: History, digest: str, scores: tuple[SiteScore, ...]) -> tuple[tuple[SiteScore, ...], tuple[str, ...]]:
-    """Return a model's scores, and the sites that have none."""
+    """Return a model's scores, and the sites that have not scored it."""
     own = tuple(item for item in scores if item.score.model.record == digest)
     tested_at = {item.tested_at for item in own}
     return own, tuple(site for site in history.sites if site not in tested_at)
 
 
 def _trained_on(history: History, last_round: int, site: str | None) -> tuple[tuple[str, int], ...]:
-    """Return the sites of all updates up to a round that have a weight, and the site that trained further, with their counts."""
+    """Return the sites with a weighted update up to a round, and the site that trained further, with their number of updates."""
     counts = {site: 0} if site else {}
-    for found in history.rounds[: last_round + 1]:
-        for item in found.record.contributions:
+    for closed in history.rounds[: last_round + 1]:
+        for item in closed.record.contributions:
             if item.weight:
                 counts[item.site] = counts.get(item.site, 0) + 1
     return tuple(sorted(counts.items()))

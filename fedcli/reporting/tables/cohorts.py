@@ -1,14 +1,12 @@
-"""The sites' data: the paper's Table 1, Fig. 3 and Fig. 4, from the data set records that operators let out."""
+"""The sites' data: the paper's Table 1, Fig. 3 and Fig. 4, from the data set records that the sites have published."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.plan import Part
-
 if TYPE_CHECKING:
-    from fedcli.cohort import Cohort, PartCount, Rejection
+    from fedcli.cohort import Cohort
     from fedcli.exchange.history import History
 
 FULL_HISTOGRAM = 100_000
@@ -16,45 +14,11 @@ FULL_HISTOGRAM = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetRow:
-    """One institution of Table 1.
-
-    Attributes:
-        site: The institution.
-        megapixels: Smallest and largest resolution, in 10**6 pixels.
-        detectors: Detector types; empty where no file tells.
-        image_types: '2D', 'tomosynthesis'.
-        bits: Bits stored.
-        train: Training part.
-        validation: Validation part.
-        test: Test part.
-        rejections: Files left out, by reason.
-    """
+class SiteCohort:
+    """One row of Table 1: a site and its data."""
 
     site: str
-    megapixels: tuple[float, float]
-    detectors: tuple[str, ...]
-    image_types: tuple[str, ...]
-    bits: tuple[int, ...]
-    train: PartCount
-    validation: PartCount
-    test: PartCount
-    rejections: tuple[Rejection, ...]
-
-    @property
-    def parts(self) -> tuple[PartCount, PartCount, PartCount]:
-        """Training, validation, test."""
-        return self.train, self.validation, self.test
-
-    @property
-    def patients(self) -> int:
-        """Patients of all parts."""
-        return sum(part.patients for part in self.parts)
-
-    @property
-    def images(self) -> int:
-        """Images of all parts."""
-        return sum(part.images for part in self.parts)
+    cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +26,11 @@ class DatasetTable:
     """Table 1.
 
     Attributes:
-        rows: The sites that published their facts, by name.
-        unpublished: The sites that did not.
+        rows: The sites that have published a dataset summary, by name.
+        unpublished: The sites that have not.
     """
 
-    rows: tuple[DatasetRow, ...]
+    rows: tuple[SiteCohort, ...]
     unpublished: tuple[str, ...]
 
 
@@ -89,7 +53,7 @@ class ClassShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intensities:
-    """One site of Fig. 4: the fraction of its pixels in each of equal bins of [0, 1]."""
+    """One site of Fig. 4: the fraction of its pixels in each of the equal bins of [0, 1]."""
 
     site: str
     shares: tuple[float, ...]
@@ -97,47 +61,33 @@ class Intensities:
 
 def dataset_table(history: History) -> DatasetTable:
     """Return Table 1."""
-    rows = tuple(_row(site, cohort) for site, cohort in _cohorts(history))
-    return DatasetTable(rows=rows, unpublished=tuple(site for site in history.sites if site not in history.datasets))
+    published = [site for site in history.sites if site in history.datasets]
+    return DatasetTable(
+        rows=tuple(SiteCohort(site=site, cohort=history.datasets[site].record.cohort) for site in published),
+        unpublished=tuple(site for site in history.sites if site not in history.datasets),
+    )
 
 
-def class_shares(history: History, part: Part | None = None) -> tuple[ClassShares, ...]:
-    """Return Fig. 3: over a part of the data, or over all of it, as the paper has it."""
+def class_shares(history: History) -> tuple[ClassShares, ...]:
+    """Return Fig. 3, over all parts of the data, as in the paper."""
     return tuple(
-        _shares(site, history.plan.classes, [cohort.part(part)] if part else list(cohort.parts))
-        for site, cohort in _cohorts(history)
+        shares_of(row.site, history.plan.classes, [part.class_images for part in row.cohort.parts])
+        for row in dataset_table(history).rows
     )
 
 
 def intensities(history: History) -> tuple[Intensities, ...]:
     """Return Fig. 4."""
     return tuple(
-        Intensities(site=site, shares=tuple(share / FULL_HISTOGRAM for share in cohort.histogram))
-        for site, cohort in _cohorts(history)
+        Intensities(site=row.site, shares=tuple(share / FULL_HISTOGRAM for share in row.cohort.histogram))
+        for row in dataset_table(history).rows
     )
 
 
-def _cohorts(history: History) -> list[tuple[str, Cohort]]:
-    return [(site, history.datasets[site].record.cohort) for site in history.sites if site in history.datasets]
-
-
-def _row(site: str, cohort: Cohort) -> DatasetRow:
-    return DatasetRow(
-        site=site,
-        megapixels=cohort.megapixels,
-        detectors=cohort.detectors,
-        image_types=cohort.image_types,
-        bits=cohort.bits,
-        train=cohort.part(Part.TRAIN),
-        validation=cohort.part(Part.VALIDATION),
-        test=cohort.part(Part.TEST),
-        rejections=cohort.rejections,
-    )
-
-
-def _shares(site: str, classes: tuple[str, ...], parts: list[PartCount]) -> ClassShares:
-    # A site may have been prepared under another list of classes: what it lacks counts as no image.
-    columns = [*zip(*(part.class_images for part in parts), strict=True)][: len(classes)]
-    images = tuple(sum(column) for column in columns) + (0,) * (len(classes) - len(columns))
-    total = sum(images)
-    return ClassShares(site=site, classes=classes, images=images, shares=tuple(n / total if total else 0.0 for n in images))
+def shares_of(name: str, classes: tuple[str, ...], parts: list[tuple[int, ...]]) -> ClassShares:
+    """Return the class shares of a site or another group of images, from the images of each class in each of its parts."""
+    # A site may have been prepared under another list of classes: a class that it lacks counts as no images.
+    columns = [*zip(*parts, strict=True)][: len(classes)]
+    images = tuple(map(sum, columns)) + (0,) * (len(classes) - len(columns))
+    total = sum(images) or 1
+    return ClassShares(site=name, classes=classes, images=images, shares=tuple(number / total for number in images))

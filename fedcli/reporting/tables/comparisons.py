@@ -1,4 +1,4 @@
-"""Is one model of a site better than another there? The paired comparisons of the evaluation records, in a sentence each."""
+"""Is one of a site's models better than another on its own patients? The paired comparisons of the evaluation records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.formats import ABSENT, count, interval, number, p_value
-from fedcli.reporting.tables.gaps import MODEL_WORDS
+from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from fedcli.exchange.history import History
@@ -35,46 +35,47 @@ class SiteComparison:
 
     @property
     def pair(self) -> str:
-        """What is taken from what."""
-        return f"{MODEL_WORDS[self.kind]} less {MODEL_WORDS[self.other]}"
+        """Which kappa is subtracted from which."""
+        return f"{MODEL_WORDS[self.kind]} minus {MODEL_WORDS[self.other]}"
 
     @property
     def significant(self) -> bool:
-        """Whether the permutation test finds more than chance explains."""
+        """Whether the p-value of the permutation test is below `SIGNIFICANT`."""
         return self.result.p_value is not None and self.result.p_value < SIGNIFICANT
 
     @property
     def p(self) -> str:
-        """The p-value as a table has it."""
-        found = self.result
-        return ABSENT if found.p_value is None else p_value(found.p_value, found.permutations).removeprefix("= ")
+        """The p-value for a table."""
+        value = self.result.p_value
+        return ABSENT if value is None else p_value(value, self.result.permutations).removeprefix("= ")
 
     @property
-    def difference(self) -> str:
+    def difference_sentence(self) -> str:
         """The difference and its interval in one sentence."""
         first, second = MODEL_WORDS[self.kind], MODEL_WORDS[self.other]
-        found = self.result
-        if found.difference is None:
-            return f"At {self.site}, the kappa of the {first} or of the {second} model is undefined, so they cannot be compared."
-        by = number(abs(found.difference))
-        apart = f"{by} {'higher' if found.difference > 0 else 'lower'} than" if round(found.difference, 2) else "as good as"
-        bounds = f"95\u00a0% interval of the difference {interval(found.interval)}, " if found.interval else ""
-        return f"At {self.site}, the {first} model's kappa is {apart} the {second} model's ({bounds}{count(found.cases)} cases)."
+        difference = self.result.difference
+        if difference is None:
+            return f"At {self.site}, the kappa of the {first} or the {second} model is undefined, so they cannot be compared."
+        apart = f"{number(abs(difference))} {'higher' if difference > 0 else 'lower'} than"
+        apart = apart if round(difference, 2) else "the same as"
+        bounds = f"95\u00a0% interval of the difference {interval(self.result.interval)}, " if self.result.interval else ""
+        cases = f"{count(self.result.cases)} cases"
+        return f"At {self.site}, the {first} model's kappa is {apart} the {second} model's ({bounds}{cases})."
 
     @property
-    def test(self) -> str:
+    def test_sentence(self) -> str:
         """The permutation test in one sentence; empty where there is nothing to test."""
-        found = self.result
-        if found.p_value is None:
+        value, permutations = self.result.p_value, self.result.permutations
+        if value is None:
             return ""
-        p = f"p {p_value(found.p_value, found.permutations)}"
-        verdict = "is more than chance explains" if self.significant else "may be chance alone"
-        return f"Permutation test, two-sided, {count(found.permutations)} exchanges: {p}; the difference {verdict}."
+        outcome = "is significant" if self.significant else "may be due to chance"
+        p = f"p {p_value(value, permutations)}"
+        return f"Two-sided permutation test with {count(permutations)} permutations: {p}; the difference {outcome}."
 
 
 def comparisons(history: History) -> tuple[SiteComparison, ...]:
-    """Return what the sites' newest evaluations compare, of the newest models that they share."""
-    newest = {found.digest for found in history.models.values()}
+    """Return the comparisons in the sites' newest evaluations, as far as both models are the newest that the site shares."""
+    newest = {model.digest for model in history.models.values()}
     return tuple(
         site_comparison(site, item)
         for site in history.sites
@@ -84,24 +85,24 @@ def comparisons(history: History) -> tuple[SiteComparison, ...]:
     )
 
 
-def site_comparison(site: str, found: Comparison) -> SiteComparison:
-    """Return a comparison as the report tells it."""
-    return SiteComparison(site=site, kind=found.model.kind, other=found.other.kind, result=found.result)
+def site_comparison(site: str, comparison: Comparison) -> SiteComparison:
+    """Return a comparison from an evaluation record as the report shows it."""
+    return SiteComparison(site=site, kind=comparison.model.kind, other=comparison.other.kind, result=comparison.result)
 
 
-def verdict(found: tuple[SiteComparison, ...]) -> str:
+def verdict(compared: tuple[SiteComparison, ...]) -> str:
     """Return in one sentence at how many sites the federated model differs from the local one; empty where none could compare."""
     tested = [
         item
-        for item in found
+        for item in compared
         if (item.kind, item.other) == (ModelKind.FEDERATED, ModelKind.LOCAL) and item.result.difference is not None
     ]
     if not tested:
         return ""
-    apart = [item.result.difference or 0.0 for item in tested if item.significant]
-    better, worse = (sum(sign * difference > 0 for difference in apart) or "none" for sign in (1, -1))
+    differences = [item.result.difference or 0.0 for item in tested if item.significant]
+    better, worse = (sum(sign * difference > 0 for difference in differences) or "none" for sign in (1, -1))
     sites = "site" if len(tested) == 1 else "sites"
     return (
-        f"At {better} of {len(tested)} {sites} the federated model is better than the local one beyond chance "
-        f"(p\u00a0<\u00a0{SIGNIFICANT}), at {worse} worse."
+        f"The federated model is significantly better than the local one at {better} of {len(tested)} {sites}, "
+        f"and significantly worse at {worse} (p\u00a0<\u00a0{SIGNIFICANT})."
     )

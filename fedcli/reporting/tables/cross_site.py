@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.formats import count, interval, number
-from fedcli.reporting.tables.agreement import agreement
+from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def tooltip(self) -> str:
-        """All that is known of it, in one line."""
+        """Everything known about it, in one line."""
         where = f"{self.trained_at} on {self.tested_at}'s test patients"
         if not self.scored:
             return f"{where}: not scored"
@@ -62,17 +62,24 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:
-    """A mean over the cells that have a kappa.
+    """A mean over the values that are defined, mostly the kappas of cells.
 
     Attributes:
-        value: The mean; None where no cell has a kappa.
-        present: How many cells have one.
-        expected: How many there would be.
+        value: The mean; None where no value is defined.
+        present: How many values are defined.
+        expected: How many values there are.
     """
 
     value: float | None
     present: int
     expected: int
+
+
+def mean(values: Iterable[float | None]) -> Mean:
+    """Return the mean of the values that are defined."""
+    every = tuple(values)
+    present = [value for value in every if value is not None]
+    return Mean(value=sum(present) / len(present) if present else None, present=len(present), expected=len(every))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ class CrossSiteTable:
     Attributes:
         kind: Which models.
         sites: Rows and columns, by name.
-        rows: A row for each site that trained, a cell in it for each site that tested.
+        rows: One row per site that trained, with one cell per site that tested.
     """
 
     kind: ModelKind
@@ -97,12 +104,12 @@ class CrossSiteTable:
     @property
     def diagonal(self) -> Mean:
         """The models on their own sites' patients."""
-        return _mean(cell for row in self.rows for cell in row if cell.own)
+        return mean(cell.kappa for row in self.rows for cell in row if cell.own)
 
     @property
     def off_diagonal(self) -> Mean:
         """The models on the other sites' patients: generalizability."""
-        return _mean(cell for row in self.rows for cell in row if not cell.own)
+        return mean(cell.kappa for row in self.rows for cell in row if not cell.own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +119,8 @@ class GlobalRow:
     Attributes:
         round: Whose round's model.
         newest: Whether it is the newest: the final one, once the federation has finished.
-        best: Whether its patient-weighted mean validation kappa is the highest.
-        cells: One for each site.
+        best: Whether its patient-weighted mean of validation kappa is the highest.
+        cells: One per site.
     """
 
     round: int
@@ -128,8 +135,8 @@ class GlobalRow:
 
     @property
     def mean(self) -> Mean:
-        """The mean over the sites."""
-        return _mean(self.cells)
+        """Mean over the sites."""
+        return mean(cell.kappa for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,13 +156,13 @@ class OwnScores:
 
 def cross_site_table(history: History, kind: ModelKind) -> CrossSiteTable:
     """Return Table 2 for one kind of model."""
-    records = [(site, found.digest if (found := history.models.get((site, kind))) else None) for site in history.sites]
-    columns = [_column(history, site, kind, records) for site in history.sites]
+    models = [(site, model.digest if (model := history.models.get((site, kind))) else None) for site in history.sites]
+    columns = [_column(history, site, kind, models) for site in history.sites]
     return CrossSiteTable(kind=kind, sites=history.sites, rows=tuple(zip(*columns, strict=True)))
 
 
-def global_row(history: History) -> tuple[GlobalRow, ...]:
-    """Return the newest and the best global model on every site's test patients: one row where they are one, none before φ(0)."""
+def global_rows(history: History) -> tuple[GlobalRow, ...]:
+    """Return the newest and the best global model on every site's test patients: one row if both are one, none before φ(0)."""
     if not history.rounds:
         return ()
     newest, best = len(history.rounds) - 1, history.best_round()
@@ -179,28 +186,22 @@ def _global_cells(history: History, number: int) -> tuple[Cell, ...]:
 
 
 def _column(history: History, tested_at: str, kind: ModelKind, models: list[tuple[str, str | None]]) -> tuple[Cell, ...]:
-    """Return what one site found for the models that are named by party and record digest."""
+    """Return how one site scored these models, each named by party and record digest."""
     evaluation = history.evaluations.get(tested_at)
     scores = evaluation.record.scores if evaluation else ()
-    found = {(score.model.party, score.model.record): score for score in scores if score.model.kind is kind}
+    by_case = {(score.model.party, score.model.record): score.by_case for score in scores if score.model.kind is kind}
     cells = []
     for trained_at, digest in models:
-        score = found.get((trained_at, digest)) if digest else None
+        measures = by_case.get((trained_at, digest)) if digest else None
         cells.append(
             Cell(
                 trained_at=trained_at,
                 tested_at=tested_at,
-                patients=score.by_case.count,
-                kappa=score.by_case.kappa.value,
-                interval=score.by_case.kappa.interval,
+                patients=measures.count,
+                kappa=measures.kappa.value,
+                interval=measures.kappa.interval,
             )
-            if score
+            if measures
             else Cell(trained_at=trained_at, tested_at=tested_at)
         )
     return tuple(cells)
-
-
-def _mean(cells: Iterable[Cell]) -> Mean:
-    kappas = [cell.kappa for cell in cells]
-    present = [kappa for kappa in kappas if kappa is not None]
-    return Mean(value=sum(present) / len(present) if present else None, present=len(present), expected=len(kappas))

@@ -1,4 +1,4 @@
-"""What is not there yet, in sentences that name the site and what it must type."""
+"""What is missing, in sentences that name the site and the command to run there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.formats import names
-from fedcli.reporting.tables.cross_site import cross_site_table, global_row
+from fedcli.reporting.tables.cross_site import cross_site_table, global_rows
+from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History
     from fedcli.reporting.tables.cross_site import Cell
 
-MODEL_WORDS = {
-    ModelKind.LOCAL: "local-only",
-    ModelKind.FEDERATED: "federated",
-    ModelKind.FINETUNED: "fine-tuned",
-    ModelKind.GLOBAL: "global",
-}
 _HOW_TO_SHARE = {
     ModelKind.LOCAL: "fedcli finetune --from initial, then fedcli evaluate",
     ModelKind.FEDERATED: "fedcli evaluate",
@@ -28,11 +23,11 @@ _HOW_TO_SHARE = {
 
 
 def missing(history: History) -> tuple[str, ...]:
-    """Return what is missing, in the order in which it can be remedied; empty where the report is complete."""
+    """Return what is missing, in the order in which it can be added; empty where the report is complete."""
     if not history.sites:
-        return ("No site has been admitted: the sites run fedcli join, the coordinator fedcli admit.",)
-    sentences = (_rounds, _datasets, _models, _evaluations, _scores, _undefined)
-    return tuple(sentence for find in sentences for sentence in find(history))
+        return ("No site has been admitted yet: a site runs fedcli join, then the coordinator runs fedcli admit.",)
+    kinds = (_rounds, _datasets, _models, _evaluations, _scores, _undefined)
+    return tuple(sentence for kind in kinds for sentence in kind(history))
 
 
 def _rounds(history: History) -> Iterator[str]:
@@ -43,7 +38,7 @@ def _rounds(history: History) -> Iterator[str]:
     elif following <= total:
         awaited = tuple(site for site in history.sites if (site, following) not in history.updates)
         if awaited:
-            yield f"Round {following} of {total} waits for {names(awaited)}: fedcli train-round."
+            yield f"Round {following} of {total} is waiting for {names(awaited)}: run fedcli train-round."
         else:
             yield f"Round {following} of {total} has every site's update: the coordinator runs fedcli aggregate."
 
@@ -51,27 +46,27 @@ def _rounds(history: History) -> Iterator[str]:
 def _datasets(history: History) -> Iterator[str]:
     if lacking := tuple(site for site in history.sites if site not in history.datasets):
         yield (
-            f"{_none_of(history, lacking)} published data facts (Table 1, Fig. 3, Fig. 4): "
-            "the operator agrees to that in workspace.toml, then fedcli train-round."
+            f"{_none_of(history, lacking)} published a dataset summary (Table 1, Fig. 3, Fig. 4): "
+            "set share_dataset = true in workspace.toml, then run fedcli train-round."
         )
 
 
 def _models(history: History) -> Iterator[str]:
     for kind, command in _HOW_TO_SHARE.items():
         if lacking := tuple(site for site in history.sites if (site, kind) not in history.models):
-            yield f"{_none_of(history, lacking)} shared a {MODEL_WORDS[kind]} model: {command}{_when(history)}."
+            yield f"{_none_of(history, lacking)} shared a {MODEL_WORDS[kind]} model: {_run(history)} {command}."
 
 
 def _evaluations(history: History) -> Iterator[str]:
     if lacking := tuple(site for site in history.sites if site not in history.evaluations):
-        yield f"{_none_of(history, lacking)} published an evaluation: fedcli evaluate{_when(history)}."
+        yield f"{_none_of(history, lacking)} published an evaluation: {_run(history)} fedcli evaluate."
 
 
 def _scores(history: History) -> Iterator[str]:
-    """Name the models that sites which have evaluated did not score; sites that lack the same ones share a sentence."""
+    """Name the models that a site left out of its evaluation; sites that left out the same ones share a sentence."""
     lacking: dict[str, list[str]] = {}
     columns = {kind: _by_test_site(cross_site_table(history, kind).rows) for kind in _HOW_TO_SHARE}
-    global_models = global_row(history) if history.finished else ()
+    global_models = global_rows(history) if history.finished else ()
     for index, site in enumerate(history.sites):
         if site not in history.evaluations:
             continue
@@ -85,7 +80,7 @@ def _scores(history: History) -> Iterator[str]:
                 which = "final" if row.newest else "best"
                 lacking.setdefault(f"the {which} global model (round {row.round})", []).append(site)
     for what, sites in lacking.items():
-        yield f"{_none_of(history, tuple(sites))} scored {what}: fedcli evaluate."
+        yield f"{_none_of(history, tuple(sites))} scored {what}: run fedcli evaluate."
 
 
 def _undefined(history: History) -> Iterator[str]:
@@ -94,9 +89,9 @@ def _undefined(history: History) -> Iterator[str]:
         scores = evaluation.record.scores if evaluation else ()
         undefined = [score for score in scores if score.by_case.kappa.value is None]
         if undefined and all(score.by_case.count == 0 for score in scores):
-            yield f"{site} has no test patients: its column is empty."
+            yield f"{site} has no test patients, so its column is empty."
         elif undefined:
-            yield f"The kappa of {len(undefined)} of {len(scores)} models on {site}'s test patients is undefined."
+            yield f"On {site}'s test patients, the kappa of {len(undefined)} of {len(scores)} models is undefined."
 
 
 def _by_test_site(rows: tuple[tuple[Cell, ...], ...]) -> tuple[tuple[Cell, ...], ...]:
@@ -104,11 +99,11 @@ def _by_test_site(rows: tuple[tuple[Cell, ...], ...]) -> tuple[tuple[Cell, ...],
 
 
 def _none_of(history: History, lacking: tuple[str, ...]) -> str:
-    """Return the beginning of `… published an evaluation`."""
+    """Return the beginning of a sentence like `north has not published an evaluation`."""
     if len(lacking) == len(history.sites) > 1:
         return "None of the sites has"
     return f"{names(lacking)} {'has' if len(lacking) == 1 else 'have'} not"
 
 
-def _when(history: History) -> str:
-    return "" if history.finished else f", once round {history.plan.rounds} is there"
+def _run(history: History) -> str:
+    return "run" if history.finished else f"after round {history.plan.rounds}, run"

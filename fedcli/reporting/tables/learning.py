@@ -1,4 +1,4 @@
-"""Learning curves: what each site found on its validation patients, round by round."""
+"""Learning curves: each site's scores on its validation patients, round by round."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LearningPoint:
         trained_loss: Its validation loss.
         training_loss: Mean loss of the training steps.
         norm: Euclidean norm of the update.
-        cosine: Between the update and the step that all updates gave together; None where it was not used, or is undefined.
+        cosine: Between the update and the combined step of all updates; None where it was not used, or is undefined.
     """
 
     round: int
@@ -43,7 +43,7 @@ class LearningCurve:
         site: The site.
         points: Its rounds, ascending.
         last_round: The round whose global model the site scored when it evaluated; None where it did not.
-        last: That score: the end of the curve of received models.
+        last: That score, which ends the curve of received models.
     """
 
     site: str
@@ -63,8 +63,8 @@ class GlobalPoint:
 def learning_curves(history: History) -> tuple[LearningCurve, ...]:
     """Return the curve of every site that has trained or evaluated, by name."""
     updates: dict[str, list[UpdateRecord]] = {}
-    for (site, _), found in sorted(history.updates.items()):
-        updates.setdefault(site, []).append(found.record)
+    for (site, _), update in sorted(history.updates.items()):
+        updates.setdefault(site, []).append(update.record)
     sites = sorted(set(history.sites) | set(updates))
     cosines = _cosines(history)
     curves = (_curve(history, site, updates.get(site, []), cosines) for site in sites)
@@ -72,13 +72,13 @@ def learning_curves(history: History) -> tuple[LearningCurve, ...]:
 
 
 def global_curve(history: History) -> tuple[GlobalPoint, ...]:
-    """Return the global model's kappa of each round that has one, by which the best round is chosen."""
+    """Return the kappa of each global model that has one; the best round is chosen by it."""
     kappas = enumerate(history.global_kappas())
     return tuple(GlobalPoint(round=number, kappa=kappa) for number, kappa in kappas if kappa is not None)
 
 
 def _cosines(history: History) -> dict[tuple[str, int], float | None]:
-    rounds = (found.record for found in history.rounds)
+    rounds = (closed.record for closed in history.rounds)
     return {(item.site, record.round): item.cosine for record in rounds for item in record.contributions}
 
 

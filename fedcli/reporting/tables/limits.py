@@ -1,13 +1,13 @@
-"""What limits the use of a model, said from the records: sentences for its card."""
+"""What limits the use of a model, according to the records: sentences for its card."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fedcli.reporting.formats import interval, names, number
-from fedcli.reporting.tables.agreement import agreement
-from fedcli.reporting.tables.participation import participation
+from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.scores import class_names
+from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables.chosen import ChosenModel
 
 WIDE = 0.2
-"""An interval of this width spans a whole word of agreement."""
+"""An interval of this width spans a whole step of the agreement scale."""
 FAIR = 0.4
 """The highest kappa that is no more than fair agreement."""
 FEW_CASES = 20
-"""With fewer cases one more error moves a class's recall by more than five points."""
+"""With fewer cases, one more error changes a class's recall by more than five percentage points."""
 UNCALIBRATED = 0.1
 
 
 def limits(history: History, chosen: ChosenModel) -> tuple[str, ...]:
-    """Return what the records say against relying on a model, the gravest first."""
-    find = (_unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
-    return tuple(sentence for sentences in find for sentence in sentences(history, chosen))
+    """Return the reasons in the records not to rely on a model, the most serious first."""
+    kinds = (_unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
+    return tuple(sentence for kind in kinds for sentence in kind(history, chosen))
 
 
 def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
     if not chosen.scores:
-        yield "No site has scored it on its test patients: how well it does is not known."
+        yield "No site has scored it on its test patients, so its performance is unknown."
     elif chosen.lacking:
-        yield f"How well it does on the patients of {names(chosen.lacking)} is not known: it has not been scored there."
+        yield f"Its performance on the patients of {names(chosen.lacking)} is unknown: it has not been scored there."
 
 
 def _kappas(_: History, chosen: ChosenModel) -> Iterator[str]:
-    found = [(item.tested_at, item.score.by_case) for item in chosen.scores]
-    if undefined := [site for site, measures in found if measures.kappa.value is None]:
+    scored = [(item.tested_at, item.score.by_case) for item in chosen.scores]
+    if undefined := [site for site, measures in scored if measures.kappa.value is None]:
         yield f"Its kappa is undefined at {names(undefined)}."
     weak = [
-        f"{site} ({number(value)})" for site, measures in found if (value := measures.kappa.value) is not None and value <= FAIR
+        f"{site} ({number(value)})" for site, measures in scored if (value := measures.kappa.value) is not None and value <= FAIR
     ]
     if weak:
-        yield f"Its agreement is no more than fair (kappa {number(FAIR)} or lower) at {names(weak)}."
-    for site, measures in found:
+        yield f"Its agreement is at most fair (kappa {number(FAIR)} or lower) at {names(weak)}."
+    for site, measures in scored:
         if bounds := _wide(measures.kappa):
             yield (
-                f"At {site} the 95\u00a0% interval of its kappa is {interval(bounds)}, over {measures.count} cases: "
+                f"At {site}, the 95\u00a0% interval of its kappa is {interval(bounds)} ({measures.count} cases): "
                 f"anything from {_words(bounds[0])} to {_words(bounds[1])} agreement."
             )
 
@@ -69,31 +69,31 @@ def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
     if few:
         yield f"Classes with fewer than {FEW_CASES} test cases: {names(few)}."
     if withheld:
-        yield f"Small cells of the confusion matrices of {names(withheld)} are withheld; classes with few cases may go unnamed."
+        yield f"Small cells of the confusion matrices of {names(withheld)} are withheld; more classes may have few test cases."
 
 
 def _calibration(_: History, chosen: ChosenModel) -> Iterator[str]:
     errors = [(item.tested_at, item.score.by_case.calibration_error.value) for item in chosen.scores]
     poor = [f"{site} ({number(value)})" for site, value in errors if value is not None and value > UNCALIBRATED]
     if poor:
-        yield f"Its probabilities are not frequencies: the calibration error is above {number(UNCALIBRATED, 1)} at {names(poor)}."
+        yield f"Its probabilities are poorly calibrated: calibration error above {number(UNCALIBRATED, 1)} at {names(poor)}."
 
 
 def _unknown_data(history: History, _: ChosenModel) -> Iterator[str]:
     if unknown := [site for site in history.sites if site not in history.datasets]:
-        yield f"What the data of {names(unknown)} are like is not known: no data facts are published."
+        yield f"The data of {names(unknown)} are unknown: no dataset summary has been published."
 
 
 def _rounds(history: History, chosen: ChosenModel) -> Iterator[str]:
-    rounds = participation(history)[: chosen.last_round or 0]
+    rounds = participation_by_round(history)[: chosen.last_round or 0]
     if incomplete := [item for item in rounds if not item.complete]:
-        lacking = sorted({site for item in incomplete for site in (*item.absent, *(refused.site for refused in item.rejected))})
-        yield f"{len(incomplete)} of the {len(rounds)} rounds behind it lacked a site: {names(lacking)}."
+        lacking = sorted({site for item in incomplete for site in (*item.absent, *(rejected.site for rejected in item.rejected))})
+        yield f"In {len(incomplete)} of the {len(rounds)} rounds that produced it, a site did not contribute: {names(lacking)}."
 
 
 def _privacy(history: History, _: ChosenModel) -> Iterator[str]:
-    if history.updates and all(found.record.privacy is None for found in history.updates.values()):
-        yield "No differential privacy protects the patients whose images trained it: weights may tell something of them."
+    if history.updates and all(update.record.privacy is None for update in history.updates.values()):
+        yield "It was trained without differential privacy, so its weights may reveal something about the training patients."
 
 
 def _wide(kappa: Estimate) -> tuple[float, float] | None:

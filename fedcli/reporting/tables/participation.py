@@ -1,4 +1,4 @@
-"""Who took part in which round: no silent subset."""
+"""Who took part in which round: no site is left out silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Participation:
+class RoundParticipation:
     """One round.
 
     Attributes:
@@ -21,7 +21,7 @@ class Participation:
         created: When the coordinator closed it.
         contributed: Sites whose updates are in φ(t).
         absent: Sites that had sent nothing by then.
-        rejected: Sites whose update was refused, and why.
+        rejected: Sites whose update was rejected, and why.
         late: Sites whose update for this round came after it was closed.
     """
 
@@ -39,8 +39,8 @@ class Participation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attendance:
-    """One site over all rounds; the numbers are those of rounds, ascending."""
+class SiteParticipation:
+    """One site over all rounds: the numbers of the rounds, ascending."""
 
     site: str
     contributed: tuple[int, ...]
@@ -49,37 +49,37 @@ class Attendance:
     late: tuple[int, ...]
 
 
-def participation(history: History) -> tuple[Participation, ...]:
+def participation_by_round(history: History) -> tuple[RoundParticipation, ...]:
     """Return the rounds from 1 on, ascending."""
     late: dict[int, set[str]] = {}
-    for found in history.rounds:
-        for item in found.record.late:
+    for closed in history.rounds:
+        for item in closed.record.late:
             late.setdefault(item.round, set()).add(item.site)
     return tuple(
-        Participation(
-            round=found.record.round,
-            created=found.record.created,
-            contributed=tuple(item.site for item in found.record.contributions),
-            absent=found.record.absent,
-            rejected=found.record.rejected,
-            late=tuple(sorted(late.get(found.record.round, ()))),
+        RoundParticipation(
+            round=record.round,
+            created=record.created,
+            contributed=tuple(item.site for item in record.contributions),
+            absent=record.absent,
+            rejected=record.rejected,
+            late=tuple(sorted(late.get(record.round, ()))),
         )
-        for found in history.rounds[1:]
+        for record in (closed.record for closed in history.rounds[1:])
     )
 
 
-def attendance(history: History) -> tuple[Attendance, ...]:
-    """Return the same by site: the members, and whoever was one in an earlier round."""
-    rounds = participation(history)
+def participation_by_site(history: History) -> tuple[SiteParticipation, ...]:
+    """Return the participation of the members, and of sites that were members in an earlier round."""
+    rounds = participation_by_round(history)
     names = set(history.sites)
     for item in rounds:
-        names |= {*item.contributed, *item.absent, *(refused.site for refused in item.rejected)}
+        names |= {*item.contributed, *item.absent, *(rejected.site for rejected in item.rejected)}
     return tuple(
-        Attendance(
+        SiteParticipation(
             site=site,
             contributed=tuple(item.round for item in rounds if site in item.contributed),
             absent=tuple(item.round for item in rounds if site in item.absent),
-            rejected=tuple(item.round for item in rounds if site in {refused.site for refused in item.rejected}),
+            rejected=tuple(item.round for item in rounds if site in {rejected.site for rejected in item.rejected}),
             late=tuple(item.round for item in rounds if site in item.late),
         )
         for site in sorted(names)

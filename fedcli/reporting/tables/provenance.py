@@ -1,4 +1,4 @@
-"""By what the report can be traced: the plan's settings, the versions of the software, the digests of records and models."""
+"""Where the results come from: the plan's settings, the versions of the software, the digests of records and models."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
-    """What made some of a party's records.
+    """The versions behind some of a party's records.
 
     Attributes:
         party: `coordinator`, or a site.
         fedcli: Version of fedcli.
         python: Version of Python.
         numpy: Version of numpy.
-        torch: Version of torch; None where it took no part.
-        records: How many of the records in the history.
+        torch: Version of torch; None where it was not used.
+        records: Number of these records in the history.
     """
 
     party: str
@@ -54,16 +54,16 @@ class NamedDigest:
 
 
 def settings(plan: Plan | Preparation) -> tuple[Setting, ...]:
-    """Return every setting of a plan or of its part, in the plan's order."""
+    """Return every setting of a plan, or of its preparation, in the plan's order."""
     return tuple(_flatten("", wire.plain(plan)))
 
 
 def software(history: History) -> tuple[Software, ...]:
     """Return every combination of versions that each party used, the coordinator's first."""
     counts: dict[tuple[str, str, str, str, str | None], int] = {}
-    for found in _records(history):
-        versions = found.record.versions
-        key = (found.record.party, versions.fedcli, versions.python, versions.numpy, versions.torch)
+    for verified in _records(history):
+        versions = verified.record.versions
+        key = (verified.record.party, versions.fedcli, versions.python, versions.numpy, versions.torch)
         counts[key] = counts.get(key, 0) + 1
     return tuple(
         Software(party=party, fedcli=fedcli, python=python, numpy=numpy, torch=torch, records=num)
@@ -73,32 +73,31 @@ def software(history: History) -> tuple[Software, ...]:
 
 def digests(history: History) -> tuple[NamedDigest, ...]:
     """Return the digests of plan, federation records, newest and best global model, and the sites' newest records."""
-    found = [NamedDigest(what="plan", sha256=history.plan.digest)]
-    found += [NamedDigest(what=item.key, sha256=item.digest) for item in history.federations]
+    named = [NamedDigest(what="plan", sha256=history.plan.digest)]
+    named += [NamedDigest(what=item.key, sha256=item.digest) for item in history.federations]
     if history.rounds:
         newest = len(history.rounds) - 1
         for number in sorted({newest, history.best_round()}):
             item = history.rounds[number]
-            found.append(NamedDigest(what=item.key, sha256=item.digest))
-            found.append(NamedDigest(what=item.artifact.key, sha256=item.artifact.content_sha256))
+            named.append(NamedDigest(what=item.key, sha256=item.digest))
+            named.append(NamedDigest(what=item.artifact.key, sha256=item.artifact.content_sha256))
     sites: list[Verified[Any]] = [*history.datasets.values(), *history.models.values(), *history.evaluations.values()]
-    found += [NamedDigest(what=item.key, sha256=item.digest) for item in sorted(sites, key=lambda item: item.key)]
-    return tuple(found)
+    named += [NamedDigest(what=item.key, sha256=item.digest) for item in sorted(sites, key=lambda item: item.key)]
+    return tuple(named)
 
 
 def newest_record(history: History) -> Verified[Record]:
-    """Return the record with the latest moment: the report's own date, so that the same folder gives the same report."""
-    return max(_records(history), key=lambda found: (found.record.created, found.key))
+    """Return the latest record: the report takes its date from it, so that the same folder gives the same report."""
+    return max(_records(history), key=lambda verified: (verified.record.created, verified.key))
 
 
 def _records(history: History) -> Iterator[Verified[Record]]:
     yield from history.federations
     yield from history.rounds
-    yield from (found for _, found in sorted(history.enrolments.items()))
-    yield from (found for _, found in sorted(history.datasets.items()))
-    yield from (found for _, found in sorted(history.updates.items()))
-    yield from (found for _, found in sorted(history.models.items()))
-    yield from (found for _, found in sorted(history.evaluations.items()))
+    by_site: tuple[dict[Any, Verified[Any]], ...]
+    by_site = (history.enrolments, history.datasets, history.updates, history.models, history.evaluations)
+    for records in by_site:
+        yield from (record for _, record in sorted(records.items()))
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[Setting]:

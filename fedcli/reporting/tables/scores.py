@@ -1,4 +1,4 @@
-"""Every score that counts, with all its metrics, over cases and over single images.
+"""Every score that counts, with all its metrics, by case and by image.
 
 A score counts for a site's newest model of its kind, and for the newest and the best global model: it must name, by digest, the
 record that the history holds.
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from fedcli.measures import Measures
     from fedcli.plan import Plan
 
-METRIC_WORDS = {
-    Metric.KAPPA: "linear kappa",
-    Metric.QUADRATIC_KAPPA: "quadratic kappa",
-    Metric.ACCURACY: "accuracy",
-    Metric.BALANCED_ACCURACY: "balanced accuracy",
-    Metric.MACRO_AUC: "macro AUC",
-    Metric.DENSE_AUC: "dense AUC",
-    Metric.CALIBRATION_ERROR: "calibration error",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteScore:
@@ -35,7 +25,7 @@ class SiteScore:
 
     Attributes:
         tested_at: Whose patients.
-        score: What the site found.
+        score: The score in the site's evaluation record.
     """
 
     tested_at: str
@@ -49,12 +39,12 @@ class SiteScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable:
-    """The scores that the page shows together.
+    """Scores that the page shows in one table.
 
     Attributes:
         title: Which models, on whose patients.
-        rows: One for each site that scored, by name.
-        lacking: The sites that did not.
+        rows: One per site that scored, by name.
+        lacking: The sites that have not scored.
     """
 
     title: str
@@ -67,8 +57,8 @@ class ConfusionCell:
     """Cases of one true class that were predicted as another.
 
     Attributes:
-        count: How many; None where that is withheld.
-        share: Their fraction of the true class; None where a cell of it is withheld, or it has no case.
+        count: How many; None where withheld.
+        share: Their fraction of the true class; None where the class has a withheld cell or no case.
     """
 
     count: int | None
@@ -77,7 +67,7 @@ class ConfusionCell:
 
 def site_scores(history: History) -> tuple[SiteScore, ...]:
     """Return every score that counts, by test site, in the order of its evaluation."""
-    counting = {found.digest for found in history.models.values()}
+    counting = {model.digest for model in history.models.values()}
     if history.rounds:
         counting |= {history.rounds[number].digest for number in (-1, history.best_round())}
     return tuple(
@@ -90,35 +80,36 @@ def site_scores(history: History) -> tuple[SiteScore, ...]:
 
 
 def score_tables(history: History, scores: tuple[SiteScore, ...]) -> tuple[ScoreTable, ...]:
-    """Return the scores that decide: each site's federated model on its own patients, the best and the newest global model."""
+    """Return the main scores: of each site's federated model on its own patients, and of the best and the newest global model."""
     federated = tuple(item for item in scores if item.own and item.score.model.kind is ModelKind.FEDERATED)
     tables = [_table(history, "Each site's federated model on its own patients", federated)]
     if history.rounds:
         newest, best = len(history.rounds) - 1, history.best_round()
         for number in dict.fromkeys((best, newest)):
             digest = history.rounds[number].digest
-            title = f"The {global_words(history, number)} on every site's patients"
+            title = f"The {global_model_name(history, number)} on every site's patients"
             tables.append(_table(history, title, tuple(item for item in scores if item.score.model.record == digest)))
     return tuple(table for table in tables if table.rows)
 
 
-def global_words(history: History, number: int) -> str:
-    """Return what a global model is called: best, final, newest, and its round."""
-    newest = "final" if history.finished else "newest"
-    words = [word for word, fits in (("best", _is_best(history, number)), (newest, number == len(history.rounds) - 1)) if fits]
-    return f"{' and '.join(words) or 'a'} global model (round {number} of {history.plan.rounds})"
+def global_model_name(history: History, number: int) -> str:
+    """Return what a global model is called: best, final or newest, and its round."""
+    words = ["best"] if number == history.best_round() and history.global_kappa(number) is not None else []
+    if number == len(history.rounds) - 1:
+        words.append("final" if history.finished else "newest")
+    return f"{' and '.join(words)} global model (round {number} of {history.plan.rounds})"
 
 
 def measured(plan: Plan) -> tuple[Metric, ...]:
-    """Return what is measured under a plan: an area of the dense classes only where it names some."""
+    """Return what is measured under a plan: dense AUC only where the plan names dense classes."""
     return tuple(metric for metric in Metric if metric is not Metric.DENSE_AUC or plan.evaluation.dense)
 
 
-def confusion(found: Measures) -> tuple[tuple[ConfusionCell, ...], ...] | None:
+def confusion(measures: Measures) -> tuple[tuple[ConfusionCell, ...], ...] | None:
     """Return a confusion matrix with the shares of its rows; None where it is withheld as a whole."""
-    if found.confusion is None:
+    if measures.confusion is None:
         return None
-    return tuple(tuple(ConfusionCell(count=count, share=_share(count, row)) for count in row) for row in found.confusion)
+    return tuple(tuple(ConfusionCell(count=count, share=_share(count, row)) for count in row) for row in measures.confusion)
 
 
 def class_names(classes: tuple[str, ...], size: int) -> tuple[str, ...]:
@@ -129,10 +120,6 @@ def class_names(classes: tuple[str, ...], size: int) -> tuple[str, ...]:
 def _table(history: History, title: str, rows: tuple[SiteScore, ...]) -> ScoreTable:
     scored = {item.tested_at for item in rows}
     return ScoreTable(title=title, rows=rows, lacking=tuple(site for site in history.sites if site not in scored))
-
-
-def _is_best(history: History, number: int) -> bool:
-    return number == history.best_round() and history.global_kappa(number) is not None
 
 
 def _share(count: int | None, row: tuple[int | None, ...]) -> float | None:

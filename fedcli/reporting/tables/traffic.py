@@ -1,4 +1,4 @@
-"""What the federation cost: bytes in the drop folder, hours, how far each site's updates went and how far they agreed."""
+"""What the federation cost, and its updates: bytes in the drop folder, hours, norms and cosines."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteExchange:
-    """One site's part.
+    """One site's part of the exchange.
 
     Attributes:
         site: The site.
-        updates: Updates that it published.
+        updates: Updates that it has published.
         update_bytes: Bytes of their artifacts as stored.
         model_bytes: Bytes of the newest models that it shares.
-        training_hours: Hours spent in training, as the site states them.
+        training_hours: Hours of training, as reported by the site.
         steps: Local steps of all rounds.
         median_norm: Median Euclidean norm of its updates; None where there are none.
-        last_norm: Norm of its newest update; likewise.
-        median_cosine: Median cosine of the angle between its update and the step of all; None where it has none.
-        devices: Where it trained, sorted.
+        last_norm: Norm of its newest update; None where there are none.
+        median_cosine: Median cosine between its updates and the combined step; None where there is none.
+        devices: Devices that it trained on, sorted.
     """
 
     site: str
@@ -43,11 +43,11 @@ class SiteExchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeFacts:
+class ExchangeTable:
     """The exchange as a whole.
 
     Attributes:
-        sites: Every site that published an update or a model, and every member, by name.
+        sites: Every member and every site that has published an update, by name.
         global_bytes: Bytes of all global models as stored.
         elapsed_hours: From the first round record to the newest, by the coordinator's clock; None before the first round.
     """
@@ -62,13 +62,13 @@ class ExchangeFacts:
         return self.global_bytes + sum(site.update_bytes + site.model_bytes for site in self.sites)
 
 
-def exchange_facts(history: History) -> ExchangeFacts:
-    """Return bytes, hours and norms."""
+def exchange_table(history: History) -> ExchangeTable:
+    """Return the exchange by site and in total."""
     updates: dict[str, list[UpdateRecord]] = {site: [] for site in history.sites}
-    for (site, _), found in sorted(history.updates.items()):
-        updates.setdefault(site, []).append(found.record)
-    rounds = [found.record for found in history.rounds]
-    return ExchangeFacts(
+    for (site, _), update in sorted(history.updates.items()):
+        updates.setdefault(site, []).append(update.record)
+    rounds = [closed.record for closed in history.rounds]
+    return ExchangeTable(
         sites=tuple(_site(history, site, updates[site]) for site in sorted(updates)),
         global_bytes=_stored(artifact for record in rounds for artifact in record.artifacts),
         elapsed_hours=(rounds[-1].created - rounds[0].created).total_seconds() / 3600 if len(rounds) > 1 else None,
@@ -76,9 +76,9 @@ def exchange_facts(history: History) -> ExchangeFacts:
 
 
 def _site(history: History, site: str, updates: list[UpdateRecord]) -> SiteExchange:
-    shared = [found.record for (owner, _), found in history.models.items() if owner == site]
+    shared = [model.record for (owner, _), model in history.models.items() if owner == site]
     norms = [update.norm for update in updates]
-    contributions = (item for found in history.rounds for item in found.record.contributions)
+    contributions = (item for closed in history.rounds for item in closed.record.contributions)
     cosines = [item.cosine for item in contributions if item.site == site and item.cosine is not None]
     return SiteExchange(
         site=site,

@@ -1,4 +1,4 @@
-"""The paper's Table 2 as heat maps, and its Fig. 5; a pointer that rests on a value is told its interval."""
+"""The paper's Table 2 as heat maps, and its Fig. 5; in an SVG, hovering over a value shows its interval."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from fedcli.exchange.records import ModelKind
-from fedcli.reporting.figures.canvas import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
-from fedcli.reporting.formats import ABSENT, number
-from fedcli.reporting.tables.gaps import MODEL_WORDS
+from fedcli.reporting.figures.illustration import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
+from fedcli.reporting.formats import ABSENT, capitalized, number
+from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow, OwnScores
 
-_SERIES = (("Local", GREY), ("Federated", BLUE), ("Federated + fine-tune", ORANGE))
+_COLOURS = {ModelKind.LOCAL: GREY, ModelKind.FEDERATED: BLUE, ModelKind.FINETUNED: ORANGE}
 _DARK = 0.7
-"""From this kappa on, a cell of the heat map is so dark that its number must be white."""
+"""Above this kappa, a cell of the heat map is so dark that its number must be white."""
 
 
 def cross_site_figure(halves: tuple[CrossSiteTable, ...], global_rows: tuple[GlobalRow, ...]) -> Illustration:
-    """Draw Table 2: one heat map for each kind of model that was scored, the global models under the federated."""
+    """Draw Table 2: one heat map per kind of model that was scored, with the global models below the federated ones."""
     shown = [table for table in halves if table.scored]
     means = "; ".join(f"{MODEL_WORDS[table.kind]}: {_means(table)}" for table in shown)
     return illustrate(
@@ -38,14 +38,14 @@ def cross_site_figure(halves: tuple[CrossSiteTable, ...], global_rows: tuple[Glo
 
 
 def own_scores_figure(sites: tuple[OwnScores, ...]) -> Illustration:
-    """Draw Fig. 5: three bars for each site, with the 95 % intervals; the axis begins near the lowest value."""
+    """Draw Fig. 5: three bars per site, with 95 % intervals; the axis starts near the lowest value."""
     summary = "; ".join(f"{site.site}: " + ", ".join(number(cell.kappa) for cell in site.cells) for site in sites)
     lowest, _ = _limits(sites)
     return illustrate(
         "fig5-kappa",
         "Linear weighted kappa before and after federated learning, and after local fine-tuning",
-        f"Bars for each site's own test patients, local, federated, federated and fine-tuned, with 95 % intervals. "
-        f"The axis begins at {number(lowest)}. {summary}.",
+        f"Three bars per site for its own test patients, local-only, federated and fine-tuned, with 95 % intervals. "
+        f"The axis starts at {number(lowest)}. {summary}.",
         lambda: _draw_own_scores(sites),
     )
 
@@ -73,7 +73,7 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
         for j, cell in enumerate(cells):
             light = cell.kappa is not None and cell.kappa > _DARK
             text = number(cell.kappa) if cell.kappa is not None or not cell.scored else "undef."
-            # The ink of cells that have a colour of their own does not follow the page's scheme: it is black, not INK.
+            # The text of a coloured cell does not follow the page's colour scheme: it is black, not INK.
             colour = INK if cell.kappa is None else ("white" if light else "black")
             weight = "bold" if cell.own else "normal"
             shade = "none" if cell.kappa is None else shades(scale(cell.kappa))
@@ -94,13 +94,13 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
     axes.set_anchor("N")
     axes.spines[:].set_visible(False)
     axes.set_ylabel("Trained at")
-    axes.set_title(MODEL_WORDS[kind].capitalize())
+    axes.set_title(capitalized(MODEL_WORDS[kind]))
 
 
 def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
     figure = Figure(figsize=(max(6.0, 1.1 * len(sites) + 1), 3.8), layout="constrained")
     axes = figure.subplots()
-    for index, (name, colour) in enumerate(_SERIES):
+    for index, (kind, colour) in enumerate(_COLOURS.items()):
         places, kappas, below, above, tips = [], [], [], [], []
         for position, site in enumerate(sites):
             cell = site.cells[index]
@@ -116,18 +116,19 @@ def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
         whiskers = {"ecolor": INK, "elinewidth": 1, "capsize": 2.5}
         bars = axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
         for bar, text in zip(bars, tips, strict=True):
-            tip(bar, f"{name}: {text}")
+            tip(bar, f"{capitalized(MODEL_WORDS[kind])}: {text}")
     axes.set_ylim(*_limits(sites))
     name_sites(axes, [site.site for site in sites])
     axes.set_ylabel("Linear weighted kappa")
     axes.grid(axis="y")
-    # All three are named, whether or not any site has them yet: a dash on the axis stands for what is absent.
-    figure.legend(handles=[Patch(color=colour, label=name) for name, colour in _SERIES], loc="outside lower center", ncols=3)
+    # All three are named even if no site has them yet: a dash on the axis marks a missing one.
+    names = [(capitalized(MODEL_WORDS[kind]), colour) for kind, colour in _COLOURS.items()]
+    figure.legend(handles=[Patch(color=colour, label=name) for name, colour in names], loc="outside lower center", ncols=3)
     return figure
 
 
 def _limits(sites: tuple[OwnScores, ...]) -> tuple[float, float]:
-    """Return the axis's ends: the data's, intervals included, widened to the next twentieth, as in the paper's figure."""
+    """Return the ends of the axis: those of the data with intervals, widened to the next twentieth, as in the paper's figure."""
     cells = [cell for site in sites for cell in site.cells if cell.kappa is not None]
     lows = [cell.interval[0] if cell.interval else cell.kappa for cell in cells]
     highs = [cell.interval[1] if cell.interval else cell.kappa for cell in cells]

@@ -1,8 +1,8 @@
 """From a drawing to SVG and PNG: deterministic bytes, one ink that the page can recolour, a title and a description.
 
-Matplotlib's object interface with Agg alone; no pyplot, hence no global figures. Its settings hold only within a drawing. No text
-is read as mathematics: a class called `$x$` is that, and cannot break a figure. Text stays text in the SVG, so that it can be
-searched and read aloud.
+Only matplotlib's object interface with Agg is used, not pyplot, so there are no global figures. Its settings hold only within a
+drawing. No text is read as mathematics: a class called `$x$` is printed as such and cannot break a figure. Text stays text in the
+SVG, so that it can be searched and read aloud.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INK = "#24292f"
 """Text, axes and whiskers: `currentColor` on the page."""
 PAPER = "#ffffff"
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#e69f00", "#009e73", "#8b949e"
-"""Okabe and Ito's colours, told apart with every common form of colour blindness, and a grey; all show on white and on black."""
+"""Okabe and Ito's colours, which people with any common form of colour blindness can tell apart, and a grey."""
 
 PNG_DOTS_PER_INCH = 160
 MAX_COLUMNS = 4
@@ -77,7 +77,7 @@ class Illustration:
     Attributes:
         name: Its file's stem.
         title: What it is.
-        description: What it shows, for those who do not see it.
+        description: What it shows, for people who cannot see it.
         svg: A standalone SVG file, on white.
         inline: The same for an HTML page: transparent, in the page's own text colour, its identifiers unique to it.
         png: The same as PNG, on white.
@@ -94,14 +94,14 @@ class Illustration:
 def illustrate(name: str, title: str, description: str, draw: Callable[[], Figure]) -> Illustration:
     """Draw and save under the report's settings."""
     with mpl.rc_context(), warnings.catch_warnings():
-        # DejaVu lacks some scripts: their names stand in the SVG as text all the same, and as empty boxes in the PNG.
+        # DejaVu lacks some scripts: names in them are still text in the SVG, and empty boxes in the PNG.
         warnings.filterwarnings("ignore", message="Glyph")
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
         figure = draw()
         vector, raster = io.BytesIO(), io.BytesIO()
         figure.savefig(vector, format="svg", transparent=True, metadata=_NO_METADATA)
-        figure.set_layout_engine("none")  # the places just found hold for the second file too
+        figure.set_layout_engine("none")  # the second file keeps the layout of the first
         figure.savefig(raster, format="png", facecolor=PAPER, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
     body = _described(vector.getvalue().decode(), name, title, description)
     standalone = body.replace("</desc>", f'</desc>\n <rect width="100%" height="100%" fill="{PAPER}"/>', 1)
@@ -116,7 +116,7 @@ def illustrate(name: str, title: str, description: str, draw: Callable[[], Figur
 
 
 def tip(artist: Artist, text: str) -> None:
-    """Show a text when a pointer rests on a mark: its `title` in the SVG."""
+    """Show a text when the pointer hovers over a mark: its `title` in the SVG."""
     artist.set_gid(_TIP + text)
 
 
@@ -135,14 +135,14 @@ def panels(num: int, *, width: float, height: float) -> tuple[Figure, list[Axes]
 
 
 def label(text: str) -> str:
-    """Return a name that fits an axis: on one line, its beginning and its end, where names mostly differ."""
+    """Return a name that fits an axis: on one line, cut in the middle, as names mostly differ at their ends."""
     line = " ".join(text.split()) or "?"
     half = MAX_LABEL // 2
     return line if len(line) <= MAX_LABEL else f"{line[: half - 1]}…{line[-half:]}"
 
 
 def name_sites(axes: Axes, sites: Sequence[str]) -> None:
-    """Write the sites' names under groups of bars at 0, 1, 2 …, slanted where they would run into one another."""
+    """Write the sites' names under groups of bars at 0, 1, 2 …, slanted where they would overlap."""
     names = [label(site) for site in sites]
     slanted = max(map(len, names)) > MAX_UPRIGHT
     axes.set_xticks(
@@ -153,12 +153,12 @@ def name_sites(axes: Axes, sites: Sequence[str]) -> None:
 
 
 def _described(document: str, name: str, title: str, description: str) -> str:
-    """Return the `svg` element with its title and description, and identifiers that no other figure on a page has."""
-    found = _SVG.search(document)
-    if found is None:
+    """Return the `svg` element with its title and description, and with identifiers that are unique on a page."""
+    match = _SVG.search(document)
+    if match is None:
         msg = "matplotlib wrote no svg element"
         raise RuntimeError(msg)
-    svg = _TIPPED.sub(r"<g><title>\1</title>", _METADATA.sub("", found[0]))
+    svg = _TIPPED.sub(r"<g><title>\1</title>", _METADATA.sub("", match[0]))
     svg = _REFERENCE.sub(rf"\g<1>{name}-", svg).replace(*_FONTS).replace("*{stroke", f"#{name} *{{stroke")
     opening, _, rest = svg.partition(">")
     opening += f' id="{name}" role="img" aria-labelledby="{name}-title {name}-description"'

@@ -13,15 +13,15 @@ from fedcli.errors import MissingError
 from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Evaluation, Plan
-from fedcli.reporting.contents import gather
 from fedcli.reporting.figures import illustrations
-from fedcli.reporting.page import render
+from fedcli.reporting.report_data import gather
+from fedcli.reporting.report_page import render
 from tests.reporting.histories import Builder, score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
-    from fedcli.reporting.contents import Report
-    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.figures.illustration import Illustration
+    from fedcli.reporting.report_data import Report
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -82,37 +82,37 @@ def html(report: Report, pictures: tuple[Illustration, ...]) -> str:
 def test_the_papers_page(html: str) -> None:
     text = read(html).text
     assert (
-        "On their own test patients, mean kappa goes from 0.64 (local, substantial) to 0.68 (federated, substantial), "
+        "On the sites' own test patients, mean kappa goes from 0.64 (local, substantial) to 0.68 (federated, substantial), "
         "a relative change of +6.0 %."
     ) in text
     assert "from 0.18 (local, slight) to 0.26 (federated, fair), a relative change of +46.0 %." in text
     assert "verified; coordinator SHA256:abc" in text
-    assert "Not there yet" not in text
-    assert "At 4 of 7 sites the federated model is better than the local one beyond chance (p < 0.05), at none worse." in text
+    assert "Still missing" not in text
+    assert "is significantly better than the local one at 4 of 7 sites, and significantly worse at none (p < 0.05)." in text
     assert "Direct/Scintillator" in text
     assert "10/12" in text
 
 
 def test_the_chosen_model_and_its_digest(html: str) -> None:
     text = read(html).text
-    found = paper_history().rounds[-1]
+    newest = paper_history().rounds[-1]
     assert "The best and final global model (round 3 of 3), chosen for its validation kappa of 0.39." in text
-    assert found.digest in text
-    assert found.artifact.content_sha256 in text
-    assert "no more than fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
+    assert newest.digest in text
+    assert newest.artifact.content_sha256 in text
+    assert "at most fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
 
 
 def test_comparisons_in_a_table_and_in_sentences(html: str) -> None:
     text = read(html).text
-    assert "client2 federated less local-only 0.09 0.05 to 0.13 0.0002 642" in text
+    assert "client2 federated minus local-only 0.09 0.05 to 0.13 0.0002 642" in text
     assert "At client2, the federated model's kappa is 0.09 higher than the local-only model's" in text
     assert "Not compared" not in text
 
 
 def test_other_metrics_of_cases_and_images(html: str) -> None:
     text = read(html).text
-    assert "Each site's federated model on its own patients, over cases" in text
-    assert "The best and final global model (round 3 of 3) on every site's patients, over images" in text
+    assert "Each site's federated model on its own patients, by case" in text
+    assert "The best and final global model (round 3 of 3) on every site's patients, by image" in text
     assert "Dense AUC: c and d against the others." in text
     assert "a 330 81 % 78 19 % 0 0 % 0 0 %" in text
 
@@ -121,16 +121,16 @@ def test_what_is_withheld_or_not_scored_is_named() -> None:
     build = Builder(("east", "north"), Plan(name="pilot", rounds=1, evaluation=Evaluation(dense=(), min_cell=5)))
     build.round()
     build.round()
-    found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
-    by_case = replace(found.by_case, confusion=((None, None, 0, 6), *found.by_case.confusion[1:]))
-    build.evaluation("east", [replace(found, by_case=by_case)])
+    scored = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
+    by_case = replace(scored.by_case, confusion=((None, None, 0, 6), *scored.by_case.confusion[1:]))
+    build.evaluation("east", [replace(scored, by_case=by_case)])
     text = read(page(build.history)).text
     assert "a withheld withheld 0 6 b" in text
     assert "Not scored at north." in text
     assert "Not compared: east and north." in text
     assert "Dense AUC" not in text
-    assert "Cells of fewer than 5 cases" in text
-    build.evaluation("east", [replace(found, by_case=replace(found.by_case, confusion=None))])
+    assert "Cells with fewer than 5 cases" in text
+    build.evaluation("east", [replace(scored, by_case=replace(scored.by_case, confusion=None))])
     assert "east, global model, round 1: withheld." in read(page(build.history)).text
 
 
@@ -171,19 +171,19 @@ def half_way() -> Builder:
 def test_half_way_names_what_is_missing() -> None:
     text = read(page(half_way().history)).text
     assert "There is no result yet" in text
-    assert "Round 1 of 5 waits for north: fedcli train-round." in text
+    assert "Round 1 of 5 is waiting for north: run fedcli train-round." in text
     assert "No site has scored a federated model yet" in text
-    assert "as a fraction of their data: no site has published its data facts yet." in text
+    assert "as a fraction of their data: no site has published a dataset summary yet." in text
     assert "No round has been closed yet" in text
     assert "Not compared: east and north." in text
-    assert "No site has scored its federated model or a global one yet." in text
+    assert "No site has scored its federated model or a global model yet." in text
 
 
 def test_problems_stand_at_the_top() -> None:
     history = replace(half_way().history, problems=(Problem(key="sites/north/round-0001/update.json", message="bad signature"),))
     text = read(page(history, "consistent; coordinator SHA256:abc not confirmed")).text
-    assert "1 file does not hold" in text
-    assert text.index("bad signature") < text.index("Verification") < text.index("Table 1")
+    assert "1 verification problem" in text
+    assert text.index("bad signature") < text.index("Verification consistent;") < text.index("Table 1")
 
 
 def test_what_peers_write_is_text() -> None:

@@ -10,12 +10,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.reporting import formats, tables
-from fedcli.reporting.tables.gaps import MODEL_WORDS
-from fedcli.reporting.templates import environment
+from fedcli.reporting.templates import template_environment
+from fedcli.reporting.words import METRIC_WORDS, MODEL_WORDS
 
 if TYPE_CHECKING:
-    from fedcli.reporting.contents import Report
-    from fedcli.reporting.figures.canvas import Illustration
+    from fedcli.reporting.figures.illustration import Illustration
+    from fedcli.reporting.report_data import Report
 
 
 def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
@@ -23,16 +23,16 @@ def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
 
     Args:
         report: What it shows.
-        pictures: The figures that could be drawn; the page says where one is missing.
+        pictures: The figures that could be drawn; the page says which are missing.
     """
     return (
-        environment(autoescape=True)
+        template_environment(autoescape=True)
         .get_template("page.html.j2")
         .render(
             report=report,
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             absent=formats.ABSENT,
-            metric_words={metric: tables.METRIC_WORDS[metric] for metric in tables.measured(report.plan)},
+            metric_words={metric: METRIC_WORDS[metric] for metric in tables.measured(report.plan)},
             model_words={kind.value: word for kind, word in MODEL_WORDS.items()},
             figures={picture.name: picture for picture in pictures},
         )

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 
 from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.plan import Evaluation, Plan
-from fedcli.reporting import card
-from fedcli.reporting.contents import gather
+from fedcli.reporting import model_card
+from fedcli.reporting.report_data import gather
 from tests.reporting.histories import Builder, cohort, score
 from tests.reporting.published_study import paper_history
 
@@ -34,7 +34,7 @@ MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 def render(history: History, model: str = "best", statement: str = "verified; coordinator SHA256:abc") -> str:
     report = gather(history, statement, model)
     assert report.chosen is not None
-    return card.render(report, report.chosen)
+    return model_card.render(report, report.chosen)
 
 
 def half_way() -> Builder:
@@ -73,9 +73,7 @@ def test_the_papers_card(paper: History) -> None:
     assert "Verification: verified; coordinator SHA256:abc." in text
     assert "| client7 | 322 | 0.09 [0.04 to 0.14] |" in text
     assert "| client3 | 3 | 11\u202f028 | 44\u202f115 | 11 % | 46 % | 36 % | 7 % |" in text
-    assert (
-        "Its agreement is no more than fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
-    )
+    assert "Its agreement is at most fair (kappa 0.40 or lower) at client4 (0.31), client6 (0.31) and client7 (0.09)." in text
     assert [len(rows) for rows in tables_of(text)] == [8, 8, 8, 8, 6]
     assert all(len(set(rows)) == 1 for rows in tables_of(text))
 
@@ -97,8 +95,8 @@ def test_a_sites_card(paper: History, kind: str) -> None:
     assert "| client2 (its own) | 642 |" in text
     assert "Mean kappa over the other sites: " in text
     assert "At client2, the federated model's kappa is 0.09 higher than the local-only model's" in text
-    assert ("it was trained at client2 alone" in text) == (kind == "local")
-    assert ("Each round, every site trains" in text) == (kind != "local")
+    assert ("trained at client2 only, from the initial model" in text) == (kind == "local")
+    assert ("In each of 3 rounds, every site trains" in text) == (kind != "local")
     assert f"sites/client2/models/0001-{kind}.json" in text
 
 
@@ -107,12 +105,12 @@ def test_without_evaluations_it_says_so() -> None:
     assert headings(text) == HEADINGS
     assert "No site has scored it yet." in text
     assert "None: these are the initial weights." in text
-    assert "No site has published facts of its data." in text
-    assert "- Not there yet: Round 1 of 5 waits for north: fedcli train-round." in text
+    assert "No site has published a dataset summary." in text
+    assert "- Still missing: Round 1 of 5 is waiting for north: run fedcli train-round." in text
     assert len(tables_of(text)) == 1
 
 
-def test_a_site_without_data_facts_has_a_row_all_the_same() -> None:
+def test_a_site_without_a_dataset_summary_has_a_row_all_the_same() -> None:
     build = half_way()
     build.update("north", 1, 0.1, 0.2)
     build.round()
@@ -126,7 +124,7 @@ def test_a_site_without_data_facts_has_a_row_all_the_same() -> None:
 def test_what_did_not_verify_stands_at_its_top() -> None:
     history = replace(half_way().history, problems=(Problem(key="x", message="bad signature"),))
     text = render(history, statement="NOT verified")
-    assert "**1 file of the drop folder did not verify.**" in text[: text.index("## Model details")]
+    assert "**Verification found 1 problem in the drop folder.**" in text[: text.index("## Model details")]
 
 
 def test_the_same_records_give_the_same_card(paper: History) -> None:
@@ -156,7 +154,7 @@ def test_what_peers_write_stays_text() -> None:
 
 @given(st.text())
 def test_escaped_text_reads_as_it_was_written(text: str) -> None:
-    escaped = card.escape(f"x {text} x")
+    escaped = model_card.escape(f"x {text} x")
     (_, inline, _) = MARKDOWN.parse(escaped)
     assert {token.type for token in inline.children} == {"text"}
     expected = "".join(" " if char in card_breaks else char for char in f"x {text} x")

@@ -12,10 +12,10 @@ from fedcli.errors import UsageError
 from fedcli.exchange.history import global_reference
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Plan
-from fedcli.reporting.contents import gather
+from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.figures import NAMES
-from fedcli.reporting.sheets import sheets
-from fedcli.reporting.write import write
+from fedcli.reporting.report_data import gather
+from fedcli.reporting.report_files import write_report
 from tests.reporting.histories import Builder, score
 from tests.reporting.published_study import CLIENTS, PAPER_LOCAL, paper_history
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
-    files = write(paper_history(), "verified", out)
+    files = write_report(paper_history(), "verified", out)
     assert files[:2] == (out / "report.html", out / "model-card.md")
     assert {*files} == {path for path in out.rglob("*") if path.is_file()}
     return out
@@ -102,7 +102,7 @@ def test_what_is_withheld_has_no_number() -> None:
     found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
     by_case = replace(found.by_case, confusion=((None, 4, 0, 0), *found.by_case.confusion[1:]))
     build.evaluation("east", [replace(found, by_case=by_case, by_image=replace(found.by_image, confusion=None))])
-    text = next(sheet.text for sheet in sheets(gather(build.history, "")) if sheet.name == "confusion")
+    text = next(table.text for table in csv_tables(gather(build.history, "")) if table.name == "confusion")
     rows = [*csv.DictReader(text.splitlines())]
     assert (rows[0]["count"], rows[0]["share_of_true"], rows[0]["withheld"]) == ("", "", "yes")
     assert (rows[1]["count"], rows[1]["share_of_true"], rows[1]["withheld"]) == ("4", "", "no")
@@ -111,17 +111,17 @@ def test_what_is_withheld_has_no_number() -> None:
 
 
 def test_the_card_is_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
-    write(paper_history(), "verified", tmp_path, "client3/finetuned")
+    write_report(paper_history(), "verified", tmp_path, "client3/finetuned")
     assert "the fine-tuned model of client3 (epoch 3)" in (tmp_path / "model-card.md").read_text(encoding="utf-8")
     assert "The fine-tuned model of client3 (epoch 3)" in (tmp_path / "report.html").read_text(encoding="utf-8")
     without_rounds = Builder(("east",), Plan(name="pilot")).history
-    write(without_rounds, "consistent", tmp_path)
+    write_report(without_rounds, "consistent", tmp_path)
     assert not (tmp_path / "model-card.md").exists()
 
 
 def test_a_model_that_is_not_there_leaves_the_folder_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such model"):
-        write(paper_history(), "verified", tmp_path / "out", "client8/local")
+        write_report(paper_history(), "verified", tmp_path / "out", "client8/local")
     assert not (tmp_path / "out").exists()
 
 
@@ -132,7 +132,7 @@ def test_figures(folder: Path) -> None:
 def test_a_later_report_replaces_the_older_whole(folder: Path) -> None:
     build = Builder(("east",), Plan(name="pilot", rounds=1))
     build.round()
-    files = write(build.history, "consistent", folder)
+    files = write_report(build.history, "consistent", folder)
     assert {*files} == {path for path in folder.rglob("*") if path.is_file()}
     assert not [path for path in files if path.suffix == ".svg"]
     assert "pilot" in (folder / "report.html").read_text()
@@ -142,7 +142,7 @@ def test_a_spreadsheet_runs_no_formula_of_a_peer() -> None:
     build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
     build.round()
     build.round(rejected=(Rejected(site="west", update=None, reason='=HYPERLINK("x")'),))
-    text = next(sheet.text for sheet in sheets(gather(build.history, "")) if sheet.name == "participation")
+    text = next(table.text for table in csv_tables(gather(build.history, "")) if table.name == "participation")
     assert "\"'=HYPERLINK(" in text
 
 
@@ -150,4 +150,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     build = Builder(("east",), Plan(name="pilot"))
     with pytest.raises(UsageError, match="cannot be written"):
-        write(build.history, "", tmp_path / "taken")
+        write_report(build.history, "", tmp_path / "taken")

@@ -1,4 +1,4 @@
-"""Learning curves, and how far and whither each site's updates went: one panel for each site, all with the same axes."""
+"""Learning curves, and the norm and direction of each site's updates: one panel per site, all with the same axes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from fedcli.reporting.figures.canvas import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, panels
+from fedcli.reporting.figures.illustration import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, panels
 from fedcli.reporting.formats import number
+from fedcli.reporting.tables.cross_site import mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,29 +19,29 @@ if TYPE_CHECKING:
 Point = tuple[int, float | None]
 
 _FEW = 12
-"""Up to so many rounds each is marked with a dot: a line through one point cannot be seen."""
+"""Up to this many rounds, each is marked with a dot: a line through one point cannot be seen."""
 
 
 def kappa_curves_figure(curves: tuple[LearningCurve, ...], global_curve: tuple[GlobalPoint, ...]) -> Illustration:
-    """Draw validation kappa by the round that made the model: received φ(t-1) at t-1, trained at t."""
+    """Draw validation kappa by the round that produced the model: the received φ(t-1) at t-1, the trained model at t."""
     best = max(global_curve, key=lambda point: (point.kappa, -point.round), default=None)
     summary = "; ".join(f"{curve.site}: {_last_kappas(curve)}" for curve in curves)
     return illustrate(
         "learning-kappa",
-        "Validation kappa of the global model and of each site's own, round by round",
-        f"One panel for each site. Last values, global and own: {summary}."
-        + (f" The global model is best on average in round {best.round}, at {number(best.kappa)}." if best else ""),
+        "Validation kappa of the global model and of each site's trained model, round by round",
+        f"One panel per site. Last values, global and trained: {summary}."
+        + (f" On average, the global model is best in round {best.round}, at {number(best.kappa)}." if best else ""),
         lambda: _draw_kappas(curves, global_curve),
     )
 
 
 def loss_curves_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
-    """Draw validation loss likewise, and the training loss."""
+    """Draw validation loss by the round that produced the model, and the training loss."""
     summary = "; ".join(f"{curve.site}: {number(curve.points[-1].training_loss)}" for curve in curves if curve.points)
     return illustrate(
         "learning-loss",
-        "Validation loss of the global model and of each site's own, and training loss, round by round",
-        f"One panel for each site. Last training loss: {summary}.",
+        "Validation loss of the global model and of each site's trained model, and training loss, round by round",
+        f"One panel per site. Last training loss: {summary}.",
         lambda: _draw_losses(curves),
     )
 
@@ -48,24 +49,24 @@ def loss_curves_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
 def norms_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
     """Draw the norm of every update."""
     norms: dict[str, list[Point]] = {curve.site: [(point.round, point.norm) for point in curve.points] for curve in curves}
-    means = "; ".join(f"{site}: {number(_mean(points), 3)}" for site, points in norms.items())
+    means = "; ".join(f"{site}: {number(mean(value for _, value in points).value, 3)}" for site, points in norms.items())
     return illustrate(
         "update-norms",
         "Euclidean norm of each site's updates, round by round",
-        f"One panel for each site. Means: {means}.",
+        f"One panel per site. Means: {means}.",
         lambda: _draw_updates(norms, "Norm", (0, None)),
     )
 
 
 def cosines_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
-    """Draw how far every update that was used points where all of them together went."""
+    """Draw the cosine between every update that was used and the combined step."""
     cosines: dict[str, list[Point]] = {curve.site: [(point.round, point.cosine) for point in curve.points] for curve in curves}
-    means = "; ".join(f"{site}: {number(_mean(points))}" for site, points in cosines.items())
+    means = "; ".join(f"{site}: {number(mean(value for _, value in points).value)}" for site, points in cosines.items())
     lowest = min([0.0, *(value for points in cosines.values() for _, value in points if value is not None)])
     return illustrate(
         "update-cosines",
-        "Cosine between each site's update and the step of all updates together, round by round",
-        f"One panel for each site; 1 is the same direction, 0 a right angle, below 0 against it. Means: {means}.",
+        "Cosine between each site's update and the combined step of all updates, round by round",
+        f"One panel per site; 1 is the same direction, 0 a right angle, below 0 the opposite direction. Means: {means}.",
         lambda: _draw_updates(cosines, "Cosine", (lowest - 0.05, 1.05)),
     )
 
@@ -81,11 +82,6 @@ def _draw_updates(values: dict[str, list[Point]], ylabel: str, limits: tuple[flo
     return figure
 
 
-def _mean(points: list[Point]) -> float | None:
-    present = [value for _, value in points if value is not None]
-    return sum(present) / len(present) if present else None
-
-
 def _draw_kappas(curves: tuple[LearningCurve, ...], global_curve: tuple[GlobalPoint, ...]) -> Figure:
     figure, grid = panels(len(curves), width=2.4, height=1.8)
     mean: list[Point] = [(point.round, point.kappa) for point in global_curve]
@@ -94,8 +90,8 @@ def _draw_kappas(curves: tuple[LearningCurve, ...], global_curve: tuple[GlobalPo
         if curve.last and curve.last_round is not None:
             received.append((curve.last_round, curve.last.kappa))
         _line(axes, mean, GREY, "Global model, all sites", "--")
-        _line(axes, received, BLUE, "Global model, here", "-")
-        _line(axes, [(point.round, point.trained_kappa) for point in curve.points], ORANGE, "After training here", "-")
+        _line(axes, received, BLUE, "Global model, this site", "-")
+        _line(axes, [(point.round, point.trained_kappa) for point in curve.points], ORANGE, "Trained model, this site", "-")
         axes.set_title(label(curve.site))
     _finish(figure, grid, "Validation kappa")
     return figure
@@ -108,7 +104,7 @@ def _draw_losses(curves: tuple[LearningCurve, ...]) -> Figure:
         if curve.last and curve.last_round is not None:
             received.append((curve.last_round, curve.last.loss))
         _line(axes, received, BLUE, "Validation, global model", "-")
-        _line(axes, [(point.round, point.trained_loss) for point in curve.points], ORANGE, "Validation, after training here", "-")
+        _line(axes, [(point.round, point.trained_loss) for point in curve.points], ORANGE, "Validation, trained model", "-")
         training: list[Point] = [(point.round, point.training_loss) for point in curve.points]
         _line(axes, training, INK, "Training", ":")
         axes.set_title(label(curve.site))

@@ -1,4 +1,4 @@
-"""The paired comparisons as a forest plot: a panel for each pair of models, a row for each site, a line at no difference."""
+"""The paired comparisons as a forest plot: one panel per pair of models, one row per site, and a line at zero difference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedcli.reporting.figures.canvas import BLUE, INK, PAPER, Illustration, illustrate, label, tip
+from fedcli.reporting.figures.illustration import BLUE, INK, PAPER, Illustration, illustrate, label, tip
 from fedcli.reporting.formats import ABSENT, capitalized, number
 from fedcli.reporting.tables.comparisons import SIGNIFICANT
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables import SiteComparison
 
 
-def comparisons_figure(found: tuple[SiteComparison, ...]) -> Illustration:
-    """Draw every difference with its 95 % interval; the filled ones differ beyond chance."""
+def comparisons_figure(compared: tuple[SiteComparison, ...]) -> Illustration:
+    """Draw every difference with its 95 % interval; filled points are significant."""
     summary = "; ".join(
-        f"{item.site}, {item.pair}: {number(item.result.difference)}{', beyond chance' if item.significant else ''}"
-        for item in found
+        f"{item.site}, {item.pair}: {number(item.result.difference)}{', significant' if item.significant else ''}"
+        for item in compared
     )
     return illustrate(
         "comparisons",
-        "Differences of kappa between a site's own models on its own test patients",
-        f"A point with its 95 % interval for each site, one panel for each pair of models; right of zero the first is better. "
+        "Differences in kappa between a site's own models on its own test patients",
+        "One panel per pair of models, one point with its 95 % interval per site; right of zero, the first model is better. "
         f"{summary}.",
-        lambda: _draw(found),
+        lambda: _draw(compared),
     )
 
 
-def _draw(found: tuple[SiteComparison, ...]) -> Figure:
-    sites = sorted({item.site for item in found})
-    pairs = list(dict.fromkeys(item.pair for item in sorted(found, key=lambda item: item.kind)))
+def _draw(compared: tuple[SiteComparison, ...]) -> Figure:
+    sites = sorted({item.site for item in compared})
+    pairs = list(dict.fromkeys(item.pair for item in sorted(compared, key=lambda item: item.kind)))
     figure = Figure(figsize=(max(6.8, 3.6 * len(pairs)), 1.7 + 0.32 * len(sites)), layout="constrained")
     grid = figure.subplots(1, len(pairs), sharex=True, sharey=True, squeeze=False)
     for axes, pair in zip(grid.flat, pairs, strict=True):
-        of_pair = {item.site: item for item in found if item.pair == pair}
+        of_pair = {item.site: item for item in compared if item.pair == pair}
         axes.axvline(0, color=INK, linewidth=1)
         for row, site in enumerate(sites):
             _mark(axes, row, of_pair.get(site))
@@ -47,7 +47,7 @@ def _draw(found: tuple[SiteComparison, ...]) -> Figure:
         axes.tick_params(axis="y", length=0)
     grid[0, 0].set_yticks(range(len(sites)), [label(site) for site in sites])
     grid[0, 0].set_ylim(len(sites) - 0.5, -0.5)
-    figure.supxlabel("Difference of kappa", fontsize=10)
+    figure.supxlabel("Difference in kappa", fontsize=10)
     names = ((f"p < {SIGNIFICANT}", BLUE), (f"p ≥ {SIGNIFICANT}, or not tested", PAPER))
     figure.legend(handles=[_point([], [], fill, name) for name, fill in names], loc="outside upper center", ncols=2)
     return figure
@@ -61,7 +61,7 @@ def _mark(axes: Axes, row: int, item: SiteComparison | None) -> None:
     if item.result.interval:
         drawn.insert(0, Line2D(item.result.interval, [row, row], color=BLUE, linewidth=2))
     for artist in drawn:
-        tip(artist, f"{item.difference} {item.test}".strip())
+        tip(artist, f"{item.difference_sentence} {item.test_sentence}".strip())
         axes.add_line(artist)
     axes.autoscale_view(scaley=False)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from fedcli.reporting.figures.canvas import BLUE, INK, Illustration, illustrate, label, name_sites, panels
+from fedcli.reporting.figures.illustration import BLUE, INK, Illustration, illustrate, label, name_sites, panels
 
 if TYPE_CHECKING:
     from fedcli.reporting.tables import ClassShares, Intensities
@@ -19,7 +19,7 @@ def class_shares_figure(
     title: str = "Class distribution at the sites as a fraction of their data",
     what: str = "site",
 ) -> Illustration:
-    """Draw Fig. 3 as one group of bars for each site, or whatever else the shares are of, a bar for each class."""
+    """Draw Fig. 3: one group of bars per site or other group of images, one bar per class."""
     summary = "; ".join(
         f"{site.site}: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(site.classes, site.shares, strict=True))
         for site in sites
@@ -27,7 +27,7 @@ def class_shares_figure(
     return illustrate(
         "fig3-classes",
         title,
-        f"Grouped bars, one group for each {what}. {summary}.",
+        f"Grouped bars, one group per {what}. {summary}.",
         lambda: _draw_shares(sites),
     )
 
@@ -35,11 +35,11 @@ def class_shares_figure(
 def intensities_figure(
     sites: tuple[Intensities, ...], *, title: str = "Intensity distribution at the sites", what: str = "site"
 ) -> Illustration:
-    """Draw Fig. 4 as one panel for each site, or whatever else the intensities are of, all with the same axes."""
+    """Draw Fig. 4: one panel per site or other group of images, all with the same axes."""
     return illustrate(
         "fig4-intensities",
         title,
-        f"One histogram for each {what}: the share of its pixels, on a logarithmic scale, at each intensity from 0 to 1. "
+        f"One histogram per {what}: the share of its pixels, on a logarithmic scale, at each intensity from 0 to 1. "
         + "; ".join(f"{site.site}: mean intensity {_mean_intensity(site):.2f}" for site in sites)
         + ".",
         lambda: _draw_intensities(sites),
@@ -50,7 +50,7 @@ def _draw_shares(sites: tuple[ClassShares, ...]) -> Figure:
     classes = sites[0].classes
     figure = Figure(figsize=(max(6.0, 1.15 * len(sites) + 1), 3.6), layout="constrained")
     axes = figure.subplots()
-    # The classes are ordered, so their colours are: cividis is made to be read without red and green.
+    # The classes are ordered, so their colours are too: cividis can be read without telling red from green.
     shades = mpl.colormaps["cividis"]
     width = 0.8 / len(classes)
     for index, name in enumerate(classes):
@@ -84,7 +84,7 @@ def _draw_intensities(sites: tuple[Intensities, ...]) -> Figure:
         )
         axes.set_title(label(site.site))
         axes.grid(axis="y")
-    # Background fills most of a mammogram: on a linear scale the first bin would hide all others.
+    # Background fills most of a mammogram: on a linear scale, the first bin would hide all others.
     grid[0].set_yscale("log")
     grid[0].set_ylim(1e-3, 100)
     grid[0].set_yticks([0.001, 0.01, 0.1, 1, 10, 100], ["0.001", "0.01", "0.1", "1", "10", "100"])

@@ -1,7 +1,7 @@
-"""The model card, in Markdown, under the headings of Mitchell et al. 2019 (doi 10.1145/3287560.3287596), from the records alone.
+"""The model card, in Markdown, under the headings of Mitchell et al. 2019 (doi 10.1145/3287560.3287596), from the records only.
 
-Everything that the template prints is escaped, so that no text of a peer becomes markup, a link or a table's end. What stands
-between backticks there is made of digits, letters, `/`, `.` and `-` alone: digests and keys.
+Everything that the template prints is escaped, so that no text from a peer becomes markup, a link or the end of a table. Only
+digests, keys and enumerated settings are printed between backticks: digits, letters, `/`, `.` and `-`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
-from fedcli.reporting.tables.gaps import MODEL_WORDS
-from fedcli.reporting.templates import environment
+from fedcli.reporting.templates import template_environment
+from fedcli.reporting.words import METRIC_WORDS, MODEL_WORDS
 
 if TYPE_CHECKING:
-    from fedcli.reporting.contents import Report
+    from fedcli.reporting.report_data import Report
     from fedcli.reporting.tables import ChosenModel
 
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
@@ -27,17 +27,17 @@ _SHOWN = (Metric.KAPPA, Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.MACRO_
 def render(report: Report, chosen: ChosenModel) -> str:
     """Return the card of a report's chosen model."""
     text = (
-        environment(autoescape=False, finalize=escape)
+        template_environment(autoescape=False, finalize=escape)
         .get_template("card.md.j2")
         .render(
             report=report,
             chosen=chosen,
             plan=report.plan,
-            record=chosen.found.record,
+            record=chosen.verified.record,
             word=MODEL_WORDS[chosen.reference.kind],
             model_words=MODEL_WORDS,
             comparisons=[item for item in report.comparisons if item.site == chosen.site],
-            metric_words={metric: tables.METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
+            metric_words={metric: METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
             shares={site.site: site for site in report.shares},
             absent=formats.ABSENT,
         )

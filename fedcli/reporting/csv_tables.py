@@ -1,4 +1,4 @@
-"""The report's tables as CSV: UTF-8, comma-separated, a header line, full precision, empty where there is no value."""
+"""The report's tables as CSV: UTF-8, comma-separated, with a header line, at full precision, empty where there is no value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fedcli.measures import Measures
-    from fedcli.reporting.contents import Report
+    from fedcli.reporting.report_data import Report
     from fedcli.reporting.tables import Cell, CrossSiteTable, GlobalRow, SiteScore
 
 Value = str | int | float | None
@@ -25,39 +25,39 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class CsvTable:
     """One CSV file: its stem and its text."""
 
     name: str
     text: str
 
 
-def sheets(report: Report) -> tuple[Sheet, ...]:
-    """Return every table, those that have no line yet too."""
+def csv_tables(report: Report) -> tuple[CsvTable, ...]:
+    """Return every table, also those without rows."""
     return (
-        _sheet("table1-datasets", _datasets(report)),
-        *(_sheet(f"table2-{table.kind}", _matrix(table)) for table in report.cross_site),
-        _sheet("table2-global", _global_rows(report.cross_site[0].sites, report.global_rows)),
-        _sheet("table2-cells", _cells(report)),
-        _sheet("table2-means", _means(report)),
-        _sheet("table2-metrics", _metrics(report)),
-        _sheet("comparisons", _comparisons(report)),
-        _sheet("confusion", _confusion(report)),
-        _sheet("fig3-classes", _classes(report)),
-        _sheet("fig4-intensities", _intensities(report)),
-        _sheet("fig5-kappa", _own_scores(report)),
-        _sheet("learning-curves", _learning(report)),
-        _sheet("participation", _participation(report)),
-        _sheet("exchange", _exchange(report)),
+        _table("table1-datasets", _datasets(report)),
+        *(_table(f"table2-{table.kind}", _matrix(table)) for table in report.cross_site),
+        _table("table2-global", _global_rows(report.cross_site[0].sites, report.global_rows)),
+        _table("table2-cells", _cells(report)),
+        _table("table2-means", _means(report)),
+        _table("table2-metrics", _metrics(report)),
+        _table("comparisons", _comparisons(report)),
+        _table("confusion", _confusion(report)),
+        _table("fig3-classes", _classes(report)),
+        _table("fig4-intensities", _intensities(report)),
+        _table("fig5-kappa", _own_scores(report)),
+        _table("learning-curves", _learning(report)),
+        _table("participation", _participation(report)),
+        _table("exchange", _exchange(report)),
     )
 
 
-def _sheet(name: str, lines: Iterable[tuple[Value, ...]]) -> Sheet:
+def _table(name: str, lines: Iterable[tuple[Value, ...]]) -> CsvTable:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for line in lines:
         writer.writerow([_guarded(value) for value in line])
-    return Sheet(name=name, text=buffer.getvalue())
+    return CsvTable(name=name, text=buffer.getvalue())
 
 
 def _guarded(value: Value) -> Value:
@@ -72,10 +72,12 @@ def _datasets(report: Report) -> Iterator[tuple[Value, ...]]:
         *(f"{part}_{what}" for what in ("images", "patients") for part in parts),
     )
     for row in report.datasets.rows:
+        cohort = row.cohort
         yield (
-            *(row.site, *row.megapixels, "/".join(row.detectors), "/".join(row.image_types), "/".join(map(str, row.bits))),
-            *(part.images for part in row.parts),
-            *(part.patients for part in row.parts),
+            *(row.site, *cohort.megapixels, "/".join(cohort.detectors), "/".join(cohort.image_types)),
+            "/".join(map(str, cohort.bits)),
+            *(part.images for part in cohort.parts),
+            *(part.patients for part in cohort.parts),
         )
 
 
@@ -121,28 +123,28 @@ def _means(report: Report) -> Iterator[tuple[Value, ...]]:
 def _metrics(report: Report) -> Iterator[tuple[Value, ...]]:
     yield (*_MODEL, "level", "count", "metric", "value", "low", "high")
     for item in report.scores:
-        for level, measured in _levels(item):
+        for level, measures in _levels(item):
             for metric in Metric:
-                found = measured.estimate(metric)
-                yield (*_model(item), level, measured.count, metric.value, found.value, *(found.interval or (None, None)))
+                estimate = measures.estimate(metric)
+                yield (*_model(item), level, measures.count, metric.value, estimate.value, *(estimate.interval or (None, None)))
 
 
 def _comparisons(report: Report) -> Iterator[tuple[Value, ...]]:
     yield ("site", "model", "compared_with", "cases", "difference", "low", "high", "p_value", "permutations")
     for item in report.comparisons:
-        found = item.result
-        bounds = found.interval or (None, None)
+        result = item.result
+        bounds = result.interval or (None, None)
         yield (
-            *(item.site, item.kind.value, item.other.value, found.cases, found.difference, *bounds),
-            *(found.p_value, found.permutations),
+            *(item.site, item.kind.value, item.other.value, result.cases, result.difference, *bounds),
+            *(result.p_value, result.permutations),
         )
 
 
 def _confusion(report: Report) -> Iterator[tuple[Value, ...]]:
     yield (*_MODEL, "level", "true", "predicted", "count", "share_of_true", "withheld")
     for item in dict.fromkeys(item for table in report.score_tables for item in table.rows):
-        for level, measured in _levels(item):
-            matrix = confusion(measured)
+        for level, measures in _levels(item):
+            matrix = confusion(measures)
             if matrix is None:
                 yield (*_model(item), level, None, None, None, None, "yes")
                 continue
@@ -200,11 +202,11 @@ def _learning(report: Report) -> Iterator[tuple[Value, ...]]:
 
 def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
     yield ("round", "closed", "site", "state", "reason")
-    for item in report.participation:
+    for item in report.participation_by_round:
         closed = item.created.isoformat()
         yield from ((item.round, closed, site, "contributed", None) for site in item.contributed)
         yield from ((item.round, closed, site, "absent", None) for site in item.absent)
-        yield from ((item.round, closed, refused.site, "rejected", refused.reason) for refused in item.rejected)
+        yield from ((item.round, closed, rejected.site, "rejected", rejected.reason) for rejected in item.rejected)
         yield from ((item.round, closed, site, "late", None) for site in item.late)
 
 
