@@ -1,14 +1,14 @@
-"""Files that one party alone touches: written whole or not at all, locked for one command, kept secret."""
+"""Files that only one party touches: its lock, which one command holds at a time, and its secret."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError, FedcliError
 
 if TYPE_CHECKING:
@@ -60,19 +60,3 @@ def read_secret(path: Path) -> bytes:
         msg = f"{path}: {len(secret)} bytes, expected {SECRET_BYTES}"
         raise ConfigurationError(msg, hint="restore it from a backup; without it hashes of patients cannot be made again")
     return secret
-
-
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that it is whole or not there: a temporary one beside it, flushed, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -22,12 +22,13 @@ import numpy as np
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    Arrays = Mapping[str, NDArray[Any]]
+    Arrays = dict[str, NDArray[Any]]
+    """A state dict in memory: tensors by name."""
 
 MAX_HEADER_BYTES = 16 << 20
 MAX_DIMENSIONS = 32
@@ -200,7 +201,7 @@ def write(path: Path, arrays: Arrays) -> Measured:
     return Measured(size=found.size, sha256=hasher.hexdigest())
 
 
-def read(path: Path) -> dict[str, NDArray[Any]]:
+def read(path: Path) -> Arrays:
     """Read all tensors of a file into memory.
 
     Raises:

@@ -28,9 +28,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
+from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
-from fedcli.private_files import locked, read_secret, write_whole
+from fedcli.private_files import locked, read_secret
 from fedcli.wire import STRICT, Digest, SiteName
 
 if TYPE_CHECKING:

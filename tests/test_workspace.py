@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcli import wire, workspace
+from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
-from fedcli.private_files import BusyError, read_secret, write_whole
+from fedcli.private_files import BusyError, read_secret
 from fedcli.workspace import Approval, Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ with locked(Path(sys.argv[1])):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from fedcli.private_files import write_whole
+from fedcli.disk import write_whole
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -28,11 +28,17 @@ R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A record as it lies in the drop folder: its key, its bytes and its signature's bytes."""
+    """A record as the drop folder holds it: its key, its bytes and its signature's bytes."""
 
     key: str
     data: bytes
     signature: bytes
+
+    def __post_init__(self) -> None:
+        """Run check 1; `signatures.verify` does so for the signature."""
+        if len(self.data) > MAX_RECORD_BYTES:
+            msg = f"{self.key}: the record has more than {MAX_RECORD_BYTES} bytes"
+            raise TrustError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +63,6 @@ class Verified(Generic[R_co]):
 
 def parse(signed: Signed, kind: type[R]) -> R:
     """Run check 3: return the record that the bytes encode."""
-    if len(signed.data) > MAX_RECORD_BYTES:
-        msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
-        raise TrustError(msg)
     try:
         return wire.decode(kind, signed.data)
     except wire.MalformedError as error:

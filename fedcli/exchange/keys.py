@@ -9,10 +9,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError, TrustError, UsageError
 from fedcli.exchange.records import PublicKey, Purpose
 from fedcli.exchange.signatures import Signer, VerifyKey
-from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -36,7 +36,6 @@ from fedcli.exchange.checks import (
 )
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import (
-    MAX_RECORD_BYTES,
     ArchiveRecord,
     DatasetRecord,
     EnrolmentRecord,
@@ -234,10 +233,7 @@ class Ledger:
     def _open(
         self, signed: Signed, kind: type[R], party: str, keys: tuple[VerifyKey, ...], *, first: bool = False
     ) -> Verified[R]:
-        """Run checks 1 to 3, and of 4 what holds for every record."""
-        if len(signed.data) > MAX_RECORD_BYTES:
-            msg = f"{signed.key}: the record has more than {MAX_RECORD_BYTES} bytes"
-            raise TrustError(msg)
+        """Run checks 2 and 3, and the part of 4 that holds for every record."""
         check_signature(signed, signed.signature, keys)
         record = parse(signed, kind)
         expect(signed, "party", party, record.party)

@@ -16,7 +16,6 @@ note and `release` is called.
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass as plain_dataclass
 from enum import StrEnum
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.exchange import layout
 from fedcli.wire import STRICT, ShortText
 
@@ -133,10 +132,9 @@ class Outbox:
         def add(key: str, kind: Kind, data: bytes | Path) -> None:
             target = draft.folder / f"{len(entries):03d}"
             if isinstance(data, bytes):
-                _write(target, data)
+                disk.write_whole(target, data)
             else:
-                with data.open("rb") as file:
-                    os.fsync(file.fileno())
+                disk.sync(data)
                 data.rename(target)
             entries.append(Entry(key=key, file=target.name, kind=kind))
 
@@ -147,15 +145,15 @@ class Outbox:
             if parcel.countersigner is not None:
                 add(layout.countersignature(parcel.key, parcel.digest), Kind.ONCE, parcel.countersigner.sign(parcel.data))
             add(parcel.key, Kind.ONCE, parcel.data)
-        _write(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
+        disk.write_whole(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
         if note is not None:
-            _write(draft.folder / HELD, note)
+            disk.write_whole(draft.folder / HELD, note)
         if draft.state.is_dir():
-            sync_folder(draft.state)
-        sync_folder(draft.folder)
+            disk.sync(draft.state)
+        disk.sync(draft.folder)
         name = draft.folder.name.removeprefix(".")
         draft.folder.rename(self._folder / name)
-        sync_folder(self._folder)
+        disk.sync(self._folder)
         return name
 
     def pending(self) -> tuple[str, ...]:
@@ -173,7 +171,7 @@ class Outbox:
     def release(self, name: str) -> None:
         """Hold an entry no longer: from now on any command publishes it."""
         (self._folder / name / HELD).unlink()
-        sync_folder(self._folder / name)
+        disk.sync(self._folder / name)
 
     def files(self, name: str) -> tuple[tuple[str, Path], ...]:
         """Return what an entry publishes: each key and the file with its bytes, in order."""
@@ -200,7 +198,7 @@ class Outbox:
             if (self._states / name).exists():  # the work was done anew: what it had published is gone from the drop folder
                 self._remove(self._states / name)
             (folder / STATE).rename(self._states / name)
-            sync_folder(self._states)
+            disk.sync(self._states)
         self.discard(name)
 
     def discard(self, name: str) -> None:
@@ -220,19 +218,3 @@ class Outbox:
 
 def _manifest(folder: Path) -> Manifest:
     return wire.decode(Manifest, (folder / MANIFEST).read_bytes())
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import wire
+from fedcli import disk, wire
 from fedcli.errors import ConfigurationError
-from fedcli.exchange.outbox import sync_folder
 from fedcli.wire import STRICT, Digest, ShortText, Timestamp
 
 if TYPE_CHECKING:
@@ -81,5 +80,5 @@ class SentLog:
         known = {(line.key, line.sha256) for line in self.lines()}
         with self._path.open("ab") as file:
             file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
-        sync_folder(self._path.parent)
+        disk.sync(self._path.parent)
         return known

@@ -16,6 +16,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from fedcli import disk
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.tensors import CHUNK_BYTES, Measured
@@ -164,11 +165,7 @@ def _name(temporary: Path, target: Path, measured: Measured) -> None:
                 raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
         return
     temporary.rename(target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.sync(target.parent)
 
 
 def _header(key: str, size: int) -> bytes:

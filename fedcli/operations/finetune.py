@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import tensors, wire
+from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
 from fedcli.learning.networks import weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.party.party import Party, Status
 from fedcli.plan import Part
-from fedcli.private_files import write_whole
 from fedcli.site import selection
 from fedcli.site.learner import Learner, require_images
 from fedcli.site.processes import gathered

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import wire
+from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelReference, Versions
 from fedcli.imaging.archive.reading import PatientRule
@@ -25,7 +26,6 @@ from fedcli.learning.evaluation import inference
 from fedcli.learning.evaluation.units import mean_by_unit
 from fedcli.party.party import Party, Status
 from fedcli.plan import Part, Unit
-from fedcli.private_files import write_whole
 from fedcli.site import cases as caseload
 from fedcli.site import lineage
 from fedcli.site.cases import LeftOut

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
+from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.imaging import preparation as archives
 from fedcli.imaging.dataset.dataset import PAGE, REJECTS
 from fedcli.imaging.labels.columns import LabelColumns
 from fedcli.imaging.labels.matching import fault_counts
 from fedcli.party.party import Status
-from fedcli.private_files import SECRET_BYTES, exclusive, read_secret, write_whole
+from fedcli.private_files import SECRET_BYTES, exclusive, read_secret
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:

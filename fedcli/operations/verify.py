@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.disk import write_whole
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import EnrolmentRecord
@@ -22,7 +23,6 @@ from fedcli.party.history_reader import read_history
 from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.party import Status
 from fedcli.party.replay import replay as replay_rounds
-from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified

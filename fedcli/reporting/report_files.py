@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.private_files import write_whole
 from fedcli.reporting import model_card

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import measures, wire
+from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import SHARED_KINDS, Comparison, TestScore, ValidationScore
 from fedcli.learning.evaluation import bootstrap
 from fedcli.learning.evaluation.metrics import cross_entropy
 from fedcli.learning.seeds import derive_seed
-from fedcli.private_files import write_whole
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified

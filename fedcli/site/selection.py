@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from pydantic.dataclasses import dataclass
 
 from fedcli import tensors, wire
+from fedcli.disk import write_whole
 from fedcli.errors import MissingError
 from fedcli.exchange.records.common import Kappa, Number
-from fedcli.private_files import write_whole
 from fedcli.wire import STRICT, Digest
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from fedcli import disk
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
@@ -56,14 +57,14 @@ class LocalStore:
                     advance(len(chunk), "")
             _flush(target)
             temporary.rename(path)
-            _flush_folder(path.parent)
+            disk.sync(path.parent)
 
     def remove_artifact(self, key: str) -> None:
         """Remove a file; see `Store`."""
         path = self._root / removable(key)
         with _explained(key, self._root), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
-            _flush_folder(path.parent)
+            disk.sync(path.parent)
 
     def publish(self, key: str, data: bytes) -> None:
         """Create a record once; see `Store`."""
@@ -78,7 +79,7 @@ class LocalStore:
                     if file.read(len(data) + 1) != data:
                         msg = f"{key}: already published with other content"
                         raise ConflictError(msg) from None
-            _flush_folder(path.parent)
+            disk.sync(path.parent)
 
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
@@ -194,14 +195,6 @@ def _open(path: Path) -> BinaryIO:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _raise(error: OSError) -> None:

@@ -6,11 +6,11 @@ there before is replaced by two renames; if the machine fails between them, the 
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fedcli import disk
 from fedcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def replacing(out: Path, *, known: Collection[str]) -> Iterator[Path]:
         partial.mkdir(parents=True)
         yield partial
         for path in (*partial.iterdir(), partial):
-            _flush(path)
+            disk.sync(path)
         shutil.rmtree(replaced, ignore_errors=True)
         if out.exists():
             out.rename(replaced)
         partial.rename(out)
-        _flush(out.parent)
+        disk.sync(out.parent)
     except OSError as error:
         msg = f"{out}: cannot be written: {error.strerror or error}"
         raise DataError(msg) from error
@@ -59,11 +59,3 @@ def _refuse_foreign(out: Path, known: Collection[str]) -> None:
     if foreign:
         msg = f"{out}: the folder holds what prepare did not write: {', '.join(foreign[:5])}"
         raise DataError(msg, hint="choose a folder that is empty, new, or a prepared data set")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

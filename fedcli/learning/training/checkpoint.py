@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fedcli import tensors, wire
-from fedcli.private_files import write_whole
+from fedcli.disk import write_whole
 from fedcli.tensors import TensorError
 from fedcli.wire import STRICT, Digest, ShortText
 
