@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
-from fedcli.private_files import write_whole
 from fedcli.reporting import model_card
 from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.figures import NAMES, illustrations
