@@ -17,6 +17,7 @@ import numpy as np
 
 from fedcli import plan as plans
 from fedcli import wire
+from fedcli.environment import Environment
 from fedcli.errors import DataError
 from fedcli.imaging.dataset import dataset
 from fedcli.imaging.phantoms import hospitals
@@ -24,7 +25,6 @@ from fedcli.learning.evaluation import bootstrap, metrics
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
 from fedcli.operations.prepare import PrepareRequest, prepare
-from fedcli.party.party import Environment
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:

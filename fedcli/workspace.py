@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -31,11 +31,8 @@ from fedcli import toml_file, wire
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
-from fedcli.private_files import locked, read_secret
+from fedcli.private_files import read_secret
 from fedcli.wire import STRICT, Digest, SiteName
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 T = TypeVar("T")
 
@@ -223,10 +220,6 @@ class Workspace:
     def save(self, name: str, value: object) -> None:
         """Write a JSON file of the workspace, whole or not at all."""
         write_whole(self.root / name, wire.encode(value))
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold the workspace for one command; see `locked`."""
-        return locked(self.root)
 
 
 def _settings_text(settings: Settings) -> str:

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcli import wire, workspace
+from fedcli import wire
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.plan import Plan
-from fedcli.private_files import BusyError, read_secret
+from fedcli.private_files import BusyError, locked, read_secret
 from fedcli.workspace import Approval, Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def holder(root: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def take(root: Path) -> None:
-    with workspace.locked(root):
+    with locked(root):
         pass
 
 
@@ -224,7 +224,7 @@ def test_a_second_command_is_told_that_the_first_is_at_work(tmp_path: Path) -> N
     with holder(tmp_path) as process:
         with pytest.raises(BusyError, match="another fedcli command is at work in") as caught:
             take(tmp_path)
-        with pytest.raises(BusyError), made.locked():
+        with pytest.raises(BusyError), locked(made.root):
             pytest.fail("two hold the lock")
         assert caught.value.exit_code == 0
         assert process.poll() is None
@@ -240,9 +240,9 @@ def test_the_lock_is_free_after_kill_9(tmp_path: Path) -> None:
 
 
 def test_the_lock_holds_within_one_process_and_is_freed_by_an_error(tmp_path: Path) -> None:
-    with workspace.locked(tmp_path), pytest.raises(BusyError):
+    with locked(tmp_path), pytest.raises(BusyError):
         take(tmp_path)
-    with pytest.raises(ZeroDivisionError), workspace.locked(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     take(tmp_path)
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import tensors
+from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role, UpdateRecord, ValidationScore
 from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.party.party import Environment, Party, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, parcel
 from fedcli.plan import Plan
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
@@ -98,36 +99,35 @@ class Rehearsal:
         return seconds, 1024 * int(said.read_text().split("VmHWM:")[1].split()[0])
 
     def _send(self, root: Path, steps: int) -> None:
-        party = Party.open(root, WorkspaceRole.SITE, self._environment)
-        party.folder.synchronise()
-        number = party.folder.ledger.newest_round + 1
-        draft = party.outbox.draft(f"round-{number:04d}")
-        delta = {name: self._change(value) for name, value in tensors.read(self._base).items()}
-        key = layout.update(party.name, number)
-        artifact = artifact_of(key, Role.UPDATE, tensors.write(draft.folder / "update", delta))
-        record = UpdateRecord(
-            federation=party.folder.ledger.identity,
-            party=party.name,
-            created=self._environment.clock(),
-            versions=party.versions(),
-            round=number,
-            parent=party.folder.ledger.rounds[-1].digest,
-            plan=party.plan.digest,
-            dataset=None,
-            steps=steps,
-            images=steps,
-            patients=steps,
-            received=_UNSCORED,
-            trained=_UNSCORED,
-            training_loss=0.0,
-            norm=0.0,
-            seconds=0.0,
-            device="cpu",
-            threads=1,
-            artifacts=(artifact,),
-        )
-        party.seal(draft, parcel(key, record, (artifact, draft.folder / "update")))
-        self._deltas.append((str(self._folder / "drop" / artifact.key), steps))
+        with Party.at_work(root, WorkspaceRole.SITE, self._environment) as party:
+            number = party.ledger.newest_round + 1
+            draft = party.outbox.draft(f"round-{number:04d}")
+            delta = {name: self._change(value) for name, value in tensors.read(self._base).items()}
+            key = layout.update(party.name, number)
+            artifact = artifact_of(key, Role.UPDATE, tensors.write(draft.folder / "update", delta))
+            record = UpdateRecord(
+                federation=party.ledger.identity,
+                party=party.name,
+                created=self._environment.clock(),
+                versions=party.versions(),
+                round=number,
+                parent=party.ledger.rounds[-1].digest,
+                plan=party.plan.digest,
+                dataset=None,
+                steps=steps,
+                images=steps,
+                patients=steps,
+                received=_UNSCORED,
+                trained=_UNSCORED,
+                training_loss=0.0,
+                norm=0.0,
+                seconds=0.0,
+                device="cpu",
+                threads=1,
+                artifacts=(artifact,),
+            )
+            party.seal(draft, parcel(key, record, (artifact, draft.folder / "update")))
+            self._deltas.append((str(self._folder / "drop" / artifact.key), steps))
 
     def _change(self, value: np.ndarray) -> np.ndarray:
         if value.dtype.kind != "f":

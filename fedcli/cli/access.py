@@ -9,8 +9,8 @@ import typer
 from fedcli.cli.running import Conduct, JsonOption
 
 if TYPE_CHECKING:
+    from fedcli.environment import Environment
     from fedcli.operations.access import S3Access, SshdAccess
-    from fedcli.party.party import Environment
 
 SitesArgument = Annotated[list[str], typer.Argument(help="The sites' names, also of those that have not joined yet.")]
 

@@ -14,11 +14,11 @@ from fedcli.errors import ApprovalError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.amend import AmendResult
     from fedcli.operations.approve import Change
     from fedcli.operations.remove import RemoveResult
     from fedcli.operations.rotate_key import RotateResult
-    from fedcli.party.party import Environment
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 

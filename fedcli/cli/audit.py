@@ -11,18 +11,18 @@ import typer
 from fedcli.cli import render, status_view
 from fedcli.cli.running import Conduct, CoordinatorKeyOption, JsonOption, WorkspaceOption, absolute
 from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, options_of, store_options
+from fedcli.environment import now
 from fedcli.errors import FedcliError
-from fedcli.party.party import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.report import ReportResult
     from fedcli.operations.status.standing import StatusResult
     from fedcli.operations.verify import VerifyResult
-    from fedcli.party.party import Environment
 
 DropArgument = Annotated[str, typer.Argument(help="The drop folder: a path, or a URL (file, sftp, s3, az, gs).")]
 NOT_VERIFIED = 6

@@ -15,10 +15,10 @@ from fedcli.errors import ApprovalError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.admit import AdmitResult
     from fedcli.operations.aggregate import AggregateResult
     from fedcli.operations.init import InitResult
-    from fedcli.party.party import Environment
 
 
 def register(app: typer.Typer) -> None:

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption, absolute
 from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, options_of
-from fedcli.party.party import Status
+from fedcli.results import Status
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.doctor import DoctorResult
-    from fedcli.party.party import Environment
 
 NOT_WELL = 9
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}

@@ -13,8 +13,8 @@ from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.predict import PredictResult
-    from fedcli.party.party import Environment
 
 
 def register(app: typer.Typer) -> None:

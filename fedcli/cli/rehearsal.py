@@ -13,9 +13,9 @@ from fedcli.cli.running import Conduct, JsonOption, named_paths
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.demo import DemoResult
     from fedcli.operations.simulate import SimulateResult, TestKappa
-    from fedcli.party.party import Environment
 
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds instead of the plan's.")]
 

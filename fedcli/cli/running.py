@@ -9,16 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from fedcli import machine_errors
 from fedcli.cli import render
 from fedcli.cli.render import Narrator
+from fedcli.environment import Environment
 from fedcli.errors import ConfigurationError, FedcliError, UsageError
-from fedcli.party.party import Environment, Status
 from fedcli.private_files import BusyError
+from fedcli.results import Result, Status
 from fedcli.workspace import SETTINGS
 
 if TYPE_CHECKING:
@@ -42,27 +43,12 @@ PollOption = Annotated[float, typer.Option("--poll", min=1, help="Seconds betwee
 _IDLE = {Status.WAITING, Status.BUSY, Status.FINISHED}
 
 
-class Result(Protocol):
-    """What every operation returns."""
-
-    @property
-    def status(self) -> Status:
-        """How the command ended."""
-
-    @property
-    def message(self) -> str:
-        """What happened and what to do next."""
-
-
 R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
+class Busy(Result):
     """Another command of this party is at work."""
-
-    status: Status
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from fedcli.errors import ApprovalError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.approve import ApproveResult, Change
     from fedcli.operations.evaluate import EvaluateResult
     from fedcli.operations.finetune import FinetuneResult
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fedcli.operations.prepare import PrepareRequest, PrepareResult
     from fedcli.operations.prepare_check import PreviewResult
     from fedcli.operations.train_round import TrainRoundResult
-    from fedcli.party.party import Environment
 
 ApprovePlanOption = Annotated[
     str | None,

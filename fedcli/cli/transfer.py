@@ -13,10 +13,10 @@ from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedcli.environment import Environment
     from fedcli.operations.archive import ArchiveResult
     from fedcli.operations.export import ExportResult
     from fedcli.operations.import_ import ImportResult
-    from fedcli.party.party import Environment
 
 DropArgument = Annotated[str | None, typer.Argument(help="The drop folder; without it the workspace's.")]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
-from fedcli.party.party import Status
+from fedcli.results import Result, Status
 from fedcli.wire import SITE_PATTERN
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SshdAccess:
+class SshdAccess(Result):
     """How an OpenSSH server is set up.
 
     Attributes:
@@ -35,14 +35,12 @@ class SshdAccess:
         configuration: The piece of sshd_config, which the script writes.
     """
 
-    status: Status
-    message: str
     accounts: Mapping[str, str]
     configuration: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Access:
+class S3Access(Result):
     """What every party's user may do in a bucket.
 
     Attributes:
@@ -50,8 +48,6 @@ class S3Access:
         policies: The IAM policy document of every party, as JSON text.
     """
 
-    status: Status
-    message: str
     policies: Mapping[str, str]
 
 

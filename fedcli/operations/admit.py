@@ -10,15 +10,16 @@ from fedcli.exchange import layout
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import Member
 from fedcli.party.amendment import amend_federation, first_round
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
+from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import EnrolmentRecord
-    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,9 @@ class Applicant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdmitResult:
+class AdmitResult(Result):
     """A site that is a member from a round on."""
 
-    status: Status
-    message: str
     site: str
     fingerprint: str
     from_round: int
@@ -59,10 +58,7 @@ def inspect(root: Path, site: str, environment: Environment) -> Applicant:
         UsageError: The site has not enrolled.
         TrustError: Its enrolment does not verify.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         return _applicant(party, site, _enrolment(party, site))
 
 
@@ -72,20 +68,17 @@ def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> 
     Raises:
         ApprovalError: The enrolled key has another fingerprint.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         enrolment = _enrolment(party, site)
         applicant = _applicant(party, site, enrolment)
         if applicant.fingerprint != fingerprint:
             msg = f"{site}: enrolled the key {applicant.fingerprint}, expected {fingerprint}"
             raise ApprovalError(msg, hint="ask the site by telephone; admit only a fingerprint that it read to you")
         if not applicant.admitted:
-            others = (item for item in party.folder.ledger.newest_federation.members if item.site != site)
+            others = (item for item in party.ledger.newest_federation.members if item.site != site)
             member = Member(site=site, keys=enrolment.record.keys)
             amend_federation(party, first_round(party, [site]), members=(*others, member))
-        newest = party.folder.ledger.newest_federation
+        newest = party.ledger.newest_federation
         return AdmitResult(
             status=Status.DONE if applicant.admitted else Status.PUBLISHED,
             message=f"{site} is a member from round {newest.from_round} on; fedcli status shows whose turn it is",
@@ -106,7 +99,7 @@ def _enrolment(party: Party, site: str) -> Verified[EnrolmentRecord]:
 
 
 def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) -> Applicant:
-    newest = party.folder.ledger.newest_federation
+    newest = party.ledger.newest_federation
     key = enrolment.record.keys[0]
     return Applicant(
         site=site,

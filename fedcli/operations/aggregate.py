@@ -19,8 +19,9 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
 from fedcli.party.folding import base_of, layout_of, num_threads, state_before
 from fedcli.party.intake import Intake, late_updates, open_deadline, take_in
-from fedcli.party.party import Party, Status, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, parcel
 from fedcli.party.update_review import SiteReview, review
+from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.engine.fold import Folded
     from fedcli.aggregation.update import Update
+    from fedcli.environment import Environment
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import FederationRecord
-    from fedcli.party.party import Environment
     from fedcli.party.update_review import Reviewer
     from fedcli.tensors import Layout
 
@@ -41,7 +42,7 @@ _STATE = "server_state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AggregateResult:
+class AggregateResult(Result):
     """How the open round stands, or stood when it was closed.
 
     Attributes:
@@ -56,8 +57,6 @@ class AggregateResult:
         review: Each used site's figures, where φ(t) was computed.
     """
 
-    status: Status
-    message: str
     round: int
     rounds: int
     used: tuple[str, ...] = ()
@@ -84,12 +83,9 @@ def aggregate(
         TrustError: The coordinator's own records do not verify, or φ(t) would not be finite.
         UsageError: `without` names no member.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        sent = party.finish_outbox()
-        party.folder.synchronise()
-        ledger = party.folder.ledger
-        if done := _already_done(party, sent):
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+        ledger = party.ledger
+        if done := _already_done(party):
             return done
         number = ledger.newest_round + 1
         base = base_of(party.folder, number)
@@ -97,8 +93,8 @@ def aggregate(
         return closing.close(take_in(party, number, closing.federation, closing.layout, without or {}), reviewer)
 
 
-def _already_done(party: Party, sent: tuple[str, ...]) -> AggregateResult | None:
-    ledger = party.folder.ledger
+def _already_done(party: Party) -> AggregateResult | None:
+    ledger = party.ledger
     newest = ledger.rounds[-1].record if ledger.rounds else None
     rounds = ledger.newest_federation.plan.rounds
     if newest is None:
@@ -106,7 +102,7 @@ def _already_done(party: Party, sent: tuple[str, ...]) -> AggregateResult | None
     if newest.round >= rounds:
         message = f"all {rounds} rounds are done; next: the sites evaluate, then fedcli report"
         return AggregateResult(status=Status.FINISHED, message=message, round=newest.round, rounds=rounds)
-    if f"round-{newest.round:04d}" in sent and newest.round > 0:
+    if f"round-{newest.round:04d}" in party.published and newest.round > 0:
         message = f"round {newest.round} is published; it had been aggregated before"
         return AggregateResult(status=Status.PUBLISHED, message=message, round=newest.round, rounds=rounds)
     return None
@@ -125,7 +121,7 @@ class _Closing:
     def close(self, intake: Intake, reviewer: Reviewer | None) -> AggregateResult:
         """Fold, review and publish; after a rejection, begin again with what remains."""
         settings = self.federation.plan.aggregation
-        deadline = open_deadline(self.party.folder.ledger)
+        deadline = open_deadline(self.party.ledger)
         figures: tuple[SiteReview, ...] = ()
         while not (reason := intake.reason_to_wait(settings, deadline, self.party.environment.clock())):
             draft = self.party.outbox.draft(f"round-{self.number:04d}")
@@ -169,7 +165,7 @@ class _Closing:
 
     def _publish(self, intake: Intake, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]) -> AggregateResult:
         """Publish φ(t) and the round record."""
-        plan, ledger = self.federation.plan, self.party.folder.ledger
+        plan, ledger = self.federation.plan, self.party.ledger
         key = layout.round_record(self.number)
         files = [(artifact_of(key, Role.MODEL, folded.model), draft.folder / _MODEL)]
         if folded.state is not None:
@@ -206,7 +202,7 @@ class _Closing:
         figures: tuple[SiteReview, ...],
         global_model: str | None = None,
     ) -> AggregateResult:
-        newest = self.party.folder.ledger.rounds[-1].record
+        newest = self.party.ledger.rounds[-1].record
         return AggregateResult(
             status=status,
             message=message,
@@ -216,7 +212,7 @@ class _Closing:
             absent=intake.absent,
             rejected=intake.refusals,
             late=newest.late if newest.round == self.number else (),
-            deadline=open_deadline(self.party.folder.ledger),
+            deadline=open_deadline(self.party.ledger),
             global_model=global_model,
             review=figures,
         )

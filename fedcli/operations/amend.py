@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from fedcli.errors import ApprovalError, UsageError
 from fedcli.operations.approve import changes
 from fedcli.party.amendment import amend_federation, first_round
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
+from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.operations.approve import Change
-    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 
@@ -37,11 +38,9 @@ class Amendment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AmendResult:
+class AmendResult(Result):
     """The plan that is in force from a round on."""
 
-    status: Status
-    message: str
     plan: str
     from_round: int
     changes: tuple[Change, ...]
@@ -53,10 +52,7 @@ def inspect(root: Path, plan: Plan, environment: Environment) -> Amendment:
     Raises:
         UsageError: It changes what cannot change: classes, network, or rounds that have been.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         return _amendment(party, plan)
 
 
@@ -67,10 +63,7 @@ def amend(root: Path, plan: Plan, amendment: Amendment, environment: Environment
         UsageError: It changes what cannot change.
         ApprovalError: Something else would change by now.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         found = _amendment(party, plan)
         if found.changes != amendment.changes:
             msg = "the plan in force has changed meanwhile"
@@ -92,7 +85,7 @@ def amend(root: Path, plan: Plan, amendment: Amendment, environment: Environment
 
 
 def _amendment(party: Party, plan: Plan) -> Amendment:
-    ledger = party.folder.ledger
+    ledger = party.ledger
     before = ledger.newest_federation.plan
     if (plan.classes, plan.network) != (before.classes, before.network):
         msg = (

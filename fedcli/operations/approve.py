@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
 from fedcli.errors import ApprovalError
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
+from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.party.party import Environment
+    from fedcli.environment import Environment
     from fedcli.plan import Plan
 
 
@@ -44,11 +45,9 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApproveResult:
+class ApproveResult(Result):
     """The plan that is now approved."""
 
-    status: Status
-    message: str
     site: str
     plan: str
     changes: tuple[Change, ...]
@@ -56,17 +55,8 @@ class ApproveResult:
 
 def inspect(root: Path, environment: Environment) -> Proposal:
     """Return the plan in force and how it differs from the approved one."""
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
-        party.folder.synchronise()
-        approval = party.workspace.approval
-        plan = party.plan
-        return Proposal(
-            plan=plan,
-            digest=plan.digest,
-            approved=approval is not None and approval.digest == plan.digest,
-            changes=changes(approval.plan if approval else None, plan),
-        )
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+        return _proposal(party)
 
 
 def approve(root: Path, digest: str, environment: Environment) -> ApproveResult:
@@ -75,19 +65,28 @@ def approve(root: Path, digest: str, environment: Environment) -> ApproveResult:
     Raises:
         ApprovalError: The plan in force is another one by now.
     """
-    proposal = inspect(root, environment)
-    if not proposal.digest.startswith(digest):
-        msg = f"the plan in force is {proposal.digest[:12]}, expected {digest[:12]}"
-        raise ApprovalError(msg, hint="look at the plan again: fedcli approve")
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+        proposal = _proposal(party)
+        if not proposal.digest.startswith(digest):
+            msg = f"the plan in force is {proposal.digest[:12]}, expected {digest[:12]}"
+            raise ApprovalError(msg, hint="look at the plan again: fedcli approve")
         party.workspace.approve(proposal.plan)
-    return ApproveResult(
-        status=Status.DONE,
-        message="The plan is approved; fedcli train-round goes on",
-        site=party.name,
-        plan=proposal.digest,
-        changes=proposal.changes,
+        return ApproveResult(
+            status=Status.DONE,
+            message="The plan is approved; fedcli train-round goes on",
+            site=party.name,
+            plan=proposal.digest,
+            changes=proposal.changes,
+        )
+
+
+def _proposal(party: Party) -> Proposal:
+    approval, plan = party.workspace.approval, party.plan
+    return Proposal(
+        plan=plan,
+        digest=plan.digest,
+        approved=approval is not None and approval.digest == plan.digest,
+        changes=changes(approval.plan if approval else None, plan),
     )
 
 

@@ -20,18 +20,18 @@ from fedcli.exchange.records import ArchiveRecord, archivable
 from fedcli.party import tar_contents
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.party import Party, Status, parcel
-from fedcli.workspace import Workspace
+from fedcli.party.party import Party, parcel
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
+    from fedcli.environment import Environment
     from fedcli.exchange.history import History
     from fedcli.party.history_reader import Reading
-    from fedcli.party.party import Environment
     from fedcli.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveResult:
+class ArchiveResult(Result):
     """What was moved.
 
     Attributes:
@@ -42,8 +42,6 @@ class ArchiveResult:
         left: Artifacts that this party may not remove, by their keys; they are in the tar and in the drop folder.
     """
 
-    status: Status
-    message: str
     file: str | None
     sha256: str | None
     before: int
@@ -65,9 +63,7 @@ def archive(root: Path, target: Path, before: int, environment: Environment) -> 
         TrustError: Something does not verify; nothing was removed.
         StoreError: The drop folder or the tar cannot be read or written.
     """
-    party = Party(Workspace.open(root), environment)
-    with party.workspace.locked(), tempfile.TemporaryDirectory(prefix="fedcli-archive-") as scratch:
-        party.finish_outbox()
+    with Party.at_work(root, None, environment) as party, tempfile.TemporaryDirectory(prefix="fedcli-archive-") as scratch:
         history, reading = read_history(party.folder)
         tar_contents.require_chain(history, reading)
         archived = reading.archive.record.before if reading.archive is not None else 0
@@ -87,7 +83,7 @@ def archive(root: Path, target: Path, before: int, environment: Environment) -> 
 
 
 def _require_round(party: Party, before: int, archived: int) -> None:
-    newest = party.folder.ledger.newest_round
+    newest = party.ledger.newest_round
     if not 1 <= before <= newest:
         msg = f"--before {before}: expected 1 to {newest}, the newest round"
         raise UsageError(msg)
@@ -132,7 +128,7 @@ def _read_back(target: Path, files: tuple[tar_contents.File, ...], scratch: Path
 
 
 def _publish(party: Party, reading: Reading, before: int, digest: str) -> None:
-    ledger = party.folder.ledger
+    ledger = party.ledger
     record = ArchiveRecord(
         federation=ledger.identity,
         party=layout.COORDINATOR,

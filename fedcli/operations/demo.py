@@ -14,18 +14,18 @@ from fedcli.imaging.phantoms import hospitals
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
-from fedcli.party.party import Status
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.operations.simulate import ModelMeans, SiteOutcome
-    from fedcli.party.party import Environment
     from fedcli.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult:
+class DemoResult(Result):
     """A demonstration that ran.
 
     Attributes:
@@ -38,8 +38,6 @@ class DemoResult:
         means: Table 2's means, on own and on the other sites' test patients.
     """
 
-    status: Status
-    message: str
     drop: str
     coordinator: str
     rounds: int

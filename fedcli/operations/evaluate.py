@@ -25,8 +25,9 @@ from fedcli.exchange.records import (
     ValidationScore,
 )
 from fedcli.party.history_reader import read_history
-from fedcli.party.party import Party, Status, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, parcel
 from fedcli.plan import Part
+from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.learner import Learner, require_images
 from fedcli.site.scoring import Scoring
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelReference, Record
-    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateResult:
+class EvaluateResult(Result):
     """What a site has published of its test patients.
 
     Attributes:
@@ -54,8 +55,6 @@ class EvaluateResult:
         missing: What is not there yet, in words.
     """
 
-    status: Status
-    message: str
     site: str
     number: int
     scores: tuple[TestScore, ...]
@@ -72,9 +71,7 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         ApprovalError: The operator has not approved the plan in force.
         DataError: The prepared data do not fit the plan, or hold no test images though the plan asks for some.
     """
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
         history, shared = _share(party)
         learner = Learner(party.workspace, party.approved_plan(), environment.progress)
         if Part.TEST not in learner.plan.allow_empty:
@@ -101,9 +98,7 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
 
 def share(root: Path, environment: Environment) -> tuple[ModelKind, ...]:
     """Share this site's best models where its operator agreed, and return the kinds that were new."""
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
         return _share(party)[1]
 
 
@@ -139,7 +134,7 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
     shutil.copyfile(weights, draft.folder / "model")
     artifact = artifact_of(key, Role.MODEL, measured)
     record = ModelRecord(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(torch=True),
@@ -206,7 +201,7 @@ def _publish(
     number = _newest_number(history, party.name) + 1
     key = layout.evaluation(party.name, number)
     record = EvaluationRecord(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(torch=True),

@@ -16,7 +16,7 @@ from fedcli.party import tar_contents
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.party import Status
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
+class ExportResult(Result):
     """A tar that was written.
 
     Attributes:
@@ -42,8 +42,6 @@ class ExportResult:
         verified: Whether the coordinator's key is one that was given or pinned.
     """
 
-    status: Status
-    message: str
     file: str
     sha256: str
     size: int

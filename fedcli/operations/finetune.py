@@ -20,8 +20,9 @@ from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
 from fedcli.learning.networks import weights
 from fedcli.learning.seeds import derive_seed
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
 from fedcli.plan import Part
+from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.learner import Learner, require_images
 from fedcli.site.processes import gathered
@@ -33,7 +34,7 @@ from fedcli.workspace import WorkspaceRole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.party.party import Environment
+    from fedcli.environment import Environment
     from fedcli.plan import Plan
 
 
@@ -63,7 +64,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneResult:
+class FinetuneResult(Result):
     """The best model of a local training.
 
     Attributes:
@@ -75,8 +76,6 @@ class FinetuneResult:
         seconds: Duration; null where it had been trained before.
     """
 
-    status: Status
-    message: str
     site: str
     kind: ModelKind
     epochs: int
@@ -95,10 +94,7 @@ def finetune(root: Path, start: Start, environment: Environment, *, devices: int
         DataError: The prepared data do not fit the plan.
         KeyboardInterrupt: It was interrupted; the next run goes on.
     """
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
         plan = party.approved_plan()
         with gathered(party.workspace, devices) as replicas:
             learner = Learner(party.workspace, plan, environment.progress, replicas)
@@ -114,7 +110,7 @@ def finetune(root: Path, start: Start, environment: Environment, *, devices: int
 def _source(party: Party, start: Start) -> tuple[Path, str]:
     """Return the file of the model to start from, and the digest of the round record behind it."""
     if start is Start.INITIAL:
-        return party.folder.global_model(0), party.folder.ledger.rounds[0].digest
+        return party.folder.global_model(0), party.ledger.rounds[0].digest
     state = selection.newest_state(party.workspace)
     if state is None:
         msg = f"{party.name}: there is no federated model in this workspace yet"

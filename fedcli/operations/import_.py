@@ -21,7 +21,7 @@ from fedcli.party import tar_contents
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.party import Status
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -35,7 +35,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportResult:
+class ImportResult(Result):
     """What a tar has brought.
 
     Attributes:
@@ -47,8 +47,6 @@ class ImportResult:
         verified: Whether the coordinator's key is one that was given or pinned.
     """
 
-    status: Status
-    message: str
     file: str
     records: int
     artifacts: int

@@ -11,21 +11,22 @@ from fedcli.exchange import layout
 from fedcli.exchange.keys import own_key, public_keys, read_public_key
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.party.party import Party, Status, artifact_of, parcel, store_settings
+from fedcli.party.party import Party, artifact_of, parcel, store_settings
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
+from fedcli.results import Result, Status
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fedcli.party.party import Environment
+    from fedcli.environment import Environment
     from fedcli.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InitResult:
+class InitResult(Result):
     """A federation that has begun.
 
     Attributes:
@@ -37,8 +38,6 @@ class InitResult:
         sites: Members from the start.
     """
 
-    status: Status
-    message: str
     drop: str
     coordinator: str
     federation: str
@@ -80,27 +79,26 @@ def init(
     members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
     options = options or StoreOptions()
     open_store(drop, options).probe(layout.prefix(layout.COORDINATOR))
-    with locked(root):
-        party = _open_workspace(root, drop, key, environment, options)
-        party.finish_outbox()
-        party.folder.synchronise()
-        if party.folder.ledger.newest_round < 0:
+    _create_workspace(root, drop, key, environment, options)
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+        if party.ledger.newest_round < 0:
             _publish_beginning(party, plan, members, weights)
             party.folder.synchronise()
         return _result(party, plan)
 
 
-def _open_workspace(root: Path, drop: str, key: Path | None, environment: Environment, options: StoreOptions) -> Party:
-    name, verify_key = own_key(root, key, layout.COORDINATOR, environment.passphrase)
-    settings = Settings(
-        role=WorkspaceRole.COORDINATOR,
-        name=layout.COORDINATOR,
-        drop=drop,
-        coordinator=verify_key.fingerprint,
-        key=name,
-        **store_settings(options),
-    )
-    return Party(Workspace.create(root, settings), environment)
+def _create_workspace(root: Path, drop: str, key: Path | None, environment: Environment, options: StoreOptions) -> None:
+    with locked(root):
+        name, verify_key = own_key(root, key, layout.COORDINATOR, environment.passphrase)
+        settings = Settings(
+            role=WorkspaceRole.COORDINATOR,
+            name=layout.COORDINATOR,
+            drop=drop,
+            coordinator=verify_key.fingerprint,
+            key=name,
+            **store_settings(options),
+        )
+        Workspace.create(root, settings)
 
 
 def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], weights: Path | None) -> None:
@@ -145,7 +143,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], we
 
 
 def _result(party: Party, plan: Plan) -> InitResult:
-    ledger = party.folder.ledger
+    ledger = party.ledger
     found = ledger.newest_federation
     if found.plan != plan:
         msg = f"{party.store.address}: holds a federation under another plan, {found.plan.digest[:12]}, not {plan.digest[:12]}"

@@ -13,13 +13,15 @@ from fedcli.exchange.keys import own_key, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.party.folder import Folder
-from fedcli.party.party import Party, Status, parcel, store_settings
+from fedcli.party.party import Party, parcel, store_settings
 from fedcli.private_files import locked
+from fedcli.results import Result, Status
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
+    from fedcli.environment import Environment
     from fedcli.exchange.records import PublicKey
-    from fedcli.party.party import Environment
+    from fedcli.exchange.signatures import VerifyKey
     from fedcli.plan import Plan
 
 
@@ -68,7 +70,7 @@ class JoinRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JoinResult:
+class JoinResult(Result):
     """A site that has published its enrolment.
 
     Attributes:
@@ -77,8 +79,6 @@ class JoinResult:
         admitted: Whether the coordinator has admitted this key already.
     """
 
-    status: Status
-    message: str
     site: str
     fingerprint: str
     plan: str
@@ -110,6 +110,25 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
     Raises:
         ConfigurationError: The site's name is taken by another key.
     """
+    verify_key = _create_workspace(request, invitation, environment)
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
+        _refuse_taken_name(party, *public_keys(verify_key))
+        party.workspace.approve(invitation.plan)
+        published = _publish_enrolment(party, invitation.plan)
+        admitted = public_keys(verify_key)[0] in party.ledger.newest_federation.keys_of(party.name)
+    after = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {verify_key.fingerprint}"
+    return JoinResult(
+        status=Status.PUBLISHED if published else Status.DONE,
+        message=f"Next: {after}; then fedcli prepare your archive, and run fedcli train-round",
+        site=party.name,
+        fingerprint=verify_key.fingerprint,
+        plan=invitation.plan.digest,
+        admitted=admitted,
+    )
+
+
+def _create_workspace(request: JoinRequest, invitation: Invitation, environment: Environment) -> VerifyKey:
+    """Make the site's workspace, or find that it is there; return its public key."""
     with locked(request.root):
         key_name, verify_key = own_key(request.root, request.key, request.site, environment.passphrase)
         settings = Settings(
@@ -124,26 +143,12 @@ def join(request: JoinRequest, invitation: Invitation, environment: Environment)
             threads=request.threads,
             **store_settings(request.options),
         )
-        party = Party(Workspace.create(request.root, settings), environment)
-        party.finish_outbox()
-        party.folder.synchronise()
-        _refuse_taken_name(party, *public_keys(verify_key))
-        party.workspace.approve(invitation.plan)
-        published = _publish_enrolment(party, invitation.plan)
-        admitted = public_keys(verify_key)[0] in party.folder.ledger.newest_federation.keys_of(party.name)
-    after = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {verify_key.fingerprint}"
-    return JoinResult(
-        status=Status.PUBLISHED if published else Status.DONE,
-        message=f"Next: {after}; then fedcli prepare your archive, and run fedcli train-round",
-        site=party.name,
-        fingerprint=verify_key.fingerprint,
-        plan=invitation.plan.digest,
-        admitted=admitted,
-    )
+        Workspace.create(request.root, settings)
+    return verify_key
 
 
 def _refuse_taken_name(party: Party, key: PublicKey) -> None:
-    listed = party.folder.ledger.newest_federation.keys_of(party.name)
+    listed = party.ledger.newest_federation.keys_of(party.name)
     if listed and key not in listed:
         msg = f"{party.name}: the federation knows a site of this name with another key"
         raise ConfigurationError(msg, hint="give that key with --key, or choose another name")
@@ -159,7 +164,7 @@ def _publish_enrolment(party: Party, plan: Plan) -> bool:
     if party.store.stat(key) is not None:
         return False
     record = EnrolmentRecord(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(),

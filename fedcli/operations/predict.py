@@ -24,19 +24,19 @@ from fedcli.imaging.archive.reading import PatientRule
 from fedcli.imaging.dataset.dataset import DESCRIPTION
 from fedcli.learning.evaluation import inference
 from fedcli.learning.evaluation.units import mean_by_unit
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
 from fedcli.plan import Part, Unit
+from fedcli.results import Result, Status
 from fedcli.site import cases as caseload
 from fedcli.site import lineage
 from fedcli.site.cases import LeftOut
 from fedcli.site.learner import Learner
 from fedcli.wire import STRICT, Digest, Timestamp
-from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.party.party import Environment
+    from fedcli.environment import Environment
     from fedcli.plan import Plan
     from fedcli.site.cases import Caseload
 
@@ -104,7 +104,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictResult:
+class PredictResult(Result):
     """A table that was written.
 
     Attributes:
@@ -118,8 +118,6 @@ class PredictResult:
         class_cases: Cases predicted of each.
     """
 
-    status: Status
-    message: str
     out: str
     provenance: str
     model: ModelReference
@@ -142,9 +140,7 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
     if companion == request.out:
         msg = f"{request.out}: the table's name must not end in .json, as the file beside it does"
         raise UsageError(msg)
-    party = Party(Workspace.open(request.root), environment)
-    with party.workspace.locked(), tempfile.TemporaryDirectory() as scratch:
-        party.folder.synchronise()
+    with Party.at_work(request.root, None, environment) as party, tempfile.TemporaryDirectory() as scratch:
         plan = party.plan
         learner = Learner(party.workspace, plan, environment.progress)
         path, model = lineage.find(party, request.model, learner.layout, Path(scratch))
@@ -183,7 +179,7 @@ def _provenance(
     request: PredictRequest, party: Party, model: ModelReference, images: Caseload, *, cases: int, table: bytes
 ) -> Provenance:
     return Provenance(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         coordinator=party.workspace.settings.coordinator,
         plan=party.plan.digest,
         model=model,

@@ -13,8 +13,8 @@ from fedcli.imaging import preparation as archives
 from fedcli.imaging.dataset.dataset import PAGE, REJECTS
 from fedcli.imaging.labels.columns import LabelColumns
 from fedcli.imaging.labels.matching import fault_counts
-from fedcli.party.party import Status
 from fedcli.private_files import SECRET_BYTES, exclusive, read_secret
+from fedcli.results import Result, Status
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PrepareRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareResult:
+class PrepareResult(Result):
     """A prepared data set.
 
     Attributes:
@@ -77,8 +77,6 @@ class PrepareResult:
         warnings: What a person should look at: scanners whose images seem to be inverted.
     """
 
-    status: Status
-    message: str
     out: str
     files: int
     images: int

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.imaging.archive import check as previews
 from fedcli.operations.prepare import request_of
-from fedcli.party.party import Status
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.imaging.archive.check import Preview
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewResult:
+class PreviewResult(Result):
     """What was seen; nothing was written."""
 
-    status: Status
-    message: str
     classes: tuple[str, ...]
     workers: int
     preview: Preview

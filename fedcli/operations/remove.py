@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.party.amendment import amend_federation, first_round
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
+from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.party.party import Environment
+    from fedcli.environment import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveResult:
+class RemoveResult(Result):
     """The members that are left, and from which round on."""
 
-    status: Status
-    message: str
     site: str
     from_round: int
     sites: tuple[str, ...]
@@ -33,11 +32,8 @@ def remove(root: Path, site: str, environment: Environment) -> RemoveResult:
     Raises:
         UsageError: It is no member.
     """
-    party = Party.open(root, WorkspaceRole.COORDINATOR, environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
-        members = party.folder.ledger.newest_federation.members
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+        members = party.ledger.newest_federation.members
         if all(member.site != site for member in members):
             names = ", ".join(member.site for member in members) or "none"
             msg = f"{site} cannot be removed, expected one of the members: {names}"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status
 from fedcli.reporting.report_files import write_report
 from fedcli.reporting.tables import BEST
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportResult:
+class ReportResult(Result):
     """A report that was written.
 
     Attributes:
@@ -32,8 +32,6 @@ class ReportResult:
         problems: What did not verify; the page says so at its top.
     """
 
-    status: Status
-    message: str
     page: str
     card: str
     files: tuple[str, ...]

@@ -10,18 +10,19 @@ from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key, load_signer, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.party.amendment import amend_federation
-from fedcli.party.party import Party, Status, parcel
-from fedcli.workspace import Rotation, Workspace, WorkspaceRole
+from fedcli.party.party import Party, parcel
+from fedcli.results import Result, Status
+from fedcli.workspace import Rotation, WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.signatures import Signer
-    from fedcli.party.party import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotateResult:
+class RotateResult(Result):
     """A new key.
 
     Attributes:
@@ -30,8 +31,6 @@ class RotateResult:
         listed: Whether the federation lists the new key already.
     """
 
-    status: Status
-    message: str
     party: str
     fingerprint: str
     before: str
@@ -49,14 +48,11 @@ def rotate(root: Path, key: Path | None, environment: Environment) -> RotateResu
     Raises:
         UsageError: A rotation to another key has begun, or a site has not enrolled yet.
     """
-    party = Party(Workspace.open(root), environment)
-    with party.workspace.locked():
-        party.finish_outbox()
-        party.folder.synchronise()
+    with Party.at_work(root, None, environment) as party:
         before = party.signer.verify_key
         new = _new_key(party, key)
         if party.workspace.settings.role is WorkspaceRole.COORDINATOR:
-            amend_federation(party, party.folder.ledger.newest_round + 1, coordinator=public_keys(new.verify_key))
+            amend_federation(party, party.ledger.newest_round + 1, coordinator=public_keys(new.verify_key))
             message = "The new key signs from now on; the sites follow by themselves. Keep the old one: it proves the history"
         else:
             _publish_enrolment(party, new)
@@ -106,7 +102,7 @@ def _publish_enrolment(party: Party, new: Signer) -> None:
     if newest.record.keys == keys:
         return
     record = EnrolmentRecord(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(),

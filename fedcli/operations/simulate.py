@@ -18,18 +18,18 @@ from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status
 from fedcli.progress import Silent
 from fedcli.reporting import tables
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelKind
     from fedcli.operations.train_round import TrainRoundResult
-    from fedcli.party.party import Environment
     from fedcli.plan import Plan
     from fedcli.reporting.tables import Cell
 
@@ -73,7 +73,7 @@ class ModelMeans:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulateResult:
+class SimulateResult(Result):
     """A federation that ran on one machine.
 
     Attributes:
@@ -86,8 +86,6 @@ class SimulateResult:
         means: Table 2's means, where the models were evaluated.
     """
 
-    status: Status
-    message: str
     drop: str
     workspaces: str
     coordinator: str

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
 from fedcli.party.turn import Reader
+from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.egress import held_update
 from fedcli.workspace import Review, WorkspaceRole
@@ -20,14 +21,14 @@ from fedcli.workspace import Review, WorkspaceRole
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.records import ValidationScore
-    from fedcli.party.party import Environment
     from fedcli.site.contribution import Contribution
     from fedcli.site.egress import Egress, Reviewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRoundResult:
+class TrainRoundResult(Result):
     """What a site did in a round; null where the command had nothing to train.
 
     Attributes:
@@ -41,8 +42,6 @@ class TrainRoundResult:
         seconds: Duration of training.
     """
 
-    status: Status
-    message: str
     site: str
     round: int
     rounds: int
@@ -73,12 +72,9 @@ def train_round(
         TrainingError: Training produced something that must not leave.
         KeyboardInterrupt: It was interrupted; the next run goes on.
     """
-    party = Party.open(root, WorkspaceRole.SITE, environment)
-    with party.workspace.locked():
-        sent = party.finish_outbox()
-        party.folder.synchronise()
-        number = party.folder.ledger.newest_round + 1
-        if waiting := _reason_to_wait(party, number, sent):
+    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+        number = party.ledger.newest_round + 1
+        if waiting := _reason_to_wait(party, number):
             return waiting
         review = review or party.workspace.settings.review is Review.ASK
         found = None
@@ -110,25 +106,25 @@ def _reviewed(party: Party, egress: Egress, found: Contribution | None, reviewer
         msg = f"{party.name}: the update of round {number} is held, and nothing has left"
         raise ApprovalError(msg, hint=f"{again} shows it again; it will not be trained again")
     party.outbox.release(egress.name)
-    sent = (egress.name,) if party.publish(egress.name) else ()
+    party.publish(egress.name)
     selection.forget_older_states(party.workspace)
-    return _trained(party, number, found) if sent and found else _published(party, number, sent)
+    return _trained(party, number, found) if found and egress.name in party.published else _published(party, number)
 
 
-def _reason_to_wait(party: Party, number: int, sent: tuple[str, ...]) -> TrainRoundResult | None:
+def _reason_to_wait(party: Party, number: int) -> TrainRoundResult | None:
     """Return why there is nothing to train, or None."""
     rounds = party.plan.rounds
-    federation = party.folder.ledger.in_force(number).record
+    federation = party.ledger.in_force(number).record
     if party.signer.verify_key.line not in {key.public_key for key in federation.keys_of(party.name)}:
         message = f"{party.name} is not admitted yet; the coordinator runs fedcli admit {party.name}"
         return TrainRoundResult(status=Status.WAITING, message=message, site=party.name, round=number, rounds=rounds)
     if number > rounds or party.folder.update(party.name, number) is None:
         return None
-    return _published(party, number, sent)
+    return _published(party, number)
 
 
-def _published(party: Party, number: int, sent: tuple[str, ...]) -> TrainRoundResult:
-    status = Status.PUBLISHED if f"round-{number:04d}" in sent else Status.WAITING
+def _published(party: Party, number: int) -> TrainRoundResult:
+    status = Status.PUBLISHED if f"round-{number:04d}" in party.published else Status.WAITING
     rounds = party.plan.rounds
     message = f"{party.name} has published its update of round {number} of {rounds}; now it is the coordinator's turn"
     return _outcome(party, number, status, message)

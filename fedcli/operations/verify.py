@@ -21,8 +21,8 @@ from fedcli.exchange.tar import Tar
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
 from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.party import Status
 from fedcli.party.replay import replay as replay_rounds
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
+class VerifyResult(Result):
     """What holds.
 
     Attributes:
@@ -55,8 +55,6 @@ class VerifyResult:
         unaccounted: Files that no verified record names; they take no part.
     """
 
-    status: Status
-    message: str
     verified: bool
     consistent: bool
     coordinator: str

@@ -21,7 +21,7 @@ def first_round(party: Party, concerned: Iterable[str]) -> int:
 
     That is the open round, unless one of them has sent its update already: it was made under the record in force now, and counts.
     """
-    ledger = party.folder.ledger
+    ledger = party.ledger
     opened = ledger.newest_round + 1
     sent = any(party.store.stat(layout.update(site, opened)) is not None for site in concerned)
     return max(opened + sent, ledger.newest_federation.from_round)
@@ -36,7 +36,7 @@ def amend_federation(
     coordinator: tuple[PublicKey, ...] | None = None,
 ) -> FederationRecord:
     """Publish the next federation record, the newest one with what is given changed, and return it."""
-    ledger = party.folder.ledger
+    ledger = party.ledger
     newest = ledger.newest_federation
     record = replace(
         newest,
@@ -53,4 +53,4 @@ def amend_federation(
     key = layout.federation(record.number)
     party.seal(party.outbox.draft(f"federation-{record.number:04d}"), parcel(key, record))
     party.folder.synchronise()
-    return party.folder.ledger.newest_federation
+    return party.ledger.newest_federation

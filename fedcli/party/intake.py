@@ -137,7 +137,7 @@ def _take_in_one(party: Party, number: int, site: str, settings: Aggregation, ex
 
 def late_updates(party: Party, number: int) -> tuple[Late, ...]:
     """Return the valid updates of earlier rounds that were missing then and have not been named since."""
-    ledger = party.folder.ledger
+    ledger = party.ledger
     named = {(item.site, item.round) for found in ledger.rounds for item in found.record.late}
     found: list[Late] = []
     for earlier in ledger.rounds[1:number]:

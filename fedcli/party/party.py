@@ -1,14 +1,12 @@
-"""One party at work: its workspace, the drop folder, its outbox and its signature, wired together.
+"""One party at work: its workspace, the drop folder, its outbox and its signing key, wired together.
 
-Every command of a party begins the same way: take the lock, finish what the outbox holds, look at the drop folder.
+Every command of a party begins with `Party.at_work`.
 """
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +22,14 @@ from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
 from fedcli.party.folder import Folder
 from fedcli.plan import Updates
+from fedcli.private_files import locked
 from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
+    from fedcli.environment import Environment
+    from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import Record
     from fedcli.exchange.signatures import Signer
@@ -36,41 +37,6 @@ if TYPE_CHECKING:
     from fedcli.plan import Plan
     from fedcli.progress import Progress
     from fedcli.tensors import Measured
-
-
-class Status(StrEnum):
-    """How a command ended; all but `failed` are successes."""
-
-    PUBLISHED = "published"
-    WAITING = "waiting"
-    FINISHED = "finished"
-    BUSY = "busy"
-    DONE = "done"
-    VERIFIED = "verified"
-    CONSISTENT = "consistent"
-    FAILED = "failed"
-
-
-def now() -> datetime:
-    """Return the present second in UTC."""
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """What the top hands down.
-
-    Attributes:
-        progress: Who listens.
-        clock: The present moment, in UTC.
-        passphrase: Asked for where a signing key is encrypted.
-        command: What the user runs, for the log of what left; empty where operations are called from Python.
-    """
-
-    progress: Progress
-    passphrase: Callable[[], str]
-    clock: Callable[[], datetime] = now
-    command: str = ""
 
 
 def store_of(workspace: Workspace, progress: Progress | None = None) -> Store:
@@ -100,6 +66,7 @@ class Party:
         folder: The drop folder as this party trusts it.
         outbox: What waits to be published.
         environment: Clock, progress, passphrase.
+        published: Outbox entries that this command has published; `at_work` begins with those of an earlier run.
     """
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
@@ -116,12 +83,34 @@ class Party:
             memory=LocalStore(memory),
         )
         self.outbox = Outbox(workspace.path("outbox"), workspace.path("state"))
+        self.published: list[str] = []
         self._sent = SentLog(workspace.path("sent.log"))
 
     @classmethod
-    def open(cls, root: Path, role: WorkspaceRole, environment: Environment) -> Party:
-        """Open a workspace of the given role."""
-        return cls(Workspace.open(root, role), environment)
+    @contextmanager
+    def at_work(cls, root: Path, role: WorkspaceRole | None, environment: Environment) -> Iterator[Party]:
+        """Begin a command: lock the workspace, publish what an earlier run left, and bring the ledger up to date.
+
+        An entry of the outbox whose place another record of this party has taken meanwhile (from a second machine, say) is
+        dropped: the command then finds that record and adopts it.
+
+        Args:
+            root: The workspace.
+            role: The role that its party must have; None accepts both.
+            environment: Clock, progress, passphrase.
+
+        Raises:
+            ConfigurationError: There is no such workspace.
+            BusyError: Another command is at work in it.
+            TrustError: The drop folder does not verify.
+            StoreError: The drop folder cannot be read or written.
+        """
+        party = cls(Workspace.open(root, role), environment)
+        with locked(root):
+            for name in party.outbox.pending():
+                party.publish(name)
+            party.folder.synchronise()
+            yield party
 
     @property
     def name(self) -> str:
@@ -129,10 +118,14 @@ class Party:
         return self.workspace.settings.name
 
     @property
+    def ledger(self) -> Ledger:
+        """The history that this party trusts."""
+        return self.folder.ledger
+
+    @property
     def plan(self) -> Plan:
         """The plan of the next round."""
-        ledger = self.folder.ledger
-        return ledger.in_force(ledger.newest_round + 1).record.plan
+        return self.ledger.in_force(self.ledger.newest_round + 1).record.plan
 
     @property
     def signer(self) -> Signer:
@@ -147,7 +140,7 @@ class Party:
 
     def _listed_keys(self) -> tuple[str, ...]:
         """Return this party's keys in the open round; none before the federation has begun."""
-        ledger = self.folder.ledger
+        ledger = self.ledger
         if not ledger.federations:
             return ()
         return tuple(key.public_key for key in ledger.in_force(ledger.newest_round + 1).record.keys_of(self.name))
@@ -166,23 +159,15 @@ class Party:
             raise ApprovalError(msg, hint="fedcli approve shows the plan, and what changed, and asks")
         return self.plan
 
-    def finish_outbox(self) -> tuple[str, ...]:
-        """Publish what an earlier run left, and return the names of the entries that are published now.
-
-        An entry whose place was taken meanwhile by a record of this party's own (from a second machine, say) is dropped: the
-        command then finds that record and adopts it.
-        """
-        return tuple(name for name in self.outbox.pending() if self.publish(name))
-
-    def publish(self, name: str) -> bool:
-        """Publish an entry of the outbox; tell whether it was this one that took its place."""
+    def publish(self, name: str) -> None:
+        """Publish an entry of the outbox, or drop it where another record of this party has taken its place."""
         try:
             self.outbox.publish(name, self.store, self._tell)
         except ConflictError as error:
             self.environment.progress.event(f"{error}; dropping what was prepared here")
             self.outbox.discard(name)
-            return False
-        return True
+        else:
+            self.published.append(name)
 
     def _tell(self, key: str, file: Measured) -> None:
         moment, command = self.environment.clock(), self.environment.command

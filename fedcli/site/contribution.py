@@ -71,12 +71,12 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     key = layout.update(party.name, number)
     artifact = artifact_of(key, Role.UPDATE, outgoing.content, stored=outgoing.stored, travel=plan.updates)
     record = UpdateRecord(
-        federation=party.folder.ledger.identity,
+        federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         round=number,
-        parent=party.folder.ledger.rounds[number - 1].digest,
+        parent=party.ledger.rounds[number - 1].digest,
         plan=plan.digest,
         dataset=dataset,
         steps=found.result.steps,
@@ -104,7 +104,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
 def consider_final(party: Party, plan: Plan, number: int) -> None:
     """Score φ(T) as a candidate; the outcome stays in the workspace, as what round T + 1 would leave."""
     learner = Learner(party.workspace, plan, party.environment.progress)
-    last = party.folder.ledger.rounds[number - 1]
+    last = party.ledger.rounds[number - 1]
     before = selection.newest_state(party.workspace)
     draft = party.outbox.draft(f"round-{number:04d}")
     best = Selection.resume(draft.state, before)
@@ -121,7 +121,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, 
     """
     if not party.workspace.settings.share_dataset:
         return None, ()
-    ledger = party.folder.ledger
+    ledger = party.ledger
     prefix = f"{layout.prefix(party.name)}dataset/"
     numbers = layout.numbers(party.store.list(prefix), f"{prefix}{{}}.json")
     cohort = learner.data.cohort

@@ -118,7 +118,7 @@ def _read(party: Party, number: int, name: str) -> Egress:
         raise TrustError(msg)
     data = paths[key].read_bytes()
     signature = paths[layout.signature(key, wire.sha256(data))].read_bytes()
-    found = party.folder.ledger.update(party.name, number, Signed(key=key, data=data, signature=signature))
+    found = party.ledger.update(party.name, number, Signed(key=key, data=data, signature=signature))
     return Egress(
         name=name,
         record=found.record,

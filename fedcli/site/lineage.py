@@ -73,7 +73,7 @@ def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelRefer
         msg = f"{party.name}: there is no {kind} model in this workspace"
         raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another")
     best = selection.read_best(folder)
-    if best.base not in {found.digest for found in party.folder.ledger.rounds}:
+    if best.base not in {found.digest for found in party.ledger.rounds}:
         msg = f"{folder}: the model started from {best.base[:12]}, which is no round of this federation"
         raise TrustError(msg, hint="the workspace is of another federation")
     source, measured = selection.best_weights(folder)

@@ -59,7 +59,7 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
     """Run LocalTraining(φ(t-1)); every random choice comes from (plan seed, site, round)."""
     samples, plan = learner.samples(Part.TRAIN), learner.plan
     require_images(samples, party.name, Part.TRAIN)
-    parent, before = party.folder.ledger.rounds[number - 1], selection.newest_state(party.workspace)
+    parent, before = party.ledger.rounds[number - 1], selection.newest_state(party.workspace)
     start = party.folder.global_model(number - 1, learner.layout)
     checkpoint = _checkpoint(learner, number, start)
     best = Selection.resume(checkpoint.folder, before)

@@ -15,6 +15,7 @@ from fedcli.cli import COMMANDS, command_line
 from fedcli.errors import FedcliError
 from fedcli.imaging.dataset import dataset
 from fedcli.plan import template
+from fedcli.private_files import locked
 from tests.fixtures.command import COMMAND, imported_by, run, succeed
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ def test_cron_hears_nothing_when_there_is_nothing_to_do(trained: Federation) -> 
 
 
 def test_the_second_of_two_runs_is_busy(begun: Federation) -> None:
-    from fedcli.workspace import Workspace  # noqa: PLC0415
-
-    with Workspace.open(begun.site("north")).locked():
+    with locked(begun.site("north")):
         found = succeed("train-round", "-C", begun.site("north"))
     assert found["status"] == "busy"
 

@@ -9,7 +9,8 @@ from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
 from fedcli.party.folding import base_of, layout_of
 from fedcli.party.intake import take_in
-from fedcli.party.party import Party, Status
+from fedcli.party.party import Party
+from fedcli.results import Status
 from fedcli.workspace import WorkspaceRole
 from tests.fixtures.federation import SITES, Federation, begun_by_hand
 
@@ -55,12 +56,12 @@ def refused(federation: Federation, site: str = "valley") -> str:
 
 def taken_in(federation: Federation) -> tuple[Intake, tuple[str, ...]]:
     """Take round 1 in as from a drop folder elsewhere; return also the artifacts of sites that were asked for."""
-    party = Party.open(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment)
     watched = Watched(federation.drop)
-    party.folder = Folder(watched, coordinator=federation.fingerprint, cache=federation.root / "cache")
-    party.folder.synchronise()
-    expected = layout_of(base_of(party.folder, 1))
-    intake = take_in(party, 1, party.folder.ledger.in_force(1).record, expected, {})
+    with Party.at_work(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment) as party:
+        party.folder = Folder(watched, coordinator=federation.fingerprint, cache=federation.root / "cache")
+        party.folder.synchronise()
+        expected = layout_of(base_of(party.folder, 1))
+        intake = take_in(party, 1, party.ledger.in_force(1).record, expected, {})
     return intake, tuple(key for key in watched.asked if key.startswith("sites/"))
 
 

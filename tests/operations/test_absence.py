@@ -11,8 +11,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import Rejected, RoundRecord
 from fedcli.operations.status.standing import status
 from fedcli.party.attendance import Standing
-from fedcli.party.party import Status
 from fedcli.plan import Aggregation
+from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation, begun_by_hand
 from tests.fixtures.tampering import artifact_path, rewrite
 

@@ -10,8 +10,9 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
-from fedcli.party.party import Status, artifact_of
+from fedcli.party.party import artifact_of
 from fedcli.plan import Aggregation, Rule, Weights
+from fedcli.results import Status
 from tests.fixtures.federation import Federation, begun_by_hand
 from tests.fixtures.tampering import flip, rewrite
 

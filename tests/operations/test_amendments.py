@@ -21,9 +21,9 @@ from fedcli.operations.remove import remove
 from fedcli.operations.rotate_key import rotate
 from fedcli.operations.status.standing import status
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status
 from fedcli.plan import Network
 from fedcli.progress import Silent
+from fedcli.results import Status
 from tests.fixtures.federation import no_passphrase
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from fedcli.operations.import_ import import_
 from fedcli.operations.verify import verify
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
-from fedcli.party.party import Status
 from fedcli.progress import Silent
+from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation
 from tests.operations.test_transfer import in_a_process_of_its_own, tree
 

@@ -13,7 +13,7 @@ from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.operations.evaluate import evaluate
-from fedcli.party.party import Status
+from fedcli.results import Status
 from tests.fixtures.federation import Federation
 from tests.fixtures.tampering import artifact_path, flip, rewrite, swap
 

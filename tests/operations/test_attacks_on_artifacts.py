@@ -181,25 +181,24 @@ def test_no_header_at_all(federation: Federation) -> None:
 
 def test_1000_random_flips_of_an_artifact_are_all_detected(federation: Federation) -> None:
     """By whoever copies it, and by whoever folds it in place: there the header has its own reason, or the digest tells."""
-    party = Party.open(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment)
-    party.folder.synchronise()
-    base = base_of(party.folder, 1)
-    expected, rule = layout_of(base), rule_of(Aggregation())
-    verified = party.folder.update("valley", 1)
-    assert verified is not None
-    update = update_of(party.folder, verified, Aggregation(), expected)
-    original = update.path.read_bytes()
-    generator = np.random.default_rng(8)
-    with Crew(1) as crew:
-        for position in generator.choice(len(original) * 8, NUM_FLIPS, replace=False).tolist():
-            flipped = bytearray(original)
-            flipped[position // 8] ^= 1 << position % 8
-            update.path.write_bytes(flipped)
-            with pytest.raises(TrustError, match=f"expected by {KEY}"):
-                party.folder.fetch(verified, verified.artifact, expected)
-            with pytest.raises(UpdateError, match=r"of valley: SHA-256|the update of valley: ") as caught:
-                fold(rule, expected, base, [update], federation.root / "never", crew=crew)
-            assert list(caught.value.reasons) == ["valley"]
-        update.path.write_bytes(original)
-        assert fold(rule, expected, base, [update], federation.root / "model", crew=crew).model.size == expected.size
-    assert not (federation.root / "never").exists()
+    with Party.at_work(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment) as party:
+        base = base_of(party.folder, 1)
+        expected, rule = layout_of(base), rule_of(Aggregation())
+        verified = party.folder.update("valley", 1)
+        assert verified is not None
+        update = update_of(party.folder, verified, Aggregation(), expected)
+        original = update.path.read_bytes()
+        generator = np.random.default_rng(8)
+        with Crew(1) as crew:
+            for position in generator.choice(len(original) * 8, NUM_FLIPS, replace=False).tolist():
+                flipped = bytearray(original)
+                flipped[position // 8] ^= 1 << position % 8
+                update.path.write_bytes(flipped)
+                with pytest.raises(TrustError, match=f"expected by {KEY}"):
+                    party.folder.fetch(verified, verified.artifact, expected)
+                with pytest.raises(UpdateError, match=r"of valley: SHA-256|the update of valley: ") as caught:
+                    fold(rule, expected, base, [update], federation.root / "never", crew=crew)
+                assert list(caught.value.reasons) == ["valley"]
+            update.path.write_bytes(original)
+            assert fold(rule, expected, base, [update], federation.root / "model", crew=crew).model.size == expected.size
+        assert not (federation.root / "never").exists()

@@ -15,7 +15,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.checks import Signed
 from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
-from fedcli.party.party import Status
+from fedcli.results import Status
 from tests.fixtures.federation import SITES, Federation
 from tests.fixtures.tampering import artifact_path, forge, place, rewrite
 from tests.operations.attacked import refused_unread, sent, taken_in

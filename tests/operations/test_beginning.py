@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from torchvision.models import densenet121
 
 from fedcli import tensors, wire
+from fedcli.environment import Environment
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import RoundRecord
 from fedcli.learning.networks import pretrained, registry
 from fedcli.operations.init import init
 from fedcli.operations.verify import verify
-from fedcli.party.party import Environment
 from fedcli.plan import Beginning, Images, Network, Normalisation
 from fedcli.progress import Silent
 from tests.fixtures.federation import PLAN, no_passphrase

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli.environment import now
 from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key
 from fedcli.exchange.store import LocalStore
@@ -23,8 +24,9 @@ from fedcli.operations.doctor.findings import Examination
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.train_round import train_round
-from fedcli.party.party import Status, now
 from fedcli.plan import Network
+from fedcli.private_files import locked
+from fedcli.results import Status
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, SITES, Clock, Federation
 from tests.fixtures.servers import free_port, running_sshd
@@ -188,7 +190,7 @@ def test_a_secret_that_others_can_read_or_that_is_cut_off(well: Federation) -> N
 
 
 def test_another_command_at_work(well: Federation) -> None:
-    with Workspace.open(well.site("north")).locked():
+    with locked(well.site("north")):
         assert found_by(well)["lock"].outcome is Outcome.WARN
     assert found_by(well)["lock"].outcome is Outcome.OK
 

@@ -22,8 +22,8 @@ from fedcli.operations.approve import approve, inspect
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.rotate_key import rotate
 from fedcli.operations.train_round import train_round
-from fedcli.party.party import Status
 from fedcli.plan import Encoding, Packing, Updates
+from fedcli.results import Status
 from fedcli.site.egress import Note, note_of
 from tests.fixtures.federation import PLAN, Federation, Listener
 

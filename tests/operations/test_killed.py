@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
-from fedcli.party.party import Environment
 from fedcli.progress import Silent
 from fedcli.tensors import measure
 from tests.fixtures.federation import Clock, no_passphrase

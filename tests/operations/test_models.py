@@ -23,9 +23,10 @@ from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
 from fedcli.operations.status.standing import status
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status, artifact_of
+from fedcli.party.party import artifact_of
 from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
+from fedcli.results import Status
 from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Clock, Federation, no_passphrase

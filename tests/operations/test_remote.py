@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli.environment import Environment
 from fedcli.exchange.store import StoreOptions
 from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
@@ -23,8 +24,9 @@ from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.status.standing import status
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
-from fedcli.party.party import Environment, Party, Status
+from fedcli.party.party import Party
 from fedcli.progress import Silent
+from fedcli.results import Status
 from fedcli.workspace import WorkspaceRole
 from tests.fixtures.federation import PLAN, Clock, no_passphrase, prepared_data
 from tests.fixtures.servers import BUCKET, READER, SITES, running_s3
@@ -109,10 +111,8 @@ def begin(root: Path, way: Way, prepared: dict[str, Path], environment: Environm
 
 def models(root: Path, way: Way, environment: Environment) -> list[str]:
     """Return the digests of the global models."""
-    with way.acting("coordinator"):
-        party = Party.open(root / "coordinator", WorkspaceRole.COORDINATOR, environment)
-        party.folder.synchronise()
-        return [found.artifact.content_sha256 for found in party.folder.ledger.rounds]
+    with way.acting("coordinator"), Party.at_work(root / "coordinator", WorkspaceRole.COORDINATOR, environment) as party:
+        return [found.artifact.content_sha256 for found in party.ledger.rounds]
 
 
 def run(root: Path, way: Way, prepared: dict[str, Path]) -> list[str]:

@@ -19,10 +19,9 @@ from fedcli.operations import join
 from fedcli.operations.approve import approve, inspect
 from fedcli.operations.join import JoinRequest
 from fedcli.operations.train_round import train_round
-from fedcli.party.party import Status
-from fedcli.private_files import BusyError
+from fedcli.private_files import BusyError, locked
 from fedcli.progress import Silent
-from fedcli.workspace import Workspace
+from fedcli.results import Status
 from tests.fixtures.federation import SITES, no_passphrase
 
 if TYPE_CHECKING:
@@ -220,5 +219,5 @@ def test_data_prepared_by_another_plan_are_refused(begun: Federation) -> None:
 
 
 def test_the_second_of_two_runs_at_once_is_busy(begun: Federation) -> None:
-    with Workspace.open(begun.site("north")).locked(), pytest.raises(BusyError, match="another fedcli command is at work"):
+    with locked(begun.site("north")), pytest.raises(BusyError, match="another fedcli command is at work"):
         begun.train("north")

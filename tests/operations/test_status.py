@@ -22,8 +22,8 @@ from fedcli.operations.remove import remove
 from fedcli.operations.status.standing import StatusResult, status
 from fedcli.operations.train_round import train_round
 from fedcli.party.attendance import NUM_ROUNDS, Standing, matrix_of
-from fedcli.party.party import Status
 from fedcli.plan import Aggregation, Plan
+from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation
 from tests.reporting.histories import Builder
 

@@ -25,8 +25,8 @@ from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status
 from fedcli.progress import Silent
+from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation
 from tests.fixtures.handmade import Chronicle, changed, publish, signer_of, write_chronicle
 

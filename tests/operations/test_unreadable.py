@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli import tensors
+from fedcli.environment import now
 from fedcli.errors import UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.verify import verify
-from fedcli.party.party import Status, now
 from fedcli.plan import Aggregation
 from fedcli.progress import Silent
+from fedcli.results import Status
 from tests.exchange.test_unreadable import UNPRIVILEGED
 from tests.fixtures.federation import PLAN, Clock, Federation, begun_by_hand
 from tests.fixtures.places import on_sftp

@@ -18,9 +18,10 @@ from fedcli.exchange.store import LocalStore
 from fedcli.operations.verify import verify
 from fedcli.party.artifacts import DeltaFile, prepare_update
 from fedcli.party.folder import Folder
-from fedcli.party.party import Status, artifact_of
+from fedcli.party.party import artifact_of
 from fedcli.plan import Encoding, Network, Packing, Updates
 from fedcli.progress import Silent
+from fedcli.results import Status
 from fedcli.site.contribution import euclidean_norm, require_finite
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
 from tests.fixtures.handmade import PLAN as HISTORY_PLAN

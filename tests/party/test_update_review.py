@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fedcli.exchange import layout
 from fedcli.exchange.records import ValidationScore
-from fedcli.party.party import Status
 from fedcli.party.update_review import SiteReview, Verdict, robust_scores
+from fedcli.results import Status
 from tests.fixtures.command import COMMAND, run, succeed
 from tests.fixtures.federation import Federation, Listener, begun_by_hand
 

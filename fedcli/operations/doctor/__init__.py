@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 from fedcli.exchange.store import open_store
 from fedcli.operations.doctor import drop_checks, machine_checks, space_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination, Finding, Outcome
-from fedcli.party.party import Status, store_of
+from fedcli.party.party import store_of
+from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.store import StoreOptions
-    from fedcli.party.party import Environment
     from fedcli.workspace import Workspace
 
 __all__ = ["DoctorResult", "Finding", "Outcome", "doctor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorResult:
+class DoctorResult(Result):
     """What was found.
 
     Attributes:
@@ -35,8 +36,6 @@ class DoctorResult:
         findings: One a check, in order.
     """
 
-    status: Status
-    message: str
     party: str | None
     drop: str | None
     findings: tuple[Finding, ...]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.environment import now
 from fedcli.exchange import layout
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.store import LocalStore, open_store
@@ -15,9 +16,10 @@ from fedcli.party.attendance import Standing, matrix_of, members_of
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
 from fedcli.party.intake import open_deadline
-from fedcli.party.party import Status, now, store_of
+from fedcli.party.party import store_of
 from fedcli.party.turn import OpenRound, Reader, Turn
 from fedcli.reporting.tables.learning import learning_curves
+from fedcli.results import Result, Status
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class RoundStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusResult:
+class StatusResult(Result):
     """The whole federation at a glance.
 
     Attributes:
@@ -90,8 +92,6 @@ class StatusResult:
         curves: What each site's validation patients have said of the models, round by round.
     """
 
-    status: Status
-    message: str
     name: str
     drop: str
     coordinator: str
