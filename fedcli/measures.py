@@ -1,7 +1,7 @@
-"""How a model did on a site's test patients, and how two models compare there: what a site may publish of them.
+"""A model's results on a site's test patients, and the comparison of two models there, in the form that a site may publish.
 
-`learning` measures it, an evaluation record carries it, the report shows it. Nothing here belongs to one patient. What is
-undefined is null, never NaN; docs/metrics.md defines every value and when it is undefined.
+`learning` computes them, an evaluation record contains them, the report shows them. None is about a single patient. An undefined
+value is null, never NaN; docs/metrics.md defines each value and when it is undefined.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Estimate:
-    """A value and its 95 % bootstrap interval by patient; each null where undefined."""
+    """A value and its 95 % bootstrap interval over patients; null if undefined."""
 
     value: Value | None = None
     interval: tuple[Value, Value] | None = None
@@ -47,15 +47,14 @@ class Measures:
 
     Attributes:
         count: Cases, or images.
-        kappa: Cohen's kappa with linear weights, the paper's.
+        kappa: Cohen's kappa with linear weights, as in the paper.
         quadratic_kappa: Cohen's kappa with quadratic weights.
-        accuracy: Share that is predicted right.
+        accuracy: Share of right predictions.
         balanced_accuracy: Mean recall over the classes that occur.
         macro_auc: Mean over all classes of the area under the ROC curve, each class against the others.
-        dense_auc: The same of the plan's dense classes against the others.
+        dense_auc: Area under the ROC curve of the plan's dense classes against the others.
         calibration_error: Expected calibration error of the most probable class.
-        confusion: By true class (rows) and predicted class (columns). A cell, or the whole, is null where
-            it is withheld.
+        confusion: Counts by true class (rows) and predicted class (columns); a withheld cell, or matrix, is null.
     """
 
     count: Count
@@ -76,20 +75,20 @@ class Measures:
         return self
 
     def estimate(self, metric: Metric) -> Estimate:
-        """Return one of the estimates by its name."""
-        found: Estimate = getattr(self, metric.value)
-        return found
+        """Return the estimate of a metric."""
+        estimate: Estimate = getattr(self, metric.value)
+        return estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class PairedDifference:
-    """One model's linear weighted kappa less another's, on the same cases.
+    """One model's linear weighted kappa minus another's, on the same cases.
 
     Attributes:
-        cases: Cases that both predicted.
-        difference: Of the kappas; null where one of them is undefined.
-        interval: Its 95 % bootstrap interval by patient; null where undefined.
-        p_value: Two-sided, of the permutation test that the two models' predictions could be exchanged; null where undefined.
+        cases: Number of cases.
+        difference: Of the kappas; null if one of them is undefined.
+        interval: Its 95 % bootstrap interval over patients; null if undefined.
+        p_value: Of a two-sided permutation test that the two models' predictions are exchangeable; null if undefined.
         permutations: Random exchanges behind the p-value.
     """
 
@@ -100,33 +99,34 @@ class PairedDifference:
     permutations: Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-def withhold(found: Measures, min_cell: int, *, confusion: bool = True) -> Measures:
-    """Return what may be published where small cells are not: figures to two decimals, and no small cell nor what gives it away.
+def withhold(measures: Measures, min_cell: int, *, confusion: bool = True) -> Measures:
+    """Return measures as a plan with `min_cell` lets them be published: rounded, and without small cells.
 
     Cells of 1 to `min_cell` - 1 cases are null, and so are the next smallest, until at least two cells and `min_cell` cases are
-    hidden: the number of cases is public, so that a single hidden cell could be told from the others. Two decimals, as the paper
-    prints, since a kappa of full precision tells the matrix behind it.
+    hidden: the number of cases is public, so a single hidden cell could be computed from the others. Figures have two decimals,
+    as in the paper, because a kappa of full precision reveals the matrix behind it.
 
     Args:
-        found: What was measured.
+        measures: As computed.
         min_cell: The plan's; 0 publishes everything.
-        confusion: Whether its cells count cases; a matrix of images, of which a person has several, is withheld whole.
+        confusion: Whether the matrix counts cases; one of images, of which a person has several, is withheld as a whole.
     """
     if not min_cell:
-        return found
-    estimates: dict[str, Any] = {metric.value: _rounded(found.estimate(metric)) for metric in Metric}
-    return replace(found, confusion=_hidden(found.confusion, min_cell) if confusion else None, **estimates)
+        return measures
+    estimates: dict[str, Any] = {metric.value: _rounded(measures.estimate(metric)) for metric in Metric}
+    return replace(measures, confusion=_hidden(measures.confusion, min_cell) if confusion else None, **estimates)
 
 
-def withhold_digits(found: PairedDifference, min_cell: int) -> PairedDifference:
-    """Return a comparison as it may be published where small cells are not: to two decimals."""
-    if not min_cell or found.difference is None:
-        return found
-    return replace(found, difference=round(found.difference, 2), interval=_two_decimals(found.interval))
+def withhold_digits(comparison: PairedDifference, min_cell: int) -> PairedDifference:
+    """Return a comparison as a plan with `min_cell` lets it be published: rounded to two decimals."""
+    if not min_cell or comparison.difference is None:
+        return comparison
+    return replace(comparison, difference=round(comparison.difference, 2), interval=_two_decimals(comparison.interval))
 
 
-def _rounded(found: Estimate) -> Estimate:
-    return Estimate(value=None if found.value is None else round(found.value, 2), interval=_two_decimals(found.interval))
+def _rounded(estimate: Estimate) -> Estimate:
+    value = None if estimate.value is None else round(estimate.value, 2)
+    return Estimate(value=value, interval=_two_decimals(estimate.interval))
 
 
 def _two_decimals(interval: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -138,7 +138,7 @@ def _hidden(confusion: tuple[tuple[Count | None, ...], ...] | None, min_cell: in
     small = sum(count < min_cell for count in counts)
     if not small:
         return confusion
-    while (small < 2 or sum(counts[:small]) < min_cell) and small < len(counts):  # noqa: PLR2004 - one alone could be told
+    while (small < 2 or sum(counts[:small]) < min_cell) and small < len(counts):  # noqa: PLR2004 - a single one could be computed
         small += 1
     limit = counts[small - 1]
     return tuple(tuple(None if count and count <= limit else count for count in row) for row in confusion or ())

@@ -1,4 +1,4 @@
-"""Reproducible torch, locally: the process's own generators and switches are as before afterwards."""
+"""Reproducible torch within a block; afterwards the process's generators and settings are as before."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Make what happens within depend on `seed` alone, on a CPU with one thread count and one version of torch.
+    """Make the results of the block depend only on `seed`, on a CPU with one thread count and one version of torch.
 
     Dropout and weight initialisation draw from torch's global generators, which are seeded here and restored at the end. On a
-    CPU only deterministic kernels are allowed. On a GPU they are not insisted upon: some layers (adaptive pooling's gradient)
-    have none there. Fresh memory is not filled with NaN, which torch does beside deterministic kernels to show who reads what
-    nobody wrote: that is a tenth of a step and more.
+    CPU only deterministic kernels are allowed; on a GPU others are too, because some layers (the gradient of adaptive pooling)
+    have no deterministic kernel. torch's filling of new memory with NaN is switched off: it takes a tenth of a step or more.
     """
     on_gpu = device.type == "cuda"
     enabled = torch.are_deterministic_algorithms_enabled()
@@ -38,7 +37,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Begin the global generators anew, those from which layers draw on this device."""
+    """Seed the global generators from which layers draw on this device."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):

@@ -1,4 +1,4 @@
-"""Where every random number of training comes from: words of the plan, never digests, keys or the clock."""
+"""The seeds of all random numbers of training: from words of the plan, never from digests, keys or the clock."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 
 
 def derive_seed(*words: str | int) -> int:
-    """Return the seed that stands for these words: plan seed, site name, round, purpose and the like.
+    """Return the seed for these words: plan seed, site name, round, purpose and the like.
 
-    SHA-256 over the words as netstrings, so that ("ab", "c") and ("a", "bc") differ. A number is the same word as its decimal
-    digits. The result is below 2**63: both numpy and torch take it whole.
+    It is SHA-256 over the words as netstrings, so that ("ab", "c") and ("a", "bc") differ. A number is the same word as its
+    decimal digits. The result is below 2**63, as numpy and torch require.
     """
     encoded = [str(word).encode() for word in words]
     message = b"".join(b"%d:%s," % (len(word), word) for word in encoded)

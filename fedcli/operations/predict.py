@@ -152,7 +152,7 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
             learner.module, images.pixels, device=learner.device, progress=environment.progress, label=label
         )
     names, positions = np.unique(np.array(images.cases, dtype=str), return_inverse=True)
-    _, means = mean_by_unit(found, positions.astype(np.int64))
+    means = mean_by_unit(found, positions.astype(np.int64))
     table = _table(plan, images, names.tolist(), means)
     said = _provenance(request, party, model, images, cases=len(names), table=table)
     write_whole(request.out, table, mode=_PRIVATE)

@@ -1,4 +1,4 @@
-"""A site's network and its prepared data, put together for training and scoring."""
+"""A site's network and prepared data, for training and scoring."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from fedcli.workspace import Workspace
 
 TRAINING = "training"
-"""The workspace's folder of trainings under way."""
+"""The workspace's folder of unfinished trainings."""
 
 
 class Learner:
-    """A site at work on its own data.
+    """A site's network, with the data to train and score it.
 
     Attributes:
         plan: The plan in force.
         site: The site's name.
         replicas: This process, among those that train together.
         device: Where it computes.
-        progress: Who listens.
-        module: The network; its weights are whatever was loaded or trained last.
+        progress: Told of batches and steps.
+        module: The network, with the weights that were loaded or trained last.
     """
 
     def __init__(self, workspace: Workspace, plan: Plan, progress: Progress, replicas: Replicas = SINGLE_PROCESS) -> None:
@@ -65,7 +65,7 @@ class Learner:
 
     @cached_property
     def layout(self) -> Layout:
-        """What every model's file holds that fits the network."""
+        """The layout of a model file that fits the network."""
         return tensors.layout_of(weights.to_arrays(self.module))
 
     @cached_property
@@ -74,7 +74,7 @@ class Learner:
         return dataset.load(self._workspace.prepared_path, wire.digest(self.plan.preparation), self.plan.allow_empty)
 
     def samples(self, part: Part) -> Samples:
-        """Return the images of one part, mapped and not read; a case is the plan's unit."""
+        """Return the images of one part, memory-mapped; a case is the plan's unit."""
         data = self.data
         rows = data.rows(part)
         patients = np.array(data.patients[rows], dtype=str)
@@ -90,12 +90,12 @@ class Learner:
 
     @cached_property
     def validation(self) -> Samples:
-        """The validation images; may be empty where the plan allows it."""
+        """The validation images; may be empty if the plan allows it."""
         return self.samples(Part.VALIDATION)
 
     @cached_property
     def test(self) -> Samples:
-        """The test images; may be empty where the plan allows it."""
+        """The test images; may be empty if the plan allows it."""
         return self.samples(Part.TEST)
 
     def load(self, path: Path) -> Arrays:
@@ -105,7 +105,7 @@ class Learner:
         return arrays
 
     def predict(self, samples: Samples, label: str) -> Predictions:
-        """Return what the network as it is says about every image of a part that has some."""
+        """Return the network's predictions for every image of a part; there must be some."""
         probabilities = inference.probabilities(
             self.module,
             samples.images,
@@ -116,12 +116,12 @@ class Learner:
         return self.predictions(samples, probabilities)
 
     def predictions(self, samples: Samples, probabilities: NDArray[np.float64]) -> Predictions:
-        """Put a network's probabilities of every image, (N, C), beside what is true."""
+        """Return the probabilities of every image, (N, C), together with the truth."""
         dense = tuple(self.plan.classes.index(name) for name in self.plan.evaluation.dense)
         return Predictions(truth=samples.labels, probabilities=probabilities, dense=dense)
 
     def validate(self, label: str) -> ValidationScore:
-        """Score the network as it is on the validation patients."""
+        """Score the network on the validation patients."""
         samples = self.validation
         if not len(samples):
             return ValidationScore(patients=0, loss=None, kappa=None)
@@ -135,13 +135,13 @@ class Learner:
 
     @property
     def machine(self) -> str:
-        """Where it trains, by how many processes and in which arithmetic; the bits depend on each."""
+        """The device, number of processes and precision of training, which its bits depend on."""
         precision = choose_precision(self.plan.training.precision, self.device)
-        together = f" × {self.replicas.size}" if self.replicas.size > 1 else ""
-        return f"{self.device}{together}{'' if precision is Precision.FLOAT32 else f', {precision}'}"
+        processes = f" × {self.replicas.size}" if self.replicas.size > 1 else ""
+        return f"{self.device}{processes}{'' if precision is Precision.FLOAT32 else f', {precision}'}"
 
     def checkpoint(self, name: str, start: Path) -> Checkpoint:
-        """Return where a training from a model's file is kept in the workspace."""
+        """Return the workspace's checkpoint of a training that starts from a model's file."""
         identity = TrainingIdentity(
             plan=self.plan.digest,
             start=tensors.measure(start).sha256,
@@ -153,7 +153,7 @@ class Learner:
         return Checkpoint(self._workspace.path(TRAINING, name), identity, self.progress)
 
     def recalibrate(self, label: str) -> None:
-        """Measure BatchNorm's statistics anew on the training images, where the plan says so."""
+        """Measure the BatchNorm statistics again on the training images, if the plan says so."""
         if self.plan.training.statistics is Statistics.RECALIBRATE:
             batch_norm.recalibrate(
                 self.module,
@@ -166,7 +166,7 @@ class Learner:
 
 
 def choose_device(name: str, replicas: Replicas = SINGLE_PROCESS) -> torch.device:
-    """Return the device of this name; `auto` takes a GPU where there is one, and each of several processes its own.
+    """Return the device of this name; `auto` is a GPU if there is one. Each of several processes uses its own GPU.
 
     Raises:
         ConfigurationError: There is no such device here.
@@ -186,7 +186,7 @@ def choose_device(name: str, replicas: Replicas = SINGLE_PROCESS) -> torch.devic
 
 
 def require_images(samples: Samples, site: str, part: Part) -> None:
-    """Raise a DataError where a part that is needed has no images."""
+    """Raise a DataError if a part that is needed has no images."""
     if not len(samples):
-        msg = f"{site}: the prepared data hold no {part} images"
+        msg = f"{site}: the prepared data have no {part} images"
         raise DataError(msg, hint="prepare more patients, or give an explicit split")

@@ -1,7 +1,7 @@
 """A site's scores of models on its own patients, each computed once.
 
-What a network says about every image stays in the workspace (`scores/`), under the digests of the model and of the prepared data,
-so that two models can be compared case by case; only what `measures` names leaves it.
+The predictions for every image stay in the workspace (`scores/`), under the digests of the model and of the prepared data, so
+that two models can be compared case by case; only the values in `measures` are published.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ class Scoring:
         self._settings_digest = wire.digest((self._settings, learner.plan.unit))[:8]
         self._seed = derive_seed(learner.plan.seed, learner.site, "bootstrap")
 
-    def validate(self, found: Verified[RoundRecord]) -> ValidationScore | None:
-        """Score a global model on the validation patients; None where there are none."""
+    def validate(self, verified: Verified[RoundRecord]) -> ValidationScore | None:
+        """Score a global model on the validation patients; return None if there are none."""
         if not len(self._learner.validation):
             return None
-        name = self._name(found.artifact.content_sha256, "validation.json")
+        name = self._name(verified.artifact.content_sha256, "validation.json")
         score = self._party.workspace.load(ValidationScore, name)
         if score is None:
-            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
-            score = self._learner.validate(f"global model of round {found.record.round} on validation patients")
+            self._learner.load(self._party.folder.fetch(verified, verified.artifact, self._learner.layout))
+            score = self._learner.validate(f"global model of round {verified.record.round} on validation patients")
             self._party.workspace.save(name, score)
         return score
 
-    def test(self, found: Verified[Record], reference: ModelReference) -> TestScore:
-        """Score a model on the test patients, of whom there are some."""
+    def test(self, verified: Verified[Record], reference: ModelReference) -> TestScore:
+        """Score a model on the test patients; there must be some."""
         name = self._name(reference.content_sha256, f"{self._settings_digest}.json")
         score = self._party.workspace.load(TestScore, name)
         if score is None:
-            score = self._measure(self._predictions(found, reference), reference)
+            score = self._measure(self._predictions(verified, reference), reference)
             self._party.workspace.save(name, score)
-        return replace(score, model=reference)  # the same model's bytes, perhaps under another record
+        return replace(score, model=reference)  # the same bytes may be in another record
 
     def compare(self, scores: tuple[TestScore, ...]) -> tuple[Comparison, ...]:
         """Compare this site's own models on its own test patients: federated with local, fine-tuned with federated."""
@@ -96,11 +96,11 @@ class Scoring:
             by_image=measures.withhold(by_image, min_cell, confusion=False),
         )
 
-    def _predictions(self, found: Verified[Record], reference: ModelReference) -> Predictions:
-        """Return what a model says about the test images, computed now or before."""
+    def _predictions(self, verified: Verified[Record], reference: ModelReference) -> Predictions:
+        """Return a model's predictions for the test images, computed now or earlier."""
         path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
         if not path.is_file():
-            self._learner.load(self._party.folder.fetch(found, found.artifact, self._learner.layout))
+            self._learner.load(self._party.folder.fetch(verified, verified.artifact, self._learner.layout))
             label = f"{reference.kind} model of {reference.party} on test patients"
             buffer = io.BytesIO()
             np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)
@@ -114,7 +114,7 @@ class Scoring:
         expected = (len(self._learner.test), len(self._learner.plan.classes))
         if probabilities.shape != expected:
             msg = f"{path}: {probabilities.shape}, expected {expected}"
-            raise ConfigurationError(msg, hint="remove the file; it is made anew")
+            raise ConfigurationError(msg, hint="remove the file; it is computed again")
         return self._learner.predictions(self._learner.test, probabilities)
 
     def _name(self, content_sha256: str, what: str) -> str:

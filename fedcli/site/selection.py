@@ -1,15 +1,15 @@
-"""The site's best model, and what else a round leaves in the workspace.
+"""The site's best model, and what else a round saves in the workspace.
 
-Each round, the received global model and the site's own after every epoch are candidates; the highest validation kappa wins, the
-earlier of equals. An undefined kappa never beats a defined one and never blocks: while none is defined, the newest candidate
-stands.
+In each round, the received global model and the site's own model after every epoch are candidates. The highest validation kappa
+wins, the earlier of two equal ones. An undefined kappa never wins over a defined one; while none is defined, the newest candidate
+is the best.
 
     state/round-0003/best.json            which model, with its round and kappa
     state/round-0003/best.safetensors     its weights
-    state/round-0003/optimizer.safetensors   Adam's moments, where the plan keeps them
-    state/round-0003/statistics.safetensors  the site's own BatchNorm layers, where the plan leaves them at the site
+    state/round-0003/optimizer.safetensors   Adam's moments, if the plan keeps them
+    state/round-0003/statistics.safetensors  the site's own BatchNorm layers, if they stay at the site
 
-Only the newest round's folder counts; the outbox installs it by one rename when the round is published.
+Only the newest round's folder is used; the outbox installs it by one rename when the round is published.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 OPTIMIZER = "optimizer.safetensors"
 STATISTICS = "statistics.safetensors"
-_FACTS = "best.json"
+_DESCRIPTION = "best.json"
 _WEIGHTS = "best.safetensors"
 
 
@@ -52,9 +52,9 @@ class Best:
     """The best model so far.
 
     Attributes:
-        round: The global round (or the epoch of local training) after which it stood.
+        round: The global round (or the epoch of local training) that produced it.
         origin: Received from the coordinator, or trained here.
-        kappa: Its kappa on the validation patients; null where undefined.
+        kappa: Its kappa on the validation patients; null if undefined.
         content_sha256: Digest of its file.
         base: Digest of the round record that its training started from.
     """
@@ -68,10 +68,10 @@ class Best:
 
 @plain_dataclass(slots=True)
 class Selection:
-    """Keeps the better of two, over all candidates; `offer` is asked in the order of the rounds.
+    """Keeps the best of all candidates, which are offered in the order of the rounds.
 
     Attributes:
-        folder: Where the best model's files are kept while the command runs.
+        folder: Holds the best model's files while the command runs.
         best: The best so far; None before the first candidate.
     """
 
@@ -80,22 +80,22 @@ class Selection:
 
     @classmethod
     def resume(cls, folder: Path, before: Path | None) -> Selection:
-        """Go on in a folder, which begins with the best of an earlier one.
+        """Return a selection in a folder; a new folder starts with the best model of an earlier one.
 
-        Where a command was cut off, its candidates are offered again in their order, which changes nothing: they are the same.
+        After an interruption the same candidates are offered again in the same order, which changes nothing.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / _FACTS).is_file():
+        if (folder / _DESCRIPTION).is_file():
             return cls(folder, read_best(folder))
         if before is None:
             return cls(folder)
         shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
-        found = cls(folder, read_best(before))
-        found.write()
-        return found
+        selection = cls(folder, read_best(before))
+        selection.write()
+        return selection
 
     def offer(self, arrays: Arrays, round_number: int, origin: Origin, kappa: float | None, base: str) -> bool:
-        """Take a candidate if it is better; tell whether it was."""
+        """Keep a candidate if it is better; return whether it was."""
         if self.best is not None and self.best.kappa is not None and (kappa is None or kappa <= self.best.kappa):
             return False
         temporary = self.folder / f".{_WEIGHTS}"
@@ -107,18 +107,18 @@ class Selection:
         return True
 
     def copy(self, folder: Path) -> None:
-        """Copy the best model to another folder, which is made."""
+        """Copy the best model to a new folder."""
         folder.mkdir(parents=True)
-        for name in (_WEIGHTS, _FACTS):
+        for name in (_WEIGHTS, _DESCRIPTION):
             shutil.copyfile(self.folder / name, folder / name)
 
     def write(self) -> None:
-        """Write down which model is the best."""
-        write_whole(self.folder / _FACTS, wire.encode(self.best))
+        """Write which model is the best."""
+        write_whole(self.folder / _DESCRIPTION, wire.encode(self.best))
 
 
 def newest_state(workspace: Workspace) -> Path | None:
-    """Return the folder that the newest round left, or None."""
+    """Return the folder of the newest round, or None."""
     folders = sorted(workspace.path("state").glob("round-*"))
     return folders[-1] if folders else None
 
@@ -130,24 +130,24 @@ def forget_older_states(workspace: Workspace) -> None:
 
 
 def read_best(folder: Path) -> Best:
-    """Return what a folder says of its best model."""
-    return wire.decode(Best, (folder / _FACTS).read_bytes())
+    """Return the description of a folder's best model."""
+    return wire.decode(Best, (folder / _DESCRIPTION).read_bytes())
 
 
 def best_weights(folder: Path) -> tuple[Path, Measured]:
     """Return the file of a folder's best model, with its size and digest.
 
     Raises:
-        MissingError: It is gone, or not the file that was kept.
+        MissingError: It is missing, or another file.
     """
     path = folder / _WEIGHTS
     measured = tensors.measure(path)
     if measured.sha256 != read_best(folder).content_sha256:
-        msg = f"{path}: not the model that was kept"
+        msg = f"{path}: not the model that best.json describes"
         raise MissingError(msg)
     return path, measured
 
 
 def own_model_folder(workspace: Workspace, kind: ModelKind) -> Path:
-    """Return where the workspace keeps the site's own model of this kind."""
+    """Return the workspace's folder of the site's own model of this kind."""
     return workspace.path("models", kind.value)

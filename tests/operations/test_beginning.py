@@ -69,7 +69,7 @@ def test_nothing_begins_without_the_file_or_with_one_that_the_plan_does_not_ask_
 ) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    with pytest.raises(ConfigurationError, match="is not there"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT)
     with pytest.raises(ConfigurationError, match="the plan begins without trained weights"):
         init(tmp_path / "d", PLAN, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)

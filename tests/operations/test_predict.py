@@ -49,7 +49,7 @@ def expected(federation: Federation, weights: Path, part: Part) -> dict[str, NDA
     rows = np.array([found is part for found in data.parts])
     names, positions = np.unique(np.array(data.patients)[rows], return_inverse=True)
     said = learner.predict(learner.samples(part), "by hand").probabilities
-    return dict(zip(names.tolist(), mean_by_unit(said, positions)[1], strict=True))
+    return dict(zip(names.tolist(), mean_by_unit(said, positions), strict=True))
 
 
 def newest_global(federation: Federation) -> Path:

@@ -1,8 +1,8 @@
-"""Intervals by resampling patients, and the test whether two models differ: a seed in, the same figures out.
+"""Intervals by resampling patients, and a test whether two models differ; the same seed gives the same figures.
 
 A resample draws as many units (patients or studies) as there are, with replacement, and takes all images of each (the cluster
-bootstrap of Field & Welsh 2007); an interval is its 2.5th to 97.5th percentile. Resamples that leave a metric undefined do not
-count; where they are more than half, or the metric itself is undefined, there is no interval.
+bootstrap of Field & Welsh 2007). An interval is from the 2.5th to the 97.5th percentile. Resamples in which a metric is undefined
+do not count; if they are more than half, or if the metric itself is undefined, there is no interval.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ if TYPE_CHECKING:
 
 _PERCENTILES = (2.5, 97.5)
 _BLOCK = 1 << 18
-"""Weights at a time: 2 MiB of float64, which stay near the processor."""
+"""Weights at a time: 2 MiB of float64, which fit into a processor's cache."""
 
 
-def measure(found: Predictions, units: NDArray[np.int64], *, resamples: int, seed: int) -> Measures:
+def measure(predictions: Predictions, units: NDArray[np.int64], *, resamples: int, seed: int) -> Measures:
     """Return every metric with its interval, and the confusion matrix.
 
     Args:
-        found: The predictions of N cases or images.
-        units: (N,), whose each is: 0 to U - 1, what the resamples draw.
+        predictions: For N cases or images.
+        units: (N,), the unit of each, from 0 to U - 1; the resamples draw units.
         resamples: Number of resamples.
         seed: Of the draws.
     """
-    values = metrics.estimates(found)
+    values = metrics.estimates(predictions)
     drawn: dict[Metric, list[NDArray[np.float64]]] = {metric: [] for metric in Metric}
     if len(units):
         for weights in draws(int(units.max()) + 1, resamples, seed):
-            for metric, column in metrics.resampled(found, weights[:, units]).items():
+            for metric, column in metrics.resampled(predictions, weights[:, units]).items():
                 drawn[metric].append(column)
     estimates = {
         metric.value: Estimate(value=value, interval=_interval(drawn[metric]) if value is not None else None)
         for metric, value in values.items()
     }
-    return Measures(count=len(units), confusion=tuple(map(tuple, found.confusion.tolist())), **estimates)
+    return Measures(count=len(units), confusion=tuple(map(tuple, predictions.confusion.tolist())), **estimates)
 
 
 def compare(first: Predictions, second: Predictions, *, resamples: int, permutations: int, seed: int) -> PairedDifference:
-    """Return the first model's linear weighted kappa less the second's, with its interval and the permutation test's p-value.
+    """Return the first model's linear weighted kappa minus the second's, with its interval and a permutation test's p-value.
 
-    Each permutation exchanges the two models' predictions of every case with probability one half; p is the share of differences
-    at least as large, the observed one among them (Phipson & Smyth 2010, equation 2).
+    Each permutation exchanges the two models' predictions for every case with probability one half. p is the share of differences
+    that are at least as large as the observed one, which is counted too (Phipson & Smyth 2010, equation 2).
 
     Args:
-        first: Predictions of U cases.
-        second: Another model's, of the same cases.
+        first: Predictions for U cases.
+        second: Another model's predictions for the same cases.
         resamples: Bootstrap resamples of cases.
         permutations: Random exchanges.
-        seed: Of both.
+        seed: Of the resamples and the exchanges.
     """
     cases = len(first.truth)
-    kappas = [metrics.estimates(found)[Metric.KAPPA] for found in (first, second)]
+    kappas = [metrics.estimates(predictions)[Metric.KAPPA] for predictions in (first, second)]
     if kappas[0] is None or kappas[1] is None:
         return PairedDifference(cases=cases, difference=None, interval=None, p_value=None, permutations=0)
     difference = kappas[0] - kappas[1]
-    cells = [metrics.cells(found) for found in (first, second)]
+    cells = [metrics.cells(predictions) for predictions in (first, second)]
     drawn = [_differences(weights @ cells[0], weights @ cells[1]) for weights in draws(cases, resamples, seed)]
     exchanged = np.concatenate([_exchanged(cells[0], cells[1], kept) for kept in _coins(cases, permutations, seed)])
     exchanged = exchanged[~np.isnan(exchanged)]
@@ -90,7 +90,7 @@ def draws(num_units: int, resamples: int, seed: int) -> Iterator[NDArray[np.floa
 
 
 def _coins(num_units: int, permutations: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yield for each unit 0 or 1, (R, num_units) in blocks of permutations."""
+    """Yield 0 or 1 for each unit, (R, num_units) in blocks of permutations."""
     generator = np.random.default_rng([seed, 1])
     for rows in _blocks(num_units, permutations):
         yield generator.integers(0, 2, (rows, num_units), dtype=np.int8).astype(np.float64)
@@ -103,7 +103,7 @@ def _blocks(num_units: int, repeats: int) -> Iterator[int]:
 
 
 def _exchanged(first: NDArray[np.float64], second: NDArray[np.float64], kept: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the differences where each case keeps its two predictions (1) or has them exchanged (0), (R,)."""
+    """Return the differences after each case's two predictions are kept (1) or exchanged (0), (R,)."""
     ours = kept @ (first - second) + second.sum(axis=0)
     return _differences(ours, first.sum(axis=0) + second.sum(axis=0) - ours)
 

@@ -1,8 +1,7 @@
-"""What a network says about images: its softmax probabilities, no augmentation.
+"""A network's softmax probabilities for images, without augmentation.
 
-Always in the weights' own type: scores are published and compared, and must not depend on whether a machine has bfloat16. What
-makes it fast is channels-last convolutions without gradients, over batches of a fixed number of pixels: few enough for a
-processor's caches, and for any memory, whatever the images' size.
+They are computed in the weights' own type: scores are published and compared, so they must not depend on whether a machine has
+bfloat16. Batches have a fixed number of pixels, so that they fit into a processor's caches whatever the size of the images.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 
     from fedcli.progress import Progress
 
-
 PIXELS = {"cpu": 1 << 19, "cuda": 1 << 22}
-"""In a batch: 10 images of 224 × 224 on a processor, 83 on a GPU."""
+"""Pixels of a batch: 10 images of 224 × 224 on a processor, 83 on a GPU."""
 
 
 def probabilities(
@@ -34,13 +32,13 @@ def probabilities(
     progress: Progress,
     label: str = "scoring",
 ) -> NDArray[np.float64]:
-    """Return p_i of every image: (N, C) float64, rows summing to 1. The module is moved, and left in evaluation mode.
+    """Return p_i of every image, (N, C) float64; each row sums to 1.
 
     Args:
-        module: The network.
+        module: The network; it is moved to the device, and is in evaluation mode afterwards.
         images: (N, H, W) uint16 fixed point of [0, 1]; may be memory-mapped.
         device: Where to compute.
-        progress: Told of every batch, in images.
+        progress: Told of the images of every batch.
         label: What the progress is called.
 
     Raises:
@@ -56,7 +54,7 @@ def probabilities(
     rows: list[NDArray[np.float64]] = []
     with torch.inference_mode(), progress.track(label, len(images), "images") as advance:
         for first in range(0, len(images), batch_size):
-            # np.array: a slice of a memory map cannot be written to, which torch warns of.
+            # A copy: torch warns about a slice of a memory map, which cannot be written to.
             batch = np.array(images[first : first + batch_size])
             logits = module(as_input(torch.from_numpy(batch), dtype, device))
             rows.append(torch.softmax(logits.cpu().double(), dim=1).numpy())

@@ -1,12 +1,7 @@
-"""How well predictions agree with the radiologists: the paper's kappa, its companions, and their bootstrap intervals.
+"""How well predictions agree with the radiologists: the paper's kappa and other metrics (docs/metrics.md defines each).
 
-A case is a unit (patient or study). Point estimates are scikit-learn's, over the plan's full list of categories, and None where
-they are undefined, never NaN. The intervals come from `resampled`: the same metrics for many resamples at once, each of which
-gives every observation a weight, how often it was drawn. Patients are drawn, with all their images, which are alike.
-
-Undefined: everything without cases; a kappa where truth and prediction are one and the same single category, since then there
-is no chance disagreement to compare with; an area under the curve where a class, or all the others, do not occur. The
-balanced accuracy is over the categories that occur. docs/metrics.md says it at length.
+Point estimates are scikit-learn's, over the plan's full list of categories; an undefined one is None, never NaN. The bootstrap
+uses `resampled`: the same metrics for many resamples at once, where each observation is weighted by how often it was drawn.
 """
 
 from __future__ import annotations
@@ -31,11 +26,11 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Predictions:
-    """What a model said about N observations (cases, or single images), and what is true.
+    """A model's predictions for N observations (cases or single images), and the truth.
 
     Attributes:
         truth: (N,) int64, true categories.
-        probabilities: (N, C) float64, rows summing to 1, over the plan's C categories.
+        probabilities: (N, C) float64, over the plan's C categories; each row sums to 1.
         dense: The categories that count as dense.
     """
 
@@ -50,7 +45,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,), the most probable category; of equally probable ones the lower."""
+        """(N,), the most probable category; the lower of two equally probable ones."""
         most_probable: NDArray[np.int64] = np.argmax(self.probabilities, axis=1)
         return most_probable
 
@@ -61,55 +56,58 @@ class Predictions:
         return cells.reshape(self.num_classes, self.num_classes).astype(np.int64)
 
     @property
-    def detections(self) -> tuple[tuple[NDArray[np.bool_], NDArray[np.float64]], ...]:
-        """Each category against the others, then the dense ones: (N,) whether it is one, (N,) the probability given to that."""
+    def one_vs_rest(self) -> tuple[tuple[NDArray[np.bool_], NDArray[np.float64]], ...]:
+        """Each category against the others, then the dense ones: (N,) whether it is the truth, (N,) its predicted probability."""
         each = [(self.truth == number, self.probabilities[:, number]) for number in range(self.num_classes)]
         columns = list(self.dense)
         return (*each, (np.isin(self.truth, columns), self.probabilities[:, columns].sum(axis=1)))
 
     def by_unit(self, units: NDArray[np.int64]) -> Predictions:
-        """Return the predictions of cases, in ascending order of units: the mean probabilities of all images of each, (U, C)."""
-        _, probabilities = mean_by_unit(self.probabilities, units)
+        """Return the predictions for U cases, in ascending order of units: the mean over all images of each case."""
         truth = label_by_unit(self.truth, units, self.num_classes)
-        return Predictions(truth=truth, probabilities=probabilities, dense=self.dense)
+        return Predictions(truth=truth, probabilities=mean_by_unit(self.probabilities, units), dense=self.dense)
 
 
 def kappa(truth: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int, weights: str = "linear") -> float | None:
-    """Return Cohen's weighted kappa over all categories, None where it is undefined."""
+    """Return Cohen's weighted kappa over all categories; None if it is undefined.
+
+    It is undefined without observations, and if truth and prediction are the same single category everywhere: there is no chance
+    disagreement to compare with.
+    """
     if not len(truth) or ((truth == truth[0]).all() and (predicted == truth[0]).all()):
         return None
     return float(cohen_kappa_score(truth, predicted, labels=range(num_classes), weights=weights))
 
 
-def estimates(found: Predictions) -> dict[Metric, float | None]:
-    """Return every metric of some predictions."""
-    if not len(found.truth):
+def estimates(predictions: Predictions) -> dict[Metric, float | None]:
+    """Return every metric, None if it is undefined."""
+    if not len(predictions.truth):
         return dict.fromkeys(Metric)
-    truth, predicted = found.truth, found.predicted
-    *of_classes, of_dense = (_area(positive, score) for positive, score in found.detections)
+    truth, predicted, num_classes = predictions.truth, predictions.predicted, predictions.num_classes
+    *of_classes, of_dense = (_area(positive, score) for positive, score in predictions.one_vs_rest)
     areas = [area for area in of_classes if area is not None]
     return {
-        Metric.KAPPA: kappa(truth, predicted, found.num_classes),
-        Metric.QUADRATIC_KAPPA: kappa(truth, predicted, found.num_classes, "quadratic"),
+        Metric.KAPPA: kappa(truth, predicted, num_classes),
+        Metric.QUADRATIC_KAPPA: kappa(truth, predicted, num_classes, "quadratic"),
         Metric.ACCURACY: float(accuracy_score(truth, predicted)),
         Metric.BALANCED_ACCURACY: float(recall_score(truth, predicted, labels=np.unique(truth), average="macro")),
-        Metric.MACRO_AUC: sum(areas) / len(areas) if len(areas) == found.num_classes else None,
+        Metric.MACRO_AUC: sum(areas) / len(areas) if len(areas) == num_classes else None,
         Metric.DENSE_AUC: of_dense,
-        Metric.CALIBRATION_ERROR: float(_calibration_errors(found, np.ones((1, len(truth))))[0]),
+        Metric.CALIBRATION_ERROR: float(_calibration_errors(predictions, np.ones((1, len(truth))))[0]),
     }
 
 
-def resampled(found: Predictions, weights: NDArray[np.float64]) -> Mapping[Metric, NDArray[np.float64]]:
-    """Return every metric of R resamples, each (R,) float64 with NaN where it is undefined.
+def resampled(predictions: Predictions, weights: NDArray[np.float64]) -> Mapping[Metric, NDArray[np.float64]]:
+    """Return every metric of R resamples, each (R,) float64, NaN where it is undefined.
 
     Args:
-        found: N predictions.
+        predictions: Of N observations.
         weights: (R, N), how often each was drawn.
     """
-    confusions = weights @ cells(found)
-    square = confusions.reshape(-1, found.num_classes, found.num_classes)
+    confusions = weights @ cells(predictions)
+    square = confusions.reshape(-1, predictions.num_classes, predictions.num_classes)
     hits, rows = np.diagonal(square, axis1=1, axis2=2), square.sum(axis=2)
-    *of_classes, of_dense = (_areas(positive, score, weights) for positive, score in found.detections)
+    *of_classes, of_dense = (_areas(positive, score, weights) for positive, score in predictions.one_vs_rest)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: undefined
         recalls = hits / rows
         return {
@@ -119,21 +117,22 @@ def resampled(found: Predictions, weights: NDArray[np.float64]) -> Mapping[Metri
             Metric.BALANCED_ACCURACY: np.where(rows > 0, recalls, 0).sum(axis=1) / (rows > 0).sum(axis=1),
             Metric.MACRO_AUC: np.mean(of_classes, axis=0),
             Metric.DENSE_AUC: of_dense,
-            Metric.CALIBRATION_ERROR: _calibration_errors(found, weights),
+            Metric.CALIBRATION_ERROR: _calibration_errors(predictions, weights),
         }
 
 
-def cells(found: Predictions) -> NDArray[np.float64]:
-    """Return in which cell of the confusion matrix each of N predictions stands: (N, C²), one 1 in each row."""
-    ones: NDArray[np.float64] = np.eye(found.num_classes**2)[found.truth * found.num_classes + found.predicted]
-    return ones
+def cells(predictions: Predictions) -> NDArray[np.float64]:
+    """Return each prediction's cell of the confusion matrix, one-hot: (N, C²)."""
+    num_classes = predictions.num_classes
+    one_hot: NDArray[np.float64] = np.eye(num_classes**2)[predictions.truth * num_classes + predictions.predicted]
+    return one_hot
 
 
 def kappas(confusions: NDArray[np.float64], power: int = 1) -> NDArray[np.float64]:
     """Return the kappas of R confusion matrices, (R, C²), NaN where undefined: κ = 1 - Σ w_ij O_ij / Σ w_ij E_ij.
 
-    w_ij = |i - j|^power, and E_ij = r_i c_j / U is what the margins r and c would give by chance (Cohen 1968). Multiplied by U
-    all is in integers, so that "undefined" is an exact zero.
+    w_ij = |i - j|^power, and E_ij = r_i c_j / U is expected by chance from the margins r and c (Cohen 1968). Both sums are
+    multiplied by U, which makes them integers: for an undefined kappa the divisor is exactly zero.
     """
     num_classes = math.isqrt(confusions.shape[1])
     square = confusions.reshape(-1, num_classes, num_classes)
@@ -150,22 +149,22 @@ def kappas(confusions: NDArray[np.float64], power: int = 1) -> NDArray[np.float6
 def cross_entropy(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Return the paper's loss, L = -Σ_i y_i log(p_i), the mean over (N, C) rows.
 
-    A probability that vanished in float64 counts as the smallest there is, 2.2e-308, so that the loss stays finite.
+    A probability of 0 counts as the smallest normal float64, 2.2e-308, so that the loss is finite.
     """
     of_truth = np.take_along_axis(probabilities, truth[:, np.newaxis], axis=1)
     return float(-np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean())
 
 
 def _area(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float | None:
-    """Return the area under the ROC curve, None without positive or without negative observations."""
+    """Return the area under the ROC curve; None if all observations are positive, or none is."""
     return float(roc_auc_score(positive, score)) if positive.any() and not positive.all() else None
 
 
 def _areas(positive: NDArray[np.bool_], score: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the areas under the ROC curves of R resamples, (R,): the share of pairs in the right order, ties counting half.
+    """Return the areas under the ROC curves of R resamples, (R,): the share of pairs in the right order, where a tie is half.
 
-    Mann-Whitney's statistic with weights. `below` (R, negatives + 1) holds the weight of the lowest 0, 1, 2 … negatives; a
-    positive stands above those before `first`, and ties with those from there to `last`.
+    This is the Mann-Whitney statistic with weights. `below` (R, negatives + 1) holds the total weight of the lowest 0, 1, 2 …
+    negatives; a positive is above the negatives before `first`, and ties with those from there to `last`.
     """
     of_negatives = np.flatnonzero(~positive)
     of_negatives = of_negatives[np.argsort(score[of_negatives], kind="stable")]
@@ -181,14 +180,14 @@ def _areas(positive: NDArray[np.bool_], score: NDArray[np.float64], weights: NDA
     return areas
 
 
-def _calibration_errors(found: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _calibration_errors(predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the expected calibration errors of R resamples, (R,) (Guo et al. 2017, equation 5).
 
-    The most probable category's probability, in 15 equal bins of (0, 1]: Σ over bins of |Σ (right - probability)| / U.
+    The most probable category's probability is sorted into 15 equal bins of (0, 1]: Σ over bins of |Σ (right - probability)| / U.
     """
-    confidence = found.probabilities.max(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     gaps = np.zeros((len(confidence), CALIBRATION_BINS))
-    gaps[np.arange(len(confidence)), bins] = (found.truth == found.predicted) - confidence
+    gaps[np.arange(len(confidence)), bins] = (predictions.truth == predictions.predicted) - confidence
     errors: NDArray[np.float64] = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
     return errors

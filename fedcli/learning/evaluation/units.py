@@ -1,4 +1,4 @@
-"""From images to cases: a unit is a patient (the paper) or a study, scored as one."""
+"""From images to cases: a unit, which is scored as one, is a patient (the paper) or a study."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def mean_by_unit(probabilities: NDArray[np.float64], units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the units in ascending order, (U,), and the mean of all their images' probabilities, (U, C).
+def mean_by_unit(probabilities: NDArray[np.float64], units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean over the images of each unit, (U, C), in ascending order of units.
 
     "Predictions from all images from a given patient were averaged together to give a patient-level prediction."
 
     Args:
         probabilities: (N, C), of each image.
-        units: (N,), which unit each image belongs to.
+        units: (N,), the unit of each image.
     """
     names, positions, counts = np.unique(units, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(names), probabilities.shape[1]))
-    np.add.at(sums, positions, probabilities)
-    return names, sums / counts[:, np.newaxis]
+    means = np.zeros((len(names), probabilities.shape[1]))
+    np.add.at(means, positions, probabilities)
+    means /= counts[:, np.newaxis]
+    return means
 
 
 def label_by_unit(labels: NDArray[np.int64], units: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """Return the category of each unit, (U,), in ascending order of units.
 
-    Density is reported per examination, so the images of a unit normally share their label. Where they differ (a patient with
-    several examinations), the most frequent counts, and the higher of equally frequent ones: a dense breast is not overlooked.
+    Density is reported per examination, so the images of a unit normally share their label. If they differ (a patient with
+    several examinations), the most frequent label counts; of equally frequent ones the higher, so as not to miss a dense breast.
     """
     names, positions = np.unique(units, return_inverse=True)
     votes = np.zeros((len(names), num_classes), dtype=np.int64)

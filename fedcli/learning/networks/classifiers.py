@@ -1,9 +1,9 @@
-"""torchvision's image classifiers, fitted to grey mammograms and the plan's classes.
+"""torchvision's image classifiers, adapted to grey mammograms and the plan's classes.
 
-A classifier made for three colours sees a grey image as three equal ones. So its first convolution, the stem, becomes one of a
-single channel whose weights are the sums over the three: the function is the same, at a third of the work. ImageNet weights
-expect each colour less its mean, over its deviation: the division goes into the stem's weights, and what is subtracted into a
-second channel that is 1 all over the image. So the padding around it stays the 0 that it is to them, which no bias could do.
+A classifier for three colours would take a grey image as three equal ones. Its first convolution, the stem, is replaced by one
+with a single channel, whose weights are the sums over the three: the same function, at a third of the work. ImageNet weights
+expect each colour minus its mean, divided by its deviation. The division goes into the stem's weights, the subtraction into those
+of a second channel that is 1 everywhere: unlike a bias, it leaves the padding around the image at the 0 that they expect.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _COLOURS = 3
 _IMAGENET_CLASSES = 1000
 _OWN_CENTRE = frozenset({"googlenet", "inception_v3"})
-"""Their weights want 0.5 for every mean and deviation; torchvision converts inside the network, which needs three channels."""
+"""Their weights expect 0.5 for every mean and deviation; torchvision converts inside the network, which needs three channels."""
 
 
 class CentredStem(nn.Conv2d):
-    """A first convolution over a grey image and, beside it, a channel of ones."""
+    """A first convolution over a grey image and a channel of ones."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of (B, 1, H, W)."""
@@ -36,7 +36,7 @@ class CentredStem(nn.Conv2d):
 
 def names() -> tuple[str, ...]:
     """Return the classifiers that this version of torchvision has, sorted."""
-    from torchvision import models  # noqa: PLC0415 - torchvision takes seconds, and not every network needs it
+    from torchvision import models  # noqa: PLC0415 - torchvision takes seconds to import, and not every network needs it
 
     return tuple(models.list_models(module=models))
 
@@ -47,12 +47,12 @@ def build(name: str, num_classes: int, *, centred: bool, pretrained: Mapping[str
     Args:
         name: One of `names`.
         num_classes: Outputs of its head.
-        centred: Whether the stem is made for ImageNet weights; the module's tensors are then others.
-        pretrained: ImageNet weights in torchvision's own names, for three colours and 1000 classes; the head stays fresh. None
-            leaves all fresh, drawn from torch's global generator.
+        centred: Whether the stem is a `CentredStem`, as ImageNet weights need.
+        pretrained: ImageNet weights by torchvision's names, for three colours and 1000 classes. The head, and without them all
+            weights, are drawn from torch's global generator.
 
     Raises:
-        ConfigurationError: The pretrained weights are another network's.
+        ConfigurationError: The pretrained weights belong to another network.
     """
     network = _coloured(name, num_classes)
     if pretrained is not None:
@@ -72,13 +72,13 @@ def _coloured(name: str, num_classes: int) -> nn.Module:
     """Return torchvision's own network."""
     from torchvision.models import get_model  # noqa: PLC0415 - see `names`
 
-    # A second output in training would be a second loss, which the paper has not.
+    # A second output in training would be a second loss, which the paper does not have.
     options = {"aux_logits": False, "init_weights": True, "transform_input": False} if name in _OWN_CENTRE else {}
     return cast("nn.Module", get_model(name, weights=None, num_classes=num_classes, **options))
 
 
 def _centre(name: str) -> tuple[Tensor, Tensor]:
-    """Return the mean and the deviation of each colour that a classifier's ImageNet weights expect, (3,) each."""
+    """Return the mean and deviation of each colour, (3,) each, that a classifier's ImageNet weights expect."""
     from torchvision.models import get_model_weights  # noqa: PLC0415 - see `names`
 
     if name in _OWN_CENTRE:
@@ -88,13 +88,13 @@ def _centre(name: str) -> tuple[Tensor, Tensor]:
 
 
 def _grey(stem: nn.Conv2d, means: Tensor | None, deviations: Tensor | None) -> nn.Conv2d:
-    """Return the stem that gives for a grey image what the given one gives for three equal colours."""
+    """Return a stem whose output for a grey image is that of the given stem for three equal colours."""
     kind, weight = nn.Conv2d, stem.weight.detach().double().sum(dim=1, keepdim=True)
     if means is not None and deviations is not None:
         weights = stem.weight.detach().double() / deviations.to(stem.weight.device).double().view(1, -1, 1, 1)
         offsets = -(weights * means.to(stem.weight.device).double().view(1, -1, 1, 1))
         kind, weight = CentredStem, torch.cat((weights.sum(dim=1, keepdim=True), offsets.sum(dim=1, keepdim=True)), dim=1)
-    with torch.device("meta"):  # its own first weights would be drawn for nothing
+    with torch.device("meta"):  # no memory or random numbers for weights that are replaced
         grey = kind(
             weight.shape[1],
             stem.out_channels,
@@ -110,7 +110,7 @@ def _grey(stem: nn.Conv2d, means: Tensor | None, deviations: Tensor | None) -> n
 
 
 def _load(network: nn.Module, name: str, pretrained: Mapping[str, Tensor]) -> None:
-    """Copy pretrained weights into all but the head: the last layer, which has an output a class."""
+    """Copy pretrained weights into all layers but the head, the last layer, which has one output per class."""
     own = network.state_dict()
     counters = {key for key in own if key.endswith(".num_batches_tracked")}  # older files lack them
     faults = sorted(own.keys() - counters - pretrained.keys()) + sorted(pretrained.keys() - own.keys())
@@ -118,7 +118,7 @@ def _load(network: nn.Module, name: str, pretrained: Mapping[str, Tensor]) -> No
     head = {key for key in other if pretrained[key].shape == (_IMAGENET_CLASSES, *own[key].shape[1:])}
     faults += sorted(other - head)
     if faults or len({key.rpartition(".")[0] for key in head}) != 1:
-        which = f"{faults[0]} is missing, has another shape, or does not belong there" if faults else "it has no head of theirs"
+        which = f"{faults[0]} is missing, unexpected, or of another shape" if faults else "there is no head for 1000 classes"
         msg = f"these are not the ImageNet weights of {name}: {which}"
-        raise ConfigurationError(msg, hint="the plan's network.name must be the network that the file was made for")
+        raise ConfigurationError(msg, hint="network.name in the plan must be the network of the file")
     network.load_state_dict({key: value for key, value in pretrained.items() if key not in head}, strict=False)

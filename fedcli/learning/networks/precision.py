@@ -1,7 +1,7 @@
-"""bfloat16 where the plan and the device have it: autocast, the weights themselves and their gradients staying float32.
+"""The arithmetic of training: bfloat16 by autocast, with weights and gradients in float32, or float32 throughout.
 
-Wider numbers take twice the memory. A GPU for training has it; a hospital's desktop may not, so that on a CPU what is cheap to
-compute again is not kept.
+float32 takes twice the memory. A GPU for training has it, but a hospital's desktop may not: on a CPU, activations that are cheap
+to compute again are therefore not kept (`recomputation`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def choose(precision: Precision, device: torch.device) -> Precision:
-    """Return the arithmetic on a device: `auto` takes bfloat16 where it is in hardware, and float32 elsewhere."""
+    """Return the precision on a device: `auto` is bfloat16 if the hardware has it, otherwise float32."""
     if precision is not Precision.AUTO:
         return precision
     return Precision.BFLOAT16 if _has_bfloat16(device) else Precision.FLOAT32
 
 
 def computing(precision: Precision, module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which a network's outputs are computed to be learned from.
+    """Return the context for computing a network's outputs in training.
 
-    One of float64 weights computes in float64, whatever the plan says.
+    A network with float64 weights computes in float64, whatever the plan says.
     """
     single = next(module.parameters()).dtype == torch.float32
     if single and choose(precision, device) is Precision.BFLOAT16:
@@ -39,5 +39,5 @@ def computing(precision: Precision, module: nn.Module, device: torch.device) -> 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # torch has no public name for these; AMX and AVX512-BF16 are what oneDNN multiplies bfloat16 with.
+    # oneDNN multiplies bfloat16 by AMX and AVX512-BF16; torch has no public names for them.
     return device.type == "cpu" and any((torch.cpu._is_avx512_bf16_supported(), torch.cpu._is_amx_tile_supported()))  # noqa: SLF001

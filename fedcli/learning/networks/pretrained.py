@@ -1,7 +1,7 @@
-"""Files of ImageNet weights, from which a coordinator may begin a federation.
+"""Files of ImageNet weights, from which a federation may start.
 
-Nothing is downloaded: the file is named, or lies where torchvision keeps what it has downloaded before. A `.pth` file is read
-without running any code in it; the bytes that are read are the bytes that were hashed.
+Nothing is downloaded: the file is named by the coordinator, or is in torchvision's cache. A `.pth` file is read without running
+any code in it, and the bytes that are read are those that were hashed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)$")
-"""torchvision's DenseNet files name layers as its first version did: `norm.1` is `norm1`."""
+"""torchvision's DenseNet files use the layer names of its first version: `norm.1` is `norm1`."""
 _AUXILIARY = re.compile(r"^(aux[12]|AuxLogits)\.")
-"""Second heads for training on ImageNet; fedcli's networks have none."""
+"""Second heads for training on ImageNet, which fedcli's networks do not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pretrained:
-    """The weights of a file, in torchvision's names.
+    """The weights in a file.
 
     Attributes:
-        tensors: Name to weights.
+        tensors: Weights by torchvision's names.
         sha256: Digest of the file.
     """
 
@@ -45,18 +45,18 @@ class Pretrained:
 
 
 def cached(name: str) -> Path:
-    """Return the file of a network's ImageNet weights in torchvision's own cache.
+    """Return the file of a network's ImageNet weights in torchvision's cache.
 
     Raises:
-        ConfigurationError: It is not there.
+        ConfigurationError: The file is missing.
     """
     from torchvision.models import get_model_weights  # noqa: PLC0415 - see `classifiers.names`
 
     file: str = get_model_weights(name).DEFAULT.url.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
-        msg = f"the plan begins from ImageNet weights of {name}, and {path} is not there"
-        raise ConfigurationError(msg, hint="bring torchvision's file there, or name it: fedcli init --weights FILE")
+        msg = f"the plan starts from ImageNet weights of {name}, and {path} does not exist"
+        raise ConfigurationError(msg, hint="copy torchvision's file there, or name it: fedcli init --weights FILE")
     return path
 
 
@@ -64,8 +64,8 @@ def read(path: Path) -> Pretrained:
     """Read a `.pth` or `.safetensors` file of weights.
 
     Raises:
-        ConfigurationError: It cannot be read, holds anything but tensors by name, or is not the file that its name promises
-            (torchvision's end in the first digits of their SHA-256).
+        ConfigurationError: It cannot be read, holds anything but tensors by name, or does not have the SHA-256 in its name, as
+            torchvision's files do.
     """
     try:
         data = path.read_bytes()
@@ -75,20 +75,20 @@ def read(path: Path) -> Pretrained:
     digest = hashlib.sha256(data).hexdigest()
     promised = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
     if promised and not digest.startswith(promised[1]):
-        msg = f"{path}: SHA-256 {digest[:12]}, expected {promised[1]} as its name says"
-        raise ConfigurationError(msg, hint="the file is damaged or was changed; bring it anew")
+        msg = f"{path}: SHA-256 {digest[:12]}, expected {promised[1]} from its name"
+        raise ConfigurationError(msg, hint="the file is damaged or was changed; download it again")
     try:
-        found = load_safetensors(data) if path.suffix == ".safetensors" else _unpickled(data)
+        content = load_safetensors(data) if path.suffix == ".safetensors" else _unpickled(data)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        msg = f"{path}: holds no weights that can be read safely: {str(error).splitlines()[0] if str(error) else error!r}"
+        msg = f"{path}: no weights that can be read safely: {str(error).splitlines()[0] if str(error) else error!r}"
         raise ConfigurationError(msg, hint="expected a .pth or .safetensors file of tensors by name") from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        msg = f"{path}: holds something else than tensors by name"
-        raise ConfigurationError(msg, hint="expected the state_dict alone, as torchvision's files are")
-    tensors = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in found.items() if not _AUXILIARY.match(key)}
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        msg = f"{path}: something other than tensors by name"
+        raise ConfigurationError(msg, hint="expected only a state_dict, as in torchvision's files")
+    tensors = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in content.items() if not _AUXILIARY.match(key)}
     return Pretrained(tensors=tensors, sha256=digest)
 
 
 def _unpickled(data: bytes) -> object:
-    """Return what torch.save wrote; anything but tensors and plain containers is refused."""
+    """Return the content of a torch.save file; anything but tensors and plain containers is refused."""
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -1,10 +1,9 @@
-"""Activations that are computed again on the way back rather than kept: less memory, more time, the same bits.
+"""Activations that are computed again in the backward pass instead of kept: less memory, more time, the same bits.
 
 A layer of DenseNet concatenates the outputs of all layers before it, so that what autograd keeps grows with the square of a
-block's depth. Pleiss et al. 2017 ("Memory-Efficient Implementation of DenseNets") keep the inputs of convolutions that are cheap
-to make again, those of concatenation, normalisation and rectification, no longer than a step on the way. torchvision has that as
-`memory_efficient`; but there BatchNorm moves its running statistics a second time when it sees the batch again, which would
-change what a site sends. Here the second look leaves them alone.
+block's depth. Pleiss et al. 2017 ("Memory-Efficient Implementation of DenseNets") do not keep the results of concatenation,
+normalisation and rectification, which are cheap to compute again. torchvision's `memory_efficient` does the same, but updates
+BatchNorm's running statistics again in the backward pass, which would change what a site sends. Here they are updated once.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recomputed(module: nn.Module) -> Iterator[None]:
-    """Let DenseNet's layers keep less while gradients are computed; other networks are as they were.
+    """Make DenseNet's layers keep less for the backward pass; other networks are unchanged.
 
-    A layer keeps its inputs and the result of its first convolution: one that widens nothing, and is dear.
+    A layer keeps only its inputs and the result of its first convolution, which is small and expensive to compute.
     """
     layers = [part for part in module.modules() if hasattr(part, "bn_function")]  # torchvision's dense layers
     for layer in layers:
@@ -38,18 +37,19 @@ def recomputed(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.forward  # the class's own comes to light
+            del layer.forward  # restores the method of the class
 
 
 def _forward(layer: Any, inputs: Tensor | Sequence[Tensor]) -> Tensor:
     """Compute torchvision's `_DenseLayer.forward`."""
-    bottleneck = _kept_out(layer, lambda *parts: layer.bn_function(parts), *([inputs] if isinstance(inputs, Tensor) else inputs))
-    features = _kept_out(layer, lambda wide: layer.conv2(layer.relu2(layer.norm2(wide))), bottleneck)
-    return dropout(features, layer.drop_rate, layer.training) if layer.drop_rate else features
+    features = [inputs] if isinstance(inputs, Tensor) else inputs
+    bottleneck = _checkpointed(layer, lambda *parts: layer.bn_function(parts), *features)
+    output = _checkpointed(layer, lambda wide: layer.conv2(layer.relu2(layer.norm2(wide))), bottleneck)
+    return dropout(output, layer.drop_rate, layer.training) if layer.drop_rate else output
 
 
-def _kept_out(layer: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Compute, and again on the way back; what comes after the last tensor that is needed then, a convolution, is left out."""
+def _checkpointed(layer: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Compute now and, up to the last tensor that is needed, again in the backward pass."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_kept(layer)
@@ -59,7 +59,7 @@ def _kept_out(layer: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor)
 
 @contextmanager
 def _statistics_kept(layer: nn.Module) -> Iterator[None]:
-    """Let BatchNorm normalise by the batch, and move and count in copies that are dropped."""
+    """Make BatchNorm update copies of its running statistics, which are then dropped."""
     before = [
         (part, name, buffer) for part in layer.modules() if isinstance(part, _BatchNorm) for name, buffer in part.named_buffers()
     ]

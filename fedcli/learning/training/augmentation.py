@@ -1,7 +1,7 @@
-"""Random flips, rotations and intensity shifts of a whole batch, on the device where it is.
+"""Random flips, rotations and intensity shifts of a whole batch, on its device.
 
-Each image has its own random choices. All of them are drawn on the CPU, and always all, so that a seed means the same on every
-device, and one setting does not disturb another's numbers.
+Each image has its own random choices. They are drawn on the CPU, and always all of them, so that a seed gives the same choices on
+every device, and one setting does not change the random numbers of another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw(num_images: int, generator: torch.Generator) -> Tensor:
-    """Return the random choices of a batch, (B, 4) uniform in [0, 1): mirrored sideways, mirrored upside down, angle, shift."""
+    """Return the random choices of a batch, (B, 4) uniform in [0, 1): horizontal flip, vertical flip, angle, shift."""
     return torch.rand(num_images, 4, generator=generator, dtype=torch.float64)
 
 
@@ -28,11 +28,11 @@ def augment(images: Tensor, settings: Augmentation, choices: Tensor) -> Tensor:
 
     Args:
         images: (B, 1, H, W) in [0, 1].
-        settings: Which changes, and how large at most; each image is mirrored half the time, angle and shift are uniform.
-        choices: (B, 4), as drawn.
+        settings: Which changes, and their largest values; an image is flipped half the time, angle and shift are uniform.
+        choices: (B, 4), from `draw`.
 
     Returns:
-        (B, 1, H, W), same type and device. The shift is added to every pixel and not clipped: values may leave [0, 1] by it.
+        (B, 1, H, W), same type and device. The shift is added to every pixel and not clipped: values may be outside [0, 1].
     """
     choices = choices.to(images.device, images.dtype).T
     if settings.flip_horizontal:
@@ -47,7 +47,7 @@ def augment(images: Tensor, settings: Augmentation, choices: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Return each image turned counter-clockwise about its centre: bilinear, zero where nothing was.
+    """Return each image rotated counter-clockwise about its centre: bilinear, with zeros outside the image.
 
     Args:
         images: (B, 1, H, W).

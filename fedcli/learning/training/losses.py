@@ -1,4 +1,4 @@
-"""What training minimises: a mean over the images of a batch, each weighed by its category's weight.
+"""The losses that training minimises, for each image of a batch, weighted by the image's category.
 
 Every loss takes logits z, (B, C), and target distributions y, (B, C): one-hot labels, of which label smoothing spreads a share
 evenly over all C classes (Szegedy et al. 2016, section 7). p is the softmax of z.
@@ -32,18 +32,18 @@ def squared_earth_movers_distance(logits: Tensor, targets: Tensor) -> Tensor:
     """Return Σ_i (P_i - Y_i)² of each image, (B,), with P and Y the cumulative sums of p and y over the classes in their order.
 
     Hou, Yu & Samaras 2016, "Squared Earth Mover's Distance-based Loss for Training Deep Neural Networks", with l = 2 and without
-    their constant factor 1/C; in forecasting, Epstein's ranked probability score (1969). A proper scoring rule: least, in the
-    mean, where p is how the labels are distributed. Mistaking a for d costs more than mistaking a for b.
+    their constant factor 1/C; in forecasting, Epstein's ranked probability score (1969). It is a proper scoring rule: its mean is
+    least if p is the distribution of the labels. Mistaking a for d costs more than mistaking a for b.
     """
     difference = torch.cumsum(functional.softmax(logits, dim=1) - targets, dim=1)
     return difference.square().sum(dim=1)
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int, weighting: ClassWeights) -> NDArray[np.float64]:
-    """Return what the loss of an image of each category is multiplied by, (C,).
+    """Return the factor on the loss of an image of each category, (C,).
 
-    By inverse frequency it is N / (K n_c), with n_c of the N images in category c, and K categories that occur: the mean over
-    all images is 1. A category without images has weight 0.
+    By inverse frequency it is N / (K n_c), where n_c of the N images are in category c and K categories occur; its mean over all
+    images is 1. A category without images has weight 0.
     """
     if weighting is ClassWeights.NONE:
         return np.ones(num_classes)
@@ -54,11 +54,11 @@ def class_weights(labels: NDArray[np.int64], num_classes: int, weighting: ClassW
 
 
 class Objective:
-    """The plan's loss on a site's labels.
+    """The plan's loss for a site's labels.
 
     Args:
         training: Loss, class weights, label smoothing.
-        labels: (N,), of all training images of the site.
+        labels: (N,), the categories of all training images of the site.
         num_classes: C.
     """
 
@@ -69,7 +69,7 @@ class Objective:
         self._weights = torch.from_numpy(class_weights(labels, num_classes, training.class_weights))
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the weighed loss of each image, (B,), in float32 or, for a network of float64, in float64."""
+        """Return the weighted loss of each image, (B,), in float32, or in float64 for float64 logits."""
         logits = logits if logits.dtype == torch.float64 else logits.float()
         one_hot = functional.one_hot(labels, self._num_classes).to(logits.dtype)
         targets = one_hot * (1 - self._smoothing) + self._smoothing / self._num_classes
