@@ -189,7 +189,7 @@ class _Closing:
             artifacts=tuple(artifact for artifact, _ in files),
         )
         self.party.seal(draft, parcel(key, record, *files))
-        self.party.folder.forget_artifacts()
+        self.party.folder.artifacts.forget()
         self.party.folder.synchronise()
         message = f"round {self.number} of {plan.rounds} is published: {intake.summary}"
         return self._outcome(intake, Status.PUBLISHED, message, figures, folded.model.sha256)

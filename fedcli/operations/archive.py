@@ -78,7 +78,7 @@ def archive(root: Path, target: Path, before: int, environment: Environment) -> 
         if archived < before:
             _publish(party, reading, before, digest)
         left = _remove(party, files)
-        party.folder.forget_artifacts()
+        party.folder.artifacts.forget()
         return _result(party, before, files, digest, target, left)
 
 

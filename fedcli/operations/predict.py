@@ -145,7 +145,7 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
         learner = Learner(party.workspace, plan, environment.progress)
         path, model = lineage.find(party, request.model, learner.layout, Path(scratch))
         learner.load(path)
-        party.folder.forget_artifacts()
+        party.folder.artifacts.forget()
         images = _images(request, party, plan, Path(scratch))
         label = f"{model.kind} model of {model.party}"
         found = inference.probabilities(

@@ -71,35 +71,55 @@ class Artifacts:
         self._store = store
         self._cache = cache
 
-    def fetch(self, found: Verified[Record], artifact: Artifact, expected: Layout | None) -> Path:
-        """Return a private copy of an artifact's content; see `Folder.fetch`."""
+    def fetch(self, owner: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> Path:
+        """Return a private copy of an artifact's content: hashed while it is copied, unpacked, its header checked.
+
+        Args:
+            owner: The record that names it.
+            artifact: What the record says.
+            expected: The layout of the federation's models, from which that of an encoded update follows; None checks no layout.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says.
+            StoreError: The drop folder cannot be read.
+        """
         path = self._cache / f"{wire.digest(artifact)}.safetensors"
         if not path.exists():
-            self._check_size(found, artifact)
+            self._check_size(owner, artifact)
             with self._new_file() as copy, self._new_file() as unpacked:
                 content = copy
                 measured = self._store.fetch(artifact.key, copy, artifact.stored_size)
-                checks.check_copy(found.key, artifact, measured)
+                checks.check_copy(owner.key, artifact, measured)
                 if artifact.packing is not Packing.NONE:
                     content = unpacked
                     from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to unpack
 
                     measured = packing.unpack(copy, content, artifact.content_size)
-                _check_content(found.key, artifact, content, measured, expected)
+                _check_content(owner.key, artifact, content, measured, expected)
                 content.rename(path)
         elif expected is not None:
             with path.open("rb") as file:
                 checks.check_layout(artifact, tensors.read_layout(file), expected)
         return path
 
-    def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
-        """Return the file of an update's delta; see `Folder.delta`."""
-        artifact = found.artifact
+    def delta(self, update: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
+        """Return the file of an update's delta, decoded; nothing is copied where it lies plain on this machine.
+
+        Args:
+            update: The update.
+            expected: The layout of the federation's models.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says; of a file in the drop folder itself only the size is
+                checked.
+            StoreError: The drop folder cannot be read.
+        """
+        artifact = update.artifact
         plain = (artifact.encoding, artifact.packing) == (Encoding.FLOAT32, Packing.NONE)
         if plain and (path := self._store.local_path(artifact.key)) is not None:
-            self._check_size(found, artifact)
+            self._check_size(update, artifact)
             return DeltaFile(path=path, sha256=artifact.stored_sha256)
-        content = self.fetch(found, artifact, expected)
+        content = self.fetch(update, artifact, expected)
         if artifact.encoding is Encoding.FLOAT32:
             return DeltaFile(path=content, sha256=None)
         path = content.with_suffix(".decoded")
@@ -109,15 +129,19 @@ class Artifacts:
                 decoded.rename(path)
         return DeltaFile(path=path, sha256=None)
 
-    def check(self, found: Verified[Record], artifact: Artifact, expected: Layout | None) -> None:
-        """Check an artifact; see `Folder.check`."""
+    def check(self, owner: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> None:
+        """Check an artifact's size, digest and header, as `fetch` does; no copy stays, nor is one made of a plain file here.
+
+        Raises:
+            TrustError: Size, digest or layout are not what the record says.
+        """
         if artifact.packing is Packing.NONE and (path := self._store.local_path(artifact.key)) is not None:
-            self._check_size(found, artifact)
+            self._check_size(owner, artifact)
             measured = tensors.measure(path)
-            checks.check_copy(found.key, artifact, measured)
-            _check_content(found.key, artifact, path, measured, expected)
+            checks.check_copy(owner.key, artifact, measured)
+            _check_content(owner.key, artifact, path, measured, expected)
         else:
-            self.fetch(found, artifact, expected).unlink()
+            self.fetch(owner, artifact, expected).unlink()
 
     def forget(self, *keep: Path) -> None:
         """Remove all copies but for the given files."""
@@ -135,11 +159,11 @@ class Artifacts:
         finally:
             path.unlink(missing_ok=True)
 
-    def _check_size(self, found: Verified[Record], artifact: Artifact) -> None:
+    def _check_size(self, owner: Verified[Record], artifact: Artifact) -> None:
         size = self._store.stat(artifact.key)
         if size != artifact.stored_size:
             msg = f"{artifact.key}: {size} bytes" if size is not None else f"{artifact.key}: missing"
-            msg += f", expected {artifact.stored_size} bytes, named by {found.key}"
+            msg += f", expected {artifact.stored_size} bytes, named by {owner.key}"
             raise TrustError(msg)
 
 
@@ -167,8 +191,8 @@ def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
 def _check_content(key: str, artifact: Artifact, path: Path, measured: Measured, expected: Layout | None) -> None:
     try:
         with path.open("rb") as file:
-            found = tensors.read_layout(file)
+            layout = tensors.read_layout(file)
     except tensors.TensorError as error:
         msg = f"{artifact.key}: {error}"
         raise TrustError(msg) from error
-    checks.check_artifact(key, artifact, measured, found, expected)
+    checks.check_artifact(key, artifact, measured, layout, expected)

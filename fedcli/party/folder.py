@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import Artifact, EnrolmentRecord, Record, UpdateRecord
+    from fedcli.exchange.records import EnrolmentRecord, Record, UpdateRecord
     from fedcli.exchange.store import ReadableStore, Store
-    from fedcli.party.artifacts import DeltaFile
     from fedcli.tensors import Layout
 
 
@@ -33,6 +32,7 @@ class Folder:
     Attributes:
         store: Where the files lie.
         ledger: The history trusted so far; `synchronise` brings it up to date.
+        artifacts: Private copies of its artifacts.
 
     Args:
         store: Where the files lie.
@@ -44,7 +44,7 @@ class Folder:
     def __init__(self, store: ReadableStore, *, coordinator: str | None, cache: Path, memory: Store | None = None) -> None:
         self.store = store
         self.ledger = Ledger(coordinator)
-        self._artifacts = Artifacts(store, cache)
+        self.artifacts = Artifacts(store, cache)
         self._memory = memory
 
     def synchronise(self) -> None:
@@ -123,49 +123,10 @@ class Folder:
         name = layout.countersignature(signed.key, wire.sha256(signed.data))
         return self.ledger.rotation(site, before, signed, _read_signature(self.store, signed.key, name))
 
-    def fetch(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> Path:
-        """Return a private copy of an artifact's content: hashed while it was copied, unpacked, its header checked.
-
-        Args:
-            found: The record that names it.
-            artifact: What the record says.
-            expected: The layout of the federation's models, from which that of an encoded update follows; None checks no layout.
-
-        Raises:
-            TrustError: Size, digest or layout are not what the record says.
-        """
-        return self._artifacts.fetch(found, artifact, expected)
-
-    def check(self, found: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> None:
-        """Check an artifact's size, digest and header, as `fetch` does; no copy stays, nor is one made of a plain file here.
-
-        Raises:
-            TrustError: Size, digest or layout are not what the record says.
-        """
-        self._artifacts.check(found, artifact, expected)
-
-    def delta(self, found: Verified[UpdateRecord], expected: Layout) -> DeltaFile:
-        """Return the file of an update's delta, decoded; nothing is copied where it lies plain on this machine.
-
-        Args:
-            found: The update.
-            expected: The layout of the federation's models.
-
-        Raises:
-            TrustError: Size, digest or layout are not what the record says; of a file in the drop folder itself only the size is
-                checked.
-            StoreError: The drop folder cannot be read.
-        """
-        return self._artifacts.delta(found, expected)
-
     def global_model(self, number: int, expected: Layout | None = None) -> Path:
-        """Return a private copy of a round's global model; see `fetch`."""
-        found = self.ledger.rounds[number]
-        return self.fetch(found, found.artifact, expected)
-
-    def forget_artifacts(self, *keep: Path) -> None:
-        """Empty the cache but for the given files."""
-        self._artifacts.forget(*keep)
+        """Return a private copy of a round's global model, checked as `Artifacts.fetch` does."""
+        published = self.ledger.rounds[number]
+        return self.artifacts.fetch(published, published.artifact, expected)
 
     def _take_federations(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
         for number in layout.federation_numbers(keys):

@@ -52,7 +52,7 @@ def update_of(folder: Folder, found: Verified[UpdateRecord], settings: Aggregati
         TrustError: Its file is missing, or not what its record says.
     """
     record = found.record
-    delta = folder.delta(found, expected)
+    delta = folder.artifacts.delta(found, expected)
     weight = settings.weight(record.steps, record.images, record.patients)
     return Update(site=record.party, path=delta.path, weight=weight, sha256=delta.sha256)
 
@@ -68,4 +68,4 @@ def state_before(folder: Folder, number: int, settings: Aggregation, expected: L
     state = next((item for item in found.record.artifacts if item.role is Role.SERVER_STATE), None)
     if server is None or state is None or found.record.rule is not settings.rule:
         return None
-    return folder.fetch(found, state, state_layout(server, expected))
+    return folder.artifacts.fetch(found, state, state_layout(server, expected))

@@ -76,6 +76,6 @@ def _check_group(folder: Folder, expected: Layout | None, named: list[tuple[Veri
 def _check_artifact(folder: Folder, expected: Layout | None, found: Verified[Record], artifact: Artifact) -> None:
     """Hash an artifact and check its header; an encoded delta is decoded too."""
     if isinstance(found.record, UpdateRecord) and expected is not None and artifact.encoding is not Encoding.FLOAT32:
-        folder.delta(cast("Verified[UpdateRecord]", found), expected).path.unlink()
+        folder.artifacts.delta(cast("Verified[UpdateRecord]", found), expected).path.unlink()
     else:
-        folder.check(found, artifact, None if artifact.role is Role.SERVER_STATE else expected)
+        folder.artifacts.check(found, artifact, None if artifact.role is Role.SERVER_STATE else expected)

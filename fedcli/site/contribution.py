@@ -95,7 +95,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     party.seal(draft, *dataset_parcel, parcel(key, record, (artifact, outgoing.path)), note=note)
     found.checkpoint.remove()
     selection.forget_older_states(party.workspace)
-    party.folder.forget_artifacts()
+    party.folder.artifacts.forget()
     return Contribution(
         steps=found.result.steps, received=found.received, trained=found.trained, seconds=round(found.result.seconds, 1)
     )

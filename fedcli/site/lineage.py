@@ -50,10 +50,10 @@ def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, 
         return _own(party, _OWN[name], scratch)
     if name == GLOBAL:
         newest = history.rounds[-1]
-        return party.folder.fetch(newest, newest.artifact, layout), global_reference(newest)
+        return party.folder.artifacts.fetch(newest, newest.artifact, layout), global_reference(newest)
     for found, reference in _models(reading):
         if found.artifact.key == name:
-            return party.folder.fetch(found, found.artifact, layout), reference
+            return party.folder.artifacts.fetch(found, found.artifact, layout), reference
     return _file(party, Path(name), reading, scratch)
 
 

@@ -51,7 +51,7 @@ class Scoring:
         name = self._name(verified.artifact.content_sha256, "validation.json")
         score = self._party.workspace.load(ValidationScore, name)
         if score is None:
-            self._learner.load(self._party.folder.fetch(verified, verified.artifact, self._learner.layout))
+            self._learner.load(self._party.folder.artifacts.fetch(verified, verified.artifact, self._learner.layout))
             score = self._learner.validate(f"global model of round {verified.record.round} on validation patients")
             self._party.workspace.save(name, score)
         return score
@@ -100,12 +100,12 @@ class Scoring:
         """Return a model's predictions for the test images, computed now or earlier."""
         path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
         if not path.is_file():
-            self._learner.load(self._party.folder.fetch(verified, verified.artifact, self._learner.layout))
+            self._learner.load(self._party.folder.artifacts.fetch(verified, verified.artifact, self._learner.layout))
             label = f"{reference.kind} model of {reference.party} on test patients"
             buffer = io.BytesIO()
             np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)
             write_whole(path, buffer.getvalue())
-            self._party.folder.forget_artifacts()
+            self._party.folder.artifacts.forget()
         return self._kept(reference)
 
     def _kept(self, reference: ModelReference) -> Predictions:

@@ -195,7 +195,7 @@ def test_1000_random_flips_of_an_artifact_are_all_detected(federation: Federatio
                 flipped[position // 8] ^= 1 << position % 8
                 update.path.write_bytes(flipped)
                 with pytest.raises(TrustError, match=f"expected by {KEY}"):
-                    party.folder.fetch(verified, verified.artifact, expected)
+                    party.folder.artifacts.fetch(verified, verified.artifact, expected)
                 with pytest.raises(UpdateError, match=r"of valley: SHA-256|the update of valley: ") as caught:
                     fold(rule, expected, base, [update], federation.root / "never", crew=crew)
                 assert list(caught.value.reasons) == ["valley"]

@@ -86,15 +86,15 @@ def test_what_is_sent_is_what_is_decoded(tmp_path: Path, travel: Updates) -> Non
     else:
         assert packing.unpack(outgoing.path, content, outgoing.content.size) == outgoing.content
     found = place.send(content, outgoing.path)
-    delta = place.folder.delta(found, EXPECTED)
+    delta = place.folder.artifacts.delta(found, EXPECTED)
     plain = travel == Updates()
     assert (delta.sha256 is None) is not plain
     arrays = tensors.read(delta.path)
     assert {name: value.tobytes() for name, value in arrays.items()} == {
         name: value.tobytes() for name, value in outgoing.delta.items()
     }
-    assert place.folder.fetch(found, found.artifact, EXPECTED).read_bytes() == content.read_bytes()
-    assert place.folder.delta(found, EXPECTED) == delta
+    assert place.folder.artifacts.fetch(found, found.artifact, EXPECTED).read_bytes() == content.read_bytes()
+    assert place.folder.artifacts.delta(found, EXPECTED) == delta
 
 
 def test_nothing_is_copied_where_an_update_lies_plain_on_this_machine(tmp_path: Path) -> None:
@@ -102,14 +102,14 @@ def test_nothing_is_copied_where_an_update_lies_plain_on_this_machine(tmp_path: 
     found = place.folder.update("north", 1)
     assert found is not None
     path = tmp_path / "drop" / found.artifact.key
-    assert place.folder.delta(found, EXPECTED) == DeltaFile(path=path, sha256=found.artifact.stored_sha256)
+    assert place.folder.artifacts.delta(found, EXPECTED) == DeltaFile(path=path, sha256=found.artifact.stored_sha256)
     assert not (tmp_path / "cache").exists()
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(TrustError, match=r"bytes, expected \d+ bytes, named by"):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
     path.unlink()
     with pytest.raises(TrustError, match="missing, expected"):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
 
 
 def test_only_what_must_is_left_in_the_outbox(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_content_that_is_longer_or_shorter_than_stated_is_refused(tmp_path: Path
     for stated, match in (size - 1, "more bytes are packed there"), (size + 1, f"{size} bytes are packed there"):
         found = place.send(content, packed, content_size=stated)
         with pytest.raises(TrustError, match=match):
-            place.folder.delta(found, EXPECTED)
+            place.folder.artifacts.delta(found, EXPECTED)
         assert kept(place) == []
 
 
@@ -150,7 +150,7 @@ def test_content_of_another_digest_is_refused(tmp_path: Path) -> None:
     content, packed = packed_file(tmp_path, DELTA)
     found = place.send(content, packed, content_sha256="0" * 64)
     with pytest.raises(TrustError, match=f"expected by {found.key}: {content.stat().st_size} bytes with 000000000000"):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
     assert kept(place) == []
 
 
@@ -158,12 +158,12 @@ def test_a_copy_does_not_stand_for_another_artifact_that_names_the_same_content(
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     content, packed = packed_file(tmp_path, DELTA)
     found = place.send(content, packed)
-    place.folder.delta(found, EXPECTED)
+    place.folder.artifacts.delta(found, EXPECTED)
     (tmp_path / "garbage").write_bytes(b"whatever")
     again = place.send(content, tmp_path / "garbage")
     assert again.artifact.content_sha256 == found.artifact.content_sha256
     with pytest.raises(TrustError, match="not a packed file"):
-        place.folder.delta(again, EXPECTED)
+        place.folder.artifacts.delta(again, EXPECTED)
 
 
 def test_stored_bytes_of_another_digest_are_not_even_unpacked(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_stored_bytes_of_another_digest_are_not_even_unpacked(tmp_path: Path) ->
     stored = tmp_path / "drop" / found.artifact.key
     stored.write_bytes(b"x" * stored.stat().st_size)
     with pytest.raises(TrustError, match=r"with SHA-256 .* expected by"):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
     assert kept(place) == []
 
 
@@ -182,7 +182,7 @@ def test_another_model_or_encoding_inside_is_refused(tmp_path: Path) -> None:
     without = {name: value for name, value in DELTA.items() if name != "layer.bias"}
     found = place.send(*packed_file(tmp_path, without))
     with pytest.raises(TrustError, match=r"not the federation's model: 1 missing tensors, first layer\.bias"):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
     assert kept(place) == []
 
 
@@ -191,7 +191,7 @@ def test_another_encoding_than_the_record_names_is_refused(tmp_path: Path, encod
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     found = place.send(*packed_file(tmp_path, DELTA, encoding))
     with pytest.raises(TrustError, match="not the federation's model: "):
-        place.folder.delta(found, EXPECTED)
+        place.folder.artifacts.delta(found, EXPECTED)
 
 
 def test_a_value_that_the_encoding_cannot_hold_does_not_leave(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_federation_goes_its_way_on_what_was_sent(tmp_path: Path, prepared: di
         assert (artifact["encoding"], artifact["packing"]) == (travel.encoding, travel.packing)
         found = folder.update(site, 1)
         assert found is not None
-        delta = folder.delta(found, layout_of_model(federation))
+        delta = folder.artifacts.delta(found, layout_of_model(federation))
         assert record["norm"] == euclidean_norm(tensors.read(delta.path))
 
 

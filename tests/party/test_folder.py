@@ -300,7 +300,7 @@ def test_an_artifact_is_copied_once_and_then_private(tmp_path: Path, drop: Path,
     assert path.read_bytes() == chronicle.artifacts[found.artifact.key]
     assert files(tmp_path / "cache") == [path]
     (drop / found.artifact.key).write_bytes(b"replaced later")
-    assert folder.fetch(found, found.artifact, EXPECTED) == path
+    assert folder.artifacts.fetch(found, found.artifact, EXPECTED) == path
     assert path.read_bytes() == chronicle.artifacts[found.artifact.key]
 
 
@@ -330,10 +330,10 @@ def test_a_tampered_artifact_is_refused_by_its_digest_and_never_kept(
     (drop / key).write_bytes(tamper(content, other))
     size = len(content)
     with pytest.raises(TrustError, match=match.format(less=size - 1, more=size + 1, size=size, record=found.key)):
-        folder.fetch(found, found.artifact, EXPECTED)
+        folder.artifacts.fetch(found, found.artifact, EXPECTED)
     assert files(tmp_path / "cache") == []
     (drop / key).write_bytes(content)
-    assert folder.fetch(found, found.artifact, EXPECTED).read_bytes() == content
+    assert folder.artifacts.fetch(found, found.artifact, EXPECTED).read_bytes() == content
 
 
 def test_a_missing_artifact_is_named(tmp_path: Path, drop: Path) -> None:
@@ -342,7 +342,7 @@ def test_a_missing_artifact_is_named(tmp_path: Path, drop: Path) -> None:
     assert found is not None
     (drop / found.artifact.key).unlink()
     with pytest.raises(TrustError, match=f"{found.artifact.key}: missing, expected .* named by {found.key}"):
-        folder.fetch(found, found.artifact)
+        folder.artifacts.fetch(found, found.artifact)
 
 
 def test_an_oversize_artifact_is_refused_without_being_copied(tmp_path: Path, drop: Path) -> None:
@@ -351,7 +351,7 @@ def test_an_oversize_artifact_is_refused_without_being_copied(tmp_path: Path, dr
     assert found is not None
     os.truncate(drop / found.artifact.key, 1 << 40)  # a sparse file: reading it would take hours
     with pytest.raises(TrustError, match=f"{1 << 40} bytes, expected {found.artifact.stored_size} bytes"):
-        folder.fetch(found, found.artifact)
+        folder.artifacts.fetch(found, found.artifact)
     assert not (tmp_path / "cache").exists()
 
 
@@ -385,7 +385,7 @@ def test_what_a_site_signed_itself_is_refused_by_its_header(
     found = folder.update("north", 2)
     assert found is not None
     with pytest.raises(TrustError, match=match):
-        folder.fetch(found, found.artifact, EXPECTED)
+        folder.artifacts.fetch(found, found.artifact, EXPECTED)
     assert files(tmp_path / "cache") == []
 
 
@@ -393,18 +393,18 @@ def test_a_cached_copy_is_held_against_what_is_expected_now(tmp_path: Path, drop
     folder = synchronised(tmp_path)
     found = folder.update("north", 1)
     assert found is not None
-    folder.fetch(found, found.artifact, EXPECTED)
+    folder.artifacts.fetch(found, found.artifact, EXPECTED)
     larger = tensors.layout_of(model(0.0) | {"layer.extra": np.zeros(1, np.float32)})
     with pytest.raises(TrustError, match=r"not the federation's model: 1 missing tensors, first layer\.extra"):
-        folder.fetch(found, found.artifact, larger)
+        folder.artifacts.fetch(found, found.artifact, larger)
 
 
 def test_forgetting_keeps_what_is_named_and_sweeps_torn_copies(tmp_path: Path, drop: Path) -> None:
     folder = synchronised(tmp_path)
-    folder.forget_artifacts()
+    folder.artifacts.forget()
     first, second = folder.global_model(0), folder.global_model(1)
     (tmp_path / "cache" / ".torn").write_bytes(b"of a process that was killed")
-    folder.forget_artifacts(second)
+    folder.artifacts.forget(second)
     assert files(tmp_path / "cache") == [second]
     assert folder.global_model(0) == first
 
