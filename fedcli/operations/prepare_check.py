@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.durations import duration
 from fedcli.imaging.archive import check as previews
 from fedcli.operations.prepare import request_of
 from fedcli.results import Result, Status
@@ -37,14 +38,8 @@ def preview(request: PrepareRequest, progress: Progress) -> PreviewResult:
     left_out = found.files - found.images
     message = (
         f"{found.images} images of {found.patients} patients with a label in {found.files} files; {left_out} would be left out; "
-        f"decoding takes about {_duration(found.seconds)} in {whole.workers} processes, and reading what the disk takes"
+        f"decoding takes about {duration(max(1.0, found.seconds))} in {whole.workers} processes, and reading what the disk takes"
     )
     return PreviewResult(
         status=Status.DONE, message=message, classes=whole.preparation.classes, workers=whole.workers, preview=found
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:  # noqa: PLR2004 - beyond a minute and a half, minutes say more
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - likewise hours

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.durations import duration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -63,13 +65,8 @@ def size(num_bytes: int) -> str:
 
 
 def hours(value: float | None) -> str:
-    """Return a duration given in hours: hours, or minutes or seconds where it is short."""
-    if value is None:
-        return ABSENT
-    if value >= 1:
-        return f"{value:.1f} h"
-    seconds = value * 3600
-    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"  # noqa: PLR2004 - below, minutes are too coarse
+    """Return a duration given in hours."""
+    return ABSENT if value is None else duration(value * 3600)
 
 
 def moment(value: datetime) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.durations import duration
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_MINUTE = 60
-_HOUR = 3600
 
 
 class Throughput:
@@ -48,10 +47,3 @@ class Throughput:
         if not elapsed:
             return ""
         return f", {self._done * self._images / elapsed:.3g} images/s, {duration(self._left * elapsed / self._done)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the unit that fits: 40 s, 12 min, 3.5 h."""
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from fedcli.learning.training.throughput import Throughput, duration
+from fedcli.learning.training.throughput import Throughput
 
 
 def test_what_happens_between_epochs_does_not_count() -> None:
@@ -20,10 +18,3 @@ def test_what_happens_between_epochs_does_not_count() -> None:
 def test_a_clock_that_stands_still_tells_nothing() -> None:
     pace = Throughput(steps=2, images=32, clock=lambda: 1.0)
     assert pace.step() == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (129_600, "36.0 h")]
-)
-def test_durations(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
