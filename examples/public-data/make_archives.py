@@ -1,7 +1,7 @@
-"""Lay out phantoms as four public data sets lay out their images: `python make_archives.py work`.
+"""Arrange phantoms as four public data sets arrange their images: `python make_archives.py work`.
 
-The tables beside this file have the original columns and spellings, and patients who do not exist. Every row's image is a
-phantom, in the original's folder, under its name:
+The tables in this folder have the original columns and spellings, and patients who do not exist. The image of every row is a
+phantom, in the folder and under the name of the original:
 
     work/cbis-ddsm/     DICOM as the TCIA delivers it, with the cropped images, whose Patient IDs end in a number
     work/vindr-mammo/   images/STUDY/IMAGE.dicom, without a patient in the header, and images_png/STUDY/IMAGE.png of 16 bits

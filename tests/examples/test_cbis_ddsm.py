@@ -1,65 +1,68 @@
 """The walk-through of examples/cbis-ddsm, word by word: every ```sh line of its README, through the real command line.
 
-Each line is a process of its own, in a copy of the folder. When a line that is not site-b's occurs first, it runs once more at
-once, and must change nothing in the drop folder. `--json` is added; `join` and `admit` are answered as a person at a terminal
-would.
+Each line is a process of its own, in a copy of the folder, and its output is compared with the README's. `join` and `admit` are
+answered as a person at a terminal would. When a line that is not site-b's occurs first, it runs once more at once, with `--json`,
+and must change nothing in the drop folder.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import pty
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
 import pytest
 from safetensors import safe_open
 
+from tests.docs import walkthrough
+from tests.docs.walkthrough import shell_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cbis-ddsm"
 SITES = {"site-a": ("P_00173", "b"), "site-b": ("P_00820", "c")}
-ASKING = ("join", "admit")
 ARTIFACTS = 13
 RECORDS = 25
 
-WALK = [
-    ("init", "published", "published"),
-    ("join", "published", "done"),
-    ("join", "published", None),
-    ("admit", "published", "done"),
-    ("admit", "published", None),
-    ("prepare", "done", "done"),
-    ("prepare", "done", None),
-    ("status", "waiting", "waiting"),
-    ("train-round", "published", "waiting"),
-    ("train-round", "published", None),
-    ("aggregate", "published", "waiting"),
-    *2 * [("train-round", "published", None)],
-    ("aggregate", "published", None),
-    *2 * [("train-round", "finished", None)],
-    ("evaluate", "published", "waiting"),
-    ("evaluate", "published", None),
-    *2 * [("finetune", "done", "done")],
-    *2 * [("finetune", "done", None)],
-    *3 * [("evaluate", "published", None)],
-    ("verify", "consistent", "consistent"),
-    ("verify", "verified", "verified"),
-    ("report", "done", "done"),
+STEPS = [
+    ("init", "published"),
+    ("join", "done"),
+    ("join", None),
+    ("admit", "done"),
+    ("admit", None),
+    ("prepare", "done"),
+    ("prepare", None),
+    ("status", "waiting"),
+    ("train-round", "waiting"),
+    ("train-round", None),
+    ("aggregate", "waiting"),
+    *2 * [("train-round", None)],
+    ("aggregate", None),
+    *2 * [("train-round", None)],
+    ("evaluate", "waiting"),
+    ("evaluate", None),
+    *2 * [("finetune", "done")],
+    *2 * [("finetune", None)],
+    *3 * [("evaluate", None)],
+    ("verify", "consistent"),
+    ("verify", "verified"),
+    ("report", "done"),
 ]
-"""Each command of the README with its status, and the status when it runs once more, where it does."""
+"""Each command of the README, and its status when it runs once more, where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one process left: its exit code, its JSON object where it was fedcli's, and all that it printed."""
+    """How a command with `--json` ended."""
 
     code: int
     result: dict[str, Any]
@@ -68,10 +71,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One line of the README, run and perhaps run again; `changed` is what the second run changed in the drop folder."""
+    """One command of the README, run and perhaps run again; `changed` is what the second run changed in the drop folder."""
 
     line: str
-    first: Outcome
     again: Outcome | None
     changed: set[str]
 
@@ -80,50 +82,42 @@ class Step:
 class Walk:
     """The whole way: its folder, and every step of `fedcli` in order."""
 
-    root: Path
+    shell: walkthrough.Walk
     steps: list[Step] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        return self.shell.folder
 
     @property
     def drop(self) -> Path:
         return self.root / "work" / "drop"
 
     def run(self, line: str) -> Outcome:
-        """Run one line in a shell; what asks is answered with y."""
-        fedcli = line.startswith("fedcli ")
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",  # several threads on a busy machine wait for one another at every layer
-        }
-        stdin = subprocess.DEVNULL
-        if fedcli and line.split()[1] in ASKING:
-            terminal, stdin = pty.openpty()
-            os.write(terminal, b"y\n")
-            environment["FORCE_COLOR"] = "1"  # to rich, stderr is then a terminal too
-        found = subprocess.run(
-            ["sh", "-c", f"{line} --json" if fedcli else line],
-            cwd=self.root,
-            env=environment,
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if stdin != subprocess.DEVNULL:
-            os.close(stdin)
-            os.close(terminal)
-        result = json.loads(found.stdout) if fedcli and found.stdout else {}
-        return Outcome(code=found.returncode, result=result, printed=found.stdout + found.stderr)
+        """Run a command with `--json`; its object is the last line."""
+        step = self.shell.run(f"{line} --json")
+        last = step.printed.rstrip().rpartition("\n")[2]
+        return Outcome(code=step.code, result=json.loads(last) if last.startswith("{") else {}, printed=step.printed)
 
-    def step(self, command: str, number: int = 0) -> dict[str, Any]:
-        """Return the result of the so-manieth step of a command, at its first run."""
-        return [step.first.result for step in self.steps if step.line.split()[1] == command][number]
+    def go(self, line: str) -> walkthrough.Step:
+        """Run a line, and again where it is new and not site-b's."""
+        step = self.shell.run(line)
+        assert step.code == 0, f"{line}\n{step.printed}"
+        if line.startswith("fedcli "):
+            before = snapshot(self.drop)
+            known = "site-b" in line or any(step.line == line for step in self.steps)
+            again = None if known else self.run(line)
+            self.steps.append(Step(line=line, again=again, changed=before ^ snapshot(self.drop)))
+        return step
 
+    def record(self, key: str) -> dict[str, Any]:
+        """Return a record of the drop folder."""
+        record: dict[str, Any] = json.loads((self.drop / key).read_bytes())
+        return record
 
-def readme_lines() -> list[str]:
-    """Return the lines of all ```sh blocks, continued ones joined."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    def result(self, command: str, number: int = 0) -> dict[str, Any]:
+        """Return what a command said when it was run again."""
+        return [step.again.result for step in self.steps if step.line.split()[1] == command and step.again][number]
 
 
 def snapshot(folder: Path) -> set[str]:
@@ -137,30 +131,21 @@ def files_below(*folders: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    root = tmp_path_factory.mktemp("cbis-ddsm")
-    for name in ("plan.toml", "make_archives.py"):
-        shutil.copy(EXAMPLE / name, root)
-    found = Walk(root=root)
-    for line in readme_lines():
-        if line.startswith("ssh-keygen") and shutil.which("ssh-keygen") is None:
-            continue
-        first = found.run(line)
-        assert first.code == 0, f"{line}\n{first.printed}"
-        if line.startswith("fedcli "):
-            before = snapshot(found.drop)
-            known = "site-b" in line or any(step.line == line for step in found.steps)
-            again = None if known else found.run(line)
-            found.steps.append(Step(line=line, first=first, again=again, changed=before ^ snapshot(found.drop)))
-    return found
+def walk() -> Iterator[Walk]:
+    with TemporaryDirectory() as root:
+        for name in ("plan.toml", "make_archives.py"):
+            shutil.copy(EXAMPLE / name, root)
+        walk = Walk(shell=walkthrough.Walk(folder=Path(root)))
+        for block in shell_blocks(EXAMPLE / "README.md"):
+            if block.lines[0].startswith("ssh-keygen") and shutil.which("ssh-keygen") is None:
+                continue
+            walk.shell.check(block, [walk.go(line) for line in block.lines])
+        yield walk
 
 
-def test_every_step_tells_how_it_ended(walk: Walk) -> None:
-    told = [
-        (step.first.result["command"], step.first.result["status"], step.again and step.again.result["status"])
-        for step in walk.steps
-    ]
-    assert told == WALK
+def test_every_step_run_again_tells_how_it_ended(walk: Walk) -> None:
+    told = [(step.line.split()[1], step.again and step.again.result["status"]) for step in walk.steps]
+    assert told == STEPS
 
 
 def test_a_second_run_of_any_step_succeeds_and_publishes_nothing(walk: Walk) -> None:
@@ -170,9 +155,12 @@ def test_a_second_run_of_any_step_succeeds_and_publishes_nothing(walk: Walk) -> 
 
 
 def test_a_second_preparation_gives_the_same_data(walk: Walk) -> None:
-    (step,) = (step for step in walk.steps if step.line.startswith("fedcli prepare") and step.again is not None)
-    assert step.again is not None
-    assert step.again.result == step.first.result
+    site = walk.root / "work" / "site-a"
+    first = {path.name: path.read_bytes() for path in (site / "prepared").iterdir()}
+    (line,) = (step.line for step in walk.steps if step.line.startswith("fedcli prepare") and step.again is not None)
+    shutil.rmtree(site / "prepared")
+    assert walk.run(line).result == walk.result("prepare")
+    assert {path.name: path.read_bytes() for path in (site / "prepared").iterdir()} == first
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -204,17 +192,18 @@ def test_each_update_is_two_steps_of_one_patient(walk: Walk, site: str) -> None:
 
 
 def test_both_sites_are_in_both_rounds_of_densenet_121(walk: Walk) -> None:
-    began = walk.step("init")
+    began = walk.result("init")
     assert (began["network"], began["values"] > 6_900_000) == ("densenet121", True)
-    for number in (0, 1):
-        closed = walk.step("aggregate", number)
-        assert (closed["round"], closed["used"], closed["absent"], closed["rejected"]) == (number + 1, list(SITES), [], [])
-    assert len({walk.step("aggregate", number)["global_model"] for number in (0, 1)}) == 2
+    rounds = [walk.record(f"coordinator/round-{number:04d}/round.json") for number in (0, 1, 2)]
+    for closed in rounds[1:]:
+        assert [item["site"] for item in closed["contributions"]] == list(SITES)
+        assert (closed["absent"], closed["rejected"]) == ([], [])
+    assert len({closed["artifacts"][0]["content_sha256"] for closed in rounds}) == 3
 
 
 def test_in_the_end_every_model_is_scored_on_every_sites_four_test_patients(walk: Walk) -> None:
-    for number, site in ((-1, "site-a"), (-2, "site-b")):
-        evaluated = walk.step("evaluate", number)
+    for site in SITES:
+        evaluated = walk.run(f"fedcli evaluate -C work/{site}").result
         assert (evaluated["site"], evaluated["missing"]) == (site, [])
         scored = {(score["model"]["kind"], score["model"]["party"]) for score in evaluated["scores"]}
         kinds = ("local", "federated", "finetuned")
@@ -239,9 +228,9 @@ def test_no_identifier_reaches_the_drop_folder_the_logs_or_the_report(walk: Walk
 
 
 def test_verified_with_the_coordinators_key_and_only_consistent_without(walk: Walk) -> None:
-    without, confirmed = walk.step("verify", 0), walk.step("verify", 1)
+    without, confirmed = walk.result("verify", 0), walk.result("verify", 1)
     assert (without["verified"], without["consistent"]) == (False, True)
-    assert without["message"].startswith(f"consistent; coordinator {walk.step('init')['coordinator']} not confirmed")
+    assert without["message"].startswith(f"consistent; coordinator {walk.result('init')['coordinator']} not confirmed")
     assert (confirmed["verified"], confirmed["consistent"], confirmed["problems"]) == (True, True, [])
     assert confirmed["message"].startswith("verified")
     for result in (without, confirmed):
@@ -293,7 +282,7 @@ def test_there_is_no_pickle(walk: Walk) -> None:
 
 
 def test_the_report_stands_on_the_verified_folder(walk: Walk) -> None:
-    result = walk.step("report")
+    result = walk.result("report")
     assert (result["verified"], result["problems"]) == (True, [])
     page = (walk.root / result["page"]).read_text(encoding="utf-8")
     assert all(text in page for text in (*SITES, result["statement"].split()[0]))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,14 +11,9 @@ import pytest
 
 from fedcli.imaging.labels.matching import Fault
 from fedcli.imaging.rejection import Reason
+from tests.docs.walkthrough import Walk, shell_blocks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "public-data"
-
-
-def readme_lines() -> list[str]:
-    """Return the lines of all ```sh blocks, continued ones joined."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -35,12 +26,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the README in a copy of the example, and return what it made."""
     root = tmp_path_factory.mktemp("public") / "data"
     shutil.copytree(EXAMPLE, root, ignore=shutil.ignore_patterns("work", "__pycache__"))
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    lines = readme_lines()
+    walk = Walk(folder=root)
+    lines = [line for block in shell_blocks(EXAMPLE / "README.md") for line in block.lines]
     assert sum(line.startswith("fedcli prepare") for line in lines) == 6
     for line in lines:
-        done = subprocess.run(["sh", "-c", line], cwd=root, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        step = walk.run(line)
+        assert step.code == 0, f"{line}\n{step.printed}"
     return root / "work"
 
 

@@ -1,7 +1,7 @@
-"""Join EMBED's two tables on the accession: `python label_table.py METADATA CLINICAL > labels.csv`, a row an image.
+"""Join EMBED's two tables on the accession: `python label_table.py METADATA CLINICAL > labels.csv`, one row per image.
 
-The clinical table has a row a finding, the metadata a row a file; the density is the exam's. Paths are cut to what lies below the
-folder of the cohorts, since the tables name the disk on which EMBED was made.
+The clinical table has one row per finding, the metadata one row per file; the density is that of the exam. Paths are made
+relative to the folder of the cohorts, because the tables name the disk on which EMBED was made.
 """
 
 from __future__ import annotations
