@@ -11,7 +11,7 @@ class FedcliError(Exception):
     """Any failure that fedcli explains to its user.
 
     Attributes:
-        exit_code: What the process returns; one number per family, listed in the README.
+        exit_code: What the process returns; one number per family, listed in docs/commands.md.
         hint: The next thing to do, in one sentence; empty where the message says it all.
     """
 
