@@ -1,9 +1,9 @@
-# Everything starts from a bare clone: .venv is made and filled when it is missing or pyproject.toml has changed.
+# Every target works in a fresh clone: .venv is made and filled if it is missing or pyproject.toml has changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two processes share the tests, each with one thread: several threads each would wait for one another.
+# Two processes run the tests, with one thread each: more threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 DEMO ?= demo
 
@@ -37,7 +37,7 @@ bench: $(VENV)/installed peers
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/train
 
-# What fedcli is compared with, each in an environment of its own; one that cannot be installed is named.
+# What fedcli is compared with, each in its own environment; it names those that cannot be installed.
 peers: $(VENV)/installed
 	$(BIN)/python benchmarks/peers.py
 
