@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedcli.cli import COMMANDS
 from fedcli.errors import FedcliError
-from fedcli.party.party import Status
+from fedcli.results import Status
 
 SECTIONS = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8").split("\n## ")
 

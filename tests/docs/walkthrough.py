@@ -31,9 +31,9 @@ _SHAPES = (
     (re.compile(r"[ ▁▂▃▄▅▆▇█]*[▁▂▃▄▅▆▇█][ ▁▂▃▄▅▆▇█]*"), " BARS "),
     (re.compile(r"(?:(?<![\w-])[-−+])?(?<![A-Za-z0-9])\d+(?:[,. ]\d+)*"), "N"),
     (re.compile(r"(?<= )—(?= )"), "N"),  # a figure that is undefined
-    (re.compile(r"kappa is (?:N (?:higher|lower) than|as good as)"), "kappa is COMPARED WITH"),
+    (re.compile(r"kappa is (?:N (?:higher|lower) than|the same as)"), "kappa is COMPARED WITH"),
     (re.compile(r"p (?:=|≤) N"), "p = N"),
-    (re.compile(r"the difference (?:may be chance alone|is more than chance explains)"), "the difference IS JUDGED"),
+    (re.compile(r"the difference (?:may be due to chance|is significant)"), "the difference IS JUDGED"),
     (re.compile(r"(?<=model is )(?:epoch N|the model it started from)"), "WHICH"),
 )  # fmt: skip
 
