@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.fixtures.federation import Federation, prepared_data
 from tests.fixtures.servers import S3, Sshd, running_s3, running_sshd
@@ -13,6 +14,10 @@ from tests.fixtures.servers import S3, Sshd, running_s3, running_sshd
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+
+settings.register_profile("tests", deadline=None)  # machines are slow at times
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,8 +8,9 @@ import pytest
 
 from fedcli.exchange.store import LocalStore
 from tests.fixtures.command import run, succeed
-from tests.fixtures.handmade import signer_of, write_chronicle
+from tests.fixtures.history import complete_history
 from tests.fixtures.places import Elsewhere, on_s3, on_sftp
+from tests.fixtures.signing import signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ def flags(place: Elsewhere) -> tuple[str, ...]:
 @pytest.fixture
 def drop(tmp_path: Path) -> Path:
     (tmp_path / "drop").mkdir()
-    write_chronicle().publish(LocalStore(tmp_path / "drop"))
+    complete_history().publish(LocalStore(tmp_path / "drop"))
     return tmp_path / "drop"
 
 

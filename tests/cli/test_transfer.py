@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.store import LocalStore
 from tests.fixtures.command import imported_by, run, succeed
-from tests.fixtures.handmade import signer_of, write_chronicle
+from tests.fixtures.history import complete_history
+from tests.fixtures.signing import signer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def test_there_and_back_with_json(tmp_path: Path) -> None:
     drop, other, tar = tmp_path / "drop", tmp_path / "other", tmp_path / "a.tar"
     drop.mkdir()
     other.mkdir()
-    write_chronicle().publish(LocalStore(drop))
+    complete_history().publish(LocalStore(drop))
     sent = succeed("export", tar, drop, "--coordinator-key", COORDINATOR)
     assert sent.keys() == EXPORT
     assert (sent["status"], sent["verified"], sent["size"]) == ("done", True, tar.stat().st_size)
@@ -42,7 +43,7 @@ def test_what_cannot_be_ends_with_its_familys_exit_code(tmp_path: Path) -> None:
     drop, other = tmp_path / "drop", tmp_path / "other"
     drop.mkdir()
     other.mkdir()
-    write_chronicle().publish(LocalStore(drop))
+    complete_history().publish(LocalStore(drop))
     (tmp_path / "file").write_bytes(b"not a tar")
     for arguments, code in (
         (("export", tmp_path / "a.tar", drop, "--since", "9"), 2),

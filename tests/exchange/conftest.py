@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fixtures.handmade import Chronicle, write_chronicle
+from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.servers import running_azurite
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def chronicle() -> Chronicle:
+def history() -> HandmadeHistory:
     """A valid history; its records are values, which no test can change for another."""
-    return write_chronicle()
+    return complete_history()
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,19 @@ from fedcli.errors import StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ArchiveRecord, Role, archivable
 from fedcli.exchange.store import LocalStore
-from tests.fixtures.handmade import CREATED, VERSIONS, Chronicle, amendment, changed, keys_of, sign
+from tests.fixtures.records import CREATED, VERSIONS
+from tests.fixtures.signing import amendment, changed, keys_of, sign
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.checks import Signed
+    from tests.fixtures.history import HandmadeHistory
 
 
-def archive(chronicle: Chronicle, signer: str = "coordinator", **values: Any) -> Signed:
+def archive(history: HandmadeHistory, signer: str = "coordinator", **values: Any) -> Signed:
     record = ArchiveRecord(
-        federation=wire.sha256(chronicle.federation.data),
+        federation=wire.sha256(history.federation.data),
         party="coordinator",
         created=CREATED,
         versions=VERSIONS,
@@ -34,8 +36,8 @@ def archive(chronicle: Chronicle, signer: str = "coordinator", **values: Any) ->
     return changed(sign(layout.archive(1), record, signer), signer, **values)
 
 
-def test_the_coordinator_says_what_was_moved(chronicle: Chronicle) -> None:
-    found = chronicle.ledger().archive(1, archive(chronicle))
+def test_the_coordinator_says_what_was_moved(history: HandmadeHistory) -> None:
+    found = history.ledger().archive(1, archive(history))
     assert (found.record.before, found.record.tar) == (1, "a" * 64)
 
 
@@ -52,25 +54,25 @@ def test_the_coordinator_says_what_was_moved(chronicle: Chronicle) -> None:
         ({"schema": "fedcli/round@1"}, "schema: should be"),
     ],
 )
-def test_a_record_that_does_not_fit_is_refused(chronicle: Chronicle, values: dict[str, Any], said: str) -> None:
+def test_a_record_that_does_not_fit_is_refused(history: HandmadeHistory, values: dict[str, Any], said: str) -> None:
     with pytest.raises(TrustError, match=said):
-        chronicle.ledger().archive(1, archive(chronicle, **values))
+        history.ledger().archive(1, archive(history, **values))
 
 
 @pytest.mark.parametrize("signer", ["north", "stranger"])
-def test_nobody_else_can_say_it(chronicle: Chronicle, signer: str) -> None:
+def test_nobody_else_can_say_it(history: HandmadeHistory, signer: str) -> None:
     with pytest.raises(TrustError, match="signed by the key"):
-        chronicle.ledger().archive(1, archive(chronicle, signer))
+        history.ledger().archive(1, archive(history, signer))
 
 
-def test_a_retired_key_of_the_coordinators_says_nothing_of_later_rounds(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger(rounds=1)
-    ledger.add_federation(amendment(chronicle.federation, 1, coordinator=wire.plain(keys_of("heir"))))
-    newer = replace(chronicle.rounds[1])
+def test_a_retired_key_of_the_coordinators_says_nothing_of_later_rounds(history: HandmadeHistory) -> None:
+    ledger = history.ledger(rounds=1)
+    ledger.add_federation(amendment(history.federation, 1, coordinator=wire.plain(keys_of("heir"))))
+    newer = replace(history.rounds[1])
     ledger.add_round(changed(newer, "heir", federation_record=ledger.federations[1].digest))
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.archive(1, archive(chronicle))
-    assert ledger.archive(1, archive(chronicle, "heir")).record.as_of == 1
+        ledger.archive(1, archive(history))
+    assert ledger.archive(1, archive(history, "heir")).record.as_of == 1
 
 
 def test_what_the_first_round_that_stays_begins_from_is_not_archived() -> None:

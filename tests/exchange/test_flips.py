@@ -12,13 +12,13 @@ from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.ledger import Ledger
 from tests.exchange.test_archives import archive
-from tests.fixtures.handmade import amendment, changed, keys_of, signer_of
+from tests.fixtures.signing import amendment, changed, keys_of, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedcli.exchange.checks import Signed
-    from tests.fixtures.handmade import Chronicle
+    from tests.fixtures.history import HandmadeHistory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +38,17 @@ class Case:
     countersignature: bytes = b""
 
 
-def case_of(chronicle: Chronicle, kind: str) -> Case:
+def case_of(history: HandmadeHistory, kind: str) -> Case:
     if kind == "federation":
         ledger = Ledger(signer_of("coordinator").verify_key.fingerprint)
-        return Case(ledger=ledger, signed=chronicle.federation, take=lambda ledger, found, _: ledger.add_federation(found))
+        return Case(ledger=ledger, signed=history.federation, take=lambda ledger, found, _: ledger.add_federation(found))
     if kind == "round":
-        return Case(ledger=chronicle.ledger(1), signed=chronicle.rounds[1], take=lambda ledger, found, _: ledger.add_round(found))
-    ledger = chronicle.ledger()
+        return Case(ledger=history.ledger(1), signed=history.rounds[1], take=lambda ledger, found, _: ledger.add_round(found))
+    ledger = history.ledger()
     if kind == "rotation":
-        first = ledger.enrolment("north", chronicle.enrolment)
+        first = ledger.enrolment("north", history.enrolments["north"])
         values: dict[str, Any] = {"number": 1, "previous": first.digest, "keys": wire.plain(keys_of("north-new"))}
-        signed = changed(replace(chronicle.enrolment, key=layout.enrolment("north", 1)), "north", **values)
+        signed = changed(replace(history.enrolments["north"], key=layout.enrolment("north", 1)), "north", **values)
         return Case(
             ledger=ledger,
             signed=signed,
@@ -56,13 +56,16 @@ def case_of(chronicle: Chronicle, kind: str) -> Case:
             countersignature=signer_of("north-new").sign(signed.data),
         )
     others: dict[str, tuple[Signed, Callable[[Ledger, Signed, bytes], object]]] = {
-        "amendment": (amendment(chronicle.federation, 2), lambda ledger, found, _: ledger.add_federation(found)),
-        "enrolment": (chronicle.enrolment, lambda ledger, found, _: ledger.enrolment("north", found)),
-        "update": (chronicle.updates["north"], lambda ledger, found, _: ledger.update("north", 1, found)),
-        "dataset": (chronicle.dataset, lambda ledger, found, _: ledger.dataset("north", 1, found)),
-        "model": (chronicle.shared, lambda ledger, found, _: ledger.model("north", 1, "federated", found)),
-        "evaluation": (chronicle.evaluation, lambda ledger, found, _: ledger.evaluation("north", 1, found)),
-        "archive": (archive(chronicle), lambda ledger, found, _: ledger.archive(1, found)),
+        "amendment": (amendment(history.federation, 2), lambda ledger, found, _: ledger.add_federation(found)),
+        "enrolment": (history.enrolments["north"], lambda ledger, found, _: ledger.enrolment("north", found)),
+        "update": (history.updates["north", 1], lambda ledger, found, _: ledger.update("north", 1, found)),
+        "dataset": (history.datasets["north"], lambda ledger, found, _: ledger.dataset("north", 1, found)),
+        "model": (
+            history.models["north", "federated"],
+            lambda ledger, found, _: ledger.model("north", 1, "federated", found),
+        ),
+        "evaluation": (history.evaluations["north"], lambda ledger, found, _: ledger.evaluation("north", 1, found)),
+        "archive": (archive(history), lambda ledger, found, _: ledger.archive(1, found)),
     }
     signed, take = others[kind]
     return Case(ledger=ledger, signed=signed, take=take)
@@ -72,8 +75,8 @@ KINDS = ("federation", "amendment", "enrolment", "rotation", "round", "update", 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_flipped_bit_of_a_record_or_its_signatures_is_taken(chronicle: Chronicle, kind: str) -> None:
-    case = case_of(chronicle, kind)
+def test_no_flipped_bit_of_a_record_or_its_signatures_is_taken(history: HandmadeHistory, kind: str) -> None:
+    case = case_of(history, kind)
     parts = {"record": case.signed.data, "signature": case.signed.signature, "countersignature": case.countersignature}
     for name, original in parts.items():
         for position in range(len(original) * 8):

@@ -22,24 +22,9 @@ from fedcli.exchange.records import MAX_RECORD_BYTES, Role, UpdateRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.plan import Encoding, Packing, Updates
 from fedcli.tensors import Measured
-from tests.fixtures.handmade import (
-    MAX_MODEL_BYTES,
-    MAX_STEPS,
-    PLAN,
-    SITES,
-    Chronicle,
-    amendment,
-    artifact,
-    changed,
-    changed_artifact,
-    federation,
-    file_of,
-    keys_of,
-    model,
-    sign,
-    signer_of,
-    write_chronicle,
-)
+from tests.fixtures.history import HandmadeHistory, complete_history
+from tests.fixtures.records import MAX_MODEL_BYTES, MAX_STEPS, PLAN, SITES, artifact, file_of, model
+from tests.fixtures.signing import amendment, changed, changed_artifact, keys_of, sign, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,82 +32,82 @@ if TYPE_CHECKING:
 OTHER_DIGEST = "0" * 64
 
 
-def refused(chronicle: Chronicle, signed: Signed, match: str, *, site: str = "north", number: int = 1) -> None:
+def refused(history: HandmadeHistory, signed: Signed, match: str, *, site: str = "north", number: int = 1) -> None:
     """Expect an update of a site in a round to be refused for one reason."""
     with pytest.raises(TrustError, match=match):
-        chronicle.ledger().update(site, number, signed)
+        history.ledger().update(site, number, signed)
 
 
 # ---------------------------------------------------------------------------------------------------- the valid history
 
 
-def test_the_valid_history_is_taken_whole(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
+def test_the_valid_history_is_taken_whole(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
     assert (len(ledger.federations), ledger.newest_round) == (1, 1)
-    for site, signed in chronicle.updates.items():
-        found = ledger.update(site, 1, signed)
-        assert (found.key, found.digest, found.record.party) == (layout.update(site, 1), wire.sha256(signed.data), site)
-    assert ledger.update("north", 2, chronicle.next_update).record.round == 2
-    assert ledger.enrolment("north", chronicle.enrolment).record.party == "north"
-    assert ledger.dataset("north", 1, chronicle.dataset).record.cohort.bits == (12,)
-    assert ledger.model("north", 1, "federated", chronicle.shared).artifact.key in chronicle.artifacts
-    assert len(ledger.evaluation("north", 1, chronicle.evaluation).record.scores) == 1
+    for (site, number), signed in history.updates.items():
+        update = ledger.update(site, number, signed)
+        assert (update.key, update.digest, update.record.party) == (layout.update(site, number), wire.sha256(signed.data), site)
+    assert ledger.enrolment("north", history.enrolments["north"]).record.party == "north"
+    assert ledger.dataset("north", 1, history.datasets["north"]).record.cohort.bits == (12,)
+    assert ledger.model("north", 1, "federated", history.models["north", "federated"]).artifact.key in history.artifacts
+    assert len(ledger.evaluation("north", 1, history.evaluations["north"]).record.scores) == 1
     assert ledger.first_key == signer_of("coordinator").verify_key
-    assert ledger.identity == wire.sha256(chronicle.federation.data)
+    assert ledger.identity == wire.sha256(history.federation.data)
 
 
-def test_a_record_signed_anew_without_a_change_still_holds(chronicle: Chronicle) -> None:
+def test_a_record_signed_anew_without_a_change_still_holds(history: HandmadeHistory) -> None:
     """The means by which the tests below forge records do not break them by themselves."""
-    assert changed(chronicle.updates["north"], "north") == chronicle.updates["north"]
-    assert changed(chronicle.rounds[1], "coordinator") == chronicle.rounds[1]
+    assert changed(history.updates["north", 1], "north") == history.updates["north", 1]
+    assert changed(history.rounds[1], "coordinator") == history.rounds[1]
 
 
 # ------------------------------------------------------------------------------------------------------- 1: size caps
 
 
-def test_1_an_oversize_record_is_refused_before_anything_else(chronicle: Chronicle) -> None:
+def test_1_an_oversize_record_is_refused_before_anything_else(history: HandmadeHistory) -> None:
     largest = b" " * MAX_RECORD_BYTES
-    refused(chronicle, sign("k", largest, "north"), "k: the whole: UTF-8 JSON")
+    refused(history, sign("k", largest, "north"), "k: the whole: UTF-8 JSON")
     with pytest.raises(TrustError, match=f"k: the record has more than {MAX_RECORD_BYTES} bytes"):
         Signed(key="k", data=largest + b" ", signature=b"")
 
 
-def test_1_an_oversize_signature_is_refused(chronicle: Chronicle) -> None:
-    signed = chronicle.updates["north"]
+def test_1_an_oversize_signature_is_refused(history: HandmadeHistory) -> None:
+    signed = history.updates["north", 1]
     long = signed.signature + b"\n" * (MAX_SIGNATURE_BYTES + 1 - len(signed.signature))
-    refused(chronicle, replace(signed, signature=long), f"has {MAX_SIGNATURE_BYTES + 1} bytes, expected at most")
-    refused(chronicle, replace(signed, signature=long[:-1]), "not in canonical form|not an OpenSSH signature")
+    refused(history, replace(signed, signature=long), f"has {MAX_SIGNATURE_BYTES + 1} bytes, expected at most")
+    refused(history, replace(signed, signature=long[:-1]), "not in canonical form|not an OpenSSH signature")
 
 
 # ---------------------------------------------------------------------------- 2: canonical signature by the party's key
 
 
-def test_2_an_unsigned_record_is_refused(chronicle: Chronicle) -> None:
-    refused(chronicle, replace(chronicle.updates["north"], signature=b""), "not an OpenSSH signature")
+def test_2_an_unsigned_record_is_refused(history: HandmadeHistory) -> None:
+    refused(history, replace(history.updates["north", 1], signature=b""), "not an OpenSSH signature")
 
 
 @pytest.mark.parametrize("signer", ["valley", "coordinator", "stranger"])
-def test_2_a_key_that_the_federation_does_not_list_for_the_site_is_refused(chronicle: Chronicle, signer: str) -> None:
-    refused(chronicle, changed(chronicle.updates["north"], signer), "north/round-0001/update.json: signed by the key")
+def test_2_a_key_that_the_federation_does_not_list_for_the_site_is_refused(history: HandmadeHistory, signer: str) -> None:
+    refused(history, changed(history.updates["north", 1], signer), "north/round-0001/update.json: signed by the key")
 
 
 @pytest.mark.parametrize("signer", ["north", "stranger"])
-def test_2_only_the_coordinator_signs_rounds(chronicle: Chronicle, signer: str) -> None:
+def test_2_only_the_coordinator_signs_rounds(history: HandmadeHistory, signer: str) -> None:
     with pytest.raises(TrustError, match="signed by the key"):
-        chronicle.ledger(1).add_round(changed(chronicle.rounds[1], signer))
+        history.ledger(1).add_round(changed(history.rounds[1], signer))
 
 
-def test_2_another_namespace_is_refused(chronicle: Chronicle) -> None:
-    signed = chronicle.updates["north"]
+def test_2_another_namespace_is_refused(history: HandmadeHistory) -> None:
+    signed = history.updates["north", 1]
     refused(
-        chronicle,
+        history,
         replace(signed, signature=signer_of("north").sign(signed.data, namespace="git")),
         "namespace 'git', expected 'fedcli-record@v1'",
     )
 
 
-def test_2_the_signature_of_other_bytes_is_refused(chronicle: Chronicle) -> None:
-    refused(chronicle, replace(chronicle.updates["north"], signature=chronicle.next_update.signature), "does not match the bytes")
+def test_2_the_signature_of_other_bytes_is_refused(history: HandmadeHistory) -> None:
+    first, second = history.updates["north", 1], history.updates["north", 2]
+    refused(history, replace(first, signature=second.signature), "does not match the bytes")
 
 
 def binary(signature: bytes) -> bytes:
@@ -162,27 +147,27 @@ MALLEATIONS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("malleate", MALLEATIONS.values(), ids=MALLEATIONS.keys())
-def test_2_a_signature_that_is_not_canonical_is_refused(chronicle: Chronicle, malleate: Callable[[bytes], bytes]) -> None:
-    signed = chronicle.updates["north"]
+def test_2_a_signature_that_is_not_canonical_is_refused(history: HandmadeHistory, malleate: Callable[[bytes], bytes]) -> None:
+    signed = history.updates["north", 1]
     malleated = malleate(signed.signature)
     assert malleated != signed.signature
-    refused(chronicle, replace(signed, signature=malleated), "not in canonical form|not an OpenSSH signature")
+    refused(history, replace(signed, signature=malleated), "not in canonical form|not an OpenSSH signature")
 
 
 @given(noise=st.binary(max_size=400))
 @settings(deadline=None, max_examples=200)
-def test_2_noise_is_no_signature(chronicle: Chronicle, noise: bytes) -> None:
-    signed = chronicle.updates["north"]
+def test_2_noise_is_no_signature(history: HandmadeHistory, noise: bytes) -> None:
+    signed = history.updates["north", 1]
     for signature in (noise, armoured(noise)):
-        refused(chronicle, replace(signed, signature=signature), "the signature|an OpenSSH signature|signed by the key")
+        refused(history, replace(signed, signature=signature), "the signature|an OpenSSH signature|signed by the key")
 
 
-def test_2_nothing_is_parsed_before_its_signature_holds(chronicle: Chronicle) -> None:
+def test_2_nothing_is_parsed_before_its_signature_holds(history: HandmadeHistory) -> None:
     """Bytes that are no JSON fail on their signature, not on their content, wherever a key is known beforehand."""
-    signature = chronicle.updates["north"].signature
+    signature = history.updates["north", 1].signature
     of_site = Signed(key="k", data=b"{", signature=signature)
-    of_coordinator = Signed(key="k", data=b"{", signature=chronicle.rounds[1].signature)
-    ledger = chronicle.ledger()
+    of_coordinator = Signed(key="k", data=b"{", signature=history.rounds[1].signature)
+    ledger = history.ledger()
     attempts: list[Callable[[], object]] = [
         lambda: ledger.update("north", 1, of_site),
         lambda: ledger.dataset("north", 1, of_site),
@@ -196,13 +181,13 @@ def test_2_nothing_is_parsed_before_its_signature_holds(chronicle: Chronicle) ->
             attempt()
 
 
-def test_2_a_listed_key_that_is_none_is_a_matter_of_trust(chronicle: Chronicle) -> None:
+def test_2_a_listed_key_that_is_none_is_a_matter_of_trust(history: HandmadeHistory) -> None:
     """A hostile site's enrolment must not look like a mistake in the reader's own configuration."""
     broken = [{"purpose": "signing", "algorithm": "ssh-ed25519", "public_key": "ssh-ed25519 " + "A" * 68}]
     with pytest.raises(TrustError, match="lists a key that is not an ssh-ed25519 public key"):
-        chronicle.ledger().enrolment("north", changed(chronicle.enrolment, "north", keys=broken))
+        history.ledger().enrolment("north", changed(history.enrolments["north"], "north", keys=broken))
     with pytest.raises(TrustError, match="lists a key that is not an ssh-ed25519 public key"):
-        Ledger().add_federation(changed(chronicle.federation, "coordinator", coordinator=broken))
+        Ledger().add_federation(changed(history.federation, "coordinator", coordinator=broken))
 
 
 # --------------------------------------------------------------------------------------------------------- 3: the schema
@@ -232,13 +217,13 @@ def test_2_a_listed_key_that_is_none_is_a_matter_of_trust(chronicle: Chronicle) 
         ({"round": 0}, "round: "),
     ],
 )
-def test_3_what_the_schema_does_not_allow_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
-    refused(chronicle, changed(chronicle.updates["north"], "north", **values), match)
+def test_3_what_the_schema_does_not_allow_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
+    refused(history, changed(history.updates["north", 1], "north", **values), match)
 
 
 @pytest.mark.parametrize("name", ["federation", "parent", "plan", "steps", "artifacts", "received"])
-def test_3_a_missing_key_is_refused(chronicle: Chronicle, name: str) -> None:
-    refused(chronicle, changed(chronicle.updates["north"], "north", without=(name,)), f"{name}: this key is missing")
+def test_3_a_missing_key_is_refused(history: HandmadeHistory, name: str) -> None:
+    refused(history, changed(history.updates["north", 1], "north", without=(name,)), f"{name}: this key is missing")
 
 
 @pytest.mark.parametrize(
@@ -254,8 +239,8 @@ def test_3_a_missing_key_is_refused(chronicle: Chronicle, name: str) -> None:
         (b'{"steps": ' + b"9" * 10_000 + b"}", "UTF-8 JSON"),
     ],
 )
-def test_3_signed_bytes_that_are_no_record_are_refused(chronicle: Chronicle, data: bytes, match: str) -> None:
-    refused(chronicle, sign("k", data, "north"), match)
+def test_3_signed_bytes_that_are_no_record_are_refused(history: HandmadeHistory, data: bytes, match: str) -> None:
+    refused(history, sign("k", data, "north"), match)
 
 
 # ----------------------------------------------------------------------------------- 4: the record stands where it belongs
@@ -273,8 +258,8 @@ def test_3_signed_bytes_that_are_no_record_are_refused(chronicle: Chronicle, dat
         ({"plan": OTHER_DIGEST}, "plan: expected"),
     ],
 )
-def test_4_an_update_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
-    refused(chronicle, changed(chronicle.updates["north"], "north", **values), match)
+def test_4_an_update_in_the_wrong_place_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
+    refused(history, changed(history.updates["north", 1], "north", **values), match)
 
 
 @pytest.mark.parametrize(
@@ -291,58 +276,57 @@ def test_4_an_update_in_the_wrong_place_is_refused(chronicle: Chronicle, values:
         ({"rule": "mode"}, "rule: should be 'mean', 'momentum'"),
     ],
 )
-def test_4_a_round_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
-    ledger = chronicle.ledger(1)
+def test_4_a_round_in_the_wrong_place_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
+    ledger = history.ledger(1)
     with pytest.raises(TrustError, match=match):
-        ledger.add_round(changed(chronicle.rounds[1], "coordinator", **values))
+        ledger.add_round(changed(history.rounds[1], "coordinator", **values))
     assert ledger.newest_round == 0
 
 
-def test_4_a_round_cannot_stand_twice_nor_first(chronicle: Chronicle) -> None:
+def test_4_a_round_cannot_stand_twice_nor_first(history: HandmadeHistory) -> None:
     with pytest.raises(TrustError, match="round: expected 2, found 1"):
-        chronicle.ledger(2).add_round(chronicle.rounds[1])
+        history.ledger(2).add_round(history.rounds[1])
     with pytest.raises(TrustError, match="round: expected 0, found 1"):
-        chronicle.ledger(0).add_round(chronicle.rounds[1])
+        history.ledger(0).add_round(history.rounds[1])
 
 
-def test_4_a_valid_update_cannot_be_replayed_in_another_round(chronicle: Chronicle) -> None:
-    refused(chronicle, chronicle.updates["north"], "round: expected 2, found 1", number=2)
-    refused(chronicle, chronicle.next_update, "round: expected 1, found 2", number=1)
+def test_4_a_valid_update_cannot_be_replayed_in_another_round(history: HandmadeHistory) -> None:
+    refused(history, history.updates["north", 1], "round: expected 2, found 1", number=2)
+    refused(history, history.updates["north", 2], "round: expected 1, found 2", number=1)
 
 
-def test_4_a_valid_update_cannot_be_replayed_for_another_site(chronicle: Chronicle) -> None:
-    refused(chronicle, chronicle.updates["north"], "signed by the key", site="valley")
+def test_4_a_valid_update_cannot_be_replayed_for_another_site(history: HandmadeHistory) -> None:
+    refused(history, history.updates["north", 1], "signed by the key", site="valley")
 
 
 def test_4_a_valid_update_cannot_be_replayed_for_another_site_of_the_same_key() -> None:
     """Two members that share a key (one hospital, two departments) still cannot stand in for each other."""
-    first = changed(
-        federation(), "coordinator", members=[{"site": site, "keys": wire.plain(keys_of("north"))} for site in SITES]
-    )  # fmt: skip
-    chronicle = write_chronicle()
+    history = complete_history()
+    members = [{"site": site, "keys": wire.plain(keys_of("north"))} for site in SITES]
+    first = changed(history.federation, "coordinator", members=members)
     ledger = Ledger()
     ledger.add_federation(first)
     identity = wire.sha256(first.data)
-    ledger.add_round(changed(chronicle.rounds[0], "coordinator", federation=identity, federation_record=identity))
-    signed = changed(chronicle.updates["north"], "north", federation=identity, parent=ledger.rounds[0].digest)
+    ledger.add_round(changed(history.rounds[0], "coordinator", federation=identity, federation_record=identity))
+    signed = changed(history.updates["north", 1], "north", federation=identity, parent=ledger.rounds[0].digest)
     assert ledger.update("north", 1, signed).record.steps == 15
     with pytest.raises(TrustError, match="party: expected valley, found north"):
         ledger.update("valley", 1, signed)
 
 
-def test_4_a_valid_update_cannot_be_replayed_in_another_federation(chronicle: Chronicle) -> None:
+def test_4_a_valid_update_cannot_be_replayed_in_another_federation(history: HandmadeHistory) -> None:
     """The same members with the same keys, and another seed."""
-    other = write_chronicle(replace(PLAN, seed=4))
+    other = complete_history(replace(PLAN, seed=4))
     with pytest.raises(TrustError, match="federation: expected"):
-        other.ledger().update("north", 1, chronicle.updates["north"])
+        other.ledger().update("north", 1, history.updates["north", 1])
     with pytest.raises(TrustError, match="federation: expected"):
-        other.ledger(1).add_round(chronicle.rounds[1])
+        other.ledger(1).add_round(history.rounds[1])
     with pytest.raises(TrustError, match="federation: expected"):
-        other.ledger().dataset("north", 1, chronicle.dataset)
+        other.ledger().dataset("north", 1, history.datasets["north"])
 
 
-def test_4_who_is_no_member_is_refused(chronicle: Chronicle) -> None:
-    refused(chronicle, changed(chronicle.updates["north"], "stranger", party="stranger"), "not a member", site="stranger")
+def test_4_who_is_no_member_is_refused(history: HandmadeHistory) -> None:
+    refused(history, changed(history.updates["north", 1], "stranger", party="stranger"), "not a member", site="stranger")
 
 
 @pytest.mark.parametrize(
@@ -356,55 +340,55 @@ def test_4_who_is_no_member_is_refused(chronicle: Chronicle) -> None:
         ({"keys": []}, "keys: "),
     ],
 )
-def test_4_an_enrolment_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
+def test_4_an_enrolment_in_the_wrong_place_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
     with pytest.raises(TrustError, match=match):
-        chronicle.ledger().enrolment("north", changed(chronicle.enrolment, "north", **values))
+        history.ledger().enrolment("north", changed(history.enrolments["north"], "north", **values))
 
 
-def test_4_a_sites_other_records_are_refused_in_the_wrong_place(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
+def test_4_a_sites_other_records_are_refused_in_the_wrong_place(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
     with pytest.raises(TrustError, match="number: expected 2, found 1"):
-        ledger.dataset("north", 2, chronicle.dataset)
+        ledger.dataset("north", 2, history.datasets["north"])
     with pytest.raises(TrustError, match="number: expected 2, found 1"):
-        ledger.evaluation("north", 2, chronicle.evaluation)
+        ledger.evaluation("north", 2, history.evaluations["north"])
     with pytest.raises(TrustError, match="number: expected 2, found 1"):
-        ledger.model("north", 2, "federated", chronicle.shared)
+        ledger.model("north", 2, "federated", history.models["north", "federated"])
     with pytest.raises(TrustError, match="kind: expected local, found federated"):
-        ledger.model("north", 1, "local", chronicle.shared)
+        ledger.model("north", 1, "local", history.models["north", "federated"])
     with pytest.raises(TrustError, match="started from round record 000000000000, which this federation does not have"):
-        ledger.model("north", 1, "federated", changed(chronicle.shared, "north", base=OTHER_DIGEST))
+        ledger.model("north", 1, "federated", changed(history.models["north", "federated"], "north", base=OTHER_DIGEST))
     with pytest.raises(TrustError, match="global ones are the coordinator's"):
-        ledger.model("north", 1, "global", changed(chronicle.shared, "north", kind="global"))
+        ledger.model("north", 1, "global", changed(history.models["north", "federated"], "north", kind="global"))
     for take in (ledger.dataset, ledger.evaluation):
         with pytest.raises(TrustError, match="schema: should be"):
-            take("north", 1, chronicle.shared)
+            take("north", 1, history.models["north", "federated"])
 
 
 @pytest.mark.parametrize("signer", ["valley", "coordinator"])
-def test_4_a_sites_other_records_need_its_own_key(chronicle: Chronicle, signer: str) -> None:
-    ledger = chronicle.ledger()
+def test_4_a_sites_other_records_need_its_own_key(history: HandmadeHistory, signer: str) -> None:
+    ledger = history.ledger()
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.dataset("north", 1, changed(chronicle.dataset, signer))
+        ledger.dataset("north", 1, changed(history.datasets["north"], signer))
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.evaluation("north", 1, changed(chronicle.evaluation, signer))
+        ledger.evaluation("north", 1, changed(history.evaluations["north"], signer))
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.model("north", 1, "federated", changed(chronicle.shared, signer))
+        ledger.model("north", 1, "federated", changed(history.models["north", "federated"], signer))
 
 
 # ------------------------------------------------------------------------------------- 4: the federation's own records
 
 
-def test_4_a_forged_first_record_fails_against_the_pinned_key(chronicle: Chronicle) -> None:
+def test_4_a_forged_first_record_fails_against_the_pinned_key(history: HandmadeHistory) -> None:
     pinned = signer_of("coordinator").verify_key.fingerprint
-    forged = changed(chronicle.federation, "stranger", coordinator=wire.plain(keys_of("stranger")))
+    forged = changed(history.federation, "stranger", coordinator=wire.plain(keys_of("stranger")))
     assert Ledger().add_federation(forged).record.number == 0
     with pytest.raises(TrustError, match=re.escape(f"expected the pinned {pinned}")):
         Ledger(pinned).add_federation(forged)
 
 
-def test_4_a_forged_first_record_that_lists_the_pinned_key_too_is_not_signed_by_it(chronicle: Chronicle) -> None:
+def test_4_a_forged_first_record_that_lists_the_pinned_key_too_is_not_signed_by_it(history: HandmadeHistory) -> None:
     both = wire.plain(keys_of("stranger", "coordinator"))
-    forged = changed(chronicle.federation, "stranger", coordinator=both)
+    forged = changed(history.federation, "stranger", coordinator=both)
     assert Ledger().add_federation(forged).record.number == 0
     with pytest.raises(TrustError, match="signed by the key"):
         Ledger(signer_of("coordinator").verify_key.fingerprint).add_federation(forged)
@@ -422,22 +406,22 @@ def test_4_a_forged_first_record_that_lists_the_pinned_key_too_is_not_signed_by_
         ({"coordinator": []}, "coordinator: "),
     ],
 )
-def test_4_a_first_record_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
+def test_4_a_first_record_in_the_wrong_place_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
     with pytest.raises(TrustError, match=match):
-        Ledger().add_federation(changed(chronicle.federation, "coordinator", **values))
+        Ledger().add_federation(changed(history.federation, "coordinator", **values))
 
 
 @pytest.mark.parametrize("names", [("valley", "north"), ("north", "north"), ("coordinator", "north"), ("NORTH", "north")])
-def test_4_members_are_sites_sorted_each_once(chronicle: Chronicle, names: tuple[str, ...]) -> None:
+def test_4_members_are_sites_sorted_each_once(history: HandmadeHistory, names: tuple[str, ...]) -> None:
     members = [{"site": name, "keys": wire.plain(keys_of(name))} for name in names]
     with pytest.raises(TrustError, match="members"):
-        Ledger().add_federation(changed(chronicle.federation, "coordinator", members=members))
+        Ledger().add_federation(changed(history.federation, "coordinator", members=members))
 
 
-def test_4_nothing_stands_before_the_first_record(chronicle: Chronicle) -> None:
+def test_4_nothing_stands_before_the_first_record(history: HandmadeHistory) -> None:
     for attempt in (
-        lambda: Ledger().add_round(chronicle.rounds[0]),
-        lambda: Ledger().update("north", 1, chronicle.updates["north"]),
+        lambda: Ledger().add_round(history.rounds[0]),
+        lambda: Ledger().update("north", 1, history.updates["north", 1]),
         lambda: Ledger().in_force(0),
         lambda: Ledger().identity,
     ):
@@ -445,12 +429,12 @@ def test_4_nothing_stands_before_the_first_record(chronicle: Chronicle) -> None:
             attempt()
 
 
-def test_4_an_amendment_is_in_force_from_its_round_on(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
-    added = ledger.add_federation(amendment(chronicle.federation, 3))
+def test_4_an_amendment_is_in_force_from_its_round_on(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
+    added = ledger.add_federation(amendment(history.federation, 3))
     assert [ledger.in_force(number).record.number for number in range(5)] == [0, 0, 0, 1, 1]
     assert ledger.newest_federation is added.record
-    assert ledger.identity == wire.sha256(chronicle.federation.data)
+    assert ledger.identity == wire.sha256(history.federation.data)
 
 
 @pytest.mark.parametrize(
@@ -465,71 +449,71 @@ def test_4_an_amendment_is_in_force_from_its_round_on(chronicle: Chronicle) -> N
         ({"from_round": 0}, "in force from round 0, expected 2 or later"),
     ],
 )
-def test_4_an_amendment_in_the_wrong_place_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
-    ledger = chronicle.ledger()
+def test_4_an_amendment_in_the_wrong_place_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
+    ledger = history.ledger()
     with pytest.raises(TrustError, match=match):
-        ledger.add_federation(amendment(chronicle.federation, **({"from_round": 2} | values)))
+        ledger.add_federation(amendment(history.federation, **({"from_round": 2} | values)))
     assert len(ledger.federations) == 1
 
 
-def test_4_an_amendment_does_not_reach_behind_the_one_before(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger(1)
-    second = ledger.add_federation(amendment(chronicle.federation, 3))
-    third = amendment(chronicle.federation, 2, number=2, previous=second.digest)
+def test_4_an_amendment_does_not_reach_behind_the_one_before(history: HandmadeHistory) -> None:
+    ledger = history.ledger(1)
+    second = ledger.add_federation(amendment(history.federation, 3))
+    third = amendment(history.federation, 2, number=2, previous=second.digest)
     with pytest.raises(TrustError, match="in force from round 2, expected 3 or later"):
         ledger.add_federation(third)
 
 
 @pytest.mark.parametrize("signer", ["north", "stranger"])
-def test_4_an_amendment_needs_the_coordinators_key(chronicle: Chronicle, signer: str) -> None:
-    own_key = amendment(chronicle.federation, 2, signer, coordinator=wire.plain(keys_of(signer)))
+def test_4_an_amendment_needs_the_coordinators_key(history: HandmadeHistory, signer: str) -> None:
+    own_key = amendment(history.federation, 2, signer, coordinator=wire.plain(keys_of(signer)))
     with pytest.raises(TrustError, match="signed by the key"):
-        chronicle.ledger().add_federation(own_key)
+        history.ledger().add_federation(own_key)
 
 
-def test_4_a_new_coordinators_key_is_signed_for_by_the_old_one_and_then_alone_holds(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger(1)
-    ledger.add_federation(amendment(chronicle.federation, 1, coordinator=wire.plain(keys_of("successor"))))
+def test_4_a_new_coordinators_key_is_signed_for_by_the_old_one_and_then_alone_holds(history: HandmadeHistory) -> None:
+    ledger = history.ledger(1)
+    ledger.add_federation(amendment(history.federation, 1, coordinator=wire.plain(keys_of("successor"))))
     place = {"federation_record": ledger.federations[1].digest}
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.add_round(changed(chronicle.rounds[1], "coordinator", **place))
-    ledger.add_round(changed(chronicle.rounds[1], "successor", **place))
+        ledger.add_round(changed(history.rounds[1], "coordinator", **place))
+    ledger.add_round(changed(history.rounds[1], "successor", **place))
     third = {"number": 2, "previous": ledger.federations[1].digest}
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.add_federation(amendment(chronicle.federation, 2, "coordinator", **third))
-    assert ledger.add_federation(amendment(chronicle.federation, 2, "successor", **third)).record.number == 2
+        ledger.add_federation(amendment(history.federation, 2, "coordinator", **third))
+    assert ledger.add_federation(amendment(history.federation, 2, "successor", **third)).record.number == 2
     assert ledger.first_key == signer_of("coordinator").verify_key
 
 
-def test_4_a_removed_member_signs_nothing_newer(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
+def test_4_a_removed_member_signs_nothing_newer(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
     remaining = [{"site": "valley", "keys": wire.plain(keys_of("valley"))}]
-    ledger.add_federation(amendment(chronicle.federation, 2, members=remaining))
-    assert ledger.update("north", 1, chronicle.updates["north"]).record.round == 1  # what it did as a member stands
-    assert ledger.dataset("north", 1, chronicle.dataset).record.as_of == 0
-    assert ledger.model("north", 1, "federated", chronicle.shared).record.as_of == 1
-    assert ledger.evaluation("north", 1, chronicle.evaluation).record.as_of == 1
+    ledger.add_federation(amendment(history.federation, 2, members=remaining))
+    assert ledger.update("north", 1, history.updates["north", 1]).record.round == 1  # what it did as a member stands
+    assert ledger.dataset("north", 1, history.datasets["north"]).record.as_of == 0
+    assert ledger.model("north", 1, "federated", history.models["north", "federated"]).record.as_of == 1
+    assert ledger.evaluation("north", 1, history.evaluations["north"]).record.as_of == 1
     with pytest.raises(TrustError, match="north is not a member from round 2 on"):
-        ledger.update("north", 2, chronicle.next_update)
+        ledger.update("north", 2, history.updates["north", 2])
     with pytest.raises(TrustError, match="as of round 2, expected at most 1, the newest one"):
-        ledger.evaluation("north", 1, changed(chronicle.evaluation, "north", as_of=2))
+        ledger.evaluation("north", 1, changed(history.evaluations["north"], "north", as_of=2))
 
 
-def test_4_an_update_under_a_changed_plan_names_the_changed_plan(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
+def test_4_an_update_under_a_changed_plan_names_the_changed_plan(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
     plan = replace(PLAN, rounds=7)
-    ledger.add_federation(amendment(chronicle.federation, 2, plan=wire.plain(plan)))
+    ledger.add_federation(amendment(history.federation, 2, plan=wire.plain(plan)))
     with pytest.raises(TrustError, match=f"plan: expected {plan.digest}, found {PLAN.digest}"):
-        ledger.update("north", 2, chronicle.next_update)
-    assert ledger.update("north", 2, changed(chronicle.next_update, "north", plan=plan.digest)).record.round == 2
+        ledger.update("north", 2, history.updates["north", 2])
+    assert ledger.update("north", 2, changed(history.updates["north", 2], "north", plan=plan.digest)).record.round == 2
 
 
 # ------------------------------------------------------------------------------------ 4: no silent subset in any round
 
 
-def contributions(chronicle: Chronicle, *sites: str) -> list[dict[str, Any]]:
+def contributions(history: HandmadeHistory, *sites: str) -> list[dict[str, Any]]:
     """Return what a round says of the sites that it used, in the order given; an outsider gets north's numbers."""
-    found = {item["site"]: item for item in json.loads(chronicle.rounds[1].data)["contributions"]}
+    found = {item["site"]: item for item in json.loads(history.rounds[1].data)["contributions"]}
     return [found.get(site, found["north"]) | {"site": site} for site in sites]
 
 
@@ -543,16 +527,16 @@ NAMES = st.lists(st.sampled_from(["north", "outsider", "valley"]), max_size=3)
 @given(used=NAMES, absent=NAMES, rejected=NAMES)
 @settings(deadline=None, max_examples=300)
 def test_4_a_round_names_every_member_once_and_nobody_else(
-    chronicle: Chronicle, used: list[str], absent: list[str], rejected: list[str]
+    history: HandmadeHistory, used: list[str], absent: list[str], rejected: list[str]
 ) -> None:
     signed = changed(
-        chronicle.rounds[1],
+        history.rounds[1],
         "coordinator",
-        contributions=contributions(chronicle, *used),
+        contributions=contributions(history, *used),
         absent=absent,
         rejected=rejections(*rejected),
     )
-    ledger = chronicle.ledger(1)
+    ledger = history.ledger(1)
     in_order = all(sites == sorted(sites) for sites in (used, absent, rejected))
     if used and in_order and sorted(used + absent + rejected) == list(SITES):
         assert ledger.add_round(signed).record.round == 1
@@ -575,11 +559,11 @@ def test_4_a_round_names_every_member_once_and_nobody_else(
     ],
 )
 def test_4_a_silent_subset_or_an_outsider_is_refused(
-    chronicle: Chronicle, used: tuple[str, ...], absent: tuple[str, ...], rejected: tuple[str, ...], match: str
+    history: HandmadeHistory, used: tuple[str, ...], absent: tuple[str, ...], rejected: tuple[str, ...], match: str
 ) -> None:
-    values = {"contributions": contributions(chronicle, *used), "absent": list(absent), "rejected": rejections(*rejected)}
+    values = {"contributions": contributions(history, *used), "absent": list(absent), "rejected": rejections(*rejected)}
     with pytest.raises(TrustError, match=match):
-        chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", **values))
+        history.ledger(1).add_round(changed(history.rounds[1], "coordinator", **values))
 
 
 @pytest.mark.parametrize(
@@ -590,29 +574,29 @@ def test_4_a_silent_subset_or_an_outsider_is_refused(
         {"late": [{"site": "north", "round": 0, "update": OTHER_DIGEST}]},
     ],
 )
-def test_4_round_0_names_no_site(chronicle: Chronicle, values: dict[str, Any]) -> None:
+def test_4_round_0_names_no_site(history: HandmadeHistory, values: dict[str, Any]) -> None:
     with pytest.raises(TrustError, match="sites named in round 0"):
-        chronicle.ledger(0).add_round(changed(chronicle.rounds[0], "coordinator", **values))
-    used = contributions(chronicle, "north")
+        history.ledger(0).add_round(changed(history.rounds[0], "coordinator", **values))
+    used = contributions(history, "north")
     with pytest.raises(TrustError, match="sites named in round 0"):
-        chronicle.ledger(0).add_round(changed(chronicle.rounds[0], "coordinator", contributions=used))
+        history.ledger(0).add_round(changed(history.rounds[0], "coordinator", contributions=used))
 
 
-def test_4_late_updates_are_those_of_rounds_that_were_closed_without_them(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger(1)
+def test_4_late_updates_are_those_of_rounds_that_were_closed_without_them(history: HandmadeHistory) -> None:
+    ledger = history.ledger(1)
     ledger.add_round(
-        changed(chronicle.rounds[1], "coordinator", contributions=contributions(chronicle, "north"), absent=["valley"])
+        changed(history.rounds[1], "coordinator", contributions=contributions(history, "north"), absent=["valley"])
     )  # fmt: skip
     place = {
         "round": 2,
         "parent": ledger.rounds[1].digest,
-        "contributions": contributions(chronicle, "north"),
+        "contributions": contributions(history, "north"),
         "absent": ["valley"],
     }
 
     def second(*late: tuple[str, int]) -> Signed:
         named = [{"site": site, "round": number, "update": OTHER_DIGEST} for site, number in late]
-        moved = replace(chronicle.rounds[1], key=layout.round_record(2))
+        moved = replace(history.rounds[1], key=layout.round_record(2))
         artifacts = changed_artifact(moved, key=json.loads(moved.data)["artifacts"][0]["key"].replace("0001", "0002"))
         return changed(moved, "coordinator", **place, late=named, artifacts=artifacts)
 
@@ -627,19 +611,19 @@ def test_4_late_updates_are_those_of_rounds_that_were_closed_without_them(chroni
 # ----------------------------------------------------------------------------- 5: steps and counts within their bounds
 
 
-def test_5_steps_over_the_plans_limit_are_refused(chronicle: Chronicle) -> None:
-    ledger = chronicle.ledger()
-    at_limit = changed(chronicle.updates["north"], "north", steps=MAX_STEPS)
+def test_5_steps_over_the_plans_limit_are_refused(history: HandmadeHistory) -> None:
+    ledger = history.ledger()
+    at_limit = changed(history.updates["north", 1], "north", steps=MAX_STEPS)
     assert ledger.update("north", 1, at_limit).record.steps == MAX_STEPS
-    over = changed(chronicle.updates["north"], "north", steps=MAX_STEPS + 1)
-    refused(chronicle, over, f"{MAX_STEPS + 1} steps, expected at most {MAX_STEPS}")
+    over = changed(history.updates["north", 1], "north", steps=MAX_STEPS + 1)
+    refused(history, over, f"{MAX_STEPS + 1} steps, expected at most {MAX_STEPS}")
 
 
-def test_5_a_weight_that_is_not_the_steps_is_refused(chronicle: Chronicle) -> None:
-    used = contributions(chronicle, *SITES)
+def test_5_a_weight_that_is_not_the_steps_is_refused(history: HandmadeHistory) -> None:
+    used = contributions(history, *SITES)
     used[1]["weight"] += 1
     with pytest.raises(TrustError, match="weight of valley: expected 16, found 17"):
-        chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", contributions=used))
+        history.ledger(1).add_round(changed(history.rounds[1], "coordinator", contributions=used))
 
 
 @pytest.mark.parametrize("level", ["by_case", "by_image"])
@@ -654,23 +638,23 @@ def test_5_a_weight_that_is_not_the_steps_is_refused(chronicle: Chronicle) -> No
     ],
 )
 def test_5_a_confusion_matrix_of_another_size_is_refused(
-    chronicle: Chronicle, level: str, shape: tuple[int, int], message: str
+    history: HandmadeHistory, level: str, shape: tuple[int, int], message: str
 ) -> None:
-    (score,) = json.loads(chronicle.evaluation.data)["scores"]
+    (score,) = json.loads(history.evaluations["north"].data)["scores"]
     rows, columns = shape
     scores = [score, score | {level: score[level] | {"confusion": [[0] * columns] * rows}}]
     with pytest.raises(TrustError, match=message):
-        chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", scores=scores))
+        history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", scores=scores))
 
 
-def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(chronicle: Chronicle) -> None:
-    (score,) = json.loads(chronicle.evaluation.data)["scores"]
+def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(history: HandmadeHistory) -> None:
+    (score,) = json.loads(history.evaluations["north"].data)["scores"]
     result = {"cases": 3, "difference": 0.1, "interval": None, "p_value": 0.5, "permutations": 100}
     pair = {"model": score["model"], "other": score["model"] | {"record": "0" * 64}, "result": result}
     with pytest.raises(TrustError, match="a comparison names a model that was not scored"):
-        chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", comparisons=[pair]))
+        history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", comparisons=[pair]))
     pair["other"] = score["model"]
-    found = chronicle.ledger().evaluation("north", 1, changed(chronicle.evaluation, "north", comparisons=[pair]))
+    found = history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", comparisons=[pair]))
     assert found.record.comparisons[0].result.p_value == 0.5
 
 
@@ -682,31 +666,31 @@ def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(chronicle: Chr
         ({"party": "valley"}, "party: expected north, found valley"),
     ],
 )
-def test_4_a_rotation_follows_the_enrolment_before_it(chronicle: Chronicle, values: dict[str, object], message: str) -> None:
-    ledger = chronicle.ledger()
-    first = ledger.enrolment("north", chronicle.enrolment)
+def test_4_a_rotation_follows_the_enrolment_before_it(history: HandmadeHistory, values: dict[str, object], message: str) -> None:
+    ledger = history.ledger()
+    first = ledger.enrolment("north", history.enrolments["north"])
     sound: dict[str, object] = {"number": 1, "previous": first.digest, "keys": wire.plain(keys_of("north-new"))}
-    good = changed(chronicle.enrolment, "north", **sound)
+    good = changed(history.enrolments["north"], "north", **sound)
     assert ledger.rotation("north", first, good, signer_of("north-new").sign(good.data)).record.number == 1
     for countersigner in ("north", "valley"):
         with pytest.raises(TrustError, match="signed by the key"):
             ledger.rotation("north", first, good, signer_of(countersigner).sign(good.data))
-    alone = changed(chronicle.enrolment, "north-new", **sound)
+    alone = changed(history.enrolments["north"], "north-new", **sound)
     with pytest.raises(TrustError, match="signed by the key"):
         ledger.rotation("north", first, alone, signer_of("north-new").sign(alone.data))
-    bad = changed(chronicle.enrolment, "north", **(sound | values))
+    bad = changed(history.enrolments["north"], "north", **(sound | values))
     with pytest.raises(TrustError, match=message):
         ledger.rotation("north", first, bad, signer_of("north-new").sign(bad.data))
 
 
-def test_4_classes_and_network_stay_what_they_are(chronicle: Chronicle) -> None:
-    plan = json.loads(chronicle.federation.data)["plan"]
+def test_4_classes_and_network_stay_what_they_are(history: HandmadeHistory) -> None:
+    plan = json.loads(history.federation.data)["plan"]
     for change, message in (
         ({"classes": ["a", "b", "c", "d", "e"]}, "classes of the plan"),
         ({"network": plan["network"] | {"name": "densenet121"}}, "network of the plan"),
     ):
         with pytest.raises(TrustError, match=message):
-            chronicle.ledger().add_federation(amendment(chronicle.federation, 2, plan=plan | change))
+            history.ledger().add_federation(amendment(history.federation, 2, plan=plan | change))
 
 
 # ------------------------------------------------------------------------------ 6: sizes, digests and keys of artifacts
@@ -730,20 +714,21 @@ ARTIFACT_LIES = [
 
 
 @pytest.mark.parametrize(("values", "match"), ARTIFACT_LIES)
-def test_6_a_record_that_lies_about_its_artifact_is_refused(chronicle: Chronicle, values: dict[str, Any], match: str) -> None:
-    signed = chronicle.updates["north"]
-    refused(chronicle, changed(signed, "north", artifacts=changed_artifact(signed, **values)), match)
+def test_6_a_record_that_lies_about_its_artifact_is_refused(history: HandmadeHistory, values: dict[str, Any], match: str) -> None:
+    signed = history.updates["north", 1]
+    refused(history, changed(signed, "north", artifacts=changed_artifact(signed, **values)), match)
 
 
 @pytest.mark.parametrize(
     ("of", "signer", "role"), [("updates", "north", "update"), ("rounds", "coordinator", "model"), ("shared", "north", "model")]
 )
-def test_6_an_artifact_over_the_plans_cap_is_refused(chronicle: Chronicle, of: str, signer: str, role: str) -> None:
-    held = {"updates": chronicle.updates["north"], "rounds": chronicle.rounds[1], "shared": chronicle.shared}[of]
+def test_6_an_artifact_over_the_plans_cap_is_refused(history: HandmadeHistory, of: str, signer: str, role: str) -> None:
+    shared = history.models["north", "federated"]
+    held = {"updates": history.updates["north", 1], "rounds": history.rounds[1], "shared": shared}[of]
     take: dict[str, Callable[[Signed], object]] = {
-        "updates": lambda signed: chronicle.ledger().update("north", 1, signed),
-        "rounds": lambda signed: chronicle.ledger(1).add_round(signed),
-        "shared": lambda signed: chronicle.ledger().model("north", 1, "federated", signed),
+        "updates": lambda signed: history.ledger().update("north", 1, signed),
+        "rounds": lambda signed: history.ledger(1).add_round(signed),
+        "shared": lambda signed: history.ledger().model("north", 1, "federated", signed),
     }
 
     def sized(size: int) -> Signed:
@@ -754,11 +739,11 @@ def test_6_an_artifact_over_the_plans_cap_is_refused(chronicle: Chronicle, of: s
         take[of](sized(MAX_MODEL_BYTES + 1))
 
 
-def test_6_every_artifact_of_a_round_is_checked(chronicle: Chronicle) -> None:
-    (held,) = changed_artifact(chronicle.rounds[1])
+def test_6_every_artifact_of_a_round_is_checked(history: HandmadeHistory) -> None:
+    (held,) = changed_artifact(history.rounds[1])
     second = held | {"role": "update"}
     with pytest.raises(TrustError, match="artifacts' roles: expected model, found model, update"):
-        chronicle.ledger(1).add_round(changed(chronicle.rounds[1], "coordinator", artifacts=[held, second]))
+        history.ledger(1).add_round(changed(history.rounds[1], "coordinator", artifacts=[held, second]))
 
 
 COMPACT = replace(PLAN, updates=Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
@@ -767,11 +752,11 @@ COMPACT = replace(PLAN, updates=Updates(encoding=Encoding.INT8, packing=Packing.
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("packing", Packing)
 def test_6_an_update_travels_as_the_plan_in_force_says(encoding: Encoding, packing: Packing) -> None:
-    compact = write_chronicle(COMPACT)
+    compact = complete_history(COMPACT)
     signed = changed(
-        compact.updates["north"],
+        compact.updates["north", 1],
         "north",
-        artifacts=changed_artifact(compact.updates["north"], encoding=encoding, packing=packing),
+        artifacts=changed_artifact(compact.updates["north", 1], encoding=encoding, packing=packing),
     )
     take = compact.ledger().update
     if (encoding, packing) == (Encoding.INT8, Packing.ZSTD):
@@ -782,20 +767,21 @@ def test_6_an_update_travels_as_the_plan_in_force_says(encoding: Encoding, packi
 
 
 def test_6_models_always_travel_as_they_are() -> None:
-    compact = write_chronicle(COMPACT)
+    compact = complete_history(COMPACT)
+    shared = compact.models["north", "federated"]
     for values, match in ({"encoding": "int8"}, "encoding: expected float32"), ({"packing": "zstd"}, "packing: expected none"):
         artifacts = changed_artifact(compact.rounds[1], **values)
         with pytest.raises(TrustError, match=match):
             compact.ledger(1).add_round(changed(compact.rounds[1], "coordinator", artifacts=artifacts))
-        artifacts = changed_artifact(compact.shared, **values)
+        artifacts = changed_artifact(shared, **values)
         with pytest.raises(TrustError, match=match):
-            compact.ledger().model("north", 1, "federated", changed(compact.shared, "north", artifacts=artifacts))
+            compact.ledger().model("north", 1, "federated", changed(shared, "north", artifacts=artifacts))
 
 
 @pytest.mark.parametrize("size", ["stored_size", "content_size"])
 def test_6_what_is_packed_is_capped_as_stored_and_as_it_unpacks(size: str) -> None:
-    compact = write_chronicle(COMPACT)
-    held = compact.updates["north"]
+    compact = complete_history(COMPACT)
+    held = compact.updates["north", 1]
 
     def sized(number: int) -> Signed:
         return changed(held, "north", artifacts=changed_artifact(held, encoding="int8", packing="zstd", **{size: number}))
@@ -880,10 +866,10 @@ def test_7_a_header_that_describes_another_size_than_the_file_has_is_refused() -
             check_artifact(KEY, named, measured, EXPECTED, expected)
 
 
-def test_records_decode_to_what_was_signed(chronicle: Chronicle) -> None:
+def test_records_decode_to_what_was_signed(history: HandmadeHistory) -> None:
     """The ledger answers with the record that the bytes say, not with another."""
-    signed = chronicle.updates["valley"]
-    record = chronicle.ledger().update("valley", 1, signed).record
+    signed = history.updates["valley", 1]
+    record = history.ledger().update("valley", 1, signed).record
     assert record == wire.decode(UpdateRecord, signed.data)
     assert wire.encode(record) == signed.data
     assert signatures.verify(signed.signature, signed.data, [signer_of("valley").verify_key]) == signer_of("valley").verify_key

@@ -13,8 +13,8 @@ from fedcli.exchange import layout, signatures
 from fedcli.exchange.outbox import Outbox, Parcel
 from fedcli.exchange.store import LocalStore
 from fedcli.tensors import Measured
-from tests.fixtures.handmade import signer_of
 from tests.fixtures.killing import killed_everywhere
+from tests.fixtures.signing import signer_of
 
 if TYPE_CHECKING:
     from pathlib import Path

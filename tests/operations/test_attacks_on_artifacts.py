@@ -24,7 +24,7 @@ from fedcli.party.folding import base_of, layout_of, update_of
 from fedcli.party.party import Party
 from fedcli.plan import Aggregation, Limits
 from fedcli.workspace import WorkspaceRole
-from tests.fixtures.handmade import artifact, file_of
+from tests.fixtures.records import artifact, file_of
 from tests.fixtures.tampering import artifact_path, rewrite
 from tests.operations.attacked import refused, sent, taken_in
 

@@ -25,7 +25,7 @@ from fedcli.party.attendance import NUM_ROUNDS, Standing, matrix_of
 from fedcli.plan import Aggregation, Plan
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation
-from tests.reporting.histories import Builder
+from tests.fixtures.history import HandmadeHistory
 
 if TYPE_CHECKING:
     from fedcli.party.attendance import Presence, RoundPresence
@@ -119,7 +119,7 @@ def test_a_member_of_today_was_outside_before(trained: Federation) -> None:
 
 @pytest.mark.parametrize("closed", [0, 1, NUM_ROUNDS - 2, NUM_ROUNDS - 1, NUM_ROUNDS, 40])
 def test_only_the_newest_rounds_are_shown(closed: int) -> None:
-    build = Builder(("east",), Plan(name="long", rounds=40))
+    build = HandmadeHistory(("east",), Plan(name="long", rounds=40))
     for _ in range(closed + 1):
         build.round(absent=("east",))
     ledger = Ledger(None)

@@ -28,7 +28,8 @@ from fedcli.operations.verify import verify
 from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation
-from tests.fixtures.handmade import Chronicle, changed, publish, signer_of, write_chronicle
+from tests.fixtures.history import HandmadeHistory, complete_history
+from tests.fixtures.signing import changed, publish, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,14 +64,14 @@ def repack(source: Path, target: Path, change: Callable[[dict[str, bytes]], obje
 
 
 @pytest.fixture
-def chronicle() -> Chronicle:
-    return write_chronicle()
+def history() -> HandmadeHistory:
+    return complete_history()
 
 
 @pytest.fixture
-def drop(tmp_path: Path, chronicle: Chronicle) -> Path:
+def drop(tmp_path: Path, history: HandmadeHistory) -> Path:
     (tmp_path / "drop").mkdir()
-    chronicle.publish(LocalStore(tmp_path / "drop"))
+    history.publish(LocalStore(tmp_path / "drop"))
     return tmp_path / "drop"
 
 
@@ -222,10 +223,10 @@ def test_an_empty_tar_and_a_folder_that_is_not_there(tmp_path: Path, other: Path
         receive(tmp_path / "empty.tar", tmp_path / "unmounted")
 
 
-def test_a_conflict_is_named_and_changes_nothing(tmp_path: Path, drop: Path, other: Path, chronicle: Chronicle) -> None:
+def test_a_conflict_is_named_and_changes_nothing(tmp_path: Path, drop: Path, other: Path, history: HandmadeHistory) -> None:
     send(tmp_path / "a.tar", drop)
     receive(tmp_path / "a.tar", other)
-    second = changed(chronicle.next_update, "north", seconds=3.0)
+    second = changed(history.updates["north", 2], "north", seconds=3.0)
     (other / second.key).unlink()
     publish(LocalStore(other), second)
     before = tree(other)

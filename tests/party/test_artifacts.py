@@ -24,8 +24,10 @@ from fedcli.progress import Silent
 from fedcli.results import Status
 from fedcli.site.contribution import euclidean_norm, require_finite
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
-from tests.fixtures.handmade import PLAN as HISTORY_PLAN
-from tests.fixtures.handmade import Chronicle, changed, model, signer_of, write_chronicle
+from tests.fixtures.history import HandmadeHistory, complete_history
+from tests.fixtures.records import PLAN as HISTORY_PLAN
+from tests.fixtures.records import model
+from tests.fixtures.signing import changed, signer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +51,8 @@ class Place:
     def __init__(self, root: Path, travel: Updates) -> None:
         self.root = root
         self.travel = travel
-        self.chronicle: Chronicle = write_chronicle(replace(HISTORY_PLAN, updates=travel))
-        self.chronicle.publish(LocalStore(root / "drop"))
+        self.history: HandmadeHistory = complete_history(replace(HISTORY_PLAN, updates=travel))
+        self.history.publish(LocalStore(root / "drop"))
         self.folder = Folder(
             LocalStore(root / "drop"), coordinator=signer_of("coordinator").verify_key.fingerprint, cache=root / "cache"
         )
@@ -58,7 +60,7 @@ class Place:
 
     def send(self, content: Path, stored: Path | None = None, **lies: Any) -> Verified[UpdateRecord]:
         """Let the first site publish an update of round 2 with these files."""
-        held = self.chronicle.next_update
+        held = self.history.updates["north", 2]
         artifact = artifact_of(
             held.key,
             Role.UPDATE,

@@ -18,20 +18,9 @@ from fedcli.exchange.records import MAX_RECORD_BYTES, Role
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
-from tests.fixtures.handmade import (
-    CREATED,
-    Chronicle,
-    amendment,
-    artifact,
-    changed,
-    file_of,
-    keys_of,
-    model,
-    publish,
-    sign,
-    signer_of,
-    write_chronicle,
-)
+from tests.fixtures.history import HandmadeHistory, complete_history
+from tests.fixtures.records import CREATED, artifact, file_of, model
+from tests.fixtures.signing import amendment, changed, keys_of, publish, sign, signer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +32,14 @@ LATER = CREATED.replace(hour=9).isoformat()
 
 
 @pytest.fixture(scope="module")
-def chronicle() -> Chronicle:
-    return write_chronicle()
+def history() -> HandmadeHistory:
+    return complete_history()
 
 
 @pytest.fixture
-def drop(tmp_path: Path, chronicle: Chronicle) -> Path:
+def drop(tmp_path: Path, history: HandmadeHistory) -> Path:
     """A drop folder that holds the whole valid history."""
-    chronicle.publish(LocalStore(tmp_path / "drop"))
+    history.publish(LocalStore(tmp_path / "drop"))
     return tmp_path / "drop"
 
 
@@ -89,11 +78,11 @@ def refused(tmp_path: Path, match: str) -> None:
 # --------------------------------------------------------------------------------------------------- going forward
 
 
-def test_the_whole_history_is_taken_and_remembered(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_the_whole_history_is_taken_and_remembered(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
     assert folder.ledger.newest_round == 1
-    assert [found.digest for found in folder.ledger.rounds] == [wire.sha256(signed.data) for signed in chronicle.rounds]
-    remembered = (chronicle.federation, *chronicle.rounds)
+    assert [found.digest for found in folder.ledger.rounds] == [wire.sha256(signed.data) for signed in history.rounds]
+    remembered = (history.federation, *history.rounds)
     keys = [signed.key for signed in remembered] + [
         layout.signature(signed.key, wire.sha256(signed.data)) for signed in remembered
     ]
@@ -107,17 +96,17 @@ def test_an_empty_drop_folder_begins_no_federation(tmp_path: Path) -> None:
     assert synchronised(tmp_path).ledger.federations == []
 
 
-def test_a_party_goes_forward_from_what_it_has_trusted(tmp_path: Path, chronicle: Chronicle) -> None:
+def test_a_party_goes_forward_from_what_it_has_trusted(tmp_path: Path, history: HandmadeHistory) -> None:
     store = LocalStore(tmp_path / "drop")
-    for signed in (chronicle.federation, chronicle.rounds[0]):
+    for signed in (history.federation, history.rounds[0]):
         publish(store, signed)
     assert synchronised(tmp_path).ledger.newest_round == 0
-    publish(store, chronicle.rounds[1])
+    publish(store, history.rounds[1])
     assert synchronised(tmp_path).ledger.newest_round == 1
 
 
-def test_a_record_whose_signature_came_without_it_is_not_there_yet(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    (drop / chronicle.rounds[1].key).unlink()
+def test_a_record_whose_signature_came_without_it_is_not_there_yet(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    (drop / history.rounds[1].key).unlink()
     assert synchronised(tmp_path).ledger.newest_round == 0
 
 
@@ -132,8 +121,8 @@ def test_looking_again_writes_nothing(tmp_path: Path, drop: Path) -> None:
     assert {path.stat().st_mtime for path in folders} == {0.0}
 
 
-def test_another_coordinator_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    forged = changed(chronicle.federation, "stranger", coordinator=wire.plain(keys_of("stranger")))
+def test_another_coordinator_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    forged = changed(history.federation, "stranger", coordinator=wire.plain(keys_of("stranger")))
     place(drop, forged)
     refused(tmp_path, "expected the pinned SHA256:")
     assert LocalStore(tmp_path / "trusted").list("") == ()
@@ -160,63 +149,63 @@ def test_a_rolled_back_folder_is_refused(tmp_path: Path, drop: Path, gone: str) 
         assert synchronised(tmp_path).ledger.newest_round == 0  # only memory can tell
 
 
-def test_a_rolled_back_amendment_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    place(drop, amendment(chronicle.federation, 2))
+def test_a_rolled_back_amendment_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    place(drop, amendment(history.federation, 2))
     assert len(synchronised(tmp_path).ledger.federations) == 2
     (drop / layout.federation(1)).unlink()
     refused(tmp_path, r"federation-0001\.json: gone from the drop folder")
 
 
-def test_a_fork_that_the_coordinator_signed_is_equivocation(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_a_fork_that_the_coordinator_signed_is_equivocation(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     synchronised(tmp_path)
-    other = changed(chronicle.rounds[1], "coordinator", created=LATER)
+    other = changed(history.rounds[1], "coordinator", created=LATER)
     place(drop, other)
     refused(tmp_path, f"equivocation: the coordinator has signed {wire.sha256(other.data)[:12]} here")
 
 
-def test_a_longer_fork_is_equivocation_too(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_a_longer_fork_is_equivocation_too(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     synchronised(tmp_path)
-    other = changed(chronicle.rounds[1], "coordinator", created=LATER)
+    other = changed(history.rounds[1], "coordinator", created=LATER)
     place(drop, other)
-    third = replace(chronicle.rounds[1], key=layout.round_record(2))
+    third = replace(history.rounds[1], key=layout.round_record(2))
     place(drop, changed(third, "coordinator", round=2, parent=wire.sha256(other.data)))
     refused(tmp_path, "equivocation")
 
 
-def test_a_forked_amendment_is_equivocation(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    place(drop, amendment(chronicle.federation, 2))
+def test_a_forked_amendment_is_equivocation(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    place(drop, amendment(history.federation, 2))
     synchronised(tmp_path)
-    place(drop, amendment(chronicle.federation, 3))
+    place(drop, amendment(history.federation, 3))
     refused(tmp_path, "federation-0001.json: equivocation")
 
 
-def test_a_fork_that_somebody_else_signed_accuses_nobody(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_a_fork_that_somebody_else_signed_accuses_nobody(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     synchronised(tmp_path)
-    place(drop, changed(chronicle.rounds[1], "north", created=LATER))
+    place(drop, changed(history.rounds[1], "north", created=LATER))
     refused(tmp_path, "signed by the key")
 
 
-def test_a_changed_newest_record_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_a_changed_newest_record_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     synchronised(tmp_path)
-    path = drop / chronicle.rounds[1].key
+    path = drop / history.rounds[1].key
     path.write_bytes(path.read_bytes() + b" ")
     refused(tmp_path, "unsigned: there is no coordinator/round-0001")
 
 
-def test_an_older_record_that_was_changed_is_not_read_again(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_an_older_record_that_was_changed_is_not_read_again(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     """A party builds on its memory: whoever starts anew sees the change."""
     synchronised(tmp_path)
-    (drop / chronicle.rounds[0].key).write_bytes(b"{}")
+    (drop / history.rounds[0].key).write_bytes(b"{}")
     folder = synchronised(tmp_path)
-    assert folder.ledger.rounds[0].digest == wire.sha256(chronicle.rounds[0].data)
+    assert folder.ledger.rounds[0].digest == wire.sha256(history.rounds[0].data)
     with pytest.raises(TrustError, match=r"round-0000/round\.json: unsigned"):
         synchronised(tmp_path, memory=False)
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_memory_that_was_changed_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle, number: int) -> None:
+def test_memory_that_was_changed_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory, number: int) -> None:
     synchronised(tmp_path)
-    path = tmp_path / "trusted" / chronicle.rounds[number].key
+    path = tmp_path / "trusted" / history.rounds[number].key
     path.write_bytes(path.read_bytes().replace(b"2026", b"2027"))
     refused(tmp_path, rf"round-000{number}/round\.json: unsigned")
 
@@ -224,8 +213,8 @@ def test_memory_that_was_changed_is_refused(tmp_path: Path, drop: Path, chronicl
 # ---------------------------------------------------------------------------------------------------------- updates
 
 
-def test_a_used_update_is_remembered_and_then_read_from_memory_alone(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    signed = chronicle.updates["north"]
+def test_a_used_update_is_remembered_and_then_read_from_memory(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    signed = history.updates["north", 1]
     found = synchronised(tmp_path).update("north", 1)
     assert found is not None
     assert (tmp_path / "trusted" / signed.key).read_bytes() == signed.data
@@ -235,23 +224,23 @@ def test_a_used_update_is_remembered_and_then_read_from_memory_alone(tmp_path: P
     assert synchronised(tmp_path).update("north", 1) == found
 
 
-def test_another_update_than_the_round_used_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    other = changed(chronicle.updates["north"], "north", norm=99.0)
+def test_another_update_than_the_round_used_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    other = changed(history.updates["north", 1], "north", norm=99.0)
     place(drop, other)
-    used = wire.sha256(chronicle.updates["north"].data)[:12]
+    used = wire.sha256(history.updates["north", 1].data)[:12]
     for memory in (True, False):
         with pytest.raises(TrustError, match=f"SHA-256 {wire.sha256(other.data)[:12]}, expected {used}, which round 1 used"):
             synchronised(tmp_path, memory=memory).update("north", 1)
     assert not (tmp_path / "trusted" / other.key).exists()
 
 
-def test_an_update_that_no_round_has_used_is_not_remembered(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_an_update_that_no_round_has_used_is_not_remembered(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
     found = folder.update("north", 2)
     assert found is not None
-    assert found.digest == wire.sha256(chronicle.next_update.data)
+    assert found.digest == wire.sha256(history.updates["north", 2].data)
     assert not (tmp_path / "trusted" / found.key).exists()
-    other = changed(chronicle.next_update, "north", norm=99.0)
+    other = changed(history.updates["north", 2], "north", norm=99.0)
     place(drop, other)
     again = folder.update("north", 2)
     assert again is not None
@@ -269,9 +258,9 @@ def test_an_update_that_is_no_file_is_absent(tmp_path: Path, drop: Path) -> None
     assert synchronised(tmp_path).update("valley", 2) is None
 
 
-def test_an_oversize_record_or_signature_is_a_matter_of_trust(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_an_oversize_record_or_signature_is_a_matter_of_trust(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
-    signed = chronicle.next_update
+    signed = history.updates["north", 2]
     (drop / signed.key).write_bytes(b" " * (MAX_RECORD_BYTES + 1))
     with pytest.raises(TrustError, match=f"more than the {MAX_RECORD_BYTES} bytes"):
         folder.update("north", 2)
@@ -293,15 +282,15 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
 
 
-def test_an_artifact_is_copied_once_and_then_private(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_an_artifact_is_copied_once_and_then_private(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
     found = folder.ledger.rounds[1]
     path = folder.global_model(1)
-    assert path.read_bytes() == chronicle.artifacts[found.artifact.key]
+    assert path.read_bytes() == history.artifacts[found.artifact.key]
     assert files(tmp_path / "cache") == [path]
     (drop / found.artifact.key).write_bytes(b"replaced later")
     assert folder.artifacts.fetch(found, found.artifact, EXPECTED) == path
-    assert path.read_bytes() == chronicle.artifacts[found.artifact.key]
+    assert path.read_bytes() == history.artifacts[found.artifact.key]
 
 
 TAMPERED: dict[str, Any] = {
@@ -317,15 +306,15 @@ TAMPERED: dict[str, Any] = {
 
 @pytest.mark.parametrize(("tamper", "match"), TAMPERED.values(), ids=TAMPERED.keys())
 def test_a_tampered_artifact_is_refused_by_its_digest_and_never_kept(
-    tmp_path: Path, drop: Path, chronicle: Chronicle, tamper: Any, match: str
+    tmp_path: Path, drop: Path, history: HandmadeHistory, tamper: Any, match: str
 ) -> None:
     """Not even its header is parsed: the message is that of the size or the digest, whatever the header says."""
     folder = synchronised(tmp_path)
     found = folder.update("north", 1)
     assert found is not None
     key = found.artifact.key
-    content = chronicle.artifacts[key]
-    other = next(held for name, held in chronicle.artifacts.items() if name.startswith("sites/valley/"))
+    content = history.artifacts[key]
+    other = next(held for name, held in history.artifacts.items() if name.startswith("sites/valley/"))
     assert len(other) == len(content)
     (drop / key).write_bytes(tamper(content, other))
     size = len(content)
@@ -355,8 +344,8 @@ def test_an_oversize_artifact_is_refused_without_being_copied(tmp_path: Path, dr
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_artifact_over_the_plans_cap_is_refused_by_its_record(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
-    signed = chronicle.next_update
+def test_an_artifact_over_the_plans_cap_is_refused_by_its_record(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
+    signed = history.updates["north", 2]
     (named,) = json.loads(signed.data)["artifacts"]
     place(drop, changed(signed, "north", artifacts=[named | {"stored_size": 1 << 40, "content_size": 1 << 40}]))
     with pytest.raises(TrustError, match=r"limits\.model_mb"):
@@ -375,11 +364,11 @@ OTHER_FILES = {
 
 @pytest.mark.parametrize(("content", "match"), OTHER_FILES.values(), ids=OTHER_FILES.keys())
 def test_what_a_site_signed_itself_is_refused_by_its_header(
-    tmp_path: Path, drop: Path, chronicle: Chronicle, content: bytes, match: str
+    tmp_path: Path, drop: Path, history: HandmadeHistory, content: bytes, match: str
 ) -> None:
     """Size and digest are as its record says, and yet it is not the federation's model."""
-    named = artifact(chronicle.next_update.key, Role.UPDATE, content)
-    place(drop, changed(chronicle.next_update, "north", artifacts=[wire.plain(named)]))
+    named = artifact(history.updates["north", 2].key, Role.UPDATE, content)
+    place(drop, changed(history.updates["north", 2], "north", artifacts=[wire.plain(named)]))
     (drop / named.key).write_bytes(content)
     folder = synchronised(tmp_path)
     found = folder.update("north", 2)
@@ -409,7 +398,7 @@ def test_forgetting_keeps_what_is_named_and_sweeps_torn_copies(tmp_path: Path, d
     assert folder.global_model(0) == first
 
 
-def test_a_record_out_of_place_is_refused(tmp_path: Path, drop: Path, chronicle: Chronicle) -> None:
+def test_a_record_out_of_place_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     """A whole valid folder of round 1, copied to where round 2 belongs."""
     shutil.copytree(drop / "coordinator/round-0001", drop / "coordinator/round-0002")
     refused(tmp_path, r"round-0002/round\.json: round: expected 2, found 1")

@@ -16,10 +16,13 @@ from fedcli.exchange.history import History, global_reference, model_reference
 from fedcli.exchange.records import ModelKind, TestScore
 from fedcli.plan import Plan
 from fedcli.reporting.report_files import write_report
-from tests.reporting.histories import Builder, cohort, compare, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import cohort, compare, score
 
 KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 MADE_UP_CHANCE = 0.04
+DENSENET_BYTES = 28_139_520
+"""Of a model of the paper's network, and of a delta."""
 CLIENTS = tuple(f"client{number}" for number in range(1, 8))
 
 # The published study's Table 2: rows trained at, columns tested at.
@@ -67,7 +70,7 @@ _SHARES = (
 
 def paper_history(rounds: int = 3) -> History:
     """Return the published study as fedcli would have recorded it, with fewer rounds."""
-    build = Builder(CLIENTS, Plan(name="breast-density", rounds=rounds))
+    build = HandmadeHistory(CLIENTS, Plan(name="breast-density", rounds=rounds), stated_bytes=DENSENET_BYTES)
     generator = random.Random(1)
     build.round()
     for number in range(1, rounds + 1):
@@ -103,7 +106,7 @@ def paper_history(rounds: int = 3) -> History:
     return build.history
 
 
-def _paper_scores(build: Builder, tested: int) -> list[TestScore]:
+def _paper_scores(build: HandmadeHistory, tested: int) -> list[TestScore]:
     history = build.history
     patients = PAPER_DATASETS[tested][4][2] // 4
     scores = [score(global_reference(history.rounds[-1]), PAPER_GLOBAL[tested], patients)]

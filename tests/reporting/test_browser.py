@@ -17,7 +17,8 @@ from fedcli.plan import Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
 from fedcli.reporting.report_page import render
-from tests.reporting.histories import Builder, cohort
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import cohort
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ TAMPERED = "sites/client3/round-0002/update.json"
 
 
 def half_way() -> History:
-    build = Builder(("harbour", "north", "valley"), Plan(name="half-way", rounds=20))
+    build = HandmadeHistory(("harbour", "north", "valley"), Plan(name="half-way", rounds=20))
     build.round()
     for number in range(1, 5):
         for site in ("harbour", "north"):
@@ -62,7 +63,7 @@ def _rejected(number: int) -> tuple[Rejected, ...]:
 
 
 def never_evaluated() -> History:
-    build = Builder(("harbour", "north"), Plan(name="never-evaluated", rounds=1))
+    build = HandmadeHistory(("harbour", "north"), Plan(name="never-evaluated", rounds=1))
     build.round()
     for site in build.sites:
         build.update(site, 1, 0.1, 0.5)
@@ -81,7 +82,7 @@ def tampered() -> History:
 
 
 def long_names() -> History:
-    build = Builder((LONG, f"{LONG[:-1]}2"), Plan(name="two sites with very long names", rounds=1))
+    build = HandmadeHistory((LONG, f"{LONG[:-1]}2"), Plan(name="two sites with very long names", rounds=1))
     build.round()
     for site in build.sites:
         build.update(site, 1, 0.4, 0.5)

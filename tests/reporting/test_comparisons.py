@@ -10,14 +10,15 @@ from fedcli.exchange.history import model_reference
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Plan
 from fedcli.reporting import tables
-from tests.reporting.histories import Builder, compare, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import compare, score
 from tests.reporting.published_study import CLIENTS, paper_history
 
 LOCAL, FEDERATED, FINETUNED = ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED
 
 
 def compared(difference: float | None, p_value: float | None = 0.01, site: str = "east") -> tuple[tables.SiteComparison, ...]:
-    build = Builder((site,), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory((site,), Plan(name="pilot", rounds=1))
     build.round()
     local, federated = build.model(site, LOCAL), build.model(site, FEDERATED)
     scores = [score(model_reference(model), 0.5) for model in (local, federated)]
@@ -34,7 +35,7 @@ def test_the_published_study_has_two_at_every_site() -> None:
 
 
 def test_a_comparison_of_an_older_model_does_not_count() -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     local, federated = build.model("east", LOCAL), build.model("east", FEDERATED)
     scores = [score(model_reference(model), 0.5) for model in (local, federated)]

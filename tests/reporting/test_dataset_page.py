@@ -18,7 +18,7 @@ from fedcli.imaging.labels.columns import Key
 from fedcli.imaging.labels.matching import Fault, FaultCount
 from fedcli.plan import Evaluation, Images, Part, Plan
 from fedcli.reporting.dataset_page import PreparedData, render
-from tests.reporting.histories import cohort
+from tests.fixtures.records import cohort
 from tests.reporting.test_browser import A4, CHROMIUM, DESK, PHONE, View, beyond
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from fedcli.exchange.records import ModelKind
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.report_data import gather
-from tests.reporting.histories import Builder, cohort, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def test_the_page_gives_its_own_ink(pictures: tuple[Illustration, ...]) -> None:
 
 def test_text_of_peers_is_neither_markup_nor_mathematics() -> None:
     classes = ("</text><script>alert(1)</script>", r"$\frac{$", "\x00\x1b\n密度")
-    build = Builder(("east",), Plan(name="pilot", rounds=1, classes=classes, evaluation=Evaluation(dense=())))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1, classes=classes, evaluation=Evaluation(dense=())))
     build.round()
     build.dataset("east", cohort(shares=(0.4, 0.5, 0.1)))
     picture = next(item for item in illustrations(gather(build.history, "")) if item.name == "fig3-classes")
@@ -65,7 +66,7 @@ def test_text_of_peers_is_neither_markup_nor_mathematics() -> None:
 
 
 def test_fig_5_shows_negative_and_absent_kappas() -> None:
-    build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east", "west"), Plan(name="pilot", rounds=1))
     build.round()
     build.round()
     build.evaluation("east", [score(model_reference(build.model("east", ModelKind.LOCAL)), -0.1)])
@@ -86,18 +87,18 @@ def test_a_pointer_is_told_the_interval(pictures: tuple[Illustration, ...]) -> N
 
 
 def test_cosines_below_zero_and_undefined_ones() -> None:
-    build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east", "west"), Plan(name="pilot", rounds=1))
     build.round()
     for site in build.sites:
         build.update(site, 1, 0.1, 0.2)
     build.round(cosines={"east": -0.5, "west": None})
     figures = {item.name: item for item in illustrations(gather(build.history, ""))}
     assert "Means: east: −0.50; west: –." in figures["update-cosines"].description
-    assert "Means: east: 1.250; west: 1.250." in figures["update-norms"].description
+    assert "Means: east: 1.000; west: 1.000." in figures["update-norms"].description
 
 
 def test_without_a_closed_round_there_is_no_agreement_to_draw() -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     build.update("east", 1, 0.1, 0.2)
     names = {item.name for item in illustrations(gather(build.history, ""))}
@@ -106,4 +107,4 @@ def test_without_a_closed_round_there_is_no_agreement_to_draw() -> None:
 
 
 def test_nothing_to_draw() -> None:
-    assert illustrations(gather(Builder((), Plan(name="pilot")).history, "")) == ()
+    assert illustrations(gather(HandmadeHistory((), Plan(name="pilot")).history, "")) == ()

@@ -13,7 +13,8 @@ from fedcli.exchange.history import History, Problem, global_reference
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.report_data import gather
-from tests.reporting.histories import Builder, cohort, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import paper_history
 
 HEADINGS = [
@@ -37,8 +38,8 @@ def render(history: History, model: str = "best", statement: str = "verified; co
     return model_card.render(report, report.chosen)
 
 
-def half_way() -> Builder:
-    build = Builder(("east", "north"), Plan(name="pilot", rounds=5))
+def half_way() -> HandmadeHistory:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5))
     build.round()
     build.update("east", 1, 0.1, 0.2)
     return build
@@ -134,7 +135,7 @@ def test_the_same_records_give_the_same_card(paper: History) -> None:
 def test_what_peers_write_stays_text() -> None:
     hostile = "a|b`c`<img src=x>[d](http://e.f)*g*"
     classes = (hostile, "# b\n\n- c", "www.example.org", "![x](y)")
-    build = Builder(
+    build = HandmadeHistory(
         ("east",), Plan(name="<script> & _x_ [y](z)", rounds=1, classes=classes, evaluation=Evaluation(dense=(hostile,)))
     )
     build.round()

@@ -16,7 +16,8 @@ from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.figures import NAMES
 from fedcli.reporting.report_data import gather
 from fedcli.reporting.report_files import write_report
-from tests.reporting.histories import Builder, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import score
 from tests.reporting.published_study import CLIENTS, PAPER_LOCAL, paper_history
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def test_confusion(folder: Path) -> None:
 
 
 def test_what_is_withheld_has_no_number() -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     build.round()
     found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
@@ -114,7 +115,7 @@ def test_the_card_is_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
     write_report(paper_history(), "verified", tmp_path, "client3/finetuned")
     assert "the fine-tuned model of client3 (epoch 3)" in (tmp_path / "model-card.md").read_text(encoding="utf-8")
     assert "The fine-tuned model of client3 (epoch 3)" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    without_rounds = Builder(("east",), Plan(name="pilot")).history
+    without_rounds = HandmadeHistory(("east",), Plan(name="pilot")).history
     write_report(without_rounds, "consistent", tmp_path)
     assert not (tmp_path / "model-card.md").exists()
 
@@ -130,7 +131,7 @@ def test_figures(folder: Path) -> None:
 
 
 def test_a_later_report_replaces_the_older_whole(folder: Path) -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     files = write_report(build.history, "consistent", folder)
     assert {*files} == {path for path in folder.rglob("*") if path.is_file()}
@@ -139,7 +140,7 @@ def test_a_later_report_replaces_the_older_whole(folder: Path) -> None:
 
 
 def test_a_spreadsheet_runs_no_formula_of_a_peer() -> None:
-    build = Builder(("east", "west"), Plan(name="pilot", rounds=1))
+    build = HandmadeHistory(("east", "west"), Plan(name="pilot", rounds=1))
     build.round()
     build.round(rejected=(Rejected(site="west", update=None, reason='=HYPERLINK("x")'),))
     text = next(table.text for table in csv_tables(gather(build.history, "")) if table.name == "participation")
@@ -148,6 +149,6 @@ def test_a_spreadsheet_runs_no_formula_of_a_peer() -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    build = Builder(("east",), Plan(name="pilot"))
+    build = HandmadeHistory(("east",), Plan(name="pilot"))
     with pytest.raises(UsageError, match="cannot be written"):
         write_report(build.history, "", tmp_path / "taken")

@@ -16,7 +16,8 @@ from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
 from fedcli.reporting.report_page import render
-from tests.reporting.histories import Builder, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import score
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_other_metrics_of_cases_and_images(html: str) -> None:
 
 
 def test_what_is_withheld_or_not_scored_is_named() -> None:
-    build = Builder(("east", "north"), Plan(name="pilot", rounds=1, evaluation=Evaluation(dense=(), min_cell=5)))
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=1, evaluation=Evaluation(dense=(), min_cell=5)))
     build.round()
     build.round()
     scored = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
@@ -161,8 +162,8 @@ def test_the_same_history_gives_the_same_page(html: str, pictures: tuple[Illustr
     assert render(gather(paper_history(), "verified; coordinator SHA256:abc"), pictures) == html
 
 
-def half_way() -> Builder:
-    build = Builder(("east", "north"), Plan(name="pilot <b>", rounds=5))
+def half_way() -> HandmadeHistory:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot <b>", rounds=5))
     build.round()
     build.update("east", 1, None, 0.1)
     return build
@@ -203,13 +204,13 @@ def test_before_anything_there_is_nothing_to_report() -> None:
 
 
 def test_without_sites_and_rounds() -> None:
-    text = read(page(Builder((), Plan(name="pilot")).history)).text
+    text = read(page(HandmadeHistory((), Plan(name="pilot")).history)).text
     assert "No site has been admitted" in text
     assert "no round yet" in text
 
 
 def test_every_table_and_figure_has_a_container_of_its_own() -> None:
-    build = Builder([f"site-{number:02d}" for number in range(12)], Plan(name="wide", rounds=1))
+    build = HandmadeHistory([f"site-{number:02d}" for number in range(12)], Plan(name="wide", rounds=1))
     build.round()
     build.round(absent=("site-03",))
     reader = read(page(build.history))

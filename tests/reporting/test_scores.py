@@ -13,7 +13,8 @@ from fedcli.exchange.records import ModelKind, Rejected
 from fedcli.measures import Estimate
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import tables
-from tests.reporting.histories import Builder, measures, score
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import measures, score
 from tests.reporting.published_study import CLIENTS, PAPER_GLOBAL, paper_history
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def paper() -> History:
     return paper_history()
 
 
-def two_rounds() -> Builder:
+def two_rounds() -> HandmadeHistory:
     """Return a finished federation of two sites whose first global model is the best one."""
-    build = Builder(("east", "west"), Plan(name="pilot", rounds=2))
+    build = HandmadeHistory(("east", "west"), Plan(name="pilot", rounds=2))
     build.round()
     for number, received in ((1, 0.1), (2, 0.6)):
         for site in build.sites:
@@ -76,7 +77,7 @@ def test_best_and_final_are_two_tables_that_name_who_lacks() -> None:
 
 
 def test_before_any_validation_no_model_is_called_best() -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=2))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=2))
     build.round()
     chosen = tables.choose(build.history, "best", ())
     assert chosen is not None
@@ -151,7 +152,7 @@ def test_no_such_model(paper: History, name: str) -> None:
 
 
 def test_a_model_that_is_not_there_yet() -> None:
-    build = Builder(("east",), Plan(name="pilot", rounds=2))
+    build = HandmadeHistory(("east",), Plan(name="pilot", rounds=2))
     assert tables.choose(build.history, "best", ()) is None
     build.round()
     with pytest.raises(MissingError, match="no final model yet: round 0 of 2"):

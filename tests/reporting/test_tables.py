@@ -11,8 +11,9 @@ from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
 from fedcli.reporting import tables
 from fedcli.reporting.words import agreement
-from tests.reporting.histories import Builder, cohort, score
-from tests.reporting.published_study import CLIENTS, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history
+from tests.fixtures.history import HandmadeHistory
+from tests.fixtures.records import cohort, score
+from tests.reporting.published_study import CLIENTS, DENSENET_BYTES, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history
 
 LOCAL, FEDERATED, FINETUNED = ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED
 SITES = ("east", "north", "west")
@@ -23,8 +24,8 @@ def paper() -> History:
     return paper_history()
 
 
-def builder(rounds: int = 1, closed: int = 1) -> Builder:
-    build = Builder(SITES, Plan(name="pilot", rounds=rounds))
+def builder(rounds: int = 1, closed: int = 1) -> HandmadeHistory:
+    build = HandmadeHistory(SITES, Plan(name="pilot", rounds=rounds))
     build.round()
     for _ in range(closed):
         build.round()
@@ -177,7 +178,7 @@ def test_participation_puts_the_late_with_the_round_they_missed() -> None:
 
 def test_exchange_adds_up(paper: History) -> None:
     facts = tables.exchange_table(paper)
-    stored = 28_139_520
+    stored = DENSENET_BYTES
     assert facts.global_bytes == 4 * stored
     assert facts.total_bytes == stored * (4 + 7 * 3 + 7 * 3)
     assert facts.sites[0].training_hours == pytest.approx(3 * 300 / 3600)
@@ -209,9 +210,9 @@ def test_half_way_names_what_is_missing() -> None:
 
 
 def test_whose_turn_it_is() -> None:
-    empty = Builder((), Plan(name="pilot")).history
+    empty = HandmadeHistory((), Plan(name="pilot")).history
     assert "fedcli admit" in tables.missing(empty)[0]
-    without_rounds = Builder(SITES, Plan(name="pilot")).history
+    without_rounds = HandmadeHistory(SITES, Plan(name="pilot")).history
     assert "fedcli init" in tables.missing(without_rounds)[0]
     build = builder(rounds=5, closed=0)
     for site in SITES:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
-    from tests.fixtures.handmade import Chronicle
+    from tests.fixtures.history import HandmadeHistory
     from tests.fixtures.servers import S3, Sshd
 
 PLACES = ["local_place", "sftp_place", "s3_place", pytest.param("az_place", marks=pytest.mark.slow)]
@@ -236,8 +236,8 @@ def test_transfers_of_artifacts_are_told_byte_by_byte(place: Place, tmp_path: Pa
     ]
 
 
-def test_artifacts_can_be_removed_and_records_cannot(store: Store, tmp_path: Path, chronicle: Chronicle) -> None:
-    chronicle.publish(store)
+def test_artifacts_can_be_removed_and_records_cannot(store: Store, tmp_path: Path, history: HandmadeHistory) -> None:
+    history.publish(store)
     keys = store.list("")
     first, *others = [key for key in keys if layout.is_artifact(key)]
     store.remove_artifact(first)
@@ -249,11 +249,11 @@ def test_artifacts_can_be_removed_and_records_cannot(store: Store, tmp_path: Pat
         with pytest.raises(TrustError):
             store.remove_artifact(key)
     for key in others:
-        assert store.fetch(key, tmp_path / wire.sha256(key.encode()), 1 << 20).sha256 == wire.sha256(chronicle.artifacts[key])
+        assert store.fetch(key, tmp_path / wire.sha256(key.encode()), 1 << 20).sha256 == wire.sha256(history.artifacts[key])
         store.remove_artifact(key)
     assert store.list("") == tuple(key for key in keys if not layout.is_artifact(key))
-    store.put_artifact(first, file_with(tmp_path, chronicle.artifacts[first]))
-    assert store.stat(first) == len(chronicle.artifacts[first])
+    store.put_artifact(first, file_with(tmp_path, history.artifacts[first]))
+    assert store.stat(first) == len(history.artifacts[first])
 
 
 def test_fetch_takes_no_more_than_the_limit(store: Store, tmp_path: Path) -> None:
