@@ -349,7 +349,7 @@ def test_an_over_large_file_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_text_behind_a_plan_breaks_more_than_the_plan(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any-plan.toml"
     path.write_bytes(f'name = "a"\n{text}'.encode())

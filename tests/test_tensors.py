@@ -93,7 +93,7 @@ def entry(dtype: str, shape: Any, begin: Any, end: Any) -> dict[str, Any]:
 
 
 @given(MODELS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_bytes_are_those_of_safetensors_itself(arrays: Arrays) -> None:
     assert written(arrays) == safetensors.numpy.save(arrays)
 
@@ -118,7 +118,7 @@ def test_another_process_with_another_order_writes_the_same_bytes(tmp_path: Path
 
 
 @given(ALL_DTYPES, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_order_of_the_dictionary_does_not_matter(arrays: Arrays, chance: Any) -> None:
     names = list(arrays)
     chance.shuffle(names)
@@ -126,7 +126,7 @@ def test_order_of_the_dictionary_does_not_matter(arrays: Arrays, chance: Any) ->
 
 
 @given(ALL_DTYPES)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_round_trip(arrays: Arrays) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -343,7 +343,7 @@ def test_every_truncated_file_is_refused() -> None:
 
 
 @given(MODELS, st.binary(min_size=1, max_size=20))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_an_extended_file_is_refused(arrays: Arrays, more: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -353,7 +353,7 @@ def test_an_extended_file_is_refused(arrays: Arrays, more: bytes) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_one_changed_byte_of_a_header_is_another_layout_or_an_error(data: st.DataObject) -> None:
     original = tensors.layout_of(state_dict())
     position = data.draw(st.integers(0, len(original.header) - 1))

@@ -156,7 +156,7 @@ def test_sha256_is_that_of_the_standard() -> None:
 
 
 @given(PLANS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_plan_comes_back_as_it_was(plan: Plan) -> None:
     data = wire.encode(plan)
     assert wire.decode(Plan, data) == plan
@@ -166,7 +166,7 @@ def test_a_plan_comes_back_as_it_was(plan: Plan) -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_order_and_spacing_of_the_input_do_not_matter_to_the_encoding(chance: Any) -> None:
     items = list(wire.plain(VISIT).items())
     chance.shuffle(items)
@@ -339,14 +339,14 @@ def test_what_is_not_one_json_mapping_in_utf_8_is_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_bytes_decode_or_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedError):
         wire.decode(Plan, data)
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_one_changed_byte_decodes_or_is_malformed(data: st.DataObject) -> None:
     changed = bytearray(wire.encode(VISIT))
     changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))

@@ -86,7 +86,7 @@ def test_another_workspace_in_the_same_folder_is_refused(tmp_path: Path, changes
 
 
 @given(drop=TEXTS, key=TEXTS, prepared=TEXTS, threads=st.integers(0, 4096), share=st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_settings_come_back_as_they_were(*, drop: str, key: str, prepared: str, threads: int, share: bool) -> None:
     wanted = site_settings(drop=drop, key=key, prepared=prepared, threads=threads, share_models=share)
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ def test_equals_the_plain_reference(tmp_path: Path) -> None:
     assert [(share.site, share.weight) for share in folded.shares] == sorted(WEIGHTS.items())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_equals_the_plain_reference_for_all_numbers(tmp_path: Path, data: st.DataObject) -> None:
     shape = data.draw(st.integers(1, 5))
@@ -47,7 +47,7 @@ def test_equals_the_plain_reference_for_all_numbers(tmp_path: Path, data: st.Dat
     assert same(made.result(), weighted_mean(made.base, deltas, weights))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(list(WEIGHTS)), threads=st.integers(1, 5), memory=st.integers(0, 100_000), hashed=st.booleans())
 def test_order_threads_and_memory_do_not_show(
     tmp_path: Path,

@@ -75,7 +75,7 @@ def test_trimmed_mean(tmp_path: Path, sites: str, trim: int) -> None:
     assert same(found, columns(made.base, made.deltas, mean, lambda column: sum(column[trim : trim + kept]) // kept))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(list("abcde")), threads=st.integers(1, 3), memory=st.integers(0, 200_000))
 @pytest.mark.parametrize("name", list(Name))
 def test_no_rule_shows_order_threads_or_memory(tmp_path: Path, name: Name, order: list[str], threads: int, memory: int) -> None:

@@ -95,7 +95,7 @@ def test_what_is_no_ed25519_key_is_refused(keys: Path, kind: str, message: str) 
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_damaged_key_is_refused_or_still_a_key(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged-key"
     if not path.with_name("damaged-key.pub").exists():

@@ -155,7 +155,7 @@ def test_2_a_signature_that_is_not_canonical_is_refused(history: HandmadeHistory
 
 
 @given(noise=st.binary(max_size=400))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_2_noise_is_no_signature(history: HandmadeHistory, noise: bytes) -> None:
     signed = history.updates["north", 1]
     for signature in (noise, armoured(noise)):
@@ -525,7 +525,7 @@ NAMES = st.lists(st.sampled_from(["north", "outsider", "valley"]), max_size=3)
 
 
 @given(used=NAMES, absent=NAMES, rejected=NAMES)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_4_a_round_names_every_member_once_and_nobody_else(
     history: HandmadeHistory, used: list[str], absent: list[str], rejected: list[str]
 ) -> None:

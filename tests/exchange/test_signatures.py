@@ -254,14 +254,14 @@ def test_every_flipped_bit_of_a_record_is_noticed() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_bytes_are_no_signature(data: bytes) -> None:
     refused(data)
     refused(armour(data))
 
 
 @given(st.binary(max_size=100), st.binary(min_size=32, max_size=32))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_a_key_signs_it_alone_has_signed(data: bytes, seed: bytes) -> None:
     signer = Signer(Ed25519PrivateKey.from_private_bytes(seed))
     assert verify(signer.sign(data), data, [SIGNER.verify_key, signer.verify_key]) == signer.verify_key

@@ -53,7 +53,6 @@ def good(tmp_path: Path) -> Path:
 
 
 @given(files=st.dictionaries(KEYS, st.binary(max_size=2000), max_size=8))
-@settings(deadline=None)
 def test_what_was_written_is_read_and_any_tar_reads_it(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tar"
@@ -220,7 +219,7 @@ def test_an_end_that_is_not_the_end_is_refused(tmp_path: Path, good: Path, chang
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_changed_byte_is_refused_or_shows_in_a_files_content(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tar"
@@ -237,7 +236,6 @@ def test_a_changed_byte_is_refused_or_shows_in_a_files_content(data: st.DataObje
 
 
 @given(data=st.binary(max_size=4000))
-@settings(deadline=None)
 def test_no_bytes_make_it_stumble(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tar"

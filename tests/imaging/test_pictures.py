@@ -151,7 +151,7 @@ def test_a_palette_is_colour(tmp_path: Path) -> None:
     assert refusal(tmp_path, (tmp_path / "palette.png").read_bytes()) is Reason.NOT_GREY
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), ending=st.sampled_from([".png", ".tiff", ".pgm"]))
 def test_damage_is_rejected_or_gives_an_image_of_the_stated_size(data: st.DataObject, ending: str, tmp_path: Path) -> None:
     content = bytearray(encoded(GREY_16, ending))

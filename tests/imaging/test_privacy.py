@@ -57,7 +57,7 @@ def write(folder: Path, names: Sequence[str], preparation: Preparation) -> dict[
     return {name: (folder / name).read_bytes() for name in PUBLIC}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(names=st.lists(IDENTIFIERS, min_size=7, max_size=7, unique=True))
 @example(names=["P_00173", "1.3.6.1.4.1", "ACC-12345", "1.2.840.99", "a/19990131/caf\udce9.dcm", "b/DOE^JANE", "Zoë-123"])
 def test_no_identifier_is_in_what_may_be_published(

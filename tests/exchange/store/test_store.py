@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcli import wire
@@ -396,7 +396,6 @@ def test_the_longest_keys_are_keys(store: Store) -> None:
 
 
 @given(key=st.text(alphabet="ab./\\\n\0A~-_ \u00e9\u0663", max_size=10))
-@settings(deadline=None)
 def test_whatever_the_key_nothing_is_written_outside(key: str) -> None:
     with tempfile.TemporaryDirectory() as outer:
         root = Path(outer) / "one" / "two" / "drop"
