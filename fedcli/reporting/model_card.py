@@ -37,7 +37,7 @@ def render(report: Report, chosen: ChosenModel) -> str:
             word=MODEL_WORDS[chosen.reference.kind],
             model_words=MODEL_WORDS,
             comparisons=[item for item in report.comparisons if item.site == chosen.site],
-            metric_words={metric: METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.measured(report.plan)},
+            metric_words={metric: METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.metrics_of(report.plan)},
             shares={site.site: site for site in report.shares},
             absent=formats.ABSENT,
         )

@@ -32,7 +32,7 @@ def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
             report=report,
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             absent=formats.ABSENT,
-            metric_words={metric: METRIC_WORDS[metric] for metric in tables.measured(report.plan)},
+            metric_words={metric: METRIC_WORDS[metric] for metric in tables.metrics_of(report.plan)},
             model_words={kind.value: word for kind, word in MODEL_WORDS.items()},
             figures={picture.name: picture for picture in pictures},
         )

@@ -86,8 +86,8 @@ def test_before_any_validation_no_model_is_called_best() -> None:
 
 
 def test_what_is_measured_follows_the_plan() -> None:
-    assert [metric.value for metric in tables.measured(Plan(name="x"))][-2:] == ["dense_auc", "calibration_error"]
-    assert "dense_auc" not in {metric.value for metric in tables.measured(Plan(name="x", evaluation=Evaluation(dense=())))}
+    assert [metric.value for metric in tables.metrics_of(Plan(name="x"))][-2:] == ["dense_auc", "calibration_error"]
+    assert "dense_auc" not in {metric.value for metric in tables.metrics_of(Plan(name="x", evaluation=Evaluation(dense=())))}
 
 
 def test_shares_of_a_confusion_matrix() -> None:

@@ -26,7 +26,7 @@ from fedcli.reporting.tables.participation import (
     participation_by_site,
 )
 from fedcli.reporting.tables.provenance import NamedDigest, Setting, Software, digests, settings, software
-from fedcli.reporting.tables.scores import ScoreTable, SiteScore, class_names, confusion, measured, score_tables, site_scores
+from fedcli.reporting.tables.scores import ScoreTable, SiteScore, class_names, confusion, metrics_of, score_tables, site_scores
 from fedcli.reporting.tables.traffic import ExchangeTable, exchange_table
 
 __all__ = [
@@ -68,7 +68,7 @@ __all__ = [
     "intensities",
     "learning_curves",
     "limits",
-    "measured",
+    "metrics_of",
     "missing",
     "own_scores",
     "participation_by_round",

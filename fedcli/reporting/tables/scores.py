@@ -100,7 +100,7 @@ def global_model_name(history: History, number: int) -> str:
     return f"{' and '.join(words)} global model (round {number} of {history.plan.rounds})"
 
 
-def measured(plan: Plan) -> tuple[Metric, ...]:
+def metrics_of(plan: Plan) -> tuple[Metric, ...]:
     """Return what is measured under a plan: dense AUC only where the plan names dense classes."""
     return tuple(metric for metric in Metric if metric is not Metric.DENSE_AUC or plan.evaluation.dense)
 
