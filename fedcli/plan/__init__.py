@@ -1,7 +1,8 @@
 """The plan: every setting that all parties of a federation share, validated once.
 
-The defaults are the published study's recipe; `fedcli init --template` prints them with comments that tell which values are the
-paper's and which are ours. Every number has a bound, so that a hostile plan cannot exhaust a site's machine.
+The defaults are the published study's recipe. template.toml, which `fedcli init --template` prints, lists every setting with its
+meaning, bounds and choices, and says which values are the paper's and which are ours; the docstrings here say more. Every number
+has bounds, so that a hostile plan cannot exhaust a site's machine.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from fedcli.plan.choices import (
     Unit,
     Weights,
 )
-from fedcli.plan.parties import MAX_STEPS, Aggregation, Evaluation, Limits, Updates
+from fedcli.plan.federation import MAX_STEPS, Aggregation, Evaluation, Limits, Updates
+from fedcli.plan.plan import MAX_BATCH_PIXELS, Plan, Preparation, load, template
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
-from fedcli.plan.whole import MAX_BATCH_PIXELS, Plan, Preparation, load, template
 
 __all__ = [
     "MAX_BATCH_PIXELS",

@@ -1,4 +1,4 @@
-"""What a plan's settings choose among."""
+"""The choices for a plan's settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Unit(StrEnum):
-    """What is scored as one case: the mean over all images of a patient (the paper) or of a study."""
+    """What is scored as one case: all images of a patient (the paper), or of a study."""
 
     PATIENT = "patient"
     STUDY = "study"
@@ -21,14 +21,14 @@ class Part(StrEnum):
 
 
 class Aspect(StrEnum):
-    """How an image becomes square: stretched (the paper) or padded with zeros on the right or at the bottom."""
+    """How an image becomes square: stretched (the paper), or padded with zeros on the right or at the bottom."""
 
     STRETCH = "stretch"
     PAD = "pad"
 
 
 class Intensity(StrEnum):
-    """What becomes [0, 1]: each image's own range, that of its stored bits, its file's window, or every level's rank."""
+    """What is scaled to [0, 1]: an image's own range, the range of its stored bits, its window, or the ranks of its levels."""
 
     MIN_MAX = "min-max"
     STORED_RANGE = "stored-range"
@@ -37,7 +37,7 @@ class Intensity(StrEnum):
 
 
 class Frames(StrEnum):
-    """What becomes one image of several frames: the middle one, or their mean or maximum at every pixel."""
+    """How several frames become one image: the middle frame, or the mean or maximum at every pixel."""
 
     MIDDLE = "middle"
     MEAN = "mean"
@@ -45,7 +45,7 @@ class Frames(StrEnum):
 
 
 class Tomosynthesis(StrEnum):
-    """When a tomosynthesis volume is taken: always, where the study has no 2-D image of that side and view, or never."""
+    """When a tomosynthesis volume is taken: always, if the study has no 2-D image of that side and view, or never."""
 
     ALWAYS = "always"
     WITHOUT_2D = "without-2d"
@@ -53,7 +53,7 @@ class Tomosynthesis(StrEnum):
 
 
 class Presentation(StrEnum):
-    """Which images are taken, of those whose files tell: what the radiologist sees, what the detector gave, or both."""
+    """Which images are taken: those for the radiologist, those from the detector, or both; a file that does not say is taken."""
 
     FOR_PRESENTATION = "for-presentation"
     FOR_PROCESSING = "for-processing"
@@ -61,30 +61,30 @@ class Presentation(StrEnum):
 
 
 class Beginning(StrEnum):
-    """What the first global model is: drawn from the plan's seed (the paper does not say), or pretrained on ImageNet."""
+    """The first global model: drawn from the plan's seed (the paper does not say), or pretrained on ImageNet."""
 
     NONE = "none"
     IMAGENET = "imagenet"
 
 
 class Normalisation(StrEnum):
-    """How a network normalises inside: by the batch where it was made so (the paper's DenseNet), or by groups of channels."""
+    """How a network normalises: by the batch, if it has BatchNorm (the paper's DenseNet), or by groups of channels."""
 
     BATCH = "batch"
     GROUP = "group"
 
 
 class OptimizerState(StrEnum):
-    """Whether Adam's moments start anew each round or are kept in the workspace (they are never uploaded)."""
+    """Whether Adam's moments are reset in each round or kept in the workspace; they are never uploaded."""
 
     RESET = "reset"
     KEEP = "keep"
 
 
 class Precision(StrEnum):
-    """The arithmetic of training; weights, gradients and losses are float32 either way.
+    """The arithmetic of training; weights, gradients and losses are float32 in any case.
 
-    bfloat16 is autocast: convolutions and matrices. `auto` takes it where the processor or GPU has it in hardware.
+    bfloat16 applies to convolutions and matrix products (autocast). `auto` uses it if the processor or GPU has it in hardware.
     """
 
     AUTO = "auto"
@@ -93,28 +93,31 @@ class Precision(StrEnum):
 
 
 class Sampling(StrEnum):
-    """How mini-batches are drawn: every category equally represented in each (the paper), or from all images shuffled."""
+    """How mini-batches are drawn: with all categories equally represented (the paper), or from all images shuffled."""
 
     BALANCED = "balanced"
     SHUFFLED = "shuffled"
 
 
 class Loss(StrEnum):
-    """What training minimises (`fedcli.learning.training.losses`): the paper's, or one that knows the order of the classes."""
+    """The loss (`fedcli.learning.training.losses`): the paper's, or one that uses the order of the classes."""
 
     CROSS_ENTROPY = "cross-entropy"
     ORDINAL = "ordinal"
 
 
 class ClassWeights(StrEnum):
-    """What an image's loss is multiplied by: nothing (the paper), or the inverse frequency of its category at the site."""
+    """The factor on an image's loss: none (the paper), or the inverse frequency of its category at the site.
+
+    Meant for shuffled batches: in balanced ones, rare categories would count twice.
+    """
 
     NONE = "none"
     INVERSE_FREQUENCY = "inverse-frequency"
 
 
 class Statistics(StrEnum):
-    """What becomes of BatchNorm: averaged like all else (the paper), kept at the site (FedBN), or measured anew at each site."""
+    """BatchNorm layers: averaged like all others (the paper), kept at the site (FedBN), or with statistics measured again."""
 
     AVERAGE = "average"
     LOCAL = "local"
@@ -122,7 +125,7 @@ class Statistics(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How the weights of an update are written (`fedcli.encodings`); float32 loses nothing."""
+    """How the weights of an update are written (`fedcli.encodings`); float32 is lossless."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -137,7 +140,7 @@ class Packing(StrEnum):
 
 
 class Rule(StrEnum):
-    """How the sites' deltas become one step of the global model."""
+    """How the sites' deltas become one step of the global model (`fedcli.aggregation`)."""
 
     MEAN = "mean"
     MOMENTUM = "momentum"
@@ -149,11 +152,11 @@ class Rule(StrEnum):
 
 
 STATEFUL = frozenset({Rule.MOMENTUM, Rule.ADAM, Rule.YOGI})
-"""The rules whose server remembers something from round to round."""
+"""The rules that carry a state from round to round."""
 
 
 class Weights(StrEnum):
-    """What a delta is weighed by: the site's local steps (the paper), training images or patients, or one site like another."""
+    """The weight of a delta: the site's local steps (the paper), its training images or patients, or the same for every site."""
 
     STEPS = "steps"
     IMAGES = "images"

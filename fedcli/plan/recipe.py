@@ -1,4 +1,4 @@
-"""The recipe of the study: from a mammogram to a trained model, at every site alike."""
+"""The recipe of the study, the same at every site: from a mammogram to a trained model."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Images:
     Attributes:
         size: Side of the square image, in pixels.
         aspect: How the image becomes square.
-        intensity: What becomes [0, 1].
-        presentation: Which images are taken: for presentation, for processing, or any.
+        intensity: What is scaled to [0, 1].
+        presentation: Which images are taken.
         tomosynthesis: When a volume is taken.
         frames: How a volume becomes one image.
     """
@@ -69,8 +69,8 @@ class Network:
 
     Attributes:
         name: `small`, one of torchvision's classifiers, or one that every site has installed.
-        weights: What φ(0) is, but for its last layer, which is drawn from the seed.
-        normalisation: Whether GroupNorm takes BatchNorm's place.
+        weights: What φ(0) is; its last layer is always drawn from the seed.
+        normalisation: Whether GroupNorm replaces BatchNorm.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "densenet121"
@@ -78,9 +78,9 @@ class Network:
     normalisation: Normalisation = Normalisation.BATCH
 
     @model_validator(mode="after")
-    def _normalised_as_pretrained(self) -> Network:
+    def _is_consistent(self) -> Network:
         if self.weights is Beginning.IMAGENET and self.normalisation is Normalisation.GROUP:
-            msg = 'ImageNet weights go with normalisation = "batch", which they were trained with'
+            msg = 'ImageNet weights were trained with normalisation = "batch" and need it'
             raise ValueError(msg)
         return self
 
@@ -92,19 +92,20 @@ class Training:
     Attributes:
         batch_size: Images in a mini-batch.
         epochs: Epochs in one round.
-        steps: Steps of an epoch; 0 takes ceil(images / batch_size), as the paper has it.
+        steps: Steps per epoch; 0 is ceil(images / batch_size), as in the paper.
         sampling: How mini-batches are drawn.
-        loss: What is minimised.
-        class_weights: What an image's loss is multiplied by.
-        label_smoothing: Share of every label that is spread evenly over all classes.
-        rate: Adam's initial learning rate.
+        loss: What is minimised, the mean over the images of a mini-batch.
+        class_weights: The factor on an image's loss.
+        label_smoothing: Share ε of every label that is spread evenly over all C classes: (1 - ε) y + ε / C.
+        rate: Adam's initial learning rate; β is 0.9 and 0.999, ε is 1e-8.
         rate_decay: Factor on the rate after every `rate_step` rounds.
         rate_step: Global rounds between two decays.
-        weight_decay: Adam's L2 penalty.
-        clip_gradient: The largest norm of a gradient, to which a longer one is scaled; 0 clips none.
-        proximal: μ of FedProx in the rounds; 0 leaves its term out.
-        statistics: What becomes of BatchNorm.
-        optimizer_state: Whether Adam's moments survive the round.
+        weight_decay: Adam's L2 penalty, a term λθ of the gradient, added after clipping.
+        clip_gradient: Longer gradients, FedProx's term included, are scaled to this norm; 0 clips none.
+        proximal: μ of FedProx: in rounds, not in `finetune`, μ/2 ‖w - φ(t-1)‖² over the trained weights is minimised too. It is
+            not part of the recorded loss; 0 leaves it out.
+        statistics: How BatchNorm's layers are shared.
+        optimizer_state: Whether Adam's moments are kept from round to round.
         precision: The arithmetic.
     """
 
@@ -135,8 +136,8 @@ class Augmentation:
     """Random changes of training images.
 
     Attributes:
-        flip_horizontal: Mirror left and right, half the time.
-        flip_vertical: Mirror top and bottom, half the time.
+        flip_horizontal: Mirror left and right for half of the images.
+        flip_vertical: Mirror top and bottom for half of the images.
         rotation: Largest angle in degrees, to either side.
         intensity_shift: Largest value added to all pixels of an image in [0, 1], to either side.
     """
@@ -149,10 +150,10 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Finetuning:
-    """The paper's second step: local epochs from a site's best federated model, at a rate of its own.
+    """The paper's second step: local epochs from a site's best federated model.
 
     Attributes:
-        epochs: Epochs, as long as those of a round.
+        epochs: Number of epochs, each with as many steps as in a round.
         rate: Adam's learning rate in all of them.
     """
 

@@ -100,7 +100,7 @@ def receive(learner: Learner, published: Arrays, before: Path | None, best: Sele
     own = _own(learner)
     kept = _kept(before, selection.STATISTICS) if own else None
     if kept is not None:
-        weights.load_arrays(learner.module, {**published, **kept})
+        weights.load_arrays(learner.module, published | kept)
     learner.recalibrate(f"round {number + 1}, statistics of the received model")
     score = learner.validate(f"round {number + 1}, received model on validation patients")
     best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, score.kappa, base)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.metadata import EntryPoint
 
-    from numpy.typing import NDArray
-
     from fedcli.learning.networks.pretrained import Pretrained
     from fedcli.plan import Network
+    from fedcli.tensors import Arrays
 
 ENTRY_POINT_GROUP = "fedcli.networks"
 SMALL = "small"
@@ -61,7 +60,7 @@ def build(network: Network, num_classes: int, pretrained: Pretrained | None = No
     return module
 
 
-def initial_state(network: Network, num_classes: int, seed: int, pretrained: Pretrained | None = None) -> dict[str, NDArray[Any]]:
+def initial_state(network: Network, num_classes: int, seed: int, pretrained: Pretrained | None = None) -> Arrays:
     """Return φ(0): the weights of a fresh network, the same for the same seed; the global generator is unchanged."""
     with reproducible(seed, torch.device("cpu")):
         return to_arrays(build(network, num_classes, pretrained))

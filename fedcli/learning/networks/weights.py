@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,20 +10,19 @@ import torch
 from fedcli.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
     from torch import nn
+
+    from fedcli.tensors import Arrays
 
 _MAX_NAMED = 3
 
 
-def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
+def to_arrays(module: nn.Module) -> Arrays:
     """Return copies of all weights and buffers, C-contiguous, in the module's own types (float32, int64 for counters)."""
     return {name: np.array(tensor.detach().cpu().numpy(), order="C") for name, tensor in module.state_dict().items()}
 
 
-def load_arrays(module: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+def load_arrays(module: nn.Module, arrays: Arrays) -> None:
     """Set all weights and buffers.
 
     Raises:
@@ -33,7 +32,7 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
     module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
 
 
-def check_arrays(expected: Mapping[str, NDArray[Any]], arrays: Mapping[str, NDArray[Any]], complaint: str) -> None:
+def check_arrays(expected: Arrays, arrays: Arrays, complaint: str) -> None:
     """Compare names, shapes and types.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from fedcli.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
+
+    from fedcli.tensors import Arrays
 
 S = TypeVar("S", "NDArray[np.int64]", torch.Tensor)
 
@@ -68,14 +68,14 @@ class Replicas:
         distributed.all_reduce(sums)
         return tuple(sums.tolist())
 
-    def broadcast(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def broadcast(self, arrays: Arrays) -> Arrays:
         """Return the first process's arrays; names, shapes and types must be the same in all processes."""
         if self.size == 1:
-            return dict(arrays)
-        tensors = {name: torch.from_numpy(np.array(arrays[name], order="C")) for name in sorted(arrays)}
-        for tensor in tensors.values():
+            return arrays
+        received = {name: torch.from_numpy(np.array(arrays[name], order="C")) for name in sorted(arrays)}
+        for tensor in received.values():
             distributed.broadcast(tensor, 0)
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
+        return {name: tensor.numpy() for name, tensor in received.items()}
 
     def broadcast_message(self, message: bytes) -> bytes:
         """Return the first process's message, of any length; those of the others are ignored."""

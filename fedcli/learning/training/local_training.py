@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,9 +31,7 @@ from fedcli.learning.training.sampling import steps_per_epoch
 from fedcli.learning.training.throughput import Throughput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Sequence
 
     from fedcli.learning.samples import Samples
     from fedcli.learning.training.batch_loader import Batch
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from fedcli.learning.training.data_parallel import Replicas
     from fedcli.plan import Augmentation, Training
     from fedcli.progress import Progress
+    from fedcli.tensors import Arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ class TrainingResult:
     steps: int
     images: int
     loss: float
-    optimizer_state: dict[str, NDArray[Any]]
+    optimizer_state: Arrays
     seconds: float
 
 
@@ -94,7 +93,7 @@ class LocalTraining:
         seed: int,
         rates: Sequence[float],
         device: torch.device,
-        optimizer_state: Mapping[str, NDArray[Any]] | None = None,
+        optimizer_state: Arrays | None = None,
         checkpoint: Checkpoint | None = None,
         replicas: Replicas = SINGLE_PROCESS,
         clock: Callable[[], float] = time.monotonic,
@@ -195,9 +194,7 @@ class LocalTraining:
         self._losses.append(total)
         return stopping > 0
 
-    def _restore(
-        self, snapshot: Snapshot | None, optimizer_state: Mapping[str, NDArray[Any]] | None
-    ) -> tuple[int, int, list[float]]:
+    def _restore(self, snapshot: Snapshot | None, optimizer_state: Arrays | None) -> tuple[int, int, list[float]]:
         """Return the epoch, the steps of it that are done, and the losses, after setting weights and moments in all processes."""
         epoch, step = 1, 0
         if snapshot is not None:

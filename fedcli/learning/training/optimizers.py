@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,10 +10,9 @@ import torch
 from fedcli.learning.networks.weights import check_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
     from torch import nn
+
+    from fedcli.tensors import Arrays
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -25,12 +24,12 @@ def adam(module: nn.Module, *, rate: float, weight_decay: float) -> torch.optim.
     return torch.optim.Adam(parameters, lr=rate, weight_decay=weight_decay, fused=fused)
 
 
-def state_arrays(optimizer: torch.optim.Adam, module: nn.Module) -> dict[str, NDArray[Any]]:
+def state_arrays(optimizer: torch.optim.Adam, module: nn.Module) -> Arrays:
     """Return `<weight>:exp_avg`, `<weight>:exp_avg_sq` (its shape and type) and `<weight>:step` (() float32) of every weight.
 
     They are zeros for a weight that has had no gradient yet.
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     for name, parameter in _trainable(module).items():
         state = optimizer.state.get(parameter, {})
         for moment in _MOMENTS:
@@ -40,7 +39,7 @@ def state_arrays(optimizer: torch.optim.Adam, module: nn.Module) -> dict[str, ND
     return arrays
 
 
-def restore_state(optimizer: torch.optim.Adam, module: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+def restore_state(optimizer: torch.optim.Adam, module: nn.Module, arrays: Arrays) -> None:
     """Restore what `state_arrays` returned; the rate and weight decay are unchanged.
 
     Raises:

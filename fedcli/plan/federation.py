@@ -1,4 +1,4 @@
-"""What goes on between the parties: how updates travel, how they become a model, how results are stated, what is accepted."""
+"""Settings of the federation: how updates are written and aggregated, how results are published, and what is accepted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fedcli.plan.choices import Encoding, Packing, Rule, Weights
 from fedcli.wire import STRICT
 
 MAX_STEPS = (1 << 29) - 1
-"""Below 2**29 the product of a step count and a float32 is exact in float64 (design, section 5)."""
+"""Below 2**29 the product of a step count and a float32 is exact in float64."""
 
 ClassName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Updates:
-    """How an update travels; models always travel as they are.
+    """How an update is written; models are always written as they are.
 
     Attributes:
         encoding: How its weights are written.
@@ -35,18 +35,18 @@ class Aggregation:
 
     Attributes:
         rule: How K deltas become one step.
-        weights: What each delta is weighed by.
-        clip_norm: The largest norm of a delta, to which a longer one is scaled; 0 clips none.
-        server_rate: What momentum, adam and yogi multiply the step by.
-        momentum: What momentum keeps of the step before.
-        beta1: What adam and yogi keep of their momentum.
-        beta2: What they keep of their variance.
-        tau: What they add to its root: how adaptive they are.
+        weights: The weight of each delta.
+        clip_norm: Longer deltas are scaled to this norm; 0 clips none.
+        server_rate: Factor on the step of momentum, adam and yogi.
+        momentum: Share of the last step that momentum keeps.
+        beta1: Share of the momentum that adam and yogi keep.
+        beta2: Share of the variance that they keep.
+        tau: Added to the root of the variance: how adaptive they are.
         trim: Values that trimmed-mean leaves out at each end.
-        byzantine: Sites that may lie, for krum.
+        byzantine: Dishonest sites that krum tolerates.
         keep: Updates that krum chooses; more than 1 is multi-Krum.
-        quorum: Updates that suffice once the deadline has passed; 0 waits for every site (the paper).
-        deadline_hours: Hours from the opening of a round to its deadline, of the first one from the last admission; 0 sets none.
+        quorum: Updates that suffice after the deadline; 0 waits for every site (the paper).
+        deadline_hours: Hours from the opening of a round (of the first: from the last admission) to its deadline; 0 sets none.
     """
 
     rule: Rule = Rule.MEAN
@@ -64,7 +64,7 @@ class Aggregation:
     deadline_hours: Annotated[float, Field(ge=0, le=8760)] = 0.0
 
     @model_validator(mode="after")
-    def _go_together(self) -> Aggregation:
+    def _is_consistent(self) -> Aggregation:
         if (self.quorum > 0) != (self.deadline_hours > 0):
             msg = "quorum and deadline_hours go together: set both, or neither to wait for every site"
             raise ValueError(msg)
@@ -75,7 +75,7 @@ class Aggregation:
 
     @property
     def least(self) -> int:
-        """How many updates the rule needs: more than twice what it leaves out; 2f + 3 for Krum's promise to hold."""
+        """How many updates the rule needs: more than twice what it leaves out, and at least 2f + 3 for Krum's guarantee."""
         if self.rule is Rule.TRIMMED_MEAN:
             return 2 * self.trim + 1
         if self.rule is Rule.KRUM:
@@ -83,19 +83,19 @@ class Aggregation:
         return 1
 
     def weight(self, steps: int, images: int, patients: int) -> int:
-        """Return what a delta is weighed by."""
+        """Return the weight of a delta."""
         return {Weights.STEPS: steps, Weights.IMAGES: images, Weights.PATIENTS: patients, Weights.EQUAL: 1}[self.weights]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Evaluation:
-    """How test results are stated.
+    """How test results are computed and published.
 
     Attributes:
-        resamples: Bootstrap resamples of patients behind each 95 % interval.
-        permutations: Random exchanges behind the p-value of a comparison of two models.
-        dense: The classes that count as dense, of the plan's; none leaves that metric out.
-        min_cell: Cells of a confusion matrix with fewer cases, but for none, are not published; 0 publishes all.
+        resamples: Bootstrap resamples of patients for each 95 % interval.
+        permutations: Random exchanges for the p-value of a comparison of two models.
+        dense: The classes of the plan that count as dense; if there are none, that metric is undefined.
+        min_cell: Confusion matrix cells with fewer cases, except empty ones, are not published; 0 publishes all.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -106,7 +106,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Limits:
-    """What a party accepts at most from another.
+    """The most that a party accepts from another.
 
     Attributes:
         steps: Largest number of local steps in one round.

@@ -1,4 +1,4 @@
-"""A plan as a whole: its sections together, and its file."""
+"""The plan: all its sections together, and its file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
 from fedcli.plan.choices import Normalisation, Part, Statistics, Unit
-from fedcli.plan.parties import Aggregation, ClassName, Evaluation, Limits, Updates
+from fedcli.plan.federation import Aggregation, ClassName, Evaluation, Limits, Updates
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
 from fedcli.wire import STRICT, Digest, ShortText
 
@@ -23,7 +23,7 @@ MAX_BATCH_PIXELS = 1 << 26
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Preparation:
-    """The part of a plan that decides what `prepare` writes; prepared data name its digest."""
+    """The settings that decide what `prepare` writes; prepared data contain their digest."""
 
     classes: tuple[str, ...]
     images: Images
@@ -36,12 +36,12 @@ class Plan:
     """Everything that the parties of a federation agree on.
 
     Attributes:
-        name: What the federation is called.
+        name: Name of the federation.
         seed: Seeds the split, the initial weights and every random choice of training.
         rounds: T of Algorithm 1.
-        classes: The categories, in their order; the kappa is always over all of them.
+        classes: The categories in their order; the kappa is always over all of them.
         unit: What is scored as one case.
-        allow_empty: Parts that a site may lack (validation, test).
+        allow_empty: Parts (validation, test) that may be empty at a site.
     """
 
     name: ShortText
@@ -62,7 +62,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Plan:
+    def _is_consistent(self) -> Plan:
         if len(set(self.classes)) != len(self.classes):
             msg = f"classes must differ from one another, found {', '.join(self.classes)}"
             raise ValueError(msg)
@@ -70,7 +70,7 @@ class Plan:
             msg = f"evaluation.dense may name classes of the plan ({', '.join(self.classes)}), found {', '.join(unknown)}"
             raise ValueError(msg)
         if Part.TRAIN in self.allow_empty:
-            msg = "allow_empty may name validation and test; a site without training images has no part in training"
+            msg = "allow_empty may name validation and test, but not train: a site needs training images"
             raise ValueError(msg)
         if self.training.batch_size * self.images.size**2 > MAX_BATCH_PIXELS:
             msg = f"training.batch_size × images.size² must be at most {MAX_BATCH_PIXELS} pixels"
@@ -79,7 +79,7 @@ class Plan:
             msg = f"training.epochs × training.steps must be at most limits.steps, {self.limits.steps}, found {steps}"
             raise ValueError(msg)
         if self.network.normalisation is Normalisation.GROUP and self.training.statistics is not Statistics.AVERAGE:
-            msg = 'training.statistics is about BatchNorm, and network.normalisation = "group" leaves none'
+            msg = 'training.statistics needs BatchNorm, which network.normalisation = "group" replaces'
             raise ValueError(msg)
         return self
 
@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the plan's encoding: what a site's operator approves."""
+        """SHA-256 of the plan's canonical form, which a site's operator approves."""
         return wire.digest(self)
 
 
