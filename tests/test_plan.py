@@ -34,6 +34,7 @@ from fedcli.plan import (
     Statistics,
     Training,
 )
+from fedcli.plan.settings import flat_settings
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:
@@ -456,3 +457,11 @@ def test_dense_classes_are_the_plans() -> None:
 def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Plan(name="a").rounds = 3  # type: ignore[misc]
+
+
+def test_a_person_reads_every_setting_by_its_dotted_key() -> None:
+    settings_by_key = flat_settings(Plan(name="x", evaluation=Evaluation(dense=())))
+    assert settings_by_key["training.batch_size"] == "32"
+    assert settings_by_key["classes"] == "a, b, c, d"
+    assert settings_by_key["augmentation.flip_vertical"] == "yes"
+    assert settings_by_key["evaluation.dense"] == "none"

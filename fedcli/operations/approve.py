@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fedcli import wire
 from fedcli.errors import ApprovalError
 from fedcli.party.party import Party
+from fedcli.plan.settings import flat_settings
 from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
@@ -92,18 +92,10 @@ def _proposal(party: Party) -> Proposal:
 
 def changes(before: Plan | None, after: Plan) -> tuple[Change, ...]:
     """Return every setting that differs between two plans, sorted by name."""
-    old = dict(_settings("", wire.plain(before))) if before else {}
-    new = dict(_settings("", wire.plain(after)))
+    old = flat_settings(before) if before else {}
+    new = flat_settings(after)
     return tuple(
         Change(setting=name, before=old.get(name, ""), after=new.get(name, ""))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     )
-
-
-def _settings(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [item for key, inner in value.items() for item in _settings(f"{prefix}.{key}" if prefix else key, inner)]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(map(str, value)))]
-    return [(prefix, str(value))]

@@ -12,9 +12,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.plan import Part
+from fedcli.plan.settings import flat_settings
 from fedcli.reporting.figures.distributions import class_shares_figure, intensities_figure
 from fedcli.reporting.tables.cohorts import ClassShares, Intensities, shares_of
-from fedcli.reporting.tables.provenance import settings
 from fedcli.reporting.templates import template_environment
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def render(prepared: PreparedData) -> str:
             prepared=prepared,
             sheets=sheets,
             warnings=[scanner.warning for scanner in prepared.scanners if scanner.warning],
-            settings=settings(prepared.preparation),
+            settings=flat_settings(prepared.preparation),
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             figures={picture.name: picture for picture in pictures},
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError
 from fedcli.exchange.records import SHARED_KINDS
+from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
 from fedcli.reporting.formats import number, percent
 from fedcli.reporting.tables.provenance import newest_record
@@ -89,9 +90,9 @@ class Report:
         return tables.own_scores(*self.cross_site)
 
     @property
-    def settings(self) -> tuple[tables.Setting, ...]:
+    def settings(self) -> dict[str, str]:
         """The plan, setting by setting."""
-        return tables.settings(self.plan)
+        return flat_settings(self.plan)
 
     @property
     def result(self) -> str:

@@ -25,7 +25,7 @@ from fedcli.reporting.tables.participation import (
     participation_by_round,
     participation_by_site,
 )
-from fedcli.reporting.tables.provenance import NamedDigest, Setting, Software, digests, settings, software
+from fedcli.reporting.tables.provenance import NamedDigest, Software, digests, software
 from fedcli.reporting.tables.scores import ScoreTable, SiteScore, class_names, confusion, metrics_of, score_tables, site_scores
 from fedcli.reporting.tables.traffic import ExchangeTable, exchange_table
 
@@ -48,7 +48,6 @@ __all__ = [
     "OwnScores",
     "RoundParticipation",
     "ScoreTable",
-    "Setting",
     "SiteComparison",
     "SiteParticipation",
     "SiteScore",
@@ -74,7 +73,6 @@ __all__ = [
     "participation_by_round",
     "participation_by_site",
     "score_tables",
-    "settings",
     "site_scores",
     "software",
     "verdict",

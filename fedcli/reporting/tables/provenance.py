@@ -1,11 +1,9 @@
-"""Where the results come from: the plan's settings, the versions of the software, the digests of records and models."""
+"""Where the results come from: the versions of the software, the digests of records and models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from fedcli import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,15 +11,6 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
-    from fedcli.plan import Plan, Preparation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting of the plan: its dotted key, and its value as text."""
-
-    key: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +40,6 @@ class NamedDigest:
 
     what: str
     sha256: str
-
-
-def settings(plan: Plan | Preparation) -> tuple[Setting, ...]:
-    """Return every setting of a plan, or of its preparation, in the plan's order."""
-    return tuple(_flatten("", wire.plain(plan)))
 
 
 def software(history: History) -> tuple[Software, ...]:
@@ -98,15 +82,3 @@ def _records(history: History) -> Iterator[Verified[Record]]:
     by_site = (history.enrolments, history.datasets, history.updates, history.models, history.evaluations)
     for records in by_site:
         yield from (record for _, record in sorted(records.items()))
-
-
-def _flatten(prefix: str, value: Any) -> Iterator[Setting]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flatten(f"{prefix}.{key}" if prefix else key, inner)
-    elif isinstance(value, list):
-        yield Setting(key=prefix, value=", ".join(map(str, value)) or "none")
-    elif isinstance(value, bool):
-        yield Setting(key=prefix, value="yes" if value else "no")
-    else:
-        yield Setting(key=prefix, value=str(value))
