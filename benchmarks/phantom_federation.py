@@ -19,8 +19,10 @@ from fedcli import plan as plans
 from fedcli import wire
 from fedcli.environment import Environment
 from fedcli.errors import DataError
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms import hospitals
+from fedcli.imaging.preparation import LabelFiles
 from fedcli.learning.evaluation import bootstrap, metrics
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
@@ -55,21 +57,20 @@ def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[
     for hospital in hospitals.DEMO_HOSPITALS:
         out = found[hospital.name] = folder / "prepared" / hospital.name
         try:
-            dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
+            prepared_dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
         except DataError:
             target = folder / "phantoms" / hospital.name
             hospital = replace(hospital, num_patients=num_patients or hospital.num_patients)  # noqa: PLW2901
             archive = hospitals.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
-            request = PrepareRequest(
-                archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=plan, out=out
-            )
+            source, labels = ImageArchive(folder=archive.directory), LabelFiles(table=archive.labels)
+            request = PrepareRequest(archive=source, labels=labels, workspace=folder / "none", plan=plan, out=out)
             prepare(request, Silent())
     return found
 
 
 def samples(folder: Path, plan: Plan, part: Part) -> Samples:
     """Return one part of prepared data."""
-    data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
+    data = prepared_dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
     rows = data.rows(part)
     _, units = np.unique(np.array(data.patients[rows], dtype=str), return_inverse=True)
     return Samples(

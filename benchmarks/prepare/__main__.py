@@ -28,7 +28,7 @@ import numpy as np
 import peers
 from pydicom import uid
 
-from fedcli.imaging.archive.outcome import Outcome, outcome_of
+from fedcli.imaging.archive.file_result import FileResult, read_file
 from fedcli.imaging.archive.pool import in_order
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS
@@ -114,14 +114,14 @@ def many(folder: Path, files: dict[uid.UID, Path]) -> None:
     """Compare one process with two over many files, their start included."""
     syntaxes = [syntax for syntax, (_, goal) in GOALS.items() if goal > 1]
     names = [files[syntaxes[number % len(syntaxes)]].name for number in range(MANY)]
-    task = partial(outcome_of, archive=folder, images=Images())
+    task = partial(read_file, folder=folder, images=Images())
     ratios = []
     for _ in range(3):
         seconds = {}
         for workers in (1, 2):
             began = time.perf_counter()
-            for found in in_order(task, names, workers=workers, lost=Outcome(), late=Outcome()):
-                assert found.image
+            for result in in_order(task, names, workers=workers, lost=FileResult(), late=FileResult()):
+                assert result.image
             seconds[workers] = time.perf_counter() - began
         ratios.append(seconds[1] / seconds[2])
     print(f"{MANY} files: {MANY / seconds[1]:.1f} files/s by one process, {statistics.median(ratios):.2f} × by two")

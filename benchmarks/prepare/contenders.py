@@ -23,22 +23,24 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def fedcli() -> Callable[[Path], object]:
     """Read a file as `prepare` does, all of a process's task."""
-    from fedcli.imaging.archive.outcome import outcome_of  # noqa: PLC0415
+    from fedcli.imaging.archive.file_result import read_file  # noqa: PLC0415
     from fedcli.plan import Images  # noqa: PLC0415
 
     def work(path: Path) -> object:
-        found = outcome_of(path.name, archive=path.parent, images=Images(size=SIZE))
-        assert found.reason is None, found.reason
-        return found
+        result = read_file(path.name, folder=path.parent, images=Images(size=SIZE))
+        assert result.reason is None, result.reason
+        return result
 
     return work
 
 
 def decoding() -> Callable[[Path], object]:
     """Decode alone: the floor of what fedcli could do."""
-    from fedcli.imaging.dicom import mammogram  # noqa: PLC0415
+    from fedcli.imaging.dicom import reader  # noqa: PLC0415
+    from fedcli.plan import Images  # noqa: PLC0415
 
-    return mammogram.read
+    images = Images()
+    return lambda path: reader.read(path, images)
 
 
 def reading() -> Callable[[Path], object]:

@@ -26,8 +26,10 @@ import cv2
 import numpy as np
 
 from fedcli import wire
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms import hospitals
+from fedcli.imaging.preparation import LabelFiles
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.plan import Images, Part, Plan, Split
 from fedcli.progress import Silent
@@ -66,9 +68,10 @@ def write_images(folder: Path) -> None:
     hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
     archive = hospitals.write(folder / "archive", hospital, seed=0, progress=Silent())
     prepared = folder / "prepared"
-    request = PrepareRequest(archive=archive.directory, labels=archive.labels, workspace=folder / "none", plan=PLAN, out=prepared)
+    source, labels = ImageArchive(folder=archive.directory), LabelFiles(table=archive.labels)
+    request = PrepareRequest(archive=source, labels=labels, workspace=folder / "none", plan=PLAN, out=prepared)
     prepare(request, Silent())
-    data = dataset.load(prepared, wire.digest(PLAN.preparation), PLAN.allow_empty)
+    data = prepared_dataset.load(prepared, wire.digest(PLAN.preparation), PLAN.allow_empty)
     for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
         path = folder / "png" / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fedcli.cli import dataset_summary, egress_view, render
+from fedcli.cli import egress_view, render
+from fedcli.cli.prepare import prepare
 from fedcli.cli.running import Conduct, JsonOption, PollOption, WaitOption, WorkspaceOption, absolute, attended, confirm
 from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, store_options
 from fedcli.cli.training_processes import DevicesOption, run_training
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fedcli.operations.evaluate import EvaluateResult
     from fedcli.operations.finetune import FinetuneResult
     from fedcli.operations.join import Invitation, JoinResult
-    from fedcli.operations.prepare import PrepareRequest, PrepareResult
-    from fedcli.operations.prepare_check import PreviewResult
     from fedcli.operations.train_round import TrainRoundResult
 
 ApprovePlanOption = Annotated[
@@ -132,65 +131,6 @@ def approve(workspace: WorkspaceOption = Path(), approve_plan: ApprovePlanOption
         return operation.approve(workspace, proposal.digest, environment)
 
     Conduct(command="approve", as_json=json, root=workspace).run(work)
-
-
-def prepare(
-    archive: Annotated[Path, typer.Argument(help="The folder of DICOM files or pictures, with all folders below it.")],
-    labels: Annotated[Path, typer.Option(help="CSV with the class of patients, studies, accessions, instances or files.")],
-    plan: Annotated[Path | None, typer.Option(help="The plan; without it the workspace's approved one.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to; without it the workspace's prepared data.")] = None,
-    workspace: WorkspaceOption = Path(),
-    patient_pattern: Annotated[
-        str, typer.Option(help="Regular expression whose group is the patient, where Patient ID differs per image.")
-    ] = "",
-    split: Annotated[Path | None, typer.Option(help="CSV of patient and part, instead of the plan's fractions.")] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHAT=NAME",
-            help="A label table's column: patient, study, accession, instance, file, side, view or label.",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one a processor.")] = 0,
-    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers read the files.")] = "",
-    check: Annotated[bool, typer.Option("--check", help="Read headers only, and tell what would be prepared.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Try so many files first, into a folder of their own; 0 takes all.")] = 0,
-    json: JsonOption = False,
-) -> None:
-    """Turn a mammography archive and a label table into training data; every file left out is listed with its reason."""
-
-    def request() -> PrepareRequest:
-        from fedcli.operations.prepare import PrepareRequest
-
-        return PrepareRequest(
-            archive=archive,
-            labels=labels,
-            plan=plan,
-            out=out,
-            workspace=workspace,
-            patient_pattern=patient_pattern,
-            split=split,
-            columns=dataset_summary.label_columns(column or []),
-            workers=workers,
-            cluster=cluster,
-            limit=limit,
-        )
-
-    def work(environment: Environment) -> PrepareResult:
-        from fedcli.operations.prepare import prepare as operation
-
-        return operation(request(), environment.progress)
-
-    def look(environment: Environment) -> PreviewResult:
-        from fedcli.operations.prepare_check import preview as operation
-
-        return operation(request(), environment.progress)
-
-    conduct = Conduct(command="prepare", as_json=json, root=workspace)
-    if check:
-        conduct.run(look, dataset_summary.show_preview)
-    else:
-        conduct.run(work, dataset_summary.show_prepared)
 
 
 def train_round(

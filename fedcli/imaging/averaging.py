@@ -1,8 +1,8 @@
 """Area averaging: every output pixel is the mean of the area that it covers.
 
-OpenCV rounds the means of integers to integers and walks through all pixels one by one. Here rows are added up first, strip by
-strip, by OpenCV's vectorised sum of integers as float32, which is exact up to 2**24 (256 rows of 16 bits); what is left, a
-hundredth of the image or so, goes through INTER_AREA. The order of the sums is fixed, so every machine finds the same.
+OpenCV rounds means of integers to integers and processes pixels one by one. Here rows are summed first, strip by strip, with
+OpenCV's vectorised float32 sum of integers, which is exact up to 2**24 (256 rows of 16 bits). The result, about a hundredth of
+the image, goes through INTER_AREA. The order of the sums is fixed, so all machines compute the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EXACT = ("uint8", "uint16", "int16", "float32", "float64")
 def averaged(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64]:
     """Return the image at another size, float64.
 
-    Where it is smaller than the output, in either direction, OpenCV interpolates linearly instead.
+    If it is smaller than the output in either direction, OpenCV interpolates linearly instead.
 
     Args:
         pixels: (rows, columns) of any numeric type.
@@ -39,23 +39,23 @@ def averaged(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.float6
 
 
 def _strips(pixels: NDArray[Any], count: int) -> NDArray[Any]:
-    """Return the means of `count` equally high strips, whose first and last rows count in part."""
+    """Return the means of `count` strips of equal height, whose first and last rows count partially."""
     length = pixels.shape[0]
     kind, depth = (np.float64, cv2.CV_64F) if pixels.dtype == np.float64 else (np.float32, cv2.CV_32F)
     strips = np.empty((count, pixels.shape[1]), kind)
     for number in range(count):
-        # Edges are number × length / count: whole rows between them, and the shares of the rows that they cut.
-        first, of_row_before = divmod(-number * length, count)
-        end, of_row_behind = divmod((number + 1) * length, count)
+        # Edges are number × length / count: whole rows lie between them, and they cut the rows before and after.
+        first, share_before = divmod(-number * length, count)
+        end, share_after = divmod((number + 1) * length, count)
         first = -first
         strip = strips[number]
         if first < end:
             cv2.reduce(pixels[first:end], 0, cv2.REDUCE_SUM, strip[None], depth)
         else:
             strip[:] = 0
-        if of_row_before:
-            strip += pixels[first - 1] * kind(of_row_before / count)
-        if of_row_behind:
-            strip += pixels[end] * kind(of_row_behind / count)
+        if share_before:
+            strip += pixels[first - 1] * kind(share_before / count)
+        if share_after:
+            strip += pixels[end] * kind(share_after / count)
     strips *= kind(count / length)
     return strips

@@ -1,7 +1,7 @@
-"""A PNG, TIFF or PGM file → the grey values of one mammogram, as public data sets are often handed on.
+"""A PNG, TIFF or PGM file, as many public data sets use them → a `Mammogram`.
 
-Grey values of 8 or 16 bits come as they are stored, white-is-zero TIFF inverted. The size is checked before anything is decoded.
-A picture says nothing of its patient, side and view: the label table does.
+Grey values of 8 or 16 bits are taken as stored; white-is-zero TIFF is inverted. The size is checked before anything is decoded.
+A picture does not state its patient, side and view: the label table must.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.imaging.dicom.mammogram import Facts, Mammogram
-from fedcli.imaging.dicom.pixel_layout import MAX_FRAME_PIXELS
+from fedcli.imaging.mammogram import MAX_IMAGE_PIXELS, ImageMetadata, Mammogram
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
@@ -33,10 +32,10 @@ _MAX_VALUE = 65535
 
 
 def read(path: Path) -> Mammogram:
-    """Read one picture, of which nothing but its pixels is known.
+    """Read one picture; only its size and depth are known besides its pixels.
 
     Raises:
-        RejectedError: The file is no picture (`Reason.NOT_DICOM`), not grey, not of 8 or 16 bits, or damaged.
+        RejectedError: The file is not a picture (`Reason.NOT_DICOM`), not grey, not of 8 or 16 bits, or damaged.
     """
     try:
         with path.open("rb") as file:
@@ -52,11 +51,8 @@ def read(path: Path) -> Mammogram:
     except Exception as error:  # Pillow has no error family of its own
         raise RejectedError(Reason.UNDECODABLE) from error
     rows, columns = pixels.shape
-    facts = Facts(
-        patient="", study="", accession="", instance="", laterality="", view="",
-        rows=rows, columns=columns, bits=bits, detector="", image_type="2D",
-    )  # fmt: skip
-    return Mammogram(pixels=pixels, low=0, high=float((1 << bits) - 1), facts=facts)
+    metadata = ImageMetadata(rows=rows, columns=columns, bits=bits)
+    return Mammogram(pixels=pixels, low=0, high=float((1 << bits) - 1), metadata=metadata)
 
 
 def _picture(path: Path) -> tuple[NDArray[Any], int]:
@@ -80,7 +76,7 @@ def _picture(path: Path) -> tuple[NDArray[Any], int]:
                 raise RejectedError(Reason.PAGES)
             bits, white_is_zero = (8 if image.mode == "L" else 16), False
             if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode != "L":
-                # Pillow inverts where white is zero with 8 bits alone.
+                # Pillow inverts white-is-zero images only with 8 bits.
                 white_is_zero = image.tag_v2.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
                 bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (bits,))[0])
             pixels = np.asarray(image)
@@ -97,7 +93,7 @@ def _pgm(path: Path, head: bytes) -> tuple[NDArray[Any], int]:
     _refuse_size(width, height)
     if not 0 < greatest <= _MAX_VALUE:
         raise RejectedError(Reason.CONTRADICTION)
-    dtype = np.dtype("u1" if greatest < 256 else ">u2")  # noqa: PLR2004 - one byte or two, the most significant first
+    dtype = np.dtype("u1" if greatest < 256 else ">u2")  # noqa: PLR2004 - one byte or two, big endian
     pixels = np.fromfile(path, dtype, count=width * height, offset=header.end())
     if pixels.size < width * height or pixels.max() > greatest:
         raise RejectedError(Reason.CONTRADICTION)
@@ -107,5 +103,5 @@ def _pgm(path: Path, head: bytes) -> tuple[NDArray[Any], int]:
 def _refuse_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise RejectedError(Reason.CONTRADICTION)
-    if width * height > MAX_FRAME_PIXELS:
+    if width * height > MAX_IMAGE_PIXELS:
         raise RejectedError(Reason.TOO_LARGE)

@@ -1,7 +1,7 @@
 """A mammogram's stored values → size × size in [0, 1], as uint16 fixed point (65535 is 1): brighter is denser.
 
-Every output pixel is the mean of the area that it covers. What is linear in the stored values is applied to the means; a window
-or equalisation is not, and is applied to every pixel before. The minimum and maximum are those of the full resolution.
+Every output pixel is the mean of the area that it covers. Linear steps are applied to the means; a window or equalisation is not
+linear and is applied to every pixel first. The minimum and maximum are those at full resolution.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.imaging.dicom.mammogram import Mammogram
+    from fedcli.imaging.mammogram import Mammogram
 
 SCALE = 65535
 
@@ -28,7 +28,7 @@ def to_square(mammogram: Mammogram, images: Images) -> NDArray[np.uint16]:
     """Return the image as the plan wants it, (size, size).
 
     Raises:
-        RejectedError: All pixels are equal, so that nothing can be seen, or the plan wants a window and the file has none.
+        RejectedError: All pixels are equal, or the plan requires a window and the file has none.
     """
     pixels = mammogram.pixels
     low, high = float(pixels.min()), float(pixels.max())
@@ -38,7 +38,7 @@ def to_square(mammogram: Mammogram, images: Images) -> NDArray[np.uint16]:
     if images.intensity is Intensity.STORED_RANGE:
         low, high = mammogram.low, mammogram.high
     elif images.intensity is Intensity.WINDOW:
-        # The window is one of the modality's values, so their slope is in it.
+        # The window applies to modality values, so it includes their slope.
         pixels, low, high, falling = _mapped(pixels, low, high, _window(mammogram)), 0.0, float(SCALE), mammogram.inverted
     elif images.intensity is Intensity.EQUALIZED:
         pixels, low, high = _equalized(pixels, low, high), 0.0, float(SCALE)
@@ -55,13 +55,13 @@ def _window(mammogram: Mammogram) -> Callable[[NDArray[Any]], NDArray[np.float64
     voi = mammogram.voi
     if voi is None:
         raise RejectedError(Reason.NO_WINDOW)
-    return lambda stored: voi.shown(stored.astype(np.float64) * mammogram.slope + mammogram.intercept)
+    return lambda stored: voi(stored.astype(np.float64) * mammogram.slope + mammogram.intercept)
 
 
 def _mapped(
     pixels: NDArray[Any], low: float, high: float, function: Callable[[NDArray[Any]], NDArray[np.float64]]
 ) -> NDArray[Any]:
-    """Apply a function to every pixel, by a table where there are but so many values; [0, 1] becomes [0, SCALE]."""
+    """Apply a function to every pixel, with a table if there are few possible values; [0, 1] becomes [0, SCALE]."""
     if not _has_levels(pixels):
         return np.asarray(function(pixels) * SCALE)
     table = np.rint(function(np.arange(int(low), int(high) + 1)) * SCALE).astype(np.uint16)
@@ -69,7 +69,7 @@ def _mapped(
 
 
 def _equalized(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
-    """Give every level the share of pixels below it, of all that are not at the lowest level, from 0 to SCALE."""
+    """Map every level to its rank: the share of the pixels above the lowest level that are not above it, from 0 to SCALE."""
     scaled = _above(pixels, low) if _has_levels(pixels) else np.rint((pixels - low) * (SCALE / (high - low)))
     levels = scaled.astype(np.uint16, copy=False)
     below = np.cumsum(np.bincount(levels.ravel()))
@@ -78,18 +78,18 @@ def _equalized(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint
 
 
 def _has_levels(pixels: NDArray[Any]) -> bool:
-    """Tell whether the type has so few values that a table holds them."""
+    """Return whether the type has so few values that a table can hold them."""
     return pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= np.uint16().itemsize
 
 
 def _above(pixels: NDArray[Any], low: float) -> NDArray[np.uint16]:
-    """Return how far values are above the lowest; signed ones may leave their own type, and wrap around to where they belong."""
+    """Return values minus the lowest; signed differences may overflow their type, and wrap around to the right value."""
     above: NDArray[np.uint16] = (pixels - pixels.dtype.type(low)).astype(np.uint16)
     return above
 
 
 def extent_of(rows: int, columns: int, images: Images) -> tuple[int, int]:
-    """Return rows and columns of the resized image, beyond which it is padded."""
+    """Return rows and columns of the resized image; the rest of the square is padding."""
     if images.aspect is Aspect.STRETCH:
         return images.size, images.size
     longest = max(rows, columns)

@@ -1,6 +1,6 @@
 """Why a file is left out: a closed set of reasons that may be counted and published.
 
-A reason leaves the site inside the cohort, so it never holds a path, an identifier or anything else that was read from a file.
+Reasons are published with the cohort, so they never contain a path, an identifier or anything else that was read from a file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reason(StrEnum):
 
 
 class RejectedError(DataError):
-    """A file that has no place in a prepared data set.
+    """A file that cannot be part of a prepared data set.
 
     Attributes:
         reason: Why.

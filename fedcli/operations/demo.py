@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from fedcli import plan as plans
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms import hospitals
+from fedcli.imaging.preparation import LabelFiles
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
@@ -85,13 +87,17 @@ def _prepare(out: Path, hospital: hospitals.Hospital, plan: Plan, environment: E
     """Return a hospital's prepared data: those there from a run before, if they fit the plan, else made anew."""
     prepared = out / "prepared" / hospital.name
     try:
-        dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
+        prepared_dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
     except DataError:
-        archive = hospitals.write(
+        written = hospitals.write(
             out / "phantoms" / hospital.name, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress
         )
         request = PrepareRequest(
-            archive=archive.directory, labels=archive.labels, workspace=out / "sites" / hospital.name, plan=plan, out=prepared
+            archive=ImageArchive(folder=written.directory),
+            labels=LabelFiles(table=written.labels),
+            workspace=out / "sites" / hospital.name,
+            plan=plan,
+            out=prepared,
         )
         environment.progress.event(prepare(request, environment.progress).message)
     return prepared

@@ -20,8 +20,8 @@ from fedcli import wire
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelReference, Versions
-from fedcli.imaging.archive.reading import PatientRule
-from fedcli.imaging.dataset.dataset import DESCRIPTION
+from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
+from fedcli.imaging.dataset.prepared_dataset import DESCRIPTION
 from fedcli.learning.evaluation import inference
 from fedcli.learning.evaluation.units import mean_by_unit
 from fedcli.party.party import Party
@@ -164,15 +164,10 @@ def _images(request: PredictRequest, party: Party, plan: Plan, scratch: Path) ->
     source = request.source or party.workspace.prepared_path
     if request.source is None or (source / DESCRIPTION).is_file():
         return caseload.of_prepared(source, plan, request.part)
-    return caseload.of_files(
-        source,
-        plan,
-        secret=party.workspace.secret,
-        rule=PatientRule(pattern=request.patient_pattern),
-        workers=request.workers,
-        scratch=scratch,
-        progress=party.environment.progress,
-    )
+    rule = PatientRule(pattern=request.patient_pattern)
+    archive = ImageArchive(folder=source, patient_rule=rule, workers=request.workers)
+    progress = party.environment.progress
+    return caseload.of_files(archive, plan, secret=party.workspace.secret, scratch=scratch, progress=progress)
 
 
 def _provenance(

@@ -18,36 +18,8 @@ from fedcli.reporting.tables.cohorts import ClassShares, Intensities, shares_of
 from fedcli.reporting.templates import template_environment
 
 if TYPE_CHECKING:
-    from fedcli.cohort import Cohort
     from fedcli.imaging.dataset.survey import ScannerView
-    from fedcli.imaging.labels.columns import Key
-    from fedcli.imaging.labels.matching import FaultCount
-    from fedcli.plan import Preparation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedData:
-    """What the page shows.
-
-    Attributes:
-        digest: Identifies the prepared data.
-        files: Files in the archive.
-        cohort: The data set in aggregate.
-        preparation: The plan's settings.
-        scanners: Its images, scanner by scanner.
-        label_key: What the key of the label table identifies.
-        label_column: The name of the key's column.
-        faults: Unused rows of the label table.
-    """
-
-    digest: str
-    files: int
-    cohort: Cohort
-    preparation: Preparation
-    scanners: tuple[ScannerView, ...]
-    label_key: Key
-    label_column: str
-    faults: tuple[FaultCount, ...]
+    from fedcli.imaging.preparation import PreparationSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +35,7 @@ class ContactSheet:
     rows: tuple[tuple[tuple[str, ...], ...], ...]
 
 
-def render(prepared: PreparedData) -> str:
+def render(prepared: PreparationSummary) -> str:
     """Return the page."""
     sheets = tuple(_contact_sheet(scanner, len(prepared.preparation.classes)) for scanner in prepared.scanners)
     pictures = (
@@ -96,7 +68,7 @@ def _contact_sheet(scanner: ScannerView, num_classes: int) -> ContactSheet:
     return ContactSheet(scanner=scanner, rows=rows)
 
 
-def _shares(prepared: PreparedData) -> tuple[ClassShares, ...]:
+def _shares(prepared: PreparationSummary) -> tuple[ClassShares, ...]:
     classes, parts = prepared.preparation.classes, prepared.cohort.parts
     return (
         shares_of("all", classes, [part.class_images for part in parts]),
@@ -104,7 +76,7 @@ def _shares(prepared: PreparedData) -> tuple[ClassShares, ...]:
     )
 
 
-def _intensities(prepared: PreparedData) -> tuple[Intensities, ...]:
+def _intensities(prepared: PreparationSummary) -> tuple[Intensities, ...]:
     total = sum(prepared.cohort.histogram)
     whole = Intensities(site="all images", shares=tuple(share / total for share in prepared.cohort.histogram))
     return (whole, *(Intensities(site=scanner.title, shares=scanner.shares) for scanner in prepared.scanners))

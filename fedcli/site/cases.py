@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging.archive.reading import PatientRule, files_below, read_all
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.archive.reading import read_all
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Unit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedcli.imaging.archive.image_archive import ImageArchive
     from fedcli.plan import Plan
     from fedcli.progress import Progress
 
@@ -59,7 +60,7 @@ def of_prepared(folder: Path, plan: Plan, part: Part) -> Caseload:
     Raises:
         DataError: The data were prepared otherwise than the plan says, or the part has no images.
     """
-    data = dataset.load(folder, wire.digest(plan.preparation), tuple(Part))
+    data = prepared_dataset.load(folder, wire.digest(plan.preparation), tuple(Part))
     rows = data.rows(part)
     names = data.patients if plan.unit is Unit.PATIENT else data.studies
     found = Caseload(pixels=data.images[rows], cases=names[rows], data=data.digest)
@@ -69,17 +70,13 @@ def of_prepared(folder: Path, plan: Plan, part: Part) -> Caseload:
     return found
 
 
-def of_files(
-    folder: Path, plan: Plan, *, secret: bytes, rule: PatientRule, workers: int, scratch: Path, progress: Progress
-) -> Caseload:
-    """Return all mammograms below a folder, prepared by the plan's settings; no labels are needed.
+def of_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Path, progress: Progress) -> Caseload:
+    """Return all mammograms of an archive, prepared by the plan's settings; no labels are needed.
 
     Args:
-        folder: The folder.
+        archive: The archive and how it is read.
         plan: Its settings of images.
         secret: The workspace's, under which patients and studies are hashed.
-        rule: Finds the patient.
-        workers: Number of processes.
         scratch: A private folder, which must outlive what is returned.
         progress: Is told how far it is.
 
@@ -87,24 +84,17 @@ def of_files(
         DataError: The folder cannot be read, or holds no mammogram.
     """
     with (scratch / "images").open("wb") as file:
-        taken, rejects = read_all(
-            folder,
-            files_below(folder),
-            file,
-            images=plan.images,
-            told={},
-            rule=rule,
-            workers=workers,
-            progress=progress,
-        )
-    if not taken:
-        msg = f"{folder}: none of {len(rejects)} files is a mammogram that can be read"
-        raise DataError(msg, hint=f"the first is left out because: {rejects[0].reason}" if rejects else "the folder is empty")
+        accepted, rejected = read_all(archive, archive.files(), plan.images, scratch=file, details={}, progress=progress)
+    if not accepted:
+        msg = f"{archive.folder}: none of {len(rejected)} files is a mammogram that can be read"
+        raise DataError(msg, hint=f"the first is left out because: {rejected[0].reason}" if rejected else "the folder is empty")
     names = Pseudonyms(secret=secret)
     size = plan.images.size
     return Caseload(
-        pixels=np.memmap(scratch / "images", dtype="<u2", mode="r", shape=(len(taken), size, size)),
-        cases=tuple(names.patient(item.patient) if plan.unit is Unit.PATIENT else names.study(item.study) for item in taken),
-        files=tuple(item.file for item in taken),
-        left_out=tuple(LeftOut(file=item.file, reason=item.reason) for item in rejects),
+        pixels=np.memmap(scratch / "images", dtype="<u2", mode="r", shape=(len(accepted), size, size)),
+        cases=tuple(
+            names.patient(item.metadata.patient) if plan.unit is Unit.PATIENT else names.study(item.study) for item in accepted
+        ),
+        files=tuple(item.file for item in accepted),
+        left_out=tuple(LeftOut(file=item.file, reason=item.reason) for item in rejected),
     )

@@ -12,7 +12,7 @@ import torch
 from fedcli import tensors, wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.exchange.records import ValidationScore
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.evaluation.metrics import Predictions
 from fedcli.learning.networks import batch_norm, registry, weights
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.imaging.dataset.dataset import PreparedDataset
+    from fedcli.imaging.dataset.prepared_dataset import PreparedDataset
     from fedcli.learning.training.data_parallel import Replicas
     from fedcli.plan import Plan
     from fedcli.progress import Progress
@@ -71,7 +71,7 @@ class Learner:
     @cached_property
     def data(self) -> PreparedDataset:
         """The prepared data, checked against the plan."""
-        return dataset.load(self._workspace.prepared_path, wire.digest(self.plan.preparation), self.plan.allow_empty)
+        return prepared_dataset.load(self._workspace.prepared_path, wire.digest(self.plan.preparation), self.plan.allow_empty)
 
     def samples(self, part: Part) -> Samples:
         """Return the images of one part, memory-mapped; a case is the plan's unit."""

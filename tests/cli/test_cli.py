@@ -11,7 +11,7 @@ import pytest
 
 from fedcli import wire
 from fedcli.cli import COMMANDS, command_line
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.plan import template
 from fedcli.private_files import locked
 from tests.fixtures.command import COMMAND, imported_by, run, succeed
@@ -114,7 +114,7 @@ def test_of_two_preparations_at_once_one_is_busy(begun: Federation, tmp_path: Pa
     found = [json.loads(process.communicate()[0])["status"] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert found in (["done", "busy"], ["busy", "done"], ["done", "done"])
-    assert dataset.load(tmp_path / "out", wire.digest(begun.plan.preparation), ()).images.shape[0] == 64
+    assert prepared_dataset.load(tmp_path / "out", wire.digest(begun.plan.preparation), ()).images.shape[0] == 64
 
 
 def test_errors_have_exit_codes_hints_and_json(begun: Federation, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.plan import template
 from tests.fixtures.command import COMMAND, run, succeed
 from tests.imaging.dicom.encoded import write_encoded
@@ -105,7 +105,7 @@ def test_an_interruption_is_clean_and_the_next_run_goes_on(sign: str, folder: Pa
     found = succeed(*arguments(folder, out))
     (tmp_path / "scratch.secret").write_bytes((tmp_path / SECRET).read_bytes())
     assert succeed(*arguments(folder, tmp_path / "scratch"))["digest"] == found["digest"]
-    for name in dataset.FILES:
+    for name in prepared_dataset.FILES:
         assert (out / name).read_bytes() == (tmp_path / "scratch" / name).read_bytes(), name
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcli.imaging.labels.matching import Fault
+from fedcli.imaging.labels.matching import RowFault
 from fedcli.imaging.rejection import Reason
 from tests.docs.walkthrough import Walk, shell_blocks
 
@@ -70,7 +70,7 @@ def test_cbis_ddsm(work: Path) -> None:
         Reason.CONFLICTING_LABELS: 2,  # P_10004, 2 in one table and 3 in another
         Reason.UNKNOWN_CLASS: 1,  # P_10005, 0
     }
-    assert found.faults == {Fault.CONFLICT: 2, Fault.UNKNOWN_CLASS: 1}
+    assert found.faults == {RowFault.CONFLICT: 2, RowFault.UNKNOWN_CLASS: 1}
 
 
 @pytest.mark.parametrize("prepared", ["prepared", "prepared-png"])
@@ -92,14 +92,14 @@ def test_embed(work: Path) -> None:
     found = Prepared(work / "embed" / "prepared")
     assert found.classes() == {"99999901": "bbcc", "99999902": "dd"}
     assert found.rejects == {Reason.UNKNOWN_CLASS: 1, Reason.NO_LABEL: 1}
-    assert found.faults == {Fault.UNKNOWN_CLASS: 1, Fault.NO_CLASS: 1}
+    assert found.faults == {RowFault.UNKNOWN_CLASS: 1, RowFault.NO_CLASS: 1}
 
 
 @pytest.mark.parametrize("prepared", ["prepared", "prepared-png"])
 def test_rsna(work: Path, prepared: str) -> None:
     found = Prepared(work / "rsna" / prepared)
     assert found.classes() == {"990001": "bbbb", "990003": "dddd"}
-    assert (found.rejects, found.faults) == ({Reason.NO_LABEL: 4}, {Fault.NO_CLASS: 4})
+    assert (found.rejects, found.faults) == ({Reason.NO_LABEL: 4}, {RowFault.NO_CLASS: 4})
 
 
 def test_no_identifier_of_the_data_sets_is_in_the_tables() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fedcli.imaging import pictures
+from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
@@ -84,11 +85,7 @@ def test_pixels_come_as_they_are_stored(pixels: NDArray[Any], ending: str, tmp_p
     assert np.array_equal(mammogram.pixels, pixels)
     bits = pixels.dtype.itemsize * 8
     assert (mammogram.low, mammogram.high) == (0, 2**bits - 1)
-    facts = mammogram.facts
-    assert (facts.rows, facts.columns, facts.bits, facts.image_type) == (37, 23, bits, "2D")
-    assert (facts.patient, facts.study, facts.accession, facts.instance, facts.laterality, facts.view, facts.detector) == (
-        "",
-    ) * 7
+    assert mammogram.metadata == ImageMetadata(rows=37, columns=23, bits=bits)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +104,7 @@ def test_pgm_headers(between: bytes, tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(pgm(pixels, 4095, between))
     mammogram = pictures.read(tmp_path / "picture")
     assert np.array_equal(mammogram.pixels, pixels)
-    assert (mammogram.facts.bits, mammogram.high) == (12, 4095)
+    assert (mammogram.metadata.bits, mammogram.high) == (12, 4095)
 
 
 @pytest.mark.parametrize(
@@ -163,5 +160,5 @@ def test_damage_is_rejected_or_gives_an_image_of_the_stated_size(data: st.DataOb
         mammogram = pictures.read(tmp_path / "damaged")
     except RejectedError:
         return
-    assert mammogram.pixels.shape == (mammogram.facts.rows, mammogram.facts.columns)
+    assert mammogram.pixels.shape == (mammogram.metadata.rows, mammogram.metadata.columns)
     assert mammogram.pixels.max() <= mammogram.high

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.imaging.dicom import mammogram as dicom
-from fedcli.imaging.dicom.mammogram import Facts, Mammogram
+from fedcli.imaging.mammogram import ImageMetadata, Mammogram
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Aspect, Images, Intensity
+from tests.imaging.dicom.reading import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 
 def mammogram_of(pixels: NDArray[Any], low: float = 0, high: float = 65535) -> Mammogram:
-    facts = Facts(
-        patient="p", study="", accession="", instance="", laterality="", view="",
-        rows=pixels.shape[0], columns=pixels.shape[1], bits=16, detector="", image_type="2D",
-    )  # fmt: skip
-    return Mammogram(pixels=pixels, low=low, high=high, facts=facts)
+    metadata = ImageMetadata(rows=pixels.shape[0], columns=pixels.shape[1], bits=16)
+    return Mammogram(pixels=pixels, low=low, high=high, metadata=metadata)
 
 
 def overlaps(length: int, size: int) -> NDArray[np.float64]:
@@ -64,7 +61,7 @@ def test_agrees_with_area_average(rows: int, columns: int, levels: int, kind: st
 
 
 def test_agrees_on_a_real_mammogram(cbis: Path) -> None:
-    mammogram = dicom.read(cbis / "sfm-benign-0" / "1-130.dcm")
+    mammogram = read(cbis / "sfm-benign-0" / "1-130.dcm")
     low, high = float(mammogram.pixels.min()), float(mammogram.pixels.max())
     expected = (area_average(mammogram.pixels, 224) - low) / (high - low)
     assert np.abs(in_unit(to_square(mammogram, Images())) - expected).max() < 1e-3

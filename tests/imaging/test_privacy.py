@@ -11,14 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedcli.imaging.archive.reading import Reject, Taken
-from fedcli.imaging.dataset import dataset, writing
+from fedcli.imaging.archive.acceptance import AcceptedFile, RejectedFile
+from fedcli.imaging.dataset import prepared_dataset, writing
 from fedcli.imaging.dataset.index import Pseudonyms
-from fedcli.imaging.dataset.writing import Content, Member
-from fedcli.imaging.dicom.mammogram import Facts
+from fedcli.imaging.dataset.writing import DatasetContent, DatasetImage
 from fedcli.imaging.labels import columns, matching
 from fedcli.imaging.labels.columns import LabelColumns
-from fedcli.imaging.labels.matching import Fault, Problem
+from fedcli.imaging.labels.matching import RowFault, RowProblem
+from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Preparation
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = bytes(range(32))
-PUBLIC = (dataset.IMAGES, dataset.INDEX, dataset.DESCRIPTION, dataset.SPLIT)
-PRIVATE = (dataset.IDENTITIES, dataset.REJECTS, dataset.LABEL_PROBLEMS)
+PUBLIC = (prepared_dataset.IMAGES, prepared_dataset.INDEX, prepared_dataset.DESCRIPTION, prepared_dataset.SPLIT)
+PRIVATE = (prepared_dataset.IDENTITIES, prepared_dataset.REJECTS, prepared_dataset.LABEL_PROBLEMS)
 
 # Identifiers as archives have them, long enough not to stand in a hash or a key of JSON by chance.
 IDENTIFIERS = st.one_of(
@@ -42,18 +42,18 @@ IDENTIFIERS = st.one_of(
 def write(folder: Path, names: Sequence[str], preparation: Preparation) -> dict[str, bytes]:
     """Write a data set of one image, with an identifier in every place that can hold one; return what may be published."""
     patient, study, accession, instance, file, rejected, key = names
-    facts = Facts(
-        patient=f"before-{patient}", study=study, accession=accession, instance=instance, laterality="L", view="CC",
+    metadata = ImageMetadata(
+        patient=patient, study=study, accession=accession, instance=instance, laterality="L", view="CC",
         rows=64, columns=64, bits=12, detector="DIRECT", image_type="2D", scanner="Lorad Selenia",
     )  # fmt: skip
-    member = Member(taken=Taken(file=file, patient=patient, facts=facts, position=0), label=1, part=Part.TEST)
-    content = Content(
-        members=(member,),
-        rejects=(Reject(file=rejected, reason=Reason.OTHER_PATIENT),),
-        problems=(Problem(line=2, key=key, fault=Fault.NO_IMAGE),),
+    image = DatasetImage(source=AcceptedFile(file=file, metadata=metadata, position=0), label=1, part=Part.TEST)
+    content = DatasetContent(
+        images=(image,),
+        rejected=(RejectedFile(file=rejected, reason=Reason.OTHER_PATIENT),),
+        problems=(RowProblem(line=2, key=key, fault=RowFault.NO_IMAGE),),
     )
     (folder / "scratch").write_bytes(np.arange(32 * 32, dtype="<u2").tobytes())
-    writing.write(folder, folder / "scratch", content, preparation=preparation, secret=SECRET)
+    writing.write(folder, folder / "scratch", content, preparation=preparation, pseudonyms=Pseudonyms(secret=SECRET))
     return {name: (folder / name).read_bytes() for name in PUBLIC}
 
 
@@ -96,5 +96,5 @@ def test_a_column_is_named_and_no_cell_of_it(tmp_path: Path, preparation: Prepar
     (tmp_path / "labels.csv").write_text("patient_id,density\nP_00173,2\n")
     table = columns.read(tmp_path / "labels.csv", LabelColumns())
     with pytest.raises(Exception, match="no row names any") as caught:
-        matching.join(table, [], preparation.classes)
+        matching.join(table, {}, preparation.classes)
     assert "P_00173" not in f"{caught.value}{caught.value.hint}"  # type: ignore[attr-defined]

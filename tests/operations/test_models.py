@@ -14,7 +14,7 @@ from fedcli import tensors, wire
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.operations import amend
 from fedcli.operations.approve import approve
 from fedcli.operations.evaluate import evaluate
@@ -151,7 +151,7 @@ def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished
 
     learner = Learner(Workspace.open(finished.site("north")), PLAN, Silent())
     learner.load(next((finished.drop / "sites/north/models").glob("*.safetensors")))
-    data = dataset.load(finished.prepared["north"], wire.digest(PLAN.preparation), ())
+    data = prepared_dataset.load(finished.prepared["north"], wire.digest(PLAN.preparation), ())
     chosen = [number for number, part in enumerate(data.parts) if part is Part.TEST]
     with torch.no_grad():
         images = torch.from_numpy(data.images[chosen].astype(np.float32) / 65535).unsqueeze(1)
@@ -170,7 +170,7 @@ def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished
 
 def test_no_patient_has_images_in_two_parts(prepared: dict[str, Path]) -> None:
     for path in prepared.values():
-        data = dataset.load(path, wire.digest(PLAN.preparation), ())
+        data = prepared_dataset.load(path, wire.digest(PLAN.preparation), ())
         parts: dict[str, set[Part]] = {}
         for patient, part in zip(data.patients, data.parts, strict=True):
             parts.setdefault(patient, set()).add(part)

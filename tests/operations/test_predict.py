@@ -12,7 +12,7 @@ import pytest
 
 from fedcli import tensors, wire
 from fedcli.errors import DataError, TrustError, UsageError
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.evaluation.units import mean_by_unit
 from fedcli.operations.finetune import Start, finetune
 from fedcli.operations.predict import PredictRequest, Provenance, predict
@@ -104,7 +104,7 @@ def test_the_file_beside_it_says_what_made_it(finished: Federation, tmp_path: Pa
     assert (said.model.kind, said.model.party, said.model.round) == ("global", "coordinator", 2)
     assert said.coordinator == finished.fingerprint
     assert said.table_sha256 == wire.sha256((tmp_path / "p.csv").read_bytes())
-    assert said.data == dataset.describe(finished.prepared["north"]).digest
+    assert said.data == prepared_dataset.describe(finished.prepared["north"]).digest
     assert said.part is Part.TEST
     assert said.created == finished.clock()
     assert (tmp_path / "p.csv").stat().st_mode & 0o777 == (tmp_path / "p.json").stat().st_mode & 0o777 == 0o600
@@ -165,7 +165,7 @@ def test_what_cannot_be_predicted(finished: Federation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="none of 0 files is a mammogram"):
         run(finished, tmp_path / "p.csv", source=tmp_path / "empty")
-    with pytest.raises(DataError, match="the folder cannot be read"):
+    with pytest.raises(DataError, match="expected a folder of DICOM files, found nothing"):
         run(finished, tmp_path / "p.csv", source=tmp_path / "missing")
 
 

@@ -214,7 +214,7 @@ def test_data_prepared_by_another_plan_are_refused(begun: Federation) -> None:
     description.write_text(description.read_text().replace(wire.digest(begun.plan.preparation), "0" * 64))
     settings = begun.site("north") / "workspace.toml"
     settings.write_text(settings.read_text().replace(str(begun.prepared["north"]), str(path)))
-    with pytest.raises(DataError, match="prepared with other settings"):
+    with pytest.raises(DataError, match="prepared with settings other than the plan"):
         begun.train("north")
 
 

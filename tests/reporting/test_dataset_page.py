@@ -13,11 +13,12 @@ from playwright.sync_api import sync_playwright
 
 from fedcli.cohort import Rejection
 from fedcli.imaging.dataset.survey import EXAMPLES, Survey
-from fedcli.imaging.dicom.mammogram import Facts
-from fedcli.imaging.labels.columns import Key
-from fedcli.imaging.labels.matching import Fault, FaultCount
+from fedcli.imaging.labels.columns import LabelKey
+from fedcli.imaging.labels.matching import RowFault, RowProblem
+from fedcli.imaging.mammogram import ImageMetadata
+from fedcli.imaging.preparation import PreparationSummary
 from fedcli.plan import Evaluation, Images, Part, Plan
-from fedcli.reporting.dataset_page import PreparedData, render
+from fedcli.reporting.dataset_page import render
 from tests.fixtures.records import cohort
 from tests.reporting.test_browser import A4, CHROMIUM, DESK, PHONE, View, beyond
 
@@ -27,16 +28,13 @@ if TYPE_CHECKING:
 
 CLASSES = ("a", "b", "c", "<d> & more")
 SCANNERS = ("Lorad Selenia", "GE <b>Senographe</b> Pristina", "")
-FACTS = Facts(
-    patient="", study="", accession="", instance="", laterality="", view="",
-    rows=400, columns=300, bits=12, detector="", image_type="2D",
-)  # fmt: skip
+METADATA = ImageMetadata(rows=400, columns=300, bits=12)
 REASON = "rows, columns, frames or bits contradict the standard or the pixel data"
 
 
 def survey() -> Survey:
     """Return a survey in which the second scanner is inverted, and no image of the last class is for testing."""
-    found = Survey([name for name in SCANNERS for _ in range(48)], Images(size=96))
+    result = Survey([name for name in SCANNERS for _ in range(48)], Images(size=96))
     for number, name in enumerate(SCANNERS):
         generator = np.random.default_rng(number)
         for image in range(48):
@@ -46,20 +44,24 @@ def survey() -> Survey:
             pixels = np.zeros((96, 96), np.uint16)
             pixels[20:70, :60] = generator.integers(20_000, 60_000, (50, 60))
             shown = 65535 - pixels if number == 1 else pixels
-            found.add(shown, replace(FACTS, scanner=name), part=part, label=label, patient=f"patient {image // 12}")
-    return found
+            metadata = replace(METADATA, scanner=name, patient=f"patient {image // 12}")
+            result.add(shown, metadata, part=part, label=label)
+    return result
 
 
-def prepared() -> PreparedData:
-    return PreparedData(
+def prepared() -> PreparationSummary:
+    problem = RowProblem(line=2, key="ACC-1", fault=RowFault.CONFLICT)
+    return PreparationSummary(
         digest="0123456789ab" + "c" * 52,
         files=1400,
+        images=166,
+        rejected=(),
         cohort=cohort(rejections=(Rejection(reason=REASON, files=1234),)),
         preparation=Plan(name="page", classes=CLASSES, evaluation=Evaluation(dense=())).preparation,
         scanners=survey().views(),
-        label_key=Key.ACCESSION,
+        label_key=LabelKey.ACCESSION,
         label_column="acc_anon",
-        faults=(FaultCount(fault=Fault.CONFLICT, rows=17),),
+        label_problems=17 * (problem,),
     )
 
 
@@ -127,7 +129,7 @@ def test_what_looks_inverted_and_who_may_see_it_stand_on_the_first_screen(view: 
 def test_all_facts_are_on_it(page: Path) -> None:
     text = html.unescape(page.read_text(encoding="utf-8"))
     facts = ["4 to 13.63", "Direct", "1\u202f400 files", "0123456789ab", REASON, "1\u202f234", "scanner not stated"]
-    facts += ["key of the label table is the accession", "acc_anon", Fault.CONFLICT, "17", "split.train"]
+    facts += ["key of the label table is the accession", "acc_anon", RowFault.CONFLICT, "17", "split.train"]
     facts += ["rejects.csv", "label-problems.csv"]
     for fact in facts:
         assert fact in text, fact
@@ -138,19 +140,8 @@ def test_all_facts_are_on_it(page: Path) -> None:
 
 
 def test_without_anything_wrong_it_says_so() -> None:
-    facts = prepared()
-    source = render(
-        PreparedData(
-            digest=facts.digest,
-            files=facts.files,
-            cohort=cohort(),
-            preparation=facts.preparation,
-            scanners=facts.scanners[2:],
-            label_key=Key.PATIENT,
-            label_column="patient_id",
-            faults=(),
-        )
-    )
+    summary = prepared()
+    source = render(replace(summary, cohort=cohort(), scanners=summary.scanners[2:], label_problems=()))
     assert "Every file of the archive is in the data set." in source
     assert "Every row of the label table gave its class to at least one image." in source
     assert "alarm" not in source.split("</style>")[1]

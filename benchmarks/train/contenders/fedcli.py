@@ -15,7 +15,7 @@ sys.path.pop(0)  # this file's own name
 
 import torch
 
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.networks import registry
 from fedcli.learning.samples import Samples
 from fedcli.learning.training.batch_loader import BatchLoader
@@ -46,7 +46,7 @@ class Stopwatch:
 def main() -> None:
     """Train for a number of steps after the first, then draw as many batches without a network."""
     folder, steps = Path(sys.argv[1]) / "prepared", int(sys.argv[2])
-    data = dataset.load(folder, dataset.describe(folder).cohort.preparation, (Part.VALIDATION, Part.TEST))
+    data = prepared_dataset.load(folder, prepared_dataset.describe(folder).cohort.preparation, (Part.VALIDATION, Part.TEST))
     samples = Samples(images=data.images, labels=data.labels, units=data.labels, num_classes=4)
     settings = Training(steps=steps + 1, precision=Precision(sys.argv[3]))
     network = registry.build(Network(), 4)

@@ -1,7 +1,7 @@
-"""What was read of each file, kept: an interrupted run goes on where it was, a grown archive costs its new files alone.
+"""The results of reading files: an interrupted run continues where it was, and of a grown archive only new files are read.
 
-One SQLite file that only its owner can read. An entry holds for a path of the same size and time of change, under the same
-settings and versions; with others, the cache begins anew. It can be deleted at any time.
+One SQLite file that only its owner can read. An entry is valid for a path with the same size and time of change; with other
+settings or package versions, the cache starts empty again. It can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging.archive.outcome import Outcome, Stamp
-from fedcli.imaging.dicom.mammogram import Facts
+from fedcli.imaging.archive.file_result import FileResult, FileStamp
+from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
 from fedcli.imaging.versions import versions
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from fedcli.plan import Images
 
-_FACTS = tuple(field.name for field in fields(Facts))
-_COLUMNS = ", ".join(("reason", "image", *_FACTS))
+_METADATA = tuple(field.name for field in fields(ImageMetadata))
+_COLUMNS = ", ".join(("reason", "image", *_METADATA))
 _NOT_KEPT = {Reason.UNREADABLE, Reason.CRASHED, Reason.TOO_SLOW, Reason.TOO_LARGE, Reason.UNSUPPORTED}
-"""What may be otherwise the next time: the machine's doing, not the file's."""
+"""What may differ the next time, because it depends on the machine and not on the file."""
 _TRANSACTION = 64
-"""Files whose results a power cut may cost."""
+"""Files whose results are lost at most in a power cut."""
 
 
 class Cache:
@@ -41,39 +41,38 @@ class Cache:
 
     def __init__(self, path: Path, images: Images) -> None:
         self._path = path
-        self._settings = wire.sha256("\n".join((wire.digest(images), *_FACTS, *map(str, versions().items()))).encode())
+        self._settings = wire.sha256("\n".join((wire.digest(images), *_METADATA, *map(str, versions().items()))).encode())
         self._pending = 0
-        with self._explained():
+        with self._errors_explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._opened()
 
-    def get(self, file: str, stamp: Stamp) -> Outcome:
-        """Return what was read of a file that the cache has."""
-        with self._explained():
+    def get(self, file: str, stamp: FileStamp) -> FileResult:
+        """Return the result of a file that is in the cache."""
+        with self._errors_explained():
             row = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE file = ? AND size = ? AND changed = ?",  # noqa: S608 - our own names
                 (os.fsencode(file), stamp.size, stamp.changed),
             ).fetchone()
         reason, image, *values = row
         if reason:
-            return Outcome(stamp=stamp, reason=Reason(reason))
-        known: dict[str, Any] = {name: _decoded(value) for name, value in zip(_FACTS, values, strict=True)}
-        facts = Facts(**known)
-        return Outcome(stamp=stamp, facts=facts, image=image)
+            return FileResult(stamp=stamp, reason=Reason(reason))
+        metadata: dict[str, Any] = {name: _decoded(value) for name, value in zip(_METADATA, values, strict=True)}
+        return FileResult(stamp=stamp, metadata=ImageMetadata(**metadata), image=image)
 
-    def has(self, file: str, stamp: Stamp) -> bool:
-        """Tell whether a file was read."""
-        with self._explained():
+    def has(self, file: str, stamp: FileStamp) -> bool:
+        """Return whether a file is in the cache."""
+        with self._errors_explained():
             statement = "SELECT 1 FROM files WHERE file = ? AND size = ? AND changed = ?"
             return self._connection.execute(statement, (os.fsencode(file), stamp.size, stamp.changed)).fetchone() is not None
 
-    def put(self, file: str, outcome: Outcome) -> None:
-        """Keep what was read of a file, unless that may be otherwise the next time."""
-        if outcome.stamp is None or outcome.reason in _NOT_KEPT:
+    def put(self, file: str, result: FileResult) -> None:
+        """Keep the result of a file, unless it may differ the next time."""
+        if result.stamp is None or result.reason in _NOT_KEPT:
             return
-        values = [_encoded(getattr(outcome.facts, name, None)) for name in _FACTS]
-        row = (os.fsencode(file), outcome.stamp.size, outcome.stamp.changed, outcome.reason or "", outcome.image, *values)
-        with self._explained():
+        values = [_encoded(getattr(result.metadata, name, None)) for name in _METADATA]
+        row = (os.fsencode(file), result.stamp.size, result.stamp.changed, result.reason or "", result.image, *values)
+        with self._errors_explained():
             self._connection.execute(f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
             self._pending += 1
             if self._pending >= _TRANSACTION:
@@ -81,15 +80,15 @@ class Cache:
                 self._pending = 0
 
     def keep_only(self, files: Sequence[str]) -> None:
-        """Forget files that are gone."""
+        """Remove files that are gone."""
         known = set(map(os.fsencode, files))
-        with self._explained():
+        with self._errors_explained():
             gone = [row for row in self._connection.execute("SELECT file FROM files") if row[0] not in known]
             self._connection.executemany("DELETE FROM files WHERE file = ?", gone)
 
     def close(self) -> None:
-        """Write what is pending."""
-        with self._explained():
+        """Write pending results and close the file."""
+        with self._errors_explained():
             try:
                 self._connection.commit()
             finally:
@@ -101,7 +100,7 @@ class Cache:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            self._path.unlink()  # damaged, and nothing that cannot be read again
+            self._path.unlink()  # damaged; everything in it can be read again
             return self._connected()
 
     def _connected(self) -> sqlite3.Connection:
@@ -123,16 +122,16 @@ class Cache:
         return connection
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors_explained(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            msg = f"{self._path}: what was read cannot be kept: {error}"
-            raise DataError(msg, hint="is the disk full? The file may be deleted; prepare then reads everything again") from error
+            msg = f"{self._path}: the cache of files read cannot be used: {error}"
+            raise DataError(msg, hint="is the disk full? You can delete the file; prepare then reads everything again") from error
 
 
 def _encoded(value: object) -> object:
-    """A header's text need not be UTF-8: it is kept as bytes."""
+    """Return text as bytes, because a header's text need not be UTF-8."""
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 

@@ -1,14 +1,15 @@
-"""Many files over the workers of a Dask cluster: the same work as `pool`, in the same order, to the same bytes.
+"""Many files on the workers of a Dask cluster: the same work as `pool`, in the same order, to the same bytes.
 
-Every worker must see the archive under the same path, and run the same versions of what decides the bytes. A task that ends its
-worker is tried again by the scheduler as often as it is configured to (`distributed.scheduler.allowed-failures`), and given up
-with whatever was under way beside it. Each that is given up is therefore run once more by itself, and lost if that ends a worker
-too.
+Every worker must see the archive under the same path, and run the same versions of the packages that determine the bytes. If a
+task ends its worker, the scheduler tries it again as often as it is configured to (`distributed.scheduler.allowed-failures`), and
+then gives it up together with whatever was in progress beside it. Each such task is run once more by itself, and is lost if it
+ends a worker again.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedcli.errors import UsageError
@@ -33,56 +34,64 @@ def in_order(
 
     Args:
         task: Can be pickled; raises nothing.
-        items: What to work on.
+        items: The arguments.
         address: The scheduler's address.
-        lost: Stands for the result of a task that ends its worker again and again.
+        lost: The result for a task that ends its worker again and again.
         patience: Seconds to wait for the scheduler and for its first worker.
 
     Raises:
         UsageError: Dask is not installed, the scheduler cannot be reached, or its workers have other versions.
     """
-    try:
-        from distributed import Client, KilledWorker  # noqa: PLC0415 - optional, and takes a second
-    except ImportError as error:
-        msg = f"--cluster {address} needs Dask, which is not installed"
-        raise UsageError(msg, hint='pip install "fedcli[cluster]"') from error
-    try:
-        client = Client(address, timeout=patience, set_as_default=False)
-    except (OSError, ValueError) as error:
-        msg = f"--cluster {address}: no Dask scheduler answers there within {patience:g} seconds: {error}"
-        raise UsageError(msg, hint="give the address that `dask scheduler` prints, tcp://HOST:8786") from error
-
-    with client:
+    with _connected(address, patience) as client:
         ahead = _AHEAD * _checked(client, address, patience)
         futures: deque[Any] = deque()
-        submitted = 0
+        following = iter(items)
         try:
             for item in items:
-                for following in items[submitted : submitted + ahead - len(futures)]:
-                    futures.append(client.submit(task, following, pure=False))
-                    submitted += 1
-                try:
-                    result: Result = futures[0].result()
-                except KilledWorker:
-                    for other in futures:
-                        other.exception()  # it is awaited: it may have been the one that ended the worker
-                    try:
-                        result = client.submit(task, item, pure=False).result()
-                    except KilledWorker:
-                        result = lost
+                futures.extend(client.submit(task, other, pure=False) for other in islice(following, ahead - len(futures)))
+                result = _result(client, task, item, futures, lost)
                 futures.popleft()
                 yield result
         finally:
             client.cancel(list(futures))
 
 
+def _connected(address: str, patience: float) -> Client:
+    try:
+        from distributed import Client  # noqa: PLC0415 - optional, and takes a second
+    except ImportError as error:
+        msg = f"--cluster {address} needs Dask, which is not installed"
+        raise UsageError(msg, hint='pip install "fedcli[cluster]"') from error
+    try:
+        return Client(address, timeout=patience, set_as_default=False)
+    except (OSError, ValueError) as error:
+        msg = f"--cluster {address}: no Dask scheduler answers there within {patience:g} seconds: {error}"
+        raise UsageError(msg, hint="use the address that `dask scheduler` prints, tcp://HOST:8786") from error
+
+
+def _result(client: Client, task: Callable[[Item], Result], item: Item, futures: deque[Any], lost: Result) -> Result:
+    """Return the result of the first future; a task that was given up runs once more, by itself."""
+    from distributed import KilledWorker  # noqa: PLC0415 - optional, and takes a second
+
+    try:
+        result: Result = futures[0].result()
+    except KilledWorker:
+        for future in futures:
+            future.exception()  # wait for it: it may be the one that ended the worker
+        try:
+            result = client.submit(task, item, pure=False).result()
+        except KilledWorker:
+            return lost
+    return result
+
+
 def _checked(client: Client, address: str, patience: float) -> int:
-    """Return the number of threads that work, after a look at the versions of each."""
+    """Return the number of worker threads, after a check of every worker's versions."""
     try:
         client.wait_for_workers(1, timeout=patience)
     except TimeoutError as error:
         msg = f"--cluster {address}: the scheduler has no worker"
-        raise UsageError(msg, hint=f"dask worker --nthreads 1 {address}, on every machine that sees the archive") from error
+        raise UsageError(msg, hint=f"run dask worker --nthreads 1 {address} on every machine that sees the archive") from error
     ours = versions()
     for worker, theirs in client.run(versions).items():
         if theirs != ours:

@@ -1,7 +1,7 @@
-"""Many files over many processes: results in the order of the files, whatever happens to a process.
+"""Many files in many processes: results in the order of the files, whatever happens to a process.
 
-Processes are spawned, so that nothing of the parent is inherited. Each holds the item it works on and the next one. A task that
-ends its process (a decoder's crash, the kernel's memory killer) or takes too long costs that one item and a new process.
+Processes are spawned, so they inherit nothing from the parent. Each holds the item that it works on and the next one. A task that
+ends its process (a decoder's crash, the kernel's out-of-memory killer) or takes too long costs only that item and a new process.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SECONDS = 300.0
-"""How long one item may take: a volume of a hundred JPEG 2000 slices, on a slow machine."""
+"""How long one item may take: enough for a volume of a hundred JPEG 2000 slices on a slow machine."""
 
 _AHEAD = 4
-"""Items a process that are done or under way before their turn: what keeps memory flat."""
+"""Items per process that are finished or in progress before it is their turn; this bounds the memory."""
 _HELD = 2
 
 
@@ -46,36 +46,36 @@ def in_order(
 
     Args:
         task: Can be pickled; raises nothing.
-        items: What to work on.
+        items: The arguments.
         workers: Number of processes.
-        lost: Stands for the result of a task that ends its process.
-        late: Stands for the result of a task that takes too long.
+        lost: The result for a task that ends its process.
+        late: The result for a task that takes too long.
         seconds: How long a task may take.
 
     Raises:
-        DataError: A process ends before it has begun.
+        DataError: A process ends before it is ready.
     """
     waiting = deque(range(len(items)))
     results: dict[int, Result] = {}
-    done = 0
-    crew = [_Worker(task) for _ in range(min(workers, len(items)))]
+    num_yielded = 0
+    pool = [_Worker(task) for _ in range(min(workers, len(items)))]
     try:
-        while done < len(items):
-            for depth, worker in product(range(_HELD), crew):
-                if len(worker.held) == depth and waiting and waiting[0] < done + _AHEAD * workers:
+        while num_yielded < len(items):
+            for depth, worker in product(range(_HELD), pool):
+                if len(worker.held) == depth and waiting and waiting[0] < num_yielded + _AHEAD * workers:
                     worker.give(waiting.popleft(), items, seconds)
-            for number, worker in enumerate(crew):
+            for number, worker in enumerate(pool):
                 if worker.held and not worker.connection.poll() and worker.is_late():
-                    crew[number] = _replaced(worker, task, results, late, waiting)
-            for connection in wait([worker.connection for worker in crew], timeout=min(worker.left() for worker in crew)):
-                number = next(number for number, worker in enumerate(crew) if worker.connection is connection)
-                if not crew[number].take(results, seconds):
-                    crew[number] = _replaced(crew[number], task, results, lost, waiting)
-            while done in results:
-                yield results.pop(done)
-                done += 1
+                    pool[number] = _replaced(worker, task, results, late, waiting)
+            for connection in wait([worker.connection for worker in pool], timeout=min(worker.left() for worker in pool)):
+                number = next(number for number, worker in enumerate(pool) if worker.connection is connection)
+                if not pool[number].take(results, seconds):
+                    pool[number] = _replaced(pool[number], task, results, lost, waiting)
+            while num_yielded in results:
+                yield results.pop(num_yielded)
+                num_yielded += 1
     finally:
-        for worker in crew:
+        for worker in pool:
             worker.end()
 
 
@@ -83,29 +83,29 @@ def _replaced(
     worker: _Worker[Item, Result],
     task: Callable[[Item], Result],
     results: dict[int, Result],
-    instead: Result,
+    result: Result,
     waiting: deque[int],
 ) -> _Worker[Item, Result]:
-    """Give up what a process was working on, take back what it had not begun, and begin another."""
-    if not worker.has_begun:
+    """End a process, give the item in progress this result, take back those that have not begun, and start another process."""
+    if not worker.is_ready:
         worker.process.join(SECONDS)
-        msg = f"a process that reads files ended before it had begun, with exit code {worker.process.exitcode}"
-        raise DataError(msg, hint="run fedcli doctor; is there memory for as many --workers?")
+        msg = f"a process that reads files ended before it was ready, with exit code {worker.process.exitcode}"
+        raise DataError(msg, hint="run fedcli doctor; is there enough memory for this many --workers?")
     worker.end()
     if worker.held:
-        results[worker.held.popleft()] = instead
+        results[worker.held.popleft()] = result
     waiting.extendleft(reversed(worker.held))
     return _Worker(task)
 
 
 class _Worker(Generic[Item, Result]):
-    """A process and what it holds: the numbers of its items, the first of which it is working on."""
+    """A process and the numbers of the items that it holds; it works on the first."""
 
     def __init__(self, task: Callable[[Item], Result]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, task), daemon=True)
-        # What is blocked stays so in the process: an interruption at the terminal is the parent's alone.
+        # A blocked signal stays blocked in the process: only the parent handles an interruption at the terminal.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -113,12 +113,12 @@ class _Worker(Generic[Item, Result]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.held: deque[int] = deque()
-        self.has_begun = False
+        self.is_ready = False
         self._deadline = float("inf")
 
     def give(self, number: int, items: Sequence[Item], seconds: float) -> None:
-        """Hand over an item; a process that has ended meanwhile is found so when its results are awaited."""
-        if not self.held and self.has_begun:
+        """Hand over an item; if the process has ended, that is noticed when its results are awaited."""
+        if not self.held and self.is_ready:
             self._deadline = time.monotonic() + seconds
         self.held.append(number)
         try:
@@ -127,14 +127,14 @@ class _Worker(Generic[Item, Result]):
             return
 
     def take(self, results: dict[int, Result], seconds: float) -> bool:
-        """Take a result, or tell that the process has ended."""
+        """Take a result; return False if the process has ended."""
         try:
             result = self.connection.recv()
         except (EOFError, OSError):
             return False
-        if self.has_begun:
+        if self.is_ready:
             results[self.held.popleft()] = result
-        self.has_begun = True
+        self.is_ready = True
         self._deadline = time.monotonic() + seconds if self.held else float("inf")
         return True
 
@@ -143,20 +143,20 @@ class _Worker(Generic[Item, Result]):
         return max(0.0, min(self._deadline - time.monotonic(), SECONDS))
 
     def is_late(self) -> bool:
-        """Tell whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return time.monotonic() > self._deadline
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
 
 def _serve(connection: Connection, task: Callable[[Item], Result]) -> None:
-    """Work until the parent ends; say first that the process has begun.
+    """Work until the parent ends; the first message says that the process is ready.
 
-    What codecs print is for nobody, and may quote the file.
+    The output of codecs is discarded, because it may quote the file.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,7 +1,7 @@
-"""The index of a prepared data set: one row an image, without identifiers.
+"""The index of a prepared data set: one row per image, without identifiers.
 
-Patients and studies appear as keyed hashes under a secret of the workspace; who lacks the secret cannot find out whether a
-patient is among them.
+Patients and studies appear as keyed hashes under the workspace's secret; without the secret nobody can find out whether a patient
+is among them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fedcli.errors import UsageError
 from fedcli.plan import Part
+from fedcli.private_files import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +50,23 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pseudonyms:
-    """HMAC-SHA256 under a secret, truncated to 16 hexadecimal digits; each kind of identifier has hashes of its own.
+    """HMAC-SHA256 under a secret, truncated to 16 hexadecimal digits; each kind of identifier has its own hashes.
 
     Attributes:
         secret: The workspace's secret, 32 bytes.
     """
 
     secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a secret of another length.
+
+        Raises:
+            UsageError: It has another length.
+        """
+        if len(self.secret) != SECRET_BYTES:
+            msg = f"the secret has {SECRET_BYTES} bytes, found {len(self.secret)}"
+            raise UsageError(msg)
 
     def patient(self, identifier: str) -> str:
         """Return the pseudonym of a patient."""

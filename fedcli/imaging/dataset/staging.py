@@ -1,7 +1,7 @@
-"""A folder that is either complete under its name or not there at all.
+"""A folder that either is complete or does not exist.
 
-Files are written in a sibling whose name begins with a dot, flushed to the disk, and the sibling is renamed. A folder that was
-there before is replaced by two renames; if the machine fails between them, the next run puts the old one back.
+Files are written into a sibling folder whose name begins with a dot and flushed to disk; then the sibling is renamed. An existing
+folder is replaced by two renames; if the machine fails between them, the next run restores the old one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(out: Path, *, known: Collection[str]) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `out` when the block ends without an error.
+    """Yield an empty folder that replaces `out` if the block ends without an error.
 
     Args:
         out: The final folder.
-        known: Names of files that may be in the folder to replace.
+        known: Names of files that the folder to be replaced may contain.
 
     Raises:
-        DataError: What `out` names holds other files, or writing fails.
+        DataError: `out` contains other files, or writing fails.
     """
     partial, replaced = (out.with_name(f".{out.name}.{state}") for state in ("partial", "replaced"))
     try:
@@ -57,5 +57,5 @@ def _refuse_foreign(out: Path, known: Collection[str]) -> None:
         return
     foreign = sorted(path.name for path in out.iterdir() if path.name not in known)
     if foreign:
-        msg = f"{out}: the folder holds what prepare did not write: {', '.join(foreign[:5])}"
-        raise DataError(msg, hint="choose a folder that is empty, new, or a prepared data set")
+        msg = f"{out}: the folder contains files that prepare did not write: {', '.join(foreign[:5])}"
+        raise DataError(msg, hint="choose a folder that is new, empty or a prepared data set")

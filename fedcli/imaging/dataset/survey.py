@@ -1,8 +1,8 @@
 """What a data set looks like, scanner by scanner: intensities, brightness of the background, examples of every class (Fig. 1).
 
-It is for the site's eyes: it holds images, and scanners' names as the files have them. Brighter is denser, so that the air around
-a breast, the commonest intensity in a mammogram, is dark. Where it is bright, the image is inverted: its file says otherwise than
-it is, or a program has inverted it.
+It is for the site's eyes only: it contains images, and scanner names as the files state them. Brighter is denser, so the air
+around a breast, the most frequent intensity in a mammogram, is dark. If it is bright, the image is inverted: its header is wrong,
+or a program has inverted it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.imaging.dicom.mammogram import Facts
+    from fedcli.imaging.mammogram import ImageMetadata
     from fedcli.plan import Images
 
 MAX_SCANNERS = 8
-"""Scanners that are told apart, those with the most images; the others are one group."""
+"""Scanners that are listed separately, those with the most images; all others are one group."""
 EXAMPLES = 2
-"""Examples of a class in a part, each of another patient."""
+"""Examples per class and part, each of a different patient."""
 EXAMPLE_SIDE = 160
 TOLERATED = 0.1
 """Share of a scanner's images whose background may be bright: breasts that fill the image, films with wide frames."""
 BANDS = 8
-"""Equal bands of [0, 1] of which the one with the most pixels is the background."""
+"""Equal bands of [0, 1]; the one with the most pixels is the background."""
 
 _LEVELS_PER_BIN = (SCALE + 1) // HISTOGRAM_BINS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An image to look at.
+    """An example image.
 
     Attributes:
         part: Its patient's part.
@@ -59,13 +59,13 @@ class ScannerView:
     """All images of one scanner.
 
     Attributes:
-        name: Manufacturer and model; '' for images that do not tell, None for the scanners beyond the first ones.
+        name: Manufacturer and model; '' for images that do not state it, None for the group of all other scanners.
         images: Number of its images.
         shares: Fraction of their pixels in each equal bin of [0, 1].
-        background: Mean over its images of the background's intensity, in [0, 1].
+        background: Mean intensity of the background over its images, in [0, 1].
         mean: Mean of all its pixels, in [0, 1].
         bright: Images whose background is in the brighter half.
-        examples: Images to look at, in the order of parts and classes.
+        examples: Example images, in the order of parts and classes.
     """
 
     name: str | None
@@ -78,12 +78,12 @@ class ScannerView:
 
     @property
     def title(self) -> str:
-        """How it is called where a person reads it."""
+        """Its name for people."""
         return "all other scanners" if self.name is None else self.name or "scanner not stated"
 
     @property
     def warning(self) -> str:
-        """What a person should look at, where more of its images than now and then seem to be inverted, else ''."""
+        """A warning if more than a few of its images seem to be inverted, else ''."""
         if self.bright <= TOLERATED * self.images:
             return ""
         return f"{self.title}: the background of {self.bright} of {self.images} images is bright; are they inverted?"
@@ -100,27 +100,27 @@ class _Tally:
 
 
 class Survey:
-    """Looks at the images of a data set, one after another."""
+    """Examines the images of a data set, one after another."""
 
     def __init__(self, scanners: Iterable[str], images: Images) -> None:
-        """Begin, knowing each image's scanner and how images were prepared."""
+        """Begin with each image's scanner and the plan's settings of images."""
         self._images = images
         self._tallies: dict[str | None, _Tally] = {name: _Tally() for name, _ in Counter(scanners).most_common(MAX_SCANNERS)}
 
-    def add(self, image: NDArray[np.uint16], facts: Facts, *, part: Part, label: int, patient: str) -> None:
-        """Look at one image, (size, size)."""
-        tally = self._tallies.setdefault(facts.scanner if facts.scanner in self._tallies else None, _Tally())
-        rows, columns = extent_of(facts.rows, facts.columns, self._images)
+    def add(self, image: NDArray[np.uint16], metadata: ImageMetadata, *, part: Part, label: int) -> None:
+        """Examine one image, (size, size)."""
+        tally = self._tallies.setdefault(metadata.scanner if metadata.scanner in self._tallies else None, _Tally())
+        rows, columns = extent_of(metadata.rows, metadata.columns, self._images)
         background = background_of(image[:rows, :columns])
         tally.images += 1
         tally.histogram += histogram_of(image)
         tally.background += background
         tally.mean += float(image.mean()) / SCALE
-        # Where intensities are equalized, all bands have as many pixels, and none is the background.
+        # With equalized intensities all bands have equally many pixels, so none is the background.
         tally.bright += background > 0.5 and self._images.intensity is not Intensity.EQUALIZED  # noqa: PLR2004 - the middle
         examples = tally.examples.setdefault((part, label), {})
-        if len(examples) < EXAMPLES and patient not in examples:
-            examples[patient] = _png(image)
+        if len(examples) < EXAMPLES and metadata.patient not in examples:
+            examples[metadata.patient] = _png(image)
 
     @property
     def histogram(self) -> NDArray[np.int64]:
@@ -131,7 +131,7 @@ class Survey:
         return total
 
     def views(self) -> tuple[ScannerView, ...]:
-        """Return what was seen, the scanner with the most images first."""
+        """Return the result, the scanner with the most images first."""
         return tuple(_view(name, tally) for name, tally in self._tallies.items() if tally.images)
 
 
@@ -141,7 +141,7 @@ def histogram_of(image: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def background_of(image: NDArray[np.uint16]) -> float:
-    """Return the middle of the band of [0, 1] with the most pixels of an image without its padding."""
+    """Return the middle of the band of [0, 1] that has the most pixels of an image without padding."""
     bands = histogram_of(image).reshape(BANDS, -1).sum(axis=1)
     return (int(bands.argmax()) + 0.5) / BANDS
 
@@ -149,15 +149,15 @@ def background_of(image: NDArray[np.uint16]) -> float:
 def _png(image: NDArray[np.uint16]) -> bytes:
     side = min(EXAMPLE_SIDE, image.shape[0])
     small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint16)
-    done, content = cv2.imencode(".png", (small >> 8).astype(np.uint8))
-    if not done:
+    success, content = cv2.imencode(".png", (small >> 8).astype(np.uint8))
+    if not success:
         msg = "OpenCV wrote no PNG"
         raise RuntimeError(msg)
     return bytes(content)
 
 
 def _view(name: str | None, tally: _Tally) -> ScannerView:
-    order = sorted(tally.examples, key=lambda place: (tuple(Part).index(place[0]), place[1]))
+    order = sorted(tally.examples, key=lambda group: (tuple(Part).index(group[0]), group[1]))
     return ScannerView(
         name=name,
         images=tally.images,

@@ -1,6 +1,6 @@
 """The files of a prepared data set, written into an empty folder.
 
-Identifiers and paths go into the three files for the site's eyes, which only their owner can read, and nowhere else.
+Identifiers and paths go only into the three files for the site's eyes, which only their owner can read.
 """
 
 from __future__ import annotations
@@ -14,60 +14,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import wire
-from fedcli.imaging.dataset import dataset
-from fedcli.imaging.dataset.census import cohort_of
-from fedcli.imaging.dataset.dataset import Description, LeftOut, digest_of
-from fedcli.imaging.dataset.index import Case, Pseudonyms, encode_index
+from fedcli.imaging.dataset import prepared_dataset as files
+from fedcli.imaging.dataset.cohort_summary import cohort_of
+from fedcli.imaging.dataset.index import Case, encode_index
+from fedcli.imaging.dataset.prepared_dataset import Description, LeftOutFile, digest_of
 from fedcli.imaging.dataset.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from fedcli.imaging.archive.reading import Reject, Taken
+    from fedcli.imaging.archive.acceptance import AcceptedFile, RejectedFile
+    from fedcli.imaging.dataset.index import Pseudonyms
     from fedcli.imaging.dataset.survey import ScannerView
-    from fedcli.imaging.labels.matching import Problem
+    from fedcli.imaging.labels.matching import RowProblem
     from fedcli.plan import Part, Preparation
 
 _OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class DatasetImage:
     """An image of the data set.
 
     Attributes:
-        taken: The file it was read from.
+        source: The file that it was read from.
         label: Position of its class.
         part: Its patient's part.
     """
 
-    taken: Taken
+    source: AcceptedFile
     label: int
     part: Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """What a data set is made of.
+class DatasetContent:
+    """What a data set consists of.
 
     Attributes:
-        members: Its images, in their order.
-        rejects: Every file left out, in the order of the paths.
+        images: Its images, in the order of their rows.
+        rejected: Every file left out, in the order of the paths.
         problems: Rows of the label table without effect.
     """
 
-    members: tuple[Member, ...]
-    rejects: tuple[Reject, ...]
-    problems: tuple[Problem, ...]
+    images: tuple[DatasetImage, ...]
+    rejected: tuple[RejectedFile, ...]
+    problems: tuple[RowProblem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenDataset:
     """A data set on disk.
 
     Attributes:
-        description: What its dataset.json says.
+        description: The content of its dataset.json.
         scanners: Its images, scanner by scanner, for the site's eyes.
     """
 
@@ -75,100 +76,95 @@ class Written:
     scanners: tuple[ScannerView, ...]
 
 
-def write(folder: Path, scratch: Path, content: Content, *, preparation: Preparation, secret: bytes) -> Written:
-    """Write all files of a data set, but for the page.
+def write(
+    folder: Path, scratch: Path, content: DatasetContent, *, preparation: Preparation, pseudonyms: Pseudonyms
+) -> WrittenDataset:
+    """Write all files of a data set except the page.
 
     Args:
-        folder: Where to.
+        folder: The folder.
         scratch: Images by position, uint16, one after another.
-        content: What belongs to the data set, and what does not; at least one image does.
+        content: What belongs to the data set and what does not; at least one image does.
         preparation: The plan's settings.
-        secret: The workspace's secret.
+        pseudonyms: Hashes identifiers under the workspace's secret.
     """
-    pseudonyms = Pseudonyms(secret=secret)
-    members = content.members
-    cases = [_case(row, member, preparation, pseudonyms) for row, member in enumerate(members)]
+    cases = [_case(row, image, preparation, pseudonyms) for row, image in enumerate(content.images)]
     index = encode_index(cases)
-    (folder / dataset.INDEX).write_bytes(index)
-    survey = Survey((member.taken.facts.scanner for member in members), preparation.images)
-    images_sha256 = _write_images(folder / dataset.IMAGES, scratch, members, preparation.images.size, survey)
+    (folder / files.INDEX).write_bytes(index)
+    survey = Survey((image.source.metadata.scanner for image in content.images), preparation.images)
+    images_sha256 = _write_images(folder / files.IMAGES, scratch, content.images, preparation.images.size, survey)
     index_sha256 = wire.sha256(index)
     description = Description(
         digest=digest_of(images_sha256, index_sha256),
         images_sha256=images_sha256,
         index_sha256=index_sha256,
-        images=len(members),
+        images=len(content.images),
         size=preparation.images.size,
         classes=preparation.classes,
         cohort=cohort_of(
             preparation=wire.digest(preparation),
             classes=preparation.classes,
             cases=cases,
-            facts=[member.taken.facts for member in members],
+            metadata=[image.source.metadata for image in content.images],
             histogram=survey.histogram,
-            reasons=[reject.reason for reject in content.rejects],
+            reasons=[rejected.reason for rejected in content.rejected],
         ),
-        left_out=tuple(LeftOut(file=pseudonyms.file(reject.file), reason=reject.reason) for reject in content.rejects),
+        left_out=tuple(LeftOutFile(file=pseudonyms.file(item.file), reason=item.reason) for item in content.rejected),
     )
-    (folder / dataset.DESCRIPTION).write_bytes(wire.encode(description))
+    (folder / files.DESCRIPTION).write_bytes(wire.encode(description))
     _write_tables(folder, content, cases)
-    return Written(description=description, scanners=survey.views())
+    return WrittenDataset(description=description, scanners=survey.views())
 
 
-def _case(row: int, member: Member, preparation: Preparation, pseudonyms: Pseudonyms) -> Case:
+def _case(row: int, image: DatasetImage, preparation: Preparation, pseudonyms: Pseudonyms) -> Case:
     return Case(
         row=row,
-        patient=pseudonyms.patient(member.taken.patient),
-        study=pseudonyms.study(member.taken.study),
-        laterality=member.taken.facts.laterality,
-        view=member.taken.facts.view,
-        label=preparation.classes[member.label],
-        part=member.part,
+        patient=pseudonyms.patient(image.source.metadata.patient),
+        study=pseudonyms.study(image.source.study),
+        laterality=image.source.metadata.laterality,
+        view=image.source.metadata.view,
+        label=preparation.classes[image.label],
+        part=image.part,
     )
 
 
-def _write_images(path: Path, scratch: Path, members: Sequence[Member], size: int, survey: Survey) -> str:
-    """Copy the members' images into one .npy file, show each to the survey, and return the file's SHA-256.
+def _write_images(path: Path, scratch: Path, images: Sequence[DatasetImage], size: int, survey: Survey) -> str:
+    """Copy the images into one .npy file, add each to the survey, and return the file's SHA-256.
 
-    Plain writes, because a full disk under a memory map would end the process.
+    It does not write through a memory map, because a full disk would then kill the process.
     """
-    header = {"descr": "<u2", "fortran_order": False, "shape": (len(members), size, size)}
+    header = {"descr": "<u2", "fortran_order": False, "shape": (len(images), size, size)}
     stride = size * size * 2
-    with path.open("w+b") as target, scratch.open("rb") as source:
+    with path.open("w+b") as target, scratch.open("rb") as prepared:
         np.lib.format.write_array_header_1_0(target, header)
-        for member in members:
-            source.seek(member.taken.position * stride)
-            image = source.read(stride)
-            survey.add(
-                np.frombuffer(image, "<u2").reshape(size, size),
-                member.taken.facts,
-                part=member.part,
-                label=member.label,
-                patient=member.taken.patient,
-            )
-            target.write(image)
+        for image in images:
+            prepared.seek(image.source.position * stride)
+            content = prepared.read(stride)
+            pixels = np.frombuffer(content, "<u2").reshape(size, size)
+            survey.add(pixels, image.source.metadata, part=image.part, label=image.label)
+            target.write(content)
         target.seek(0)
         return hashlib.file_digest(target, "sha256").hexdigest()
 
 
-def _write_tables(folder: Path, content: Content, cases: Sequence[Case]) -> None:
+def _write_tables(folder: Path, content: DatasetContent, cases: Sequence[Case]) -> None:
     parts = sorted({(case.patient, case.part.value) for case in cases})
-    _write_table(folder / dataset.SPLIT, ("patient", "part"), parts)
+    _write_table(folder / files.SPLIT, ("patient", "part"), parts)
     identities = [
-        (case.row, case.patient, member.taken.patient, case.study, member.taken.study, member.taken.file)
-        for case, member in zip(cases, content.members, strict=True)
+        (case.row, case.patient, source.metadata.patient, case.study, source.study, source.file)
+        for case, source in zip(cases, (image.source for image in content.images), strict=True)
     ]
     columns = ("row", "patient_hash", "patient", "study_hash", "study", "path")
-    _write_table(folder / dataset.IDENTITIES, columns, identities, mode=_OWNER_ONLY)
-    rejects = [(reject.file, reject.reason.value) for reject in content.rejects]
-    _write_table(folder / dataset.REJECTS, ("path", "reason"), rejects, mode=_OWNER_ONLY)
+    _write_table(folder / files.IDENTITIES, columns, identities, mode=_OWNER_ONLY)
+    rejected = [(item.file, item.reason.value) for item in content.rejected]
+    _write_table(folder / files.REJECTS, ("path", "reason"), rejected, mode=_OWNER_ONLY)
     problems = [(problem.line, problem.key, problem.fault.value) for problem in content.problems]
-    _write_table(folder / dataset.LABEL_PROBLEMS, ("line", "key", "problem"), problems, mode=_OWNER_ONLY)
+    _write_table(folder / files.LABEL_PROBLEMS, ("line", "key", "problem"), problems, mode=_OWNER_ONLY)
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], *, mode: int = 0o666) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    # A name in the archive need not be UTF-8: its bytes are written as they are.
+    # File names need not be UTF-8: their bytes are written unchanged.
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -1,6 +1,6 @@
-"""What a compressed frame says of itself (ITU-T T.81 annex B, T.87 annex C, T.800 annex A): checked before it is decoded.
+"""Size and end of a compressed frame (ITU-T T.81 annex B, T.87 annex C, T.800 annex A), checked before it is decoded.
 
-A codec allocates what the codestream asks for, and some fill in silently what is missing at its end.
+A codec allocates as much memory as the codestream demands, and some codecs silently fill in a missing end.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 
 _END = b"\xff\xd9"
-"""The end marker of all of them; an item of odd length is padded behind it."""
+"""The end marker of all these formats; an item of odd length is padded after it."""
 _END_BYTES = 32
 _J2K = b"\xff\x4f\xff\x51"
 _JPEG = b"\xff\xd8"
-# Start of frame: SOF0 to SOF15 but for DHT, JPG and DAC, and SOF55 of JPEG-LS.
+# Start of frame: SOF0 to SOF15 except DHT, JPG and DAC, and SOF55 of JPEG-LS.
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
@@ -22,7 +22,7 @@ def is_complete(encoded: bytes) -> bool:
 
 
 def size_of(encoded: bytes) -> tuple[int, int] | None:
-    """Return rows and columns, or None where the codestream does not begin as it should."""
+    """Return rows and columns, or None where the beginning of the codestream is not as expected."""
     try:
         if encoded.startswith(_J2K):
             right, bottom, left, top = struct.unpack_from(">4I", encoded, 8)
@@ -34,11 +34,11 @@ def size_of(encoded: bytes) -> tuple[int, int] | None:
 
 def _size_of_jpeg(encoded: bytes) -> tuple[int, int] | None:
     position = 2
-    while encoded[position] == 0xFF:  # noqa: PLR2004 - every marker begins so
+    while encoded[position] == 0xFF:  # noqa: PLR2004 - the first byte of every marker
         kind = encoded[position + 1]
         if kind in _START_OF_FRAME:
             rows, columns = struct.unpack_from(">2H", encoded, position + 5)
             return rows, columns
-        # Any number of fill bytes may stand before a marker.
+        # Any number of fill bytes may precede a marker.
         position += 1 if kind == 0xFF else 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")  # noqa: PLR2004
     return None

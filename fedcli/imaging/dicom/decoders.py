@@ -1,6 +1,6 @@
-"""The decoders of each transfer syntax, the fastest first as `benchmarks/prepare` measures them; pydicom's own come last.
+"""The decoders of each transfer syntax, the fastest first by `benchmarks/prepare`; pydicom's own come last.
 
-Each takes one frame as the file holds it and returns its samples, (rows, columns), of whatever integer type the codec chose.
+Each takes one encoded frame and returns its samples, (rows, columns), in the integer type that the codec chooses.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.imaging.dicom.pixel_layout import Layout
+    from fedcli.imaging.dicom.pixel_layout import PixelLayout
 
-    Decoder = Callable[[bytes, Layout], NDArray[Any]]
+    Decoder = Callable[[bytes, PixelLayout], NDArray[Any]]
 
 
-def jpeg(encoded: bytes, _layout: Layout) -> NDArray[Any]:
-    """Decode JPEG Baseline, Extended or Lossless by libjpeg-turbo."""
+def jpeg(encoded: bytes, _layout: PixelLayout) -> NDArray[Any]:
+    """Decode JPEG Baseline, Extended or Lossless with libjpeg-turbo."""
     return np.asarray(imagecodecs.jpeg8_decode(encoded))
 
 
-def jpeg_ls(encoded: bytes, _layout: Layout) -> NDArray[Any]:
-    """Decode JPEG-LS by CharLS."""
+def jpeg_ls(encoded: bytes, _layout: PixelLayout) -> NDArray[Any]:
+    """Decode JPEG-LS with CharLS."""
     return np.asarray(imagecodecs.jpegls_decode(encoded))
 
 
-def jpeg_2000(encoded: bytes, _layout: Layout) -> NDArray[Any]:
-    """Decode JPEG 2000 or HTJ2K by OpenJPEG, in one thread: the other processors have files of their own."""
+def jpeg_2000(encoded: bytes, _layout: PixelLayout) -> NDArray[Any]:
+    """Decode JPEG 2000 or HTJ2K with OpenJPEG, in one thread: other processors decode other files."""
     return np.asarray(imagecodecs.jpeg2k_decode(encoded, numthreads=1))
 
 
-def htj2k(encoded: bytes, _layout: Layout) -> NDArray[Any]:
-    """Decode HTJ2K by OpenJPH."""
+def htj2k(encoded: bytes, _layout: PixelLayout) -> NDArray[Any]:
+    """Decode HTJ2K with OpenJPH."""
     return np.asarray(imagecodecs.htj2k_decode(encoded))
 
 
-def run_length(encoded: bytes, layout: Layout) -> NDArray[Any]:
-    """Decode RLE (PS3.5 annex G) into as many bytes as the frame has, and no more."""
+def run_length(encoded: bytes, layout: PixelLayout) -> NDArray[Any]:
+    """Decode RLE (PS3.5 annex G) into exactly as many bytes as the frame has."""
     kind = f"<u{layout.allocated // 8}"
     decoded = imagecodecs.dicomrle_decode(encoded, kind, out=bytearray(layout.frame_bytes))
     return np.frombuffer(decoded, kind).reshape(layout.rows, layout.columns)
@@ -69,31 +69,31 @@ DECODERS: Mapping[uid.UID, tuple[Decoder, ...]] = {
 }
 
 
-def samples_of(encoded: bytes, syntax: uid.UID, layout: Layout) -> NDArray[Any]:
-    """Decode a compressed frame by the first decoder that can.
+def samples_of(encoded: bytes, syntax: uid.UID, layout: PixelLayout) -> NDArray[Any]:
+    """Decode a compressed frame with the first decoder that succeeds.
 
     Raises:
-        RejectedError: The codestream is cut off or has another size, or no decoder succeeds.
+        RejectedError: The codestream is truncated or has another size than the header says, or no decoder succeeds.
     """
     if syntax != uid.RLELossless:
         if not codestream.is_complete(encoded):
             raise RejectedError(Reason.TRUNCATED)
         if codestream.size_of(encoded) not in {None, (layout.rows, layout.columns)}:
             raise RejectedError(Reason.CONTRADICTION)
-    # Codestreams need not say that values are signed, and may say so of values that are not: pydicom knows the cases.
+    # A codestream may omit that its values are signed, or claim it of unsigned ones: pydicom knows the cases.
     for decoder in () if layout.signed else DECODERS[syntax]:
         try:
             samples = decoder(encoded, layout)
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001, S112 - every codec has errors of its own, and the next one may do better
+        except Exception:  # noqa: BLE001, S112 - every codec has its own errors, and the next decoder may succeed
             continue
         if samples.dtype.kind == "u":
             return samples
-    return _by_pydicom(encoded, syntax, layout)
+    return _decode_with_pydicom(encoded, syntax, layout)
 
 
-def _by_pydicom(encoded: bytes, syntax: uid.UID, layout: Layout) -> NDArray[Any]:
+def _decode_with_pydicom(encoded: bytes, syntax: uid.UID, layout: PixelLayout) -> NDArray[Any]:
     options: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
@@ -109,5 +109,5 @@ def _by_pydicom(encoded: bytes, syntax: uid.UID, layout: Layout) -> NDArray[Any]
         return get_decoder(syntax).as_array(encapsulate([encoded], has_bot=False), index=0, raw=True, **options)[0]
     except MemoryError:
         raise
-    except Exception as error:  # every plug-in has errors of its own
+    except Exception as error:  # every plug-in has its own errors
         raise RejectedError(Reason.UNDECODABLE) from error

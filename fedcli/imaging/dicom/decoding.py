@@ -1,6 +1,6 @@
 """From a file's pixel data to stored values (PS3.3 C.7.6.3; PS3.5 section 8): one image, whatever the number of frames.
 
-What comes out lies within the range that the stored bits can express; the bits around them are dropped.
+The values are within the range that the stored bits can express; all other bits are dropped.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.imaging.dicom.header import Header
-    from fedcli.imaging.dicom.pixel_layout import Layout
+    from fedcli.imaging.dicom.pixel_layout import PixelLayout
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-"""The transfer syntaxes whose pixels are not compressed, or with everything else."""
+"""The transfer syntaxes whose pixels are not compressed, or only together with the whole data set."""
 
 
-def decode(header: Header, layout: Layout, *, frames: Frames, falling: bool) -> NDArray[Any]:
+def decode(header: Header, layout: PixelLayout, *, frames: Frames, falling: bool) -> NDArray[Any]:
     """Return stored values, (rows, columns): integers, or float32 for a mean of frames.
 
     Args:
-        header: What stands before the pixels, of a transfer syntax that is decoded, encapsulated where it is compressed.
+        header: The header, of a supported transfer syntax; the pixels are encapsulated if it is a compressed one.
         layout: How the pixels are stored.
-        frames: What becomes one image of several frames.
-        falling: Whether a higher stored value is darker, so that the brightest is the lowest.
+        frames: How several frames become one image.
+        falling: Whether a higher stored value is darker, so that the brightest value is the lowest.
 
     Raises:
-        RejectedError: No decoder succeeds, or what it finds is not what the header says.
+        RejectedError: No decoder succeeds, or the decoded pixels contradict the header.
     """
     if layout.frames == 1 or frames is Frames.MIDDLE:
         return _stored(_frame(header, layout, layout.frames // 2), header, layout)
-    every = (_stored(frame, header, layout) for frame in _frames(header, layout))
+    stored = (_stored(frame, header, layout) for frame in _frames(header, layout))
     if frames is Frames.MAXIMUM:
-        result = next(every).copy()
-        for frame in every:
-            (np.minimum if falling else np.maximum)(result, frame, out=result)
-        return result
+        extreme = next(stored).copy()
+        for frame in stored:
+            (np.minimum if falling else np.maximum)(extreme, frame, out=extreme)
+        return extreme
     total = np.zeros((layout.rows, layout.columns), np.float32)
-    for frame in every:
+    for frame in stored:
         total += frame
     total /= np.float32(layout.frames)
     return total
 
 
-def _frame(header: Header, layout: Layout, index: int) -> NDArray[Any]:
+def _frame(header: Header, layout: PixelLayout, index: int) -> NDArray[Any]:
     if header.length is not None:
         return _native(header, layout, index)
     header.stream.seek(header.start)
@@ -68,13 +68,13 @@ def _frame(header: Header, layout: Layout, index: int) -> NDArray[Any]:
         encoded = get_frame(header.stream, index, extended_offsets=_offsets(header), number_of_frames=layout.frames)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # fragments that cannot be followed
-        raise RejectedError(_why(header)) from error
+    except Exception as error:  # pydicom raises many kinds for broken fragments
+        raise RejectedError(_fragment_defect(header)) from error
     return samples_of(encoded, header.syntax, layout)
 
 
-def _frames(header: Header, layout: Layout) -> Iterator[NDArray[Any]]:
-    """Yield every frame, reading forwards."""
+def _frames(header: Header, layout: PixelLayout) -> Iterator[NDArray[Any]]:
+    """Yield every frame in one pass over the file."""
     if header.length is not None:
         yield from (_native(header, layout, index) for index in range(layout.frames))
         return
@@ -85,15 +85,15 @@ def _frames(header: Header, layout: Layout) -> Iterator[NDArray[Any]]:
             frame = next(encoded, None)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # fragments that cannot be followed
-            raise RejectedError(_why(header)) from error
+        except Exception as error:  # pydicom raises many kinds for broken fragments
+            raise RejectedError(_fragment_defect(header)) from error
         if frame is None:
             raise RejectedError(Reason.CONTRADICTION)
         yield samples_of(frame, header.syntax, layout)
 
 
-def _native(header: Header, layout: Layout, index: int) -> NDArray[Any]:
-    """Read a frame that is not compressed, straight into its array."""
+def _native(header: Header, layout: PixelLayout, index: int) -> NDArray[Any]:
+    """Read an uncompressed frame directly into its array."""
     if header.length is None or header.length < layout.frame_bytes * layout.frames:
         raise RejectedError(Reason.CONTRADICTION)
     big = header.syntax == ExplicitVRBigEndian
@@ -101,7 +101,7 @@ def _native(header: Header, layout: Layout, index: int) -> NDArray[Any]:
     header.stream.seek(header.start + index * layout.frame_bytes)
     if header.stream.readinto(samples) != samples.size:  # type: ignore[attr-defined]
         raise RejectedError(Reason.TRUNCATED)
-    if big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; a word's two bytes change places
+    if big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; the two bytes of each word are swapped
         if layout.frame_bytes % 2:
             raise RejectedError(Reason.UNDECODABLE)
         samples = samples.view(np.uint16).byteswap(inplace=True).view(np.uint8)
@@ -109,7 +109,7 @@ def _native(header: Header, layout: Layout, index: int) -> NDArray[Any]:
     return samples.view(kind).reshape(layout.rows, layout.columns)
 
 
-def _stored(samples: NDArray[Any], header: Header, layout: Layout) -> NDArray[Any]:
+def _stored(samples: NDArray[Any], header: Header, layout: PixelLayout) -> NDArray[Any]:
     """Drop the bits above High Bit and below the stored ones, extend the sign, and check the range."""
     if samples.shape != (layout.rows, layout.columns) or samples.dtype.kind not in "iu":
         raise RejectedError(Reason.CONTRADICTION)
@@ -125,8 +125,8 @@ def _stored(samples: NDArray[Any], header: Header, layout: Layout) -> NDArray[An
     return samples
 
 
-def _within(samples: NDArray[Any], bits: int, layout: Layout) -> bool:
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if layout.signed else (0, (1 << bits) - 1)
+def _within(samples: NDArray[Any], bits: int, layout: PixelLayout) -> bool:
+    low, high = layout.range_of(bits)
     return bool(samples.min() >= low and samples.max() <= high)
 
 
@@ -136,6 +136,6 @@ def _offsets(header: Header) -> tuple[bytes, bytes] | None:
     return (offsets, lengths) if offsets and lengths else None
 
 
-def _why(header: Header) -> Reason:
-    """Tell a file that ends in the middle of its fragments from one whose fragments are in disorder."""
+def _fragment_defect(header: Header) -> Reason:
+    """Distinguish a file that ends within its fragments from one whose fragments are malformed."""
     return Reason.UNDECODABLE if header.stream.read(1) else Reason.TRUNCATED

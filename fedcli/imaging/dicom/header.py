@@ -1,4 +1,4 @@
-"""A file's header (PS3.10): its attributes, how it encodes them, and where its pixel data stand; the pixels stay unread."""
+"""A file's header (PS3.10): its attributes, its encoding, and where the pixel data begin; the pixels are not read."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Header:
-    """What stands before the pixels.
+    """Everything before the pixels.
 
     Attributes:
         dataset: The attributes.
         syntax: Transfer Syntax UID.
-        stream: Where the pixel data are: the file itself, or what was deflated in it.
-        start: Where their value begins.
+        stream: Holds the pixel data: the file itself, or its inflated content.
+        start: Offset of their value in the stream.
         length: Its length in bytes; None where the pixels are encapsulated.
-        words: Whether Value Representation is OW: in big endian its bytes are swapped in pairs.
+        words: Whether the Value Representation is OW, whose bytes are swapped in pairs in big endian.
     """
 
     dataset: Dataset
@@ -49,7 +49,7 @@ def header_of(file: BinaryIO) -> Header:
     """Read a file's header; the file must stay open for the pixels.
 
     Raises:
-        RejectedError: The file is no DICOM, inflates beyond all bounds, or has no pixel data.
+        RejectedError: The file is not DICOM, inflates beyond the limit, or has no pixel data.
     """
     head = file.read(_HEAD_BYTES)
     part10 = head[128:132] == b"DICM"
@@ -75,9 +75,9 @@ def _syntax(dataset: Dataset) -> UID:
 
 
 def _inflated(file: BinaryIO) -> BinaryIO:
-    """Inflate a deflated data set piece by piece, within the bound.
+    """Inflate a deflated data set piece by piece, up to the limit.
 
-    It begins where File Meta Information Group Length (0002,0000), the first element after the preamble, says.
+    File Meta Information Group Length (0002,0000), the first element after the preamble, says where it begins.
     """
     file.seek(140)
     file.seek(144 + int.from_bytes(file.read(4), "little"))
@@ -97,7 +97,7 @@ def _inflated(file: BinaryIO) -> BinaryIO:
 
 
 def _located(dataset: Dataset, syntax: UID, stream: BinaryIO) -> Header:
-    """Read the element of the pixel data (PS3.5 section 7.1) up to its value; the stream stands before its tag."""
+    """Read the element of the pixel data (PS3.5 section 7.1) up to its value; the stream is at its tag."""
     big = syntax == ExplicitVRBigEndian
     order: Literal["big", "little"] = "big" if big else "little"
     head = stream.read(8)

@@ -1,4 +1,4 @@
-"""What kind of image a header tells of: flat, generated or a volume; for the radiologist's eyes or as the detector gave it."""
+"""What kind of image a header describes: 2-D, generated from a volume, or a volume; for presentation or for processing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForProcessing,
 )
 
+from fedcli.imaging.mammogram import FLAT, SYNTHETIC, TOMOSYNTHESIS
 from fedcli.plan import Presentation
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-FLAT = "2D"
-SYNTHETIC = "synthetic 2D"
-TOMOSYNTHESIS = "tomosynthesis"
 
 _BY_INTENT = {
     "FOR PRESENTATION": Presentation.FOR_PRESENTATION,
@@ -30,7 +27,7 @@ _BY_CLASS = {
 
 
 def image_type_of(dataset: Dataset, frames: int) -> str:
-    """Return what Image Type (0008,0008), the SOP class and the number of frames tell (PS3.3 C.8.11.7.1.4, C.8.21.6.1.1)."""
+    """Return the type by Image Type (0008,0008), SOP class and number of frames (PS3.3 C.8.11.7.1.4, C.8.21.6.1.1)."""
     kinds = dataset.get("ImageType") or ()
     if "GENERATED_2D" in ((kinds,) if isinstance(kinds, str) else kinds):
         return SYNTHETIC
@@ -38,6 +35,6 @@ def image_type_of(dataset: Dataset, frames: int) -> str:
 
 
 def presentation_of(dataset: Dataset) -> Presentation | None:
-    """Return what Presentation Intent Type (0008,0068) tells, else the SOP class; None where neither does."""
+    """Return the intent by Presentation Intent Type (0008,0068), else by SOP class; None where neither states it."""
     intent = str(dataset.get("PresentationIntentType") or "").strip(" \0").upper()
     return _BY_INTENT.get(intent) or _BY_CLASS.get(str(dataset.get("SOPClassUID") or ""))  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""From stored values to the modality's: Pixel Padding (PS3.3 C.7.5.1.1.2), Modality LUT and rescale (C.11.1)."""
+"""From stored values to modality values: Pixel Padding (PS3.3 C.7.5.1.1.2), Modality LUT and rescale (C.11.1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.pixels.processing import apply_modality_lut
 
-from fedcli.imaging.dicom.views import functional_groups
+from fedcli.imaging.dicom.functional_groups import items_of_frame
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def padding_of(pixels: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | No
     """Return where the image is padded: Pixel Padding Value (0028,0120) to Range Limit (0028,0121); None for nowhere.
 
     Raises:
-        RejectedError: Nothing but padding is there, or the values are none.
+        RejectedError: The whole image is padding, or the padding values are not integers.
     """
     value = dataset.get("PixelPaddingValue")
     if value is None:
@@ -44,12 +44,9 @@ def rescale_of(dataset: Dataset, frame: int) -> tuple[float, float]:
     """Return slope and intercept (0028,1053), (0028,1052), of the whole file or of a frame's functional groups.
 
     Raises:
-        RejectedError: They are none that grey values could come from.
+        RejectedError: The slope is 0, or one of them is not finite.
     """
-    sources = [dataset]
-    for group in functional_groups(dataset, frame):
-        sources += group.get("PixelValueTransformationSequence") or ()
-    for source in sources:
+    for source in (dataset, *items_of_frame(dataset, frame, "PixelValueTransformationSequence")):
         if source.get("RescaleSlope") is not None:
             slope, intercept = float(source.RescaleSlope), float(source.get("RescaleIntercept") or 0)
             if not slope or not math.isfinite(slope) or not math.isfinite(intercept):
@@ -59,15 +56,15 @@ def rescale_of(dataset: Dataset, frame: int) -> tuple[float, float]:
 
 
 def has_lut(dataset: Dataset) -> bool:
-    """Tell whether a Modality LUT Sequence (0028,3000) takes the place of the rescale."""
+    """Tell whether a Modality LUT Sequence (0028,3000) replaces the rescale."""
     return bool(dataset.get("ModalityLUTSequence"))
 
 
-def looked_up(pixels: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any], int]:
+def apply_lut(pixels: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any], int]:
     """Return the pixels after the Modality LUT, and the largest value that it can hold.
 
     Raises:
-        RejectedError: Its entries have neither 8 nor 16 bits, or are outside them.
+        RejectedError: Its entries have neither 8 nor 16 bits, or exceed them, or the pixels are not integers.
     """
     bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
     if bits not in _LUT_BITS or pixels.dtype.kind == "f":

@@ -1,25 +1,24 @@
-"""How a file stores its pixels (PS3.3 C.7.6.3): checked for contradictions and sizes before anything is decoded."""
+"""How a file stores its pixels (PS3.3 C.7.6.3); contradictions and sizes are checked before anything is decoded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.imaging.mammogram import MAX_IMAGE_PIXELS
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-MAX_FRAME_PIXELS = 1 << 26
-"""Twice the largest film digitised at 43.5 micrometres."""
 MAX_PIXELS = 1 << 31
 
 _BITS_ALLOCATED = (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """How pixels are stored: within the caps, and without contradiction.
+class PixelLayout:
+    """How pixels are stored: within the size limits, and without contradiction.
 
     Attributes:
         rows: Rows (0028,0010).
@@ -41,22 +40,21 @@ class Layout:
     signed: bool
     inverted: bool
 
-    @property
-    def range(self) -> tuple[int, int]:
-        """Smallest and largest value that the stored bits can express."""
-        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+    def range_of(self, bits: int) -> tuple[int, int]:
+        """Return the smallest and largest value that so many bits can express."""
+        return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if self.signed else (0, (1 << bits) - 1)
 
     @property
     def frame_bytes(self) -> int:
-        """Size of one frame that is not compressed."""
+        """Size of one uncompressed frame."""
         return self.rows * self.columns * self.allocated // 8
 
 
-def layout_of(dataset: Dataset) -> Layout:
+def layout_of(dataset: Dataset) -> PixelLayout:
     """Return how a data set stores its pixels.
 
     Raises:
-        RejectedError: The image is not grey, states what cannot be, or exceeds a cap.
+        RejectedError: The image is not grey, its attributes contradict one another, or it exceeds a size limit.
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "").strip()
     if not photometric:
@@ -77,9 +75,9 @@ def layout_of(dataset: Dataset) -> Layout:
         raise RejectedError(Reason.DEPTH)
     if not bits <= high_bit + 1 <= allocated:
         raise RejectedError(Reason.CONTRADICTION)
-    if rows * columns > MAX_FRAME_PIXELS or rows * columns * frames > MAX_PIXELS:
+    if rows * columns > MAX_IMAGE_PIXELS or rows * columns * frames > MAX_PIXELS:
         raise RejectedError(Reason.TOO_LARGE)
-    return Layout(
+    return PixelLayout(
         rows=rows,
         columns=columns,
         frames=frames,

@@ -1,4 +1,4 @@
-"""The transfer syntaxes in which mammograms come (PS3.5 section 10), and which of them this machine can decode."""
+"""The transfer syntaxes of mammograms (PS3.5 section 10), and which of them this machine can decode."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Syntax:
     """A transfer syntax.
 
     Attributes:
-        title: How people call it.
+        title: Its common name.
         identifier: Its UID.
-        rate: Megapixels a second of one processor, from the file to the prepared image, rounded from one image of 8.5 megapixels;
-            of JPEG-LS, JPEG 2000 and HTJ2K the lossless kind was measured.
-        codec: The codec of imagecodecs; '' where none is needed.
+        rate: Megapixels per second and processor, from the file to the prepared image, measured on an image of 8.5 megapixels and
+            rounded; for JPEG-LS, JPEG 2000 and HTJ2K the lossless variant was measured.
+        codec: The codec in imagecodecs; '' where none is needed.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Syntax:
 
     @property
     def package(self) -> str:
-        """What to install for it, under a permissive licence."""
+        """The package that decodes it, under a permissive licence; '' where none is needed."""
         return "imagecodecs" if self.codec else ""
 
 
@@ -53,7 +53,7 @@ SYNTAXES = (
 
 
 def decodable() -> dict[Syntax, bool]:
-    """Tell for each syntax whether a decoder is installed."""
+    """Return for each syntax whether a decoder is installed."""
     return {
         syntax: not syntax.codec or getattr(imagecodecs, syntax.codec).available or get_decoder(syntax.identifier).is_available
         for syntax in SYNTAXES

@@ -1,16 +1,17 @@
-"""View and side of a mammogram, from whichever attribute of its header tells them.
+"""View and side of a mammogram, from the first attribute of its header that states them.
 
-Only the terms listed here come out, everything else is '': what a file says freely never reaches a prepared data set.
+Only known terms are returned, everything else is '': free text never reaches a prepared data set.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.imaging.dicom.functional_groups import items_of_frame
+from fedcli.imaging.mammogram import VIEWS
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "FB", "SIO", "ISO")
 
 # DICOM PS3.16, CID 4014, in SNOMED CT and in the older SNOMED RT.
 _VIEW_OF_CODE = {
@@ -40,7 +41,7 @@ _VIEW_OF_CODE = {
 def view_of(dataset: Dataset) -> str:
     """Return the view ('CC', 'MLO', …) from View Position, View Code Sequence or Patient Orientation, or ''.
 
-    Patient Orientation (0020,0020) is where CBIS-DDSM writes the view itself; its anatomical directions are not interpreted.
+    CBIS-DDSM writes the view itself into Patient Orientation (0020,0020); its anatomical directions are not interpreted.
     """
     position = _term(dataset.get("ViewPosition"))
     if position in VIEWS:
@@ -55,15 +56,8 @@ def view_of(dataset: Dataset) -> str:
 def laterality_of(dataset: Dataset) -> str:
     """Return 'L' or 'R' from Image Laterality, Laterality or the first frame's Frame Laterality, or ''."""
     values = [dataset.get("ImageLaterality"), dataset.get("Laterality")]
-    for group in functional_groups(dataset, 0):
-        values += [item.get("FrameLaterality") for item in group.get("FrameAnatomySequence") or ()]
+    values += [item.get("FrameLaterality") for item in items_of_frame(dataset, 0, "FrameAnatomySequence")]
     return next((term for term in map(_term, values) if term in {"L", "R"}), "")
-
-
-def functional_groups(dataset: Dataset, frame: int) -> list[Dataset]:
-    """Return the functional groups that hold for a frame, counted from 0, its own first (PS3.3, C.7.6.16)."""
-    own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
-    return own + list(dataset.get("SharedFunctionalGroupsSequence") or ())
 
 
 def _term(value: object) -> str:

@@ -1,6 +1,7 @@
 """A label table and what its columns hold: given by name, or recognised.
 
-Names are recognised whatever their case, spaces and underscores; those of CBIS-DDSM, VinDr-Mammo, EMBED and RSNA are among them.
+Names are recognised regardless of case, spaces and underscores; the column names of CBIS-DDSM, VinDr-Mammo, EMBED and RSNA are
+among them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging.labels import table
+from fedcli.imaging.labels import csv_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.imaging.labels.csv_table import CsvTable
 
-class Key(StrEnum):
-    """What a row may name, from the most specific to the least."""
+
+class LabelKey(StrEnum):
+    """What a row can identify, from the most specific to the least."""
 
     INSTANCE = "instance"
     FILE = "file"
@@ -37,22 +40,22 @@ _NAMES = {
     "view": ("view", "viewposition", "imageview"),
     "label": ("density", "breastdensity", "tissueden", "biradsdensity", "class", "label"),
 }
-"""Names of columns without spaces, underscores and the like, in lower case; the first ones win."""
+"""Column names in lower case, without spaces, underscores and other punctuation; the first match wins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelColumns:
-    """Names of columns; '' means to recognise it. A name with braces composes a column of others: `{patient_id}_{image_id}`.
+    """Column names; '' stands for a recognised one. Braces compose a column from others: `{patient_id}_{image_id}`.
 
     Attributes:
-        instance: Holds SOP Instance UIDs.
-        file: Holds paths within the archive or file names, with or without their ending.
-        accession: Holds accession numbers.
-        study: Holds Study Instance UIDs.
-        patient: Holds patient identifiers, as the patient pattern leaves them.
-        side: Holds the breast's side, for files that do not tell it themselves.
-        view: Holds the view, likewise.
-        label: Holds the class.
+        instance: SOP Instance UIDs.
+        file: Paths within the archive or file names, with or without their extension.
+        accession: Accession numbers.
+        study: Study Instance UIDs.
+        patient: Patient identifiers, after the patient pattern.
+        side: The breast's side, for files that do not state it.
+        view: The view, likewise.
+        label: The class.
     """
 
     instance: str = ""
@@ -67,44 +70,44 @@ class LabelColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """A table whose columns are known.
+    """A table and the meaning of its columns.
 
     Attributes:
-        path: Where it was read.
+        path: The file.
         content: Its rows.
-        keys: Columns that may be the key, from the most specific to the least.
+        keys: Columns that can be the key, from the most specific to the least.
         label: The column of the class.
         side: The column of the breast's side, or None.
         view: The column of the view, or None.
     """
 
     path: Path
-    content: table.Table
-    keys: tuple[tuple[Key, int], ...]
+    content: CsvTable
+    keys: tuple[tuple[LabelKey, int], ...]
     label: int
     side: int | None
     view: int | None
 
-    def column(self, key: Key) -> int | None:
-        """Return the first column that may hold a key, or None."""
-        return next((index for found, index in self.keys if found is key), None)
+    def column(self, key: LabelKey) -> int | None:
+        """Return the first column that can hold a key, or None."""
+        return next((index for candidate, index in self.keys if candidate is key), None)
 
 
 def read(path: Path, columns: LabelColumns) -> LabelTable:
-    """Read a label table and find its columns.
+    """Read a label table and determine its columns.
 
-    Where a key is given, the given ones are the only keys.
+    If any key column is given, only given ones are keys.
 
     Raises:
         DataError: It is not a table, lacks a given column, or has no column that could be the key or the class.
     """
-    content = _composed(path, table.read(path), columns)
+    content = _composed(path, csv_table.read(path), columns)
     given = {item.name: _given(path, content, getattr(columns, item.name)) for item in fields(columns)}
-    keys = [(key, index) for key in Key if (index := given[key]) is not None]
+    keys = [(key, index) for key in LabelKey if (index := given[key]) is not None]
     if not keys:
-        keys = [(key, index) for key in Key for index in _recognised(content, key)]
+        keys = [(key, index) for key in LabelKey for index in _recognised(content, key)]
     if not keys:
-        raise _missing(path, content, "names a patient, study, accession, SOP instance or file", *Key)
+        raise _missing(path, content, "names a patient, study, accession, SOP instance or file", *LabelKey)
     label = _one(content, given, "label")
     if label is None:
         raise _missing(path, content, "holds the class", "label")
@@ -112,46 +115,45 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
     return LabelTable(path=path, content=content, keys=tuple(keys), label=label, side=side, view=view)
 
 
-def _composed(path: Path, content: table.Table, columns: LabelColumns) -> table.Table:
-    """Return the table with the columns that are composed of others."""
+def _composed(path: Path, content: CsvTable, columns: LabelColumns) -> CsvTable:
+    """Return the table with the composed columns."""
     for template in dict.fromkeys(getattr(columns, item.name) for item in fields(columns)):
         if "{" in template and content.column(template) is None:
             try:
                 content = content.composed(template)
             except KeyError as error:
-                msg = f"{path}: there is no column {error.args[0]}, of which {template} is composed; {_found(content)}"
+                msg = f"{path}: there is no column {error.args[0]}, which {template} is composed from; {_columns_of(content)}"
                 raise DataError(
-                    msg, hint="--column names a column of the label table, or composes one: {patient}_{image}"
+                    msg, hint="--column names a column of the label table, or composes one from others: {patient}_{image}"
                 ) from error
     return content
 
 
-def _given(path: Path, content: table.Table, name: str) -> int | None:
+def _given(path: Path, content: CsvTable, name: str) -> int | None:
     if not name:
         return None
     index = content.column(name)
     if index is None:
-        msg = f"{path}: there is no column {name}; {_found(content)}"
+        msg = f"{path}: there is no column {name}; {_columns_of(content)}"
         raise DataError(msg, hint="--column names a column of the label table")
     return index
 
 
-def _one(content: table.Table, given: dict[str, int | None], what: str) -> int | None:
-    found = given[what]
-    return found if found is not None else next(iter(_recognised(content, what)), None)
+def _one(content: CsvTable, given: dict[str, int | None], what: str) -> int | None:
+    return index if (index := given[what]) is not None else next(iter(_recognised(content, what)), None)
 
 
-def _recognised(content: table.Table, what: str) -> list[int]:
-    """Return the columns whose names tell that they hold it."""
+def _recognised(content: CsvTable, what: str) -> list[int]:
+    """Return the columns whose names say that they hold it."""
     squeezed = [re.sub(r"[\W_]", "", name).lower() for name in content.names]
     return [index for known in _NAMES[what] for index, name in enumerate(squeezed) if name == known]
 
 
-def _missing(path: Path, content: table.Table, task: str, *whats: str) -> DataError:
+def _missing(path: Path, content: CsvTable, task: str, *whats: str) -> DataError:
     known = ", ".join(name for what in whats for name in _NAMES[what])
-    hint = f"recognised are {known}, with or without spaces and underscores; or name the column with --column"
-    return DataError(f"{path}: no column {task}; {_found(content)}", hint=hint)
+    hint = f"recognised names are {known}, with or without spaces and underscores; or name the column with --column"
+    return DataError(f"{path}: no column {task}; {_columns_of(content)}", hint=hint)
 
 
-def _found(content: table.Table) -> str:
+def _columns_of(content: CsvTable) -> str:
     return f"found the columns {', '.join(content.names)}"

@@ -1,10 +1,9 @@
 """How label tables write a class.
 
-The plan's own names always win. Where the plan's classes are a, b, c, d, the four BI-RADS densities are understood as well: as
-letters, numbers (also Roman, and as spreadsheets write them, 2.0), words, and with what tables put before them, such as ACR,
-BI-RADS, density or category.
+The plan's own names always win. If the plan's classes are a, b, c, d, the four BI-RADS densities are also understood as letters,
+numbers (including Roman ones, and 2.0 as in spreadsheets), words, and with a prefix such as ACR, BI-RADS, density or category.
 
-"BI-RADS 2" alone is not: BI-RADS with a number is how reports write the assessment, which says nothing about density.
+"BI-RADS 2" is not understood: reports write the assessment like that, which says nothing about density.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ _LETTER_OF_WORDS = {
     "extremely dense": "d",
 }
 
-_BEFORE = re.compile(r"(?:(?:acr|bi-?rads|breast|tissue|composition|density|category|class|type|grade)[\s:=_-]+)+")
+_PREFIX = re.compile(r"(?:(?:acr|bi-?rads|breast|tissue|composition|density|category|class|type|grade)[\s:=_-]+)+")
 _ASSESSMENT = re.compile(r"(?!.*(?:density|tissue|composition)).*bi-?rads.*")
 _SPACES = re.compile(r"[\s_-]+")
 
 
 def class_of(text: str, classes: Sequence[str]) -> int | None:
-    """Return the position of the class that a cell means, or None."""
+    """Return the position of the class that a cell states, or None."""
     if text in classes:
         return classes.index(text)
     if tuple(classes) == _BIRADS and (letter := _letter(text.lower())):
@@ -58,9 +57,9 @@ def class_of(text: str, classes: Sequence[str]) -> int | None:
 
 
 def _letter(text: str) -> str | None:
-    before = _BEFORE.match(text)
-    rest = text[before.end() :] if before else text
+    prefix = _PREFIX.match(text)
+    rest = text[prefix.end() :] if prefix else text
     letter = _LETTER_OF_CODE.get(rest)
-    if letter and before and rest != letter and _ASSESSMENT.fullmatch(before[0]):
+    if letter and prefix and rest != letter and _ASSESSMENT.fullmatch(prefix[0]):
         return None
     return letter or _LETTER_OF_WORDS.get(_SPACES.sub(" ", rest))

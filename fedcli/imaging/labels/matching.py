@@ -1,36 +1,37 @@
-"""A table of labels → the class of each image, or the reason why it has none.
+"""A label table → the class of each image, or the reason why it has none.
 
-The table is keyed by one column: the most specific one, of those that are given or recognised, that names at least one image
-(SOP instance, file, accession, study, patient). What does not fit together is never guessed: it is left out, and listed.
+The table is keyed by one column: the most specific one, among those given or recognised, that identifies at least one image (SOP
+instance, file, accession, study, patient). Contradictions are never resolved by guessing: the images are left out and listed.
 
-A table that names files may also tell whose they are: that is how a picture without a header gets its patient, side and view.
-What a file says of itself is never replaced.
+A table that lists files can also supply the patient, side and view of a picture without a header. It never replaces what a file
+states itself.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging.dicom.views import VIEWS
-from fedcli.imaging.labels.columns import Key
+from fedcli.imaging.labels.columns import LabelKey
 from fedcli.imaging.labels.density import class_of
+from fedcli.imaging.mammogram import VIEWS
 from fedcli.imaging.rejection import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from fedcli.imaging.labels.columns import LabelTable
+    from fedcli.imaging.mammogram import ImageMetadata
 
 _SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 
 
-class Fault(StrEnum):
-    """What can be wrong with a row."""
+class RowFault(StrEnum):
+    """Why a row has no effect."""
 
     NO_KEY = "row names nothing"
     NO_CLASS = "row has no class"
@@ -40,49 +41,30 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What a row may name of one image.
-
-    Attributes:
-        patient: Patient identifier.
-        study: Study Instance UID.
-        accession: Accession number.
-        instance: SOP Instance UID.
-        file: Path within the archive, with '/'.
-    """
-
-    patient: str
-    study: str
-    accession: str
-    instance: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """A row that has no effect.
+class RowProblem:
+    """A row without effect.
 
     Attributes:
         line: Line in the table, counted from 1.
-        key: What the row names; an identifier, for the site's eyes only.
-        fault: What is wrong with it.
+        key: The row's key; an identifier, for the site's eyes only.
+        fault: What is wrong with the row.
     """
 
     line: int
     key: str
-    fault: Fault
+    fault: RowFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultCount:
-    """How many rows have no effect for one fault."""
+    """How many rows have no effect because of one fault."""
 
-    fault: Fault
+    fault: RowFault
     rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
+class MatchedLabels:
     """The table, joined with the images.
 
     Attributes:
@@ -92,73 +74,82 @@ class Labels:
         problems: Rows without effect, in the order of the table.
     """
 
-    key: Key
+    key: LabelKey
     column: str
     outcomes: tuple[int | Reason, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """What the table tells of a file; '' where it does not, or where its rows contradict one another.
+class FileDetails:
+    """What the table states about a file; '' where it does not, or where its rows contradict one another.
 
     Attributes:
         patient: Patient identifier, before the patient pattern.
-        study: What identifies the study.
+        study: Identifies the study.
         accession: Accession number.
         laterality: 'L', 'R' or ''.
         view: 'CC', 'MLO', … or ''.
     """
 
-    patient: str
-    study: str
-    accession: str
-    laterality: str
-    view: str
+    patient: str = ""
+    study: str = ""
+    accession: str = ""
+    laterality: str = ""
+    view: str = ""
+
+    def complete(self, metadata: ImageMetadata) -> ImageMetadata:
+        """Return a file's metadata with what the table states where the file does not."""
+        missing = [item.name for item in fields(self) if not getattr(metadata, item.name)]
+        return replace(metadata, **{name: getattr(self, name) for name in missing})
 
 
-def tell(labels: LabelTable, files: Sequence[str]) -> Mapping[str, Telling]:
-    """Return what the table tells of each file that it names; nothing where no column names files."""
-    column = labels.column(Key.FILE)
+def details_of(table: LabelTable, files: Sequence[str]) -> Mapping[str, FileDetails]:
+    """Return what the table states about each file that it lists; nothing if it has no column of files."""
+    column = table.column(LabelKey.FILE)
     if column is None:
         return {}
-    places = (*map(labels.column, (Key.PATIENT, Key.STUDY, Key.ACCESSION)), labels.side, labels.view)
-    told: dict[str, Telling] = {}
-    for row in labels.content.rows:
-        name = _normal(Key.FILE, row.cells[column])
-        telling = _telling(*("" if place is None else row.cells[place] for place in places))
-        told[name] = telling if name not in told else _agreed(told[name], telling)
-    names = _names_of(files, told.keys())
-    return {file: told[name] for file, name in zip(files, names, strict=True) if name}
+    positions = (*map(table.column, (LabelKey.PATIENT, LabelKey.STUDY, LabelKey.ACCESSION)), table.side, table.view)
+    details: dict[str, FileDetails] = {}
+    for row in table.content.rows:
+        name = _normal(LabelKey.FILE, row.cells[column])
+        of_row = _details(*("" if position is None else row.cells[position] for position in positions))
+        details[name] = _agreed(details[name], of_row) if name in details else of_row
+    names = _names_of(files, details.keys())
+    return {file: details[name] for file, name in zip(files, names, strict=True) if name}
 
 
-def join(labels: LabelTable, subjects: Sequence[Subject], classes: Sequence[str]) -> Labels:
+def join(table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequence[str]) -> MatchedLabels:
     """Give each image its class.
+
+    Args:
+        table: The label table.
+        images: The metadata of each image, by the path of its file within the archive.
+        classes: The plan's classes.
 
     Raises:
         DataError: No row names any image.
     """
-    for key, index in labels.keys:
-        rows = [(row.line, _normal(key, row.cells[index]), row.cells[labels.label]) for row in labels.content.rows]
-        keys = _keys_of(key, subjects, {name for _, name, _ in rows} - {""})
+    for key, index in table.keys:
+        rows = [(row.line, _normal(key, row.cells[index]), row.cells[table.label]) for row in table.content.rows]
+        keys = _keys_of(key, images, {name for _, name, _ in rows} - {""})
         if any(keys):
             outcomes, problems = _resolve(rows, keys, classes)
-            column = labels.content.names[index]
-            return Labels(key=key, column=column, outcomes=outcomes, problems=problems)
-    columns = ", ".join(f"{labels.content.names[index]} ({key})" for key, index in labels.keys)
-    msg = f"{labels.path}: no row names any of the {len(subjects)} images; tried the columns {columns}"
-    raise DataError(msg, hint="if the table names patients otherwise than the images do, a patient pattern may help")
+            return MatchedLabels(key=key, column=table.content.names[index], outcomes=outcomes, problems=problems)
+    columns = ", ".join(f"{table.content.names[index]} ({key})" for key, index in table.keys)
+    msg = f"{table.path}: no row names any of the {len(images)} images; tried the columns {columns}"
+    raise DataError(msg, hint="if the table writes patient identifiers differently than the images do, use --patient-pattern")
 
 
-def fault_counts(problems: Iterable[Problem]) -> tuple[FaultCount, ...]:
-    """Return the rows without effect by what is wrong with them, the commonest first."""
+def fault_counts(problems: Iterable[RowProblem]) -> tuple[FaultCount, ...]:
+    """Return the number of rows without effect by fault, the most common fault first."""
     counts = Counter(problem.fault for problem in problems)
     return tuple(FaultCount(fault=fault, rows=rows) for fault, rows in counts.most_common())
 
 
-def _telling(patient: str, study: str, accession: str, side: str, view: str) -> Telling:
+def _details(patient: str, study: str, accession: str, side: str, view: str) -> FileDetails:
     view = view.upper()
-    return Telling(
+    return FileDetails(
         patient=patient,
         study=study,
         accession=accession,
@@ -167,29 +158,28 @@ def _telling(patient: str, study: str, accession: str, side: str, view: str) -> 
     )
 
 
-def _agreed(first: Telling, second: Telling) -> Telling:
-    both = {item.name: (getattr(first, item.name), getattr(second, item.name)) for item in fields(Telling)}
-    return Telling(**{name: one if one == other else "" for name, (one, other) in both.items()})
+def _agreed(first: FileDetails, second: FileDetails) -> FileDetails:
+    both = {item.name: (getattr(first, item.name), getattr(second, item.name)) for item in fields(FileDetails)}
+    return FileDetails(**{name: one if one == other else "" for name, (one, other) in both.items()})
 
 
-def _normal(key: Key, name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./") if key is Key.FILE else name
+def _normal(key: LabelKey, name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./") if key is LabelKey.FILE else name
 
 
-def _keys_of(key: Key, subjects: Sequence[Subject], known: Iterable[str]) -> list[str]:
-    """Return for each image the name by which the table knows it, or ''."""
-    if key is Key.FILE:
-        return _names_of([subject.file for subject in subjects], known)
-    known = set(known)
-    return [name if (name := getattr(subject, key)) in known else "" for subject in subjects]
+def _keys_of(key: LabelKey, images: Mapping[str, ImageMetadata], known: set[str]) -> list[str]:
+    """Return for each image its key in the table, or ''."""
+    if key is LabelKey.FILE:
+        return _names_of(list(images), known)
+    return [name if (name := getattr(metadata, key)) in known else "" for metadata in images.values()]
 
 
-def _names_of(files: Sequence[str], known: Iterable[str]) -> list[str]:
-    """Return for each file the name by which the table knows it, or ''.
+def _names_of(files: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return for each file its name in the table, or ''.
 
-    A file is known by its path or, where no other file shares it, by its path without ending, its name, or that without ending.
+    The table may use the file's path or, if no other file shares it, the path without extension, or the file name with or without
+    extension.
     """
-    known = set(known)
     trimmed = [posixpath.splitext(file)[0] for file in files]
     shorter = [(path, posixpath.basename(file), posixpath.basename(path)) for file, path in zip(files, trimmed, strict=True)]
     shared = Counter(name for names in shorter for name in set(names))
@@ -201,7 +191,7 @@ def _names_of(files: Sequence[str], known: Iterable[str]) -> list[str]:
 
 def _resolve(
     rows: Sequence[tuple[int, str, str]], keys: Sequence[str], classes: Sequence[str]
-) -> tuple[tuple[int | Reason, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[int | Reason, ...], tuple[RowProblem, ...]]:
     meant = {text: class_of(text, classes) for text in {text for _, _, text in rows}}
     meanings: dict[str, set[int | None]] = {}
     for _, name, text in rows:
@@ -211,20 +201,20 @@ def _resolve(
     problems = []
     for line, name, text in rows:
         if fault := _fault(name, text, meanings.get(name, set()), used, known=meant[text] is not None):
-            problems.append(Problem(line=line, key=name, fault=fault))
+            problems.append(RowProblem(line=line, key=name, fault=fault))
     return tuple(_outcome(meanings.get(key)) for key in keys), tuple(problems)
 
 
-def _fault(name: str, text: str, meanings: set[int | None], used: set[str], *, known: bool) -> Fault | None:
+def _fault(name: str, text: str, meanings: set[int | None], used: set[str], *, known: bool) -> RowFault | None:
     if not name:
-        return Fault.NO_KEY
+        return RowFault.NO_KEY
     if not text:
-        return Fault.NO_CLASS
+        return RowFault.NO_CLASS
     if not known:
-        return Fault.UNKNOWN_CLASS
+        return RowFault.UNKNOWN_CLASS
     if len(meanings) > 1:
-        return Fault.CONFLICT
-    return None if name in used else Fault.NO_IMAGE
+        return RowFault.CONFLICT
+    return None if name in used else RowFault.NO_IMAGE
 
 
 def _outcome(meanings: set[int | None] | None) -> int | Reason:

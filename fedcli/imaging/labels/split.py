@@ -1,8 +1,7 @@
-"""Which part a patient belongs to: hashed from the plan's seed, or listed.
+"""The part of each patient: by a hash, or by a list.
 
-The hash knows nothing but the seed and the patient's identifier, so that neither new patients nor a corrected label ever move a
-patient from one part to another, and the workspace's secret has no part in it. As it does not depend on the class, the fractions
-hold in expectation within every class.
+The hash depends only on the plan's seed and the patient's identifier, so neither new patients nor corrected labels ever move a
+patient to another part. It does not depend on the class, so the fractions hold in expectation within every class.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging.labels import table
+from fedcli.imaging.labels import csv_table
 from fedcli.plan import Part, Split
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class PartList:
     parts: Mapping[str, Part]
 
     def part_of(self, patient: str) -> Part | None:
-        """Return a patient's part, or None where the list lacks the patient."""
+        """Return a patient's part, or None where the list does not contain the patient."""
         return self.parts.get(patient)
 
 
@@ -49,7 +48,7 @@ def part_of(patient: str, *, split: Split, seed: int) -> Part:
     position = int.from_bytes(digest[:6], "big") / (1 << 48)
     if position < split.train:
         return Part.TRAIN
-    # Without test patients, the rounding of the sum must not make one.
+    # If the plan has no test part, rounding of the sum must not create one.
     return Part.VALIDATION if position < split.train + split.validation or not split.test else Part.TEST
 
 
@@ -59,20 +58,20 @@ def read(path: Path) -> PartList:
     Raises:
         DataError: The file is not such a table, names an unknown part, or a patient twice with different parts.
     """
-    hint = "a split list has the columns patient and part; parts are " + ", ".join(Part)
-    rows = table.read(path)
-    columns = [rows.column(name) for name in COLUMNS]
+    hint = "a split list has the columns patient and part; the parts are " + ", ".join(Part)
+    table = csv_table.read(path)
+    columns = [table.column(name) for name in COLUMNS]
     if None in columns:
-        msg = f"{path}: expected the columns {' and '.join(COLUMNS)}, found {', '.join(rows.names)}"
+        msg = f"{path}: expected the columns {' and '.join(COLUMNS)}, found {', '.join(table.names)}"
         raise DataError(msg, hint=hint)
     parts: dict[str, Part] = {}
-    for row in rows.rows:
+    for row in table.rows:
         patient, text = (row.cells[index] for index in columns if index is not None)
         if text.lower() not in tuple(Part):
             msg = f"{path}, line {row.line}: expected a part, found {text!r}"
             raise DataError(msg, hint=hint)
         part = Part(text.lower())
         if parts.setdefault(patient, part) is not part:
-            msg = f"{path}, line {row.line}: this patient stands in two parts, {parts[patient]} and {part}"
+            msg = f"{path}, line {row.line}: this patient is in two parts, {parts[patient]} and {part}"
             raise DataError(msg, hint=hint)
     return PartList(parts=parts)

@@ -79,7 +79,7 @@ class Hospital:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
+class PhantomArchive:
     """What `write` left.
 
     Attributes:
@@ -165,7 +165,9 @@ the dense tissue means the same everywhere. 'valley' has nearly no class b, like
 """
 
 
-def write(directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress) -> Archive:
+def write(
+    directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress
+) -> PhantomArchive:
     """Write a hospital's archive into a folder of its own.
 
     Args:
@@ -194,7 +196,7 @@ def write(directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str,
         table.writerow(("patient", "density"))
         table.writerows((patient, classes[position]) for patient, position in zip(patients, positions, strict=True))
     num_images = len(patients) * len(Side) * len(View)
-    return Archive(directory=directory, labels=labels, num_patients=len(patients), num_images=num_images)
+    return PhantomArchive(directory=directory, labels=labels, num_patients=len(patients), num_images=num_images)
 
 
 def _positions(hospital: Hospital, seed: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.private_files import SECRET_BYTES, BusyError, exclusive
 from fedcli.workspace import Workspace, WorkspaceRole
 
@@ -142,5 +142,5 @@ def prepared(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> 
             return
         plan = ledger.in_force(ledger.newest_round + 1).record.plan if ledger else approved.plan if approved else None
         if plan is not None:
-            found = dataset.load(workspace.prepared_path, wire.digest(plan.preparation), plan.allow_empty)
+            found = prepared_dataset.load(workspace.prepared_path, wire.digest(plan.preparation), plan.allow_empty)
             line.ok(f"{len(found.labels)} images of {len(set(found.patients))} patients")

@@ -12,10 +12,13 @@ import pytest
 
 from fedcli.errors import DataError
 from fedcli.imaging.archive.cache import Cache
-from fedcli.imaging.archive.outcome import Outcome, Stamp
-from fedcli.imaging.dataset import dataset
-from fedcli.imaging.dicom.mammogram import Facts
-from fedcli.imaging.preparation import Request, prepare
+from fedcli.imaging.archive.file_result import FileResult, FileStamp
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.dataset import prepared_dataset
+from fedcli.imaging.dataset.index import Pseudonyms
+from fedcli.imaging.mammogram import ImageMetadata
+from fedcli.imaging.preparation import DatasetRequest, LabelFiles, PreparationSummary
+from fedcli.imaging.preparation import prepare as prepare_as
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Intensity
 from fedcli.progress import Silent
@@ -25,17 +28,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.plan import Preparation
+    from fedcli.progress import Progress
     from tests.imaging.conftest import WriteMammogram
 
-STAMP = Stamp(size=7, changed=9)
-FACTS = Facts(
-    patient="p\udce9", study="1.2", accession="", instance="", laterality="L", view="CC",
-    rows=64, columns=48, bits=12, detector="DIRECT", image_type="2D", syntax="1.2.840.10008.1.2.5", frames=3,
+STAMP = FileStamp(size=7, changed=9)
+METADATA = ImageMetadata(
+    patient="p\udce9", study="1.2", laterality="L", view="CC", rows=64, columns=48, bits=12, detector="DIRECT",
+    syntax="1.2.840.10008.1.2.5", frames=3,
 )  # fmt: skip
 
 
 @pytest.fixture
-def request_of_eight(tmp_path: Path, write_mammogram: WriteMammogram, preparation: Preparation) -> Request:
+def request_of_eight(tmp_path: Path, write_mammogram: WriteMammogram, preparation: Preparation) -> DatasetRequest:
     archive = tmp_path / "archive"
     archive.mkdir()
     for number in range(8):
@@ -43,8 +47,16 @@ def request_of_eight(tmp_path: Path, write_mammogram: WriteMammogram, preparatio
     (archive / "notes").write_text("not DICOM")
     rows = "".join(f"p{number},{'abcd'[number % 4]}\n" for number in range(12))
     (tmp_path / "labels.csv").write_text(f"patient,density\n{rows}")
-    labels = tmp_path / "labels.csv"
-    return Request(archive=archive, labels=labels, preparation=preparation, out=tmp_path / "out", secret=bytes(32), workers=1)
+    return DatasetRequest(
+        archive=ImageArchive(folder=archive, workers=1),
+        labels=LabelFiles(table=tmp_path / "labels.csv"),
+        preparation=preparation,
+        out=tmp_path / "out",
+    )
+
+
+def prepare(request: DatasetRequest, progress: Progress | None = None) -> PreparationSummary:
+    return prepare_as(request, pseudonyms=Pseudonyms(secret=bytes(32)), progress=progress or Silent())
 
 
 def write(path: Path, write_mammogram: WriteMammogram) -> None:
@@ -59,59 +71,61 @@ def spoil(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def content(request: Request) -> dict[str, bytes]:
-    return {name: (request.out / name).read_bytes() for name in dataset.FILES}
+def content(request: DatasetRequest) -> dict[str, bytes]:
+    return {name: (request.out / name).read_bytes() for name in prepared_dataset.FILES}
 
 
-def test_a_grown_archive_costs_its_new_files_alone(request_of_eight: Request, write_mammogram: WriteMammogram) -> None:
+def test_of_a_grown_archive_only_new_files_are_read(request_of_eight: DatasetRequest, write_mammogram: WriteMammogram) -> None:
     request = request_of_eight
-    prepare(request, progress=Silent())
+    prepare(request)
     for number in (8, 9):
-        write(request.archive / f"p{number}", write_mammogram)
-    prepare(replace(request, out=request.out.with_name("scratch")), progress=Silent())
+        write(request.archive.folder / f"p{number}", write_mammogram)
+    prepare(replace(request, out=request.out.with_name("scratch")))
     for number in range(8):
-        spoil(request.archive / f"p{number}")
-    prepare(request, progress=Silent())
+        spoil(request.archive.folder / f"p{number}")
+    prepare(request)
     assert content(request) == content(replace(request, out=request.out.with_name("scratch")))
 
 
-def test_an_interrupted_run_goes_on_where_it_was(request_of_eight: Request) -> None:
+def test_an_interrupted_run_goes_on_where_it_was(request_of_eight: DatasetRequest) -> None:
     request = request_of_eight
-    prepare(replace(request, out=request.out.with_name("scratch")), progress=Silent())
+    prepare(replace(request, out=request.out.with_name("scratch")))
     with pytest.raises(KeyboardInterrupt):
         prepare(request, progress=Interrupted())  # after the third file: notes, p0, p1
     for name in ("p0", "p1"):
-        spoil(request.archive / name)
-    prepare(request, progress=Silent())
+        spoil(request.archive.folder / name)
+    prepare(request)
     assert content(request) == content(replace(request, out=request.out.with_name("scratch")))
 
 
-def test_what_changed_is_read_again(request_of_eight: Request) -> None:
+def test_what_changed_is_read_again(request_of_eight: DatasetRequest) -> None:
     request = request_of_eight
-    prepare(request, progress=Silent())
-    spoil(request.archive / "p3")
-    os.utime(request.archive / "p3")
-    assert [(reject.file, reject.reason) for reject in prepare(request, progress=Silent()).rejects] == [
+    prepare(request)
+    spoil(request.archive.folder / "p3")
+    os.utime(request.archive.folder / "p3")
+    assert [(rejected.file, rejected.reason) for rejected in prepare(request).rejected] == [
         ("notes", Reason.NOT_DICOM),
         ("p3", Reason.NOT_DICOM),
     ]
 
 
-def test_other_settings_read_everything_again(request_of_eight: Request) -> None:
+def test_other_settings_read_everything_again(request_of_eight: DatasetRequest) -> None:
     request = request_of_eight
-    prepare(request, progress=Silent())
-    spoil(request.archive / "p3")
+    prepare(request)
+    spoil(request.archive.folder / "p3")
     images = Images(size=32, intensity=Intensity.EQUALIZED)
     other = replace(request, preparation=replace(request.preparation, images=images))
-    assert ("p3", Reason.NOT_DICOM) in [(reject.file, reject.reason) for reject in prepare(other, progress=Silent()).rejects]
+    assert ("p3", Reason.NOT_DICOM) in [(rejected.file, rejected.reason) for rejected in prepare(other).rejected]
 
 
-def test_files_that_are_gone_are_forgotten(request_of_eight: Request) -> None:
+def test_files_that_are_gone_are_forgotten(request_of_eight: DatasetRequest) -> None:
     request = request_of_eight
-    prepare(request, progress=Silent())
-    stamp = Stamp(size=(request.archive / "p3").stat().st_size, changed=(request.archive / "p3").stat().st_mtime_ns)
-    (request.archive / "p3").unlink()
-    assert prepare(request, progress=Silent()).images == 7
+    prepare(request)
+    stamp = FileStamp(
+        size=(request.archive.folder / "p3").stat().st_size, changed=(request.archive.folder / "p3").stat().st_mtime_ns
+    )
+    (request.archive.folder / "p3").unlink()
+    assert prepare(request).images == 7
     cache = Cache(request.cache, request.preparation.images)
     assert not cache.has("p3", stamp)
     cache.close()
@@ -119,27 +133,27 @@ def test_files_that_are_gone_are_forgotten(request_of_eight: Request) -> None:
 
 def test_round_trip_and_mode(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache", Images())
-    kept = Outcome(stamp=STAMP, facts=FACTS, image=bytes(range(8)))
+    kept = FileResult(stamp=STAMP, metadata=METADATA, image=bytes(range(8)))
     cache.put("caf\udce9", kept)
-    cache.put("bad", Outcome(stamp=STAMP, reason=Reason.TRUNCATED))
+    cache.put("bad", FileResult(stamp=STAMP, reason=Reason.TRUNCATED))
     for reason in (Reason.CRASHED, Reason.TOO_SLOW, Reason.UNREADABLE):
-        cache.put("other", Outcome(stamp=STAMP, reason=reason))
-    cache.put("changing", Outcome(facts=FACTS, image=b"12"))
+        cache.put("other", FileResult(stamp=STAMP, reason=reason))
+    cache.put("changing", FileResult(metadata=METADATA, image=b"12"))
     cache.close()
     cache = Cache(tmp_path / "cache", Images())
     assert cache.get("caf\udce9", STAMP) == kept
-    assert cache.get("bad", STAMP) == Outcome(stamp=STAMP, reason=Reason.TRUNCATED)
+    assert cache.get("bad", STAMP) == FileResult(stamp=STAMP, reason=Reason.TRUNCATED)
     assert not any(cache.has(name, STAMP) for name in ("other", "changing"))
-    assert not cache.has("bad", Stamp(size=7, changed=8))
+    assert not cache.has("bad", FileStamp(size=7, changed=8))
     cache.close()
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o600
 
 
-def test_a_damaged_cache_begins_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_starts_empty(tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
     cache = Cache(tmp_path / "cache", Images())
-    cache.put("a", Outcome(stamp=STAMP, reason=Reason.TRUNCATED))
+    cache.put("a", FileResult(stamp=STAMP, reason=Reason.TRUNCATED))
     cache.close()
     cache = Cache(tmp_path / "cache", Images())
     assert cache.has("a", STAMP)
@@ -148,5 +162,5 @@ def test_a_damaged_cache_begins_anew(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    with pytest.raises(DataError, match="cannot be kept"):
+    with pytest.raises(DataError, match="cannot be used"):
         Cache(tmp_path / "cache", Images())

@@ -11,8 +11,10 @@ import pytest
 
 from fedcli.errors import UsageError
 from fedcli.imaging.archive.cluster import in_order
-from fedcli.imaging.dataset import dataset
-from fedcli.imaging.preparation import Request, prepare
+from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
+from fedcli.imaging.dataset import prepared_dataset
+from fedcli.imaging.dataset.index import Pseudonyms
+from fedcli.imaging.preparation import DatasetRequest, LabelFiles, prepare
 from fedcli.plan import Plan
 from fedcli.progress import Silent
 from tests.fixtures.servers import free_port
@@ -44,25 +46,24 @@ def work(number: int) -> int:
 @pytest.mark.slow
 def test_same_bytes_as_one_process(address: str, cbis: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("patient_id,breast_density\nP_00173,2\nP_00820,3\n")
-    alone = Request(
-        archive=cbis,
-        labels=tmp_path / "labels.csv",
+    local = DatasetRequest(
+        archive=ImageArchive(folder=cbis, patient_rule=PatientRule(pattern=r"(P_\d+)"), workers=1),
+        labels=LabelFiles(table=tmp_path / "labels.csv"),
         preparation=Plan(name="test").preparation,
-        out=tmp_path / "alone",
-        secret=bytes(32),
-        workers=1,
-        patient_pattern=r"(P_\d+)",
+        out=tmp_path / "local",
     )
-    spread = replace(alone, out=tmp_path / "spread", cluster=address)
-    assert prepare(alone, progress=Silent()).images == prepare(spread, progress=Silent()).images == 8
-    for name in dataset.FILES:
-        assert (alone.out / name).read_bytes() == (spread.out / name).read_bytes(), name
+    spread = replace(local, archive=replace(local.archive, cluster=address), out=tmp_path / "spread")
+    pseudonyms = Pseudonyms(secret=bytes(32))
+    for request in (local, spread):
+        assert prepare(request, pseudonyms=pseudonyms, progress=Silent()).images == 8
+    for name in prepared_dataset.FILES:
+        assert (local.out / name).read_bytes() == (spread.out / name).read_bytes(), name
 
 
 @pytest.mark.slow
 def test_order_and_what_ends_a_worker(address: str) -> None:
-    found = list(in_order(work, range(12), address=address, lost=-1))
-    assert found == [-1 if number == 5 else number**2 for number in range(12)]
+    results = list(in_order(work, range(12), address=address, lost=-1))
+    assert results == [-1 if number == 5 else number**2 for number in range(12)]
 
 
 def test_no_scheduler_there() -> None:

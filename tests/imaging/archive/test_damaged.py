@@ -1,7 +1,7 @@
 """Damaged files among good ones: none ends or hangs a run, each is left out with a reason that is true, the good ones are there.
 
 The damage is of kinds that can be seen: a bit that flips among pixels without a checksum makes another image, which no reader
-could tell from a true one (`test_dicom.py` flips those too).
+could tell from a true one (`test_reader.py` flips those too).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from fedcli.imaging.preparation import Request, Summary, prepare
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.dataset.index import Pseudonyms
+from fedcli.imaging.preparation import DatasetRequest, LabelFiles, PreparationSummary, prepare
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Plan
 from fedcli.progress import Silent
@@ -84,7 +86,7 @@ _PATCHABLE = {uid.ExplicitVRLittleEndian, *LOSSLESS[4:]}
 """Whose header stands in explicit little endian for all to see."""
 
 
-def run(folder: Path, damaged: int, seed: int) -> tuple[Request, Summary]:
+def run(folder: Path, damaged: int, seed: int) -> PreparationSummary:
     archive = folder / "archive"
     archive.mkdir()
     generator = random.Random(seed)
@@ -109,26 +111,31 @@ def run(folder: Path, damaged: int, seed: int) -> tuple[Request, Summary]:
     labels = folder / "labels.csv"
     labels.write_text("patient,density\n" + "".join(f"a-good-{number:02},{'abcd'[number % 4]}\n" for number in range(GOOD)))
     preparation = Plan(name="test", images=Images(size=32)).preparation
-    request = Request(archive=archive, labels=labels, preparation=preparation, out=folder / "out", secret=bytes(32), workers=2)
-    return request, prepare(request, progress=Silent())
+    request = DatasetRequest(
+        archive=ImageArchive(folder=archive, workers=2),
+        labels=LabelFiles(table=labels),
+        preparation=preparation,
+        out=folder / "out",
+    )
+    return prepare(request, pseudonyms=Pseudonyms(secret=bytes(32)), progress=Silent())
 
 
-def check(summary: Summary, damaged: int) -> None:
+def check(summary: PreparationSummary, damaged: int) -> None:
     assert (summary.images, summary.files) == (GOOD, GOOD + damaged)
-    assert [reject.file for reject in summary.rejects] == [f"bad-{number:04}" for number in range(damaged)]
+    assert [rejected.file for rejected in summary.rejected] == [f"bad-{number:04}" for number in range(damaged)]
     # What is left of a file that was torn so that it says nothing wrong of its pixels: its identifiers, or its label.
     others = {Reason.COPY, Reason.NO_PATIENT, Reason.NO_LABEL, Reason.BLANK, Reason.CRASHED}
-    assert {reject.reason for reject in summary.rejects} <= _DICOM_REASONS | others
-    counts = {reason: sum(reject.reason is reason for reject in summary.rejects) for reason in Reason}
+    assert {rejected.reason for rejected in summary.rejected} <= _DICOM_REASONS | others
+    counts = {reason: sum(rejected.reason is reason for rejected in summary.rejected) for reason in Reason}
     assert all(counts[reason] for reason in (Reason.NOT_DICOM, Reason.TRUNCATED, Reason.CONTRADICTION, Reason.TOO_LARGE))
     assert sum(counts[reason] for reason in others) < damaged / 10
 
 
 def test_damaged_files(tmp_path: Path) -> None:
-    check(run(tmp_path, 150, seed=1)[1], 150)
+    check(run(tmp_path, 150, seed=1), 150)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
 def test_a_thousand_damaged_files(seed: int, tmp_path: Path) -> None:
-    check(run(tmp_path, 1000, seed=seed)[1], 1000)
+    check(run(tmp_path, 1000, seed=seed), 1000)

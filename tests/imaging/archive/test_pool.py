@@ -65,8 +65,8 @@ def test_what_takes_too_long_is_given_up_alone() -> None:
     assert list(in_order(stay, range(8), workers=2, lost=-1, late=-2, seconds=0.5)) == [0, 1, -2, -2, 4, 5, 6, 7]
 
 
-def test_a_process_that_cannot_begin_is_an_error() -> None:
-    with pytest.raises(DataError, match="ended before it had begun, with exit code 1"):
+def test_a_process_that_does_not_start_is_an_error() -> None:
+    with pytest.raises(DataError, match="ended before it was ready, with exit code 1"):
         list(in_order(Unreadable(), [1], workers=1, lost=None, late=None))
 
 

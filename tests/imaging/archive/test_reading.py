@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from pydicom.uid import (
     DigitalMammographyXRayImageStorageForProcessing,
 )
 
-from fedcli.imaging.archive.reading import PatientRule, files_below, read_all
-from fedcli.imaging.preparation import Request, files_of
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.archive.reading import read_all
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Presentation, Tomosynthesis
 from fedcli.progress import Silent
@@ -25,28 +24,20 @@ from fedcli.progress import Silent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.plan import Preparation
     from tests.imaging.conftest import WriteMammogram
 
 
-def outcome(archive: Path, **settings: Any) -> dict[str, Reason | str]:
+def outcome(folder: Path, **settings: Any) -> dict[str, Reason | str]:
     """Return the reason, or the image type, of each file."""
-    taken, rejects = read_all(
-        archive,
-        files_below(archive),
-        io.BytesIO(),
-        images=Images(size=16, **settings),
-        told={},
-        rule=PatientRule(),
-        workers=1,
-        progress=Silent(),
-    )
-    return {item.file: item.facts.image_type for item in taken} | {reject.file: reject.reason for reject in rejects}
+    archive = ImageArchive(folder=folder, workers=1)
+    images = Images(size=16, **settings)
+    accepted, rejected = read_all(archive, archive.files(), images, scratch=io.BytesIO(), details={}, progress=Silent())
+    return {item.file: item.metadata.image_type for item in accepted} | {item.file: item.reason for item in rejected}
 
 
 @pytest.fixture
 def study(tmp_path: Path, write_mammogram: WriteMammogram) -> Path:
-    """Return a study of volumes and 2-D images: both of L CC, of R CC a synthetic one, of L MLO the volume alone."""
+    """Return a study of volumes and 2-D images: both of L CC, of R CC a synthetic one, of L MLO only the volume."""
     archive = tmp_path / "archive"
     archive.mkdir()
     pixels = np.random.default_rng(1).integers(0, 4096, (3, 40, 30)).astype(np.uint16)
@@ -69,23 +60,23 @@ def study(tmp_path: Path, write_mammogram: WriteMammogram) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("tomosynthesis", "doubled", "alone"),
+    ("tomosynthesis", "doubled", "single"),
     [
         (Tomosynthesis.WITHOUT_2D, Reason.HAS_2D, "tomosynthesis"),
         (Tomosynthesis.ALWAYS, "tomosynthesis", "tomosynthesis"),
         (Tomosynthesis.NEVER, Reason.NOT_WANTED, Reason.NOT_WANTED),
     ],
 )
-def test_volumes(tomosynthesis: Tomosynthesis, doubled: Reason | str, alone: Reason | str, study: Path) -> None:
+def test_volumes(tomosynthesis: Tomosynthesis, doubled: Reason | str, single: Reason | str, study: Path) -> None:
     assert outcome(study, tomosynthesis=tomosynthesis) == {
         "l-cc": "2D",
         "l-cc-volume": doubled,
         "r-cc-synthetic": "synthetic 2D",
         "r-cc-volume": doubled,
-        "l-mlo-volume": alone,
-        "other-l-cc-volume": alone,
+        "l-mlo-volume": single,
+        "other-l-cc-volume": single,
         "unknown": "2D",
-        "unknown-volume": alone,  # nobody can tell whether it is the same breast
+        "unknown-volume": single,  # nobody can tell whether it is the same breast
     }
 
 
@@ -112,16 +103,12 @@ def test_presentation(presentation: Presentation, taken: set[str], tmp_path: Pat
     assert outcome(tmp_path, presentation=presentation) == expected
 
 
-def test_a_limit_is_spread_over_the_archive(tmp_path: Path, preparation: Preparation) -> None:
-    (tmp_path / "archive").mkdir()
+def test_a_limit_is_spread_over_the_archive(tmp_path: Path) -> None:
     for number in range(100):
-        (tmp_path / "archive" / f"{number:02}").touch()
-
-    archive, out = tmp_path / "archive", tmp_path / "out"
-    request = Request(archive=archive, labels=tmp_path, preparation=preparation, out=out, secret=bytes(32))
+        (tmp_path / f"{number:02}").touch()
 
     def files(limit: int) -> tuple[str, ...]:
-        return files_of(replace(request, limit=limit))
+        return ImageArchive(folder=tmp_path, limit=limit).files()
 
     assert files(4) == ("00", "25", "50", "75")
     assert len(set(files(33))) == 33
@@ -136,12 +123,11 @@ def test_a_file_that_disappears_meanwhile(study: Path) -> None:
             (study / "unknown-volume").unlink()
             return super().track(label, total, unit)
 
-    files = files_below(study)
-    taken, rejects = read_all(
-        study, files, io.BytesIO(), images=Images(size=16), told={}, rule=PatientRule(), workers=1, progress=Remover()
-    )
-    assert [reject.reason for reject in rejects if reject.file == "unknown-volume"] == [Reason.UNREADABLE]
-    assert len(taken) + len(rejects) == len(files)
+    archive = ImageArchive(folder=study, workers=1)
+    files = archive.files()
+    accepted, rejected = read_all(archive, files, Images(size=16), scratch=io.BytesIO(), details={}, progress=Remover())
+    assert [item.reason for item in rejected if item.file == "unknown-volume"] == [Reason.UNREADABLE]
+    assert len(accepted) + len(rejected) == len(files)
 
 
 def test_a_process_stays_small(cbis: Path) -> None:
@@ -149,10 +135,10 @@ def test_a_process_stays_small(cbis: Path) -> None:
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from fedcli.imaging.archive.outcome import outcome_of\n"
+        "from fedcli.imaging.archive.file_result import read_file\n"
         "from fedcli.plan import Images\n"
         "for path in map(Path, sys.argv[1:]):\n"
-        "    assert outcome_of(path.name, archive=path.parent, images=Images()).image\n"
+        "    assert read_file(path.name, folder=path.parent, images=Images()).image\n"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
     )
     files = sorted(cbis.rglob("*.dcm"), key=lambda path: path.stat().st_size)[-2:]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from fedcli.imaging.dataset.survey import EXAMPLE_SIDE, EXAMPLES, MAX_SCANNERS, Survey, histogram_of
-from fedcli.imaging.dicom import mammogram as dicom
-from fedcli.imaging.dicom.mammogram import Facts, Mammogram
+from fedcli.imaging.mammogram import ImageMetadata, Mammogram
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.plan import Aspect, Images, Intensity, Part
 from fedcli.progress import Silent
+from tests.imaging.dicom.reading import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 SIZE = 64
 IMAGES = Images(size=SIZE)
-FACTS = Facts(
-    patient="", study="", accession="", instance="", laterality="", view="",
-    rows=400, columns=300, bits=12, detector="", image_type="2D",
-)  # fmt: skip
+METADATA = ImageMetadata(rows=400, columns=300, bits=12)
 
 
 @pytest.fixture(scope="module", params=[aspect.value for aspect in Aspect])
@@ -41,7 +38,7 @@ def mammograms(cbis: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mam
     folder = tmp_path_factory.mktemp("phantoms")
     for hospital in hospitals.DEMO_HOSPITALS:
         hospitals.write(folder / hospital.name, replace(hospital, num_patients=3), seed=5, progress=Silent())
-    return [dicom.read(path) for path in (*sorted(cbis.rglob("*.dcm")), *sorted(folder.rglob("*.dcm")))]
+    return [read(path) for path in (*sorted(cbis.rglob("*.dcm")), *sorted(folder.rglob("*.dcm")))]
 
 
 def show(
@@ -53,8 +50,8 @@ def show(
     label: int = 0,
     patient: str = "p",
 ) -> None:
-    facts = mammogram.facts if mammogram else FACTS
-    survey.add(image, replace(facts, scanner=scanner), part=Part.TRAIN, label=label, patient=patient)
+    metadata = mammogram.metadata if mammogram else METADATA
+    survey.add(image, replace(metadata, scanner=scanner, patient=patient), part=Part.TRAIN, label=label)
 
 
 def square(value: int) -> NDArray[np.uint16]:
@@ -88,7 +85,7 @@ def test_padding_is_no_background() -> None:
     image[:, : SIZE // 4] = 60_000
     for aspect, bright in ((Aspect.PAD, 1), (Aspect.STRETCH, 0)):
         survey = Survey(["x"], Images(size=SIZE, aspect=aspect))
-        survey.add(image, replace(FACTS, scanner="x", rows=400, columns=100), part=Part.TRAIN, label=0, patient="p")
+        survey.add(image, replace(METADATA, scanner="x", rows=400, columns=100), part=Part.TRAIN, label=0)
         assert survey.views()[0].bright == bright
 
 

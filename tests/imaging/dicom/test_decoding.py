@@ -10,13 +10,13 @@ import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from fedcli.imaging.dicom import mammogram as dicom
 from fedcli.imaging.dicom.decoders import DECODERS
 from fedcli.imaging.dicom.syntaxes import SYNTAXES, decodable
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Frames, Images
 from tests.imaging.dicom.encoded import ENCODERS, LOSSLESS, NATIVE, write_encoded
+from tests.imaging.dicom.reading import grey_of, read
 from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def noisy(bits: int, shape: tuple[int, ...] = (130, 110)) -> NDArray[Any]:
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_what_was_written_is_read(syntax: uid.UID, bits: int, tmp_path: Path) -> None:
     pixels = noisy(bits)
-    mammogram = dicom.read(write_encoded(tmp_path / "a", pixels, syntax, BitsStored=bits))
+    mammogram = read(write_encoded(tmp_path / "a", pixels, syntax, BitsStored=bits))
     assert np.array_equal(mammogram.pixels, pixels)
-    assert (mammogram.low, mammogram.high, mammogram.facts.syntax) == (0, (1 << bits) - 1, syntax)
+    assert (mammogram.low, mammogram.high, mammogram.metadata.syntax) == (0, (1 << bits) - 1, syntax)
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
@@ -52,7 +52,7 @@ def test_prepared_images_agree_with_an_area_average_in_float64(syntax: uid.UID, 
     path = write_encoded(tmp_path / "a", pixels, syntax, BitsStored=12)
     found = pydicom.dcmread(path).pixel_array
     expected = (area_average(found, 32) - found.min()) / float(np.ptp(found))
-    assert np.abs(to_square(dicom.read(path), Images(size=32)) / SCALE - expected).max() < 1e-3
+    assert np.abs(to_square(read(path), Images(size=32)) / SCALE - expected).max() < 1e-3
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
@@ -62,9 +62,9 @@ def test_frames_become_one_image(syntax: uid.UID, photometric: str, tmp_path: Pa
     inverted = photometric == "MONOCHROME1"
     path = write_encoded(tmp_path / "a", slices, syntax, BitsStored=12, PhotometricInterpretation=photometric)
     grey = (4095.0 - slices) if inverted else slices.astype(np.float64)
-    assert np.array_equal(dicom.read(path, frames=Frames.MIDDLE).grey, grey[2])
-    assert np.array_equal(dicom.read(path, frames=Frames.MAXIMUM).grey, grey.max(axis=0))
-    assert np.allclose(dicom.read(path, frames=Frames.MEAN).grey, grey.mean(axis=0), rtol=0, atol=1e-3)
+    assert np.array_equal(grey_of(read(path, frames=Frames.MIDDLE)), grey[2])
+    assert np.array_equal(grey_of(read(path, frames=Frames.MAXIMUM)), grey.max(axis=0))
+    assert np.allclose(grey_of(read(path, frames=Frames.MEAN)), grey.mean(axis=0), rtol=0, atol=1e-3)
 
 
 def test_frames_of_several_fragments_without_a_table_of_offsets(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_frames_of_several_fragments_without_a_table_of_offsets(tmp_path: Path) 
     frame = bytes(ENCODERS[uid.JPEGLosslessSV1](pixels, 12))
     dataset.PixelData = encapsulate([frame], fragments_per_frame=3, has_bot=False)
     dataset.save_as(path)
-    assert np.array_equal(dicom.read(path).pixels, pixels)
+    assert np.array_equal(read(path).pixels, pixels)
 
 
 @pytest.mark.parametrize("syntax", list(ENCODERS), ids=lambda syntax: syntax.name)
@@ -85,7 +85,7 @@ def test_a_codestream_of_another_size_is_a_contradiction(syntax: uid.UID, rows: 
     dataset.Rows, dataset.Columns = rows, columns
     dataset.save_as(path)
     with pytest.raises(RejectedError) as caught:
-        dicom.read(path)
+        read(path)
     assert caught.value.reason is (Reason.TOO_LARGE if rows * columns > 1 << 26 else Reason.CONTRADICTION)
 
 
@@ -98,7 +98,7 @@ def test_a_codestream_without_its_end_is_rejected(syntax: uid.UID, tmp_path: Pat
     dataset.PixelData = encapsulate([frame[: len(frame) // 2]])
     dataset.save_as(path)
     with pytest.raises(RejectedError) as caught:
-        dicom.read(path)
+        read(path)
     assert caught.value.reason in {Reason.TRUNCATED, Reason.UNDECODABLE}
 
 
@@ -110,7 +110,7 @@ def test_pixels_that_are_compressed_without_saying_so(tmp_path: Path, write_mamm
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
     with pytest.raises(RejectedError) as caught:
-        dicom.read(path)
+        read(path)
     assert caught.value.reason is Reason.CONTRADICTION
 
 

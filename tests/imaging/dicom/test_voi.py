@@ -11,10 +11,10 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from fedcli.imaging.dicom import mammogram
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Images, Intensity
+from tests.imaging.dicom.reading import read
 from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def lut(bits: int) -> Dataset:
 
 
 def square(path: Path, images: Images) -> NDArray[np.float64]:
-    return to_square(mammogram.read(path), images) / SCALE
+    return to_square(read(path), images) / SCALE
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,12 @@ def test_padding_is_darkest(
     inside = pixels[5:, :30]
     expected = padded.copy()
     expected[:, 30:] = expected[:5] = inside.max() if inverted else inside.min()
-    assert np.array_equal(mammogram.read(path).pixels, expected)
-    assert np.array_equal(
-        mammogram.read(write_mammogram(tmp_path / "b", pixels, PixelPaddingValue=7, **attributes)).pixels, pixels
-    )
+    assert np.array_equal(read(path).pixels, expected)
+    assert np.array_equal(read(write_mammogram(tmp_path / "b", pixels, PixelPaddingValue=7, **attributes)).pixels, pixels)
 
 
 def test_nothing_but_padding(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
     path = write_mammogram(tmp_path / "a", np.full((40, 40), 7, np.uint16), PixelPaddingValue=7)
     with pytest.raises(RejectedError) as caught:
-        mammogram.read(path)
+        read(path)
     assert caught.value.reason is Reason.BLANK

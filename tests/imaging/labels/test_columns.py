@@ -8,7 +8,7 @@ import pytest
 
 from fedcli.errors import DataError
 from fedcli.imaging.labels import columns
-from fedcli.imaging.labels.columns import Key, LabelColumns, LabelTable
+from fedcli.imaging.labels.columns import LabelColumns, LabelKey, LabelTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,24 +33,30 @@ def read(tmp_path: Path, header: str, given: LabelColumns | None = None) -> Labe
 @pytest.mark.parametrize(
     ("header", "keys", "side", "view", "label"),
     [
-        (CBIS_MASS, [(Key.PATIENT, "patient_id")], "left or right breast", "image view", "breast_density"),
-        (CBIS_CALC, [(Key.PATIENT, "patient_id")], "left or right breast", "image view", "breast density"),
-        (VINDR, [(Key.FILE, "image_id"), (Key.STUDY, "study_id")], "laterality", "view_position", "breast_density"),
-        (RSNA, [(Key.FILE, "image_id"), (Key.PATIENT, "patient_id")], "laterality", "view", "density"),
-        (EMBED_CLINICAL, [(Key.ACCESSION, "acc_anon"), (Key.PATIENT, "empi_anon")], "side", None, "tissueden"),
-        ("SOP Instance UID,Density", [(Key.INSTANCE, "SOP Instance UID")], None, None, "Density"),
-        ("File-Name,Study Instance UID,Class", [(Key.FILE, "File-Name"), (Key.STUDY, "Study Instance UID")], None, None, "Class"),
-        ("AccessionNumber,BI-RADS density", [(Key.ACCESSION, "AccessionNumber")], None, None, "BI-RADS density"),
+        (CBIS_MASS, [(LabelKey.PATIENT, "patient_id")], "left or right breast", "image view", "breast_density"),
+        (CBIS_CALC, [(LabelKey.PATIENT, "patient_id")], "left or right breast", "image view", "breast density"),
+        (VINDR, [(LabelKey.FILE, "image_id"), (LabelKey.STUDY, "study_id")], "laterality", "view_position", "breast_density"),
+        (RSNA, [(LabelKey.FILE, "image_id"), (LabelKey.PATIENT, "patient_id")], "laterality", "view", "density"),
+        (EMBED_CLINICAL, [(LabelKey.ACCESSION, "acc_anon"), (LabelKey.PATIENT, "empi_anon")], "side", None, "tissueden"),
+        ("SOP Instance UID,Density", [(LabelKey.INSTANCE, "SOP Instance UID")], None, None, "Density"),
+        (
+            "File-Name,Study Instance UID,Class",
+            [(LabelKey.FILE, "File-Name"), (LabelKey.STUDY, "Study Instance UID")],
+            None,
+            None,
+            "Class",
+        ),
+        ("AccessionNumber,BI-RADS density", [(LabelKey.ACCESSION, "AccessionNumber")], None, None, "BI-RADS density"),
     ],
 )
 def test_recognised(
-    header: str, keys: list[tuple[Key, str]], side: str | None, view: str | None, label: str, tmp_path: Path
+    header: str, keys: list[tuple[LabelKey, str]], side: str | None, view: str | None, label: str, tmp_path: Path
 ) -> None:
-    found = read(tmp_path, header)
-    names = found.content.names
-    assert [(key, names[index]) for key, index in found.keys] == keys
-    assert names[found.label] == label
-    assert [index if index is None else names[index] for index in (found.side, found.view)] == [side, view]
+    table = read(tmp_path, header)
+    names = table.content.names
+    assert [(key, names[index]) for key, index in table.keys] == keys
+    assert names[table.label] == label
+    assert [index if index is None else names[index] for index in (table.side, table.view)] == [side, view]
 
 
 def test_the_assessment_is_no_density(tmp_path: Path) -> None:
@@ -59,17 +65,17 @@ def test_the_assessment_is_no_density(tmp_path: Path) -> None:
 
 
 def test_given_columns_win(tmp_path: Path) -> None:
-    found = read(tmp_path, RSNA, LabelColumns(patient="IMAGE_ID", label="birads", side="implant"))
-    names = found.content.names
-    assert [(key, names[index]) for key, index in found.keys] == [(Key.PATIENT, "image_id")]
-    assert (names[found.label], found.side, found.view) == ("BIRADS", names.index("implant"), names.index("view"))
-    assert (found.column(Key.PATIENT), found.column(Key.FILE)) == (2, None)
+    table = read(tmp_path, RSNA, LabelColumns(patient="IMAGE_ID", label="birads", side="implant"))
+    names = table.content.names
+    assert [(key, names[index]) for key, index in table.keys] == [(LabelKey.PATIENT, "image_id")]
+    assert (names[table.label], table.side, table.view) == ("BIRADS", names.index("implant"), names.index("view"))
+    assert (table.column(LabelKey.PATIENT), table.column(LabelKey.FILE)) == (2, None)
 
 
 def test_a_file_may_be_composed_of_columns(tmp_path: Path) -> None:
-    found = read(tmp_path, RSNA, LabelColumns(file="{patient_id}_{image_id}"))
-    assert found.keys == ((Key.FILE, 13),)
-    with pytest.raises(DataError, match=r"there is no column image, of which \{patient_id\}_\{image\} is composed"):
+    table = read(tmp_path, RSNA, LabelColumns(file="{patient_id}_{image_id}"))
+    assert table.keys == ((LabelKey.FILE, 13),)
+    with pytest.raises(DataError, match=r"there is no column image, which \{patient_id\}_\{image\} is composed from"):
         read(tmp_path, RSNA, LabelColumns(file="{patient_id}_{image}"))
 
 
@@ -88,4 +94,4 @@ def test_unknown_columns(header: str, words: str, tmp_path: Path) -> None:
         read(tmp_path, header)
     assert "labels.csv" in str(caught.value)
     assert header.replace(",", ", ") in str(caught.value)
-    assert "recognised are" in caught.value.hint
+    assert "recognised names are" in caught.value.hint

@@ -65,7 +65,7 @@ def test_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("patient,part\np1,train\np1,test\n", "line 3: this patient stands in two parts, train and test"),
+        ("patient,part\np1,train\np1,test\n", "line 3: this patient is in two parts, train and test"),
         ("patient,part\np1,holdout\n", "line 2: expected a part, found 'holdout'"),
         ("patient,set\np1,train\n", "expected the columns patient and part, found patient, set"),
     ],

@@ -12,12 +12,12 @@ import pydicom
 import pytest
 
 from fedcli.errors import ConfigurationError
-from fedcli.imaging.dicom import mammogram
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, DENSITIES, Hospital
 from fedcli.imaging.phantoms.scanner import Photometric, TransferSyntax, expose, undo
 from fedcli.progress import Silent
+from tests.imaging.dicom.reading import grey_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ def test_brightness_means_the_opposite_at_two_sites(tmp_path: Path) -> None:
             labels = {row["patient"]: row["density"] for row in csv.DictReader(file)}
         means: dict[str, list[float]] = {"a": [], "d": []}
         for path in (tmp_path / hospital.name).rglob("*.dcm"):
-            image = mammogram.read(path)
+            image = read(path)
             scaled = (image.pixels - image.pixels.min()) / np.ptp(image.pixels)
             means[labels[path.parent.name]].append(float(scaled[scaled > 0.1].mean()))
         brightness[hospital.name] = np.mean(means["d"]) - np.mean(means["a"])
@@ -99,7 +99,7 @@ def test_monochrome1_is_stored_inverted_and_read_upright(tmp_path: Path) -> None
     one, two = (next((tmp_path / name).rglob("L-CC.dcm")) for name in ("one", "two"))
     stored = [pydicom.dcmread(path).pixel_array.astype(int) for path in (one, two)]
     assert (stored[0] == HARBOUR.scanner.white - stored[1]).all()
-    pixels = [mammogram.read(path).grey for path in (one, two)]
+    pixels = [grey_of(read(path)) for path in (one, two)]
     assert np.allclose(pixels[0] - pixels[0].min(), pixels[1] - pixels[1].min())
 
 
@@ -115,7 +115,7 @@ def test_rle_holds_the_same_pixels(tmp_path: Path) -> None:
 def test_realistic_size_on_request(tmp_path: Path) -> None:
     large = replace(NORTH, scanner=replace(NORTH.scanner, rows=3328, columns=2560))
     write(tmp_path, large, patients=1)
-    assert mammogram.read(next(tmp_path.rglob("L-MLO.dcm"))).pixels.shape == (3328, 2560)
+    assert read(next(tmp_path.rglob("L-MLO.dcm"))).pixels.shape == (3328, 2560)
 
 
 def test_classes_come_in_the_hospitals_mix(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fedcli import tensors, wire
-from fedcli.imaging.dataset import dataset
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
@@ -171,7 +171,7 @@ def test_two_rounds_are_algorithm_1_over_sites_that_train_by_the_plain_loop(fede
     for number in (1, 2):
         updates = []
         for site, folder in federation.prepared.items():
-            data = dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
+            data = prepared_dataset.load(folder, wire.digest(plan.preparation), plan.allow_empty)
             rows = data.rows(Part.TRAIN)
             module = registry.build(plan.network, 4)
             weights.load_arrays(module, {name: value.astype(np.float32) for name, value in model.items()})

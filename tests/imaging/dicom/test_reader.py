@@ -1,4 +1,4 @@
-"""Reading one file: values, facts, and reasons for what cannot be read."""
+"""Reading one file: values, metadata, and reasons for what cannot be read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from pydicom.uid import (
 )
 
 from fedcli.imaging.dicom import header
-from fedcli.imaging.dicom import mammogram as dicom
 from fedcli.imaging.rejection import Reason, RejectedError
+from tests.imaging.dicom.reading import grey_of, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fedcli.imaging.mammogram import Mammogram
     from tests.imaging.conftest import WriteMammogram
 
 # Samples that break the standard are written with pydicom, which says so.
@@ -61,14 +62,14 @@ REJECTED = {
 
 def reason_of(path: Path) -> Reason:
     with pytest.raises(RejectedError) as caught:
-        dicom.read(path)
+        read(path)
     return caught.value.reason
 
 
-def grey_of(mammogram: dicom.Mammogram) -> tuple[NDArray[np.float64], float, float]:
+def grey_range_of(mammogram: Mammogram) -> tuple[NDArray[np.float64], float, float]:
     """Return grey values, brighter is denser, and the ends of their range."""
     low, high = sorted(end * mammogram.slope + mammogram.intercept for end in (mammogram.low, mammogram.high))
-    return mammogram.grey, low, high
+    return grey_of(mammogram), low, high
 
 
 def as_mammogram(name: str, folder: Path) -> Path:
@@ -80,12 +81,12 @@ def as_mammogram(name: str, folder: Path) -> Path:
 
 
 def test_cbis_side_and_view(cbis: Path) -> None:
-    found = {}
+    views = {}
     for path in sorted(cbis.rglob("*.dcm")):
-        facts = dicom.read(path).facts
-        found[facts.patient] = (facts.laterality, facts.view)
-        assert (facts.bits, facts.image_type, facts.detector) == (16, "2D", "")
-    assert found == {
+        metadata = read(path).metadata
+        views[metadata.patient] = (metadata.laterality, metadata.view)
+        assert (metadata.bits, metadata.image_type, metadata.detector) == (16, "2D", "")
+    assert views == {
         f"Mass-Test_{patient}_{side}_{view}": (side[0], view)
         for patient in ("P_00173", "P_00820")
         for side in ("LEFT", "RIGHT")
@@ -95,19 +96,19 @@ def test_cbis_side_and_view(cbis: Path) -> None:
 
 def test_orientation_is_as_stored(cbis: Path) -> None:
     path = cbis / "sfm-benign-0" / "1-130.dcm"
-    mammogram = dicom.read(path)
-    assert mammogram.pixels.shape == (mammogram.facts.rows, mammogram.facts.columns) == (4432, 2864)
+    mammogram = read(path)
+    assert mammogram.pixels.shape == (mammogram.metadata.rows, mammogram.metadata.columns) == (4432, 2864)
     assert np.array_equal(mammogram.pixels, pydicom.dcmread(path).pixel_array)
 
 
 @pytest.mark.parametrize("name", READABLE)
 def test_same_values_as_pydicom(name: str, tmp_path: Path) -> None:
-    mammogram = dicom.read(as_mammogram(name, tmp_path))
+    mammogram = read(as_mammogram(name, tmp_path))
     dataset = pydicom.dcmread(str(get_testdata_file(name, download=False)))
     frames = int(dataset.get("NumberOfFrames") or 1)
     expected = dataset.pixel_array if frames == 1 else dataset.pixel_array[frames // 2]
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    values, low, high = grey_of(mammogram)
+    values, low, high = grey_range_of(mammogram)
     assert np.array_equal(values, expected * slope + intercept)
     assert low <= values.min() < values.max() <= high
 
@@ -121,7 +122,7 @@ def test_reasons(name: str, reason: Reason, tmp_path: Path) -> None:
 
 def test_monochrome1_is_inverted(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
-    values, low, high = grey_of(dicom.read(path))
+    values, low, high = grey_range_of(read(path))
     assert np.array_equal(values, 4095 - gradient)
     assert (low, high) == (0, 4095)
 
@@ -130,26 +131,26 @@ def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16], write_mammo
     signed = gradient.astype(np.int16) - 2048
     # The four bits above Bits Stored hold something else, which must not matter.
     stored = (signed & 0x0FFF) | 0x5000
-    plain = dicom.read(write_mammogram(tmp_path / "a", stored, BitsStored=12))
+    plain = read(write_mammogram(tmp_path / "a", stored, BitsStored=12))
     assert np.array_equal(plain.pixels, signed)
     assert (plain.low, plain.high) == (-2048, 2047)
-    inverted = dicom.read(write_mammogram(tmp_path / "b", stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
-    assert np.array_equal(grey_of(inverted)[0], -1 - signed)
+    inverted = read(write_mammogram(tmp_path / "b", stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
+    assert np.array_equal(grey_range_of(inverted)[0], -1 - signed)
 
 
 def test_high_bit(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
-    mammogram = dicom.read(write_mammogram(tmp_path / "a", (gradient << 4) | 9, BitsStored=12, HighBit=15))
+    mammogram = read(write_mammogram(tmp_path / "a", (gradient << 4) | 9, BitsStored=12, HighBit=15))
     assert np.array_equal(mammogram.pixels, gradient)
-    assert (mammogram.high, mammogram.facts.bits) == (4095, 12)
+    assert (mammogram.high, mammogram.metadata.bits) == (4095, 12)
 
 
 def test_rescale(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
     falling: dict[str, Any] = {"BitsStored": 12, "RescaleSlope": -0.5, "RescaleIntercept": 7}
-    values, low, high = grey_of(dicom.read(write_mammogram(tmp_path / "a", gradient, **falling)))
+    values, low, high = grey_range_of(read(write_mammogram(tmp_path / "a", gradient, **falling)))
     assert np.array_equal(values, 7 - gradient / 2)
     assert (low, high) == (7 - 4095 / 2, 7)
-    inverted = dicom.read(write_mammogram(tmp_path / "b", gradient, **falling, PhotometricInterpretation="MONOCHROME1"))
-    assert np.array_equal(grey_of(inverted)[0], 7 - 4095 / 2 + gradient / 2)
+    inverted = read(write_mammogram(tmp_path / "b", gradient, **falling, PhotometricInterpretation="MONOCHROME1"))
+    assert np.array_equal(grey_range_of(inverted)[0], 7 - 4095 / 2 + gradient / 2)
     assert reason_of(write_mammogram(tmp_path / "c", gradient, RescaleSlope=0, RescaleIntercept=0)) is Reason.CONTRADICTION
 
 
@@ -159,7 +160,7 @@ def test_modality_lut(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
     lut.ModalityLUTType = "US"
     lut.add_new(0x00283006, "US", [257 * value for value in range(255, -1, -1)])
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    mammogram = dicom.read(write_mammogram(tmp_path / "a", pixels, ModalityLUTSequence=[lut]))
+    mammogram = read(write_mammogram(tmp_path / "a", pixels, ModalityLUTSequence=[lut]))
     assert np.array_equal(mammogram.pixels, 257 * (255 - pixels.astype(int)))
     assert (mammogram.low, mammogram.high) == (0, 65535)
 
@@ -173,28 +174,28 @@ def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16], write_mammog
     path = write_mammogram(
         tmp_path / "a", slices, SOPClassUID=BreastTomosynthesisImageStorage, SharedFunctionalGroupsSequence=[group]
     )
-    mammogram = dicom.read(path)
-    assert np.array_equal(grey_of(mammogram)[0], 2 * (gradient // 3) + 1)
-    assert (mammogram.facts.image_type, mammogram.facts.laterality) == ("tomosynthesis", "R")
+    mammogram = read(path)
+    assert np.array_equal(grey_of(mammogram), 2 * (gradient // 3) + 1)
+    assert (mammogram.metadata.image_type, mammogram.metadata.laterality) == ("tomosynthesis", "R")
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_uncompressed_syntaxes(syntax: Any, tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
-    assert np.array_equal(dicom.read(write_mammogram(tmp_path / "a", gradient, syntax=syntax)).pixels, gradient)
+    assert np.array_equal(read(write_mammogram(tmp_path / "a", gradient, syntax=syntax)).pixels, gradient)
 
 
 def test_without_preamble(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
     dataset = pydicom.dcmread(write_mammogram(tmp_path / "a", gradient, syntax=ImplicitVRLittleEndian))
     bare = Dataset(dataset)
     bare.save_as(tmp_path / "b", implicit_vr=True, little_endian=True)
-    assert np.array_equal(dicom.read(tmp_path / "b").pixels, gradient)
+    assert np.array_equal(read(tmp_path / "b").pixels, gradient)
 
 
 def test_what_leaves_the_site_is_a_defined_term(tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
     written: dict[str, Any] = {"DetectorType": "ROOM_OF_MRS_DOE", "ViewPosition": "DOE", "ImageLaterality": "X"}
-    facts = dicom.read(write_mammogram(tmp_path / "a", gradient, **written)).facts
-    assert (facts.detector, facts.view, facts.laterality) == ("OTHER", "", "")
-    assert dicom.read(write_mammogram(tmp_path / "b", gradient, DetectorType="direct")).facts.detector == "DIRECT"
+    metadata = read(write_mammogram(tmp_path / "a", gradient, **written)).metadata
+    assert (metadata.detector, metadata.view, metadata.laterality) == ("OTHER", "", "")
+    assert read(write_mammogram(tmp_path / "b", gradient, DetectorType="direct")).metadata.detector == "DIRECT"
 
 
 @pytest.mark.filterwarnings("error")
@@ -202,7 +203,7 @@ def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any, write_ma
     path = write_mammogram(tmp_path / "a", gradient)
     uid = pydicom.dcmread(path).StudyInstanceUID.encode()
     path.write_bytes(path.read_bytes().replace(uid, b"not a uid: Jane Doe".ljust(len(uid), b".")))
-    assert dicom.read(path).facts.study.startswith("not a uid")
+    assert read(path).metadata.study.startswith("not a uid")
 
 
 @pytest.mark.parametrize(
@@ -273,9 +274,9 @@ def test_damage_is_rejected_or_harmless(syntax: str, tmp_path: Path, gradient: A
                 damaged[position] ^= 1 << generator.randrange(8)
         path.write_bytes(damaged)
         try:
-            mammogram = dicom.read(path)
+            mammogram = read(path)
         except RejectedError as rejected:
             reasons.add(rejected.reason)
         else:
-            assert mammogram.pixels.shape == (mammogram.facts.rows, mammogram.facts.columns)
+            assert mammogram.pixels.shape == (mammogram.metadata.rows, mammogram.metadata.columns)
     assert len(reasons) >= 4

@@ -1,4 +1,4 @@
-"""What a prepared data set is in sum: the cohort, counted image by image."""
+"""The cohort of a prepared data set, counted image by image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.imaging.dataset.index import Case
-    from fedcli.imaging.dicom.mammogram import Facts
+    from fedcli.imaging.mammogram import ImageMetadata
     from fedcli.imaging.rejection import Reason
 
 _SHARES = 100_000
@@ -26,27 +26,27 @@ def cohort_of(
     preparation: str,
     classes: Sequence[str],
     cases: Sequence[Case],
-    facts: Sequence[Facts],
+    metadata: Sequence[ImageMetadata],
     histogram: NDArray[np.int64],
     reasons: Iterable[Reason],
 ) -> Cohort:
-    """Sum up a data set.
+    """Summarise a data set.
 
     Args:
         preparation: Digest of the settings.
         classes: The plan's classes.
-        cases: One for each image, at least one.
-        facts: What each image's header says.
+        cases: One per image, at least one.
+        metadata: One per image.
         histogram: Pixels of all images in equal bins of [0, 1].
-        reasons: One for each file left out.
+        reasons: One per file left out.
     """
-    megapixels = [round(fact.rows * fact.columns / 1e6, 2) for fact in facts]
+    megapixels = [round(item.rows * item.columns / 1e6, 2) for item in metadata]
     return Cohort(
         preparation=preparation,
         megapixels=(min(megapixels), max(megapixels)),
-        detectors=tuple(sorted({fact.detector for fact in facts} - {""})),
-        image_types=tuple(sorted({fact.image_type for fact in facts})),
-        bits=tuple(sorted({fact.bits for fact in facts})),
+        detectors=tuple(sorted({item.detector for item in metadata} - {""})),
+        image_types=tuple(sorted({item.image_type for item in metadata})),
+        bits=tuple(sorted({item.bits for item in metadata})),
         parts=(_count(Part.TRAIN, cases, classes), _count(Part.VALIDATION, cases, classes), _count(Part.TEST, cases, classes)),
         histogram=tuple(round(_SHARES * count / int(histogram.sum())) for count in histogram.tolist()),
         rejections=tuple(Rejection(reason=reason, files=files) for reason, files in sorted(Counter(reasons).items())),

@@ -1,16 +1,16 @@
 """A prepared data set on disk, and loading one for training.
 
     images.npy       N × size × size, uint16 fixed point of [0, 1]
-    index.csv        one row an image: hashes of patient and study, side, view, class, part
-    dataset.json     the cohort, the digests of the two files above, every file left out
+    index.csv        one row per image: hashes of patient and study, side, view, class, part
+    dataset.json     the cohort, the digests of the two files above, the files left out
     split.csv        the part of each patient's hash
-    identities.csv   from hashes back to identifiers and paths: mode 0600
+    identities.csv   hashes with their identifiers and paths: mode 0600
     rejects.csv      path and reason of every file left out: mode 0600
     label-problems.csv   rows of the label table without effect: mode 0600
-    dataset.html     all this as a page, with examples of the images: mode 0600
+    dataset.html     a page with examples of the images: mode 0600
 
-Rows stand in the order train, validation, test, so that each part is one run of images. The first four files and the page hold no
-identifier and no path. Nothing reads the page. Loading fails closed: whatever does not fit is an error.
+Rows are in the order train, validation, test, so each part is one contiguous range. The first four files and the page contain no
+identifier and no path. Nothing reads the page. Loading fails closed: any inconsistency is an error.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class LeftOut:
+class LeftOutFile:
     """A file that is not in the data set.
 
     Attributes:
@@ -66,7 +66,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Description:
-    """What dataset.json says.
+    """The content of dataset.json.
 
     Attributes:
         schema: Name and version of this class.
@@ -76,7 +76,7 @@ class Description:
         images: Number of images.
         size: Side of each image, in pixels.
         classes: The classes, in the plan's order.
-        cohort: The data set in sum.
+        cohort: The data set in aggregate.
         left_out: Every file left out, in the order of the paths.
     """
 
@@ -88,12 +88,12 @@ class Description:
     size: Annotated[int, Field(ge=1)]
     classes: tuple[str, ...]
     cohort: Cohort
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeftOutFile, ...]
 
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedDataset:
-    """A data set, ready for training.
+    """A loaded data set.
 
     Attributes:
         images: (N, size, size), uint16 fixed point of [0, 1], mapped read-only.
@@ -101,7 +101,7 @@ class PreparedDataset:
         patients: Keyed hash of each image's patient.
         studies: Keyed hash of each image's study.
         parts: Part of each image.
-        cohort: The data set in sum.
+        cohort: The data set in aggregate.
         digest: Identifies the prepared data.
     """
 
@@ -114,13 +114,13 @@ class PreparedDataset:
     digest: str
 
     def rows(self, part: Part) -> slice:
-        """Return the rows of a part: prepare writes each as one run of them."""
+        """Return the rows of a part, which prepare writes contiguously."""
         first = self.parts.index(part) if part in self.parts else 0
         return slice(first, first + self.parts.count(part))
 
 
 def digest_of(images_sha256: str, index_sha256: str) -> str:
-    """Return what identifies prepared data."""
+    """Return the digest that identifies prepared data."""
     return wire.sha256(f"{images_sha256} {index_sha256}".encode())
 
 
@@ -129,17 +129,17 @@ def load(directory: Path, preparation_digest: str, allow_empty: Collection[Part]
 
     Args:
         directory: Where prepare wrote it.
-        preparation_digest: Digest of the plan's settings of prepare.
+        preparation_digest: Digest of the plan's settings for prepare.
         allow_empty: Parts that may be without patients.
 
     Raises:
         DataError: A file is missing or was changed, the data were prepared with other settings, a patient is in two parts, or a
-            part is empty that may not be.
+            part is empty without permission.
     """
     description = describe(directory)
     if description.cohort.preparation != preparation_digest:
         msg = (
-            f"{directory}: the data were prepared with other settings than the plan's: "
+            f"{directory}: the data were prepared with settings other than the plan's: "
             f"expected {preparation_digest[: wire.SHORT_DIGEST]}, found {description.cohort.preparation[: wire.SHORT_DIGEST]}"
         )
         raise DataError(msg, hint=f"{_HINT} with the plan in force")
@@ -166,7 +166,7 @@ def load(directory: Path, preparation_digest: str, allow_empty: Collection[Part]
 
 
 def describe(directory: Path) -> Description:
-    """Read dataset.json alone.
+    """Read only dataset.json.
 
     Raises:
         DataError: It is missing or damaged.
@@ -178,7 +178,7 @@ def describe(directory: Path) -> Description:
         msg = f"{path}: not the description of a prepared data set: {error}"
         raise DataError(msg, hint=_HINT) from error
     if description.digest != digest_of(description.images_sha256, description.index_sha256):
-        msg = f"{path}: its digest is not that of the files it names"
+        msg = f"{path}: its digest is not that of the files that it names"
         raise DataError(msg, hint=_HINT)
     return description
 
@@ -222,8 +222,8 @@ def _map(path: Path, description: Description) -> NDArray[np.uint16]:
     if images.shape != shape or images.dtype != np.dtype("<u2"):
         msg = f"{path}: expected {shape} of uint16, found {images.shape} of {images.dtype}"
         raise DataError(msg, hint=_HINT)
-    expected, found = images.offset + images.nbytes, path.stat().st_size
-    if found != expected:
-        msg = f"{path}: expected {expected} bytes, found {found}"
+    expected, size = images.offset + images.nbytes, path.stat().st_size
+    if size != expected:
+        msg = f"{path}: expected {expected} bytes, found {size}"
         raise DataError(msg, hint=_HINT)
     return images

@@ -10,12 +10,12 @@ import pytest
 
 from fedcli import wire
 from fedcli.errors import DataError
-from fedcli.imaging.archive.reading import Taken
-from fedcli.imaging.dataset import dataset, writing
-from fedcli.imaging.dataset.dataset import load
-from fedcli.imaging.dataset.index import decode_index, encode_index
-from fedcli.imaging.dataset.writing import Content, Member
-from fedcli.imaging.dicom.mammogram import Facts
+from fedcli.imaging.archive.acceptance import AcceptedFile
+from fedcli.imaging.dataset import prepared_dataset, writing
+from fedcli.imaging.dataset.index import Pseudonyms, decode_index, encode_index
+from fedcli.imaging.dataset.prepared_dataset import load
+from fedcli.imaging.dataset.writing import DatasetContent, DatasetImage
+from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.plan import Part, Preparation
 
 if TYPE_CHECKING:
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 PARTS = (Part.TRAIN, Part.TRAIN, Part.VALIDATION, Part.TEST)
 
 
-def member(position: int, part: Part) -> Member:
-    facts = Facts(
-        patient=f"p{position}", study="1.2", accession="", instance="", laterality="L", view="CC",
-        rows=64, columns=64, bits=12, detector="DIRECT", image_type="2D",
-    )  # fmt: skip
-    taken = Taken(file=f"f{position}", patient=f"p{position}", facts=facts, position=position)
-    return Member(taken=taken, label=position % 4, part=part)
+def image(position: int, part: Part) -> DatasetImage:
+    metadata = ImageMetadata(
+        patient=f"p{position}", study="1.2", laterality="L", view="CC", rows=64, columns=64, bits=12, detector="DIRECT"
+    )
+    source = AcceptedFile(file=f"f{position}", metadata=metadata, position=position)
+    return DatasetImage(source=source, label=position % 4, part=part)
 
 
 @pytest.fixture
@@ -38,24 +37,26 @@ def prepared(tmp_path: Path, preparation: Preparation) -> Path:
     """Return the folder of four images of four patients; image 1 of the scratch file was left out."""
     folder = tmp_path / "prepared"
     folder.mkdir()
-    images = np.arange(5 * 32 * 32, dtype="<u2").reshape(5, 32, 32)
-    (tmp_path / "scratch").write_bytes(images.tobytes())
-    members = tuple(member(position, part) for position, part in zip((0, 2, 3, 4), PARTS, strict=True))
-    content = Content(members=members, rejects=(), problems=())
-    writing.write(folder, tmp_path / "scratch", content, preparation=preparation, secret=bytes(32))
+    pixels = np.arange(5 * 32 * 32, dtype="<u2").reshape(5, 32, 32)
+    (tmp_path / "scratch").write_bytes(pixels.tobytes())
+    images = tuple(image(position, part) for position, part in zip((0, 2, 3, 4), PARTS, strict=True))
+    content = DatasetContent(images=images, rejected=(), problems=())
+    writing.write(folder, tmp_path / "scratch", content, preparation=preparation, pseudonyms=Pseudonyms(secret=bytes(32)))
     return folder
 
 
 def change_index(folder: Path, at: int, **changes: object) -> None:
     """Change a row and make the digests fit, as a faulty program could."""
-    description = dataset.describe(folder)
-    cases = list(decode_index((folder / dataset.INDEX).read_bytes()))
+    description = prepared_dataset.describe(folder)
+    cases = list(decode_index((folder / prepared_dataset.INDEX).read_bytes()))
     cases[at] = replace(cases[at], **changes)  # type: ignore[arg-type]
     index = encode_index(cases)
-    (folder / dataset.INDEX).write_bytes(index)
+    (folder / prepared_dataset.INDEX).write_bytes(index)
     index_sha256 = wire.sha256(index)
-    digest = dataset.digest_of(description.images_sha256, index_sha256)
-    (folder / dataset.DESCRIPTION).write_bytes(wire.encode(replace(description, index_sha256=index_sha256, digest=digest)))
+    digest = prepared_dataset.digest_of(description.images_sha256, index_sha256)
+    (folder / prepared_dataset.DESCRIPTION).write_bytes(
+        wire.encode(replace(description, index_sha256=index_sha256, digest=digest))
+    )
 
 
 def refusal(folder: Path, preparation: Preparation, allow_empty: tuple[Part, ...] = ()) -> DataError:
@@ -86,17 +87,17 @@ def test_digest_tells_prepared_data_apart(prepared: Path, preparation: Preparati
 
 def test_other_settings(prepared: Path, preparation: Preparation) -> None:
     other = replace(preparation, seed=preparation.seed + 1)
-    assert "prepared with other settings" in str(refusal(prepared, other))
+    assert "prepared with settings other than the plan" in str(refusal(prepared, other))
 
 
-@pytest.mark.parametrize("name", [dataset.IMAGES, dataset.INDEX, dataset.DESCRIPTION])
+@pytest.mark.parametrize("name", [prepared_dataset.IMAGES, prepared_dataset.INDEX, prepared_dataset.DESCRIPTION])
 def test_missing_files(name: str, prepared: Path, preparation: Preparation) -> None:
     (prepared / name).unlink()
     assert name in str(refusal(prepared, preparation))
 
 
 def test_a_patient_in_two_parts(prepared: Path, preparation: Preparation) -> None:
-    patient = decode_index((prepared / dataset.INDEX).read_bytes())[0].patient
+    patient = decode_index((prepared / prepared_dataset.INDEX).read_bytes())[0].patient
     change_index(prepared, 3, patient=patient)
     assert f"patient {patient} is in two parts, train and test" in str(refusal(prepared, preparation))
 
@@ -111,18 +112,18 @@ def test_empty_parts(prepared: Path, preparation: Preparation) -> None:
 @pytest.mark.parametrize("change", [{"label": "e"}, {"row": 7}, {"part": Part.TEST}])
 def test_rows_that_do_not_fit(change: dict[str, object], prepared: Path, preparation: Preparation) -> None:
     change_index(prepared, 1, **change)
-    assert dataset.INDEX in str(refusal(prepared, preparation))
+    assert prepared_dataset.INDEX in str(refusal(prepared, preparation))
 
 
 def test_changed_index(prepared: Path, preparation: Preparation) -> None:
-    index = (prepared / dataset.INDEX).read_bytes()
-    (prepared / dataset.INDEX).write_bytes(index.replace(b"train", b"test"))
+    index = (prepared / prepared_dataset.INDEX).read_bytes()
+    (prepared / prepared_dataset.INDEX).write_bytes(index.replace(b"train", b"test"))
     assert "changed after prepare" in str(refusal(prepared, preparation))
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "other size", "other type"])
 def test_images_that_do_not_fit(damage: str, prepared: Path, preparation: Preparation) -> None:
-    path = prepared / dataset.IMAGES
+    path = prepared / prepared_dataset.IMAGES
     content = path.read_bytes()
     if damage == "shorter":
         path.write_bytes(content[:-2])
@@ -132,14 +133,14 @@ def test_images_that_do_not_fit(damage: str, prepared: Path, preparation: Prepar
         np.save(path, np.zeros((4, 16, 64), np.uint16))
     else:
         np.save(path, np.zeros((4, 32, 32), np.int16))
-    assert dataset.IMAGES in str(refusal(prepared, preparation))
+    assert prepared_dataset.IMAGES in str(refusal(prepared, preparation))
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(b'"images": 4', b'"images": 5'), (b'"size"', b'"side"'), (b'"digest": "', b'"digest": "0')]
 )
 def test_damaged_description(old: bytes, new: bytes, prepared: Path, preparation: Preparation) -> None:
-    path = prepared / dataset.DESCRIPTION
+    path = prepared / prepared_dataset.DESCRIPTION
     content = path.read_bytes()
     assert old in content
     path.write_bytes(content.replace(old, new))

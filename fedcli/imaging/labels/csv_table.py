@@ -1,7 +1,7 @@
 """A CSV file that a person or another program wrote: header, rows, line numbers.
 
-UTF-8, with or without a byte order mark; separated by comma, semicolon or tabulator, whichever the header has most of. Cells are
-stripped. Columns are found whatever their case.
+UTF-8, with or without a byte order mark. The separator is comma, semicolon or tab, whichever is most frequent in the header.
+Cells are stripped. Column names are not case-sensitive.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CsvRow:
     """One row.
 
     Attributes:
         line: Line in the file, counted from 1, at which the row ends.
-        cells: One text a column.
+        cells: One text per column.
     """
 
     line: int
@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class CsvTable:
     """A header and its rows.
 
     Attributes:
@@ -43,17 +43,17 @@ class Table:
     """
 
     names: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[CsvRow, ...]
 
     def column(self, name: str) -> int | None:
-        """Return a column's position, whatever the case of its name, or None."""
-        return next((index for index, found in enumerate(self.names) if found.lower() == name.lower()), None)
+        """Return a column's position, or None."""
+        return next((index for index, column in enumerate(self.names) if column.lower() == name.lower()), None)
 
-    def composed(self, template: str) -> Table:
-        """Return the table with one more column, named and composed as the template says: `{patient}_{image}`.
+    def composed(self, template: str) -> CsvTable:
+        """Return the table with one more column, named and composed by a template such as `{patient}_{image}`.
 
         Raises:
-            KeyError: There is no such column; its argument is the column.
+            KeyError: A column of the template does not exist; the argument is its name.
         """
         places: dict[str, int] = {}
         for name in _FIELD.findall(template):
@@ -62,26 +62,26 @@ class Table:
                 raise KeyError(name)
             places[name] = index
 
-        def cell(row: Row) -> str:
+        def cell(row: CsvRow) -> str:
             return _FIELD.sub(lambda field: row.cells[places[field[1]]], template)
 
-        rows = tuple(Row(line=row.line, cells=(*row.cells, cell(row))) for row in self.rows)
-        return Table(names=(*self.names, template), rows=rows)
+        rows = tuple(CsvRow(line=row.line, cells=(*row.cells, cell(row))) for row in self.rows)
+        return CsvTable(names=(*self.names, template), rows=rows)
 
 
-def read(path: Path) -> Table:
+def read(path: Path) -> CsvTable:
     """Read a table.
 
     Raises:
         DataError: The file cannot be read, is not UTF-8 or not a table, or a row has more or fewer cells than the header.
     """
-    hint = "save the table as CSV in UTF-8, with the names of the columns in the first line"
+    hint = "save the table as CSV in UTF-8, with the column names in the first line"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = max(_SEPARATORS, key=file.readline().count)
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, strict=True)
-            lines = [Row(line=reader.line_num, cells=tuple(map(str.strip, cells))) for cells in reader if any(cells)]
+            lines = [CsvRow(line=reader.line_num, cells=tuple(map(str.strip, cells))) for cells in reader if any(cells)]
     except OSError as error:
         msg = f"{path}: the table cannot be read: {error.strerror}"
         raise DataError(msg) from error
@@ -96,4 +96,4 @@ def read(path: Path) -> Table:
         if len(row.cells) != len(header.cells):
             msg = f"{path}, line {row.line}: expected {len(header.cells)} cells as in the header, found {len(row.cells)}"
             raise DataError(msg, hint=hint)
-    return Table(names=header.cells, rows=tuple(rows))
+    return CsvTable(names=header.cells, rows=tuple(rows))

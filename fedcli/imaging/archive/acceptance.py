@@ -1,0 +1,102 @@
+"""Which of the files that were read are used: those with a patient, once each, without volumes that the plan leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedcli.imaging.mammogram import TOMOSYNTHESIS
+from fedcli.imaging.rejection import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fedcli.imaging.archive.file_result import FileResult
+    from fedcli.imaging.archive.image_archive import PatientRule
+    from fedcli.imaging.labels.matching import FileDetails
+    from fedcli.imaging.mammogram import ImageMetadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedFile:
+    """A file that is left out.
+
+    Attributes:
+        file: Path within the archive, with '/'.
+        reason: Why.
+    """
+
+    file: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedFile:
+    """A file whose image is in the scratch file.
+
+    Attributes:
+        file: Path within the archive, with '/'.
+        metadata: The file's metadata, completed by the label table; the patient is the one that the patient rule extracts.
+        position: The image's position in the scratch file.
+    """
+
+    file: str
+    metadata: ImageMetadata
+    position: int
+
+    @property
+    def study(self) -> str:
+        """The study: its UID, else the accession number, else the patient."""
+        return self.metadata.study or self.metadata.accession or self.metadata.patient
+
+    @property
+    def projection(self) -> tuple[str, ...]:
+        """Patient, study, side and view: what a volume and a 2-D image of the same breast share."""
+        return self.metadata.patient, self.study, self.metadata.laterality, self.metadata.view
+
+
+class Acceptance:
+    """Divides files, one after another, into accepted and rejected ones.
+
+    Attributes:
+        accepted: The files whose images are used, in the order in which they were added.
+        rejected: All others.
+    """
+
+    def __init__(self, rule: PatientRule, details: Mapping[str, FileDetails]) -> None:
+        self.accepted: list[AcceptedFile] = []
+        self.rejected: list[RejectedFile] = []
+        self._rule = rule
+        self._details = details
+        self._instances: set[str] = set()
+
+    def add(self, file: str, result: FileResult) -> bool:
+        """Add a file and return whether it is accepted; its image is then the next one in the scratch file."""
+        reason, metadata = result.reason, result.metadata
+        if metadata:
+            if file in self._details:
+                metadata = self._details[file].complete(metadata)
+            patient = self._rule.patient_of(metadata.patient)
+            reason = self._reason(metadata, patient)
+            if not reason:
+                self._instances.add(metadata.instance)
+                metadata = replace(metadata, patient=patient)
+                self.accepted.append(AcceptedFile(file=file, metadata=metadata, position=len(self.accepted)))
+                return True
+        self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED))
+        return False
+
+    def reject_volumes_with_2d(self) -> None:
+        """Reject the volumes whose study has a 2-D image of the same side and view."""
+        flat = {item.projection for item in self.accepted if item.metadata.image_type != TOMOSYNTHESIS}
+        volumes = [item for item in self.accepted if item.metadata.image_type == TOMOSYNTHESIS]
+        doubled = {item.file for item in volumes if all(item.projection) and item.projection in flat}
+        self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D) for file in doubled]
+        self.accepted = [item for item in self.accepted if item.file not in doubled]
+
+    def _reason(self, metadata: ImageMetadata, patient: str) -> Reason | None:
+        if not metadata.patient:
+            return Reason.NO_PATIENT
+        if not patient:
+            return Reason.OTHER_PATIENT
+        return Reason.COPY if metadata.instance and metadata.instance in self._instances else None

@@ -1,0 +1,86 @@
+"""One file → its prepared image, or the reason why it is left out. `read_file` is a worker process's whole task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcli.imaging import pictures
+from fedcli.imaging.dicom import reader as dicom
+from fedcli.imaging.pixels import to_square
+from fedcli.imaging.rejection import Reason, RejectedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.imaging.mammogram import ImageMetadata
+    from fedcli.plan import Images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStamp:
+    """Identifies one state of a file.
+
+    Attributes:
+        size: Bytes.
+        changed: Time of the last change in nanoseconds.
+    """
+
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """The result of reading one file.
+
+    Attributes:
+        stamp: The file's state when it was read; None if it changed meanwhile or cannot be examined.
+        metadata: The image's metadata; None if the file is left out.
+        image: (size, size) uint16 little endian; empty if the file is left out or only headers are read.
+        reason: Why the file is left out, or None.
+    """
+
+    stamp: FileStamp | None = None
+    metadata: ImageMetadata | None = None
+    image: bytes = b""
+    reason: Reason | None = None
+
+
+def read_file(file: str, *, folder: Path, images: Images, headers_only: bool = False) -> FileResult:
+    """Read one file of an archive, or only its header; raises nothing."""
+    path = folder / file
+    before = stamp_of(path)
+    metadata, image, reason = None, b"", None
+    try:
+        metadata, image = _read(path, images, headers_only=headers_only)
+    except RejectedError as rejected:
+        reason = rejected.reason
+    except MemoryError:
+        reason = Reason.TOO_LARGE
+    except Exception:  # noqa: BLE001 - an unforeseen error in one file must not end a run over tens of thousands
+        reason = Reason.DAMAGED
+    return FileResult(stamp=before if before == stamp_of(path) else None, metadata=metadata, image=image, reason=reason)
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """Return a file's stamp, or None if it cannot be examined."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return FileStamp(size=status.st_size, changed=status.st_mtime_ns)
+
+
+def _read(path: Path, images: Images, *, headers_only: bool) -> tuple[ImageMetadata, bytes]:
+    """Read a DICOM file or, if it is not one, a picture, whose header states nothing that its pixels do not."""
+    try:
+        if headers_only:
+            return dicom.read_metadata(path, images), b""
+        mammogram = dicom.read(path, images)
+    except RejectedError as rejected:
+        if rejected.reason is not Reason.NOT_DICOM:
+            raise
+        mammogram = pictures.read(path)
+    image = b"" if headers_only else to_square(mammogram, images).astype("<u2").tobytes()
+    return mammogram.metadata, image

@@ -1,0 +1,104 @@
+"""An archive: a folder with files of images, and how it is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedcli.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRule:
+    """How Patient ID (0010,0020) becomes the patient's identifier, for archives where it differs from image to image.
+
+    Attributes:
+        pattern: Regular expression that is searched for; its only group, or the one named 'patient', is the identifier. ''
+            uses Patient ID as it is.
+    """
+
+    pattern: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a pattern that does not say where the patient is.
+
+        Raises:
+            UsageError: It is not a regular expression, or has neither one group nor one named 'patient'.
+        """
+        hint = r"for example, (P_\d+) matches P_00173 in Mass-Test_P_00173_LEFT_CC"
+        try:
+            compiled = re.compile(self.pattern)
+        except re.error as error:
+            msg = f"patient pattern {self.pattern!r} is not a regular expression: {error}"
+            raise UsageError(msg, hint=hint) from error
+        if self.pattern and compiled.groups != 1 and "patient" not in compiled.groupindex:
+            msg = f"patient pattern {self.pattern!r} needs one group, or one named 'patient'; found {compiled.groups}"
+            raise UsageError(msg, hint=hint)
+
+    def patient_of(self, identifier: str) -> str:
+        """Return the patient, or '' if the pattern does not match."""
+        if not self.pattern:
+            return identifier
+        match = re.search(self.pattern, identifier)
+        return (match["patient" if "patient" in match.re.groupindex else 1] or "") if match else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageArchive:
+    """A folder of images and how to read it.
+
+    Attributes:
+        folder: The folder; all folders below it are searched.
+        patient_rule: Extracts the patient from Patient ID.
+        workers: Number of processes; 0 means one per processor.
+        cluster: Address of a Dask scheduler whose workers read the files instead of processes; '' for none.
+        limit: The largest number of files to read, spread evenly over the archive; 0 means all.
+    """
+
+    folder: Path
+    patient_rule: PatientRule = field(default_factory=PatientRule)
+    workers: int = 0
+    cluster: str = ""
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number of processes.
+
+        Raises:
+            UsageError: It is negative.
+        """
+        if self.workers < 0:
+            msg = f"expected 0 or more workers, found {self.workers}"
+            raise UsageError(msg)
+
+    @property
+    def num_processes(self) -> int:
+        """The number of processes that read the files."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def files(self) -> tuple[str, ...]:
+        """Return the paths of the files to read, relative to the folder, with '/', sorted; links are followed, loops are not.
+
+        Raises:
+            DataError: The folder does not exist, or a folder cannot be listed.
+        """
+        if not self.folder.is_dir():
+            msg = f"{self.folder}: expected a folder of DICOM files, found {'a file' if self.folder.exists() else 'nothing'}"
+            raise DataError(msg)
+        paths: list[str] = []
+        visited: set[str] = set()
+        for parent, folders, names in os.walk(self.folder, onerror=_refuse, followlinks=True):
+            visited.add(os.path.realpath(parent))
+            folders[:] = [name for name in sorted(folders) if os.path.realpath(Path(parent, name)) not in visited]
+            paths += [Path(parent, name).relative_to(self.folder).as_posix() for name in names]
+        paths.sort()
+        if not 0 < self.limit < len(paths):
+            return tuple(paths)
+        return tuple(paths[number * len(paths) // self.limit] for number in range(self.limit))
+
+
+def _refuse(error: OSError) -> None:
+    msg = f"{error.filename}: the folder cannot be read: {error.strerror}"
+    raise DataError(msg) from error
