@@ -1,15 +1,15 @@
-"""Compact updates: how much smaller, what it costs the weights, and what it costs the kappa.
+"""Compact updates: how much smaller they are, and the effect on the weights and on the kappa.
 
     python benchmarks/compact.py [--network densenet121 small] [--epochs 3] [--seeds]
 
-The deltas are of real training: the named networks, trained for some epochs on the phantoms of one hospital of the
-demonstration; that of the last epoch is measured. Sizes are of the files that a site would send, against float32 not packed.
-Errors are of the weights as decoded, per group of layers: the norm of the error over the norm of the delta, and the largest error
-over the largest weight.
+The deltas are from real training: each network is trained for some epochs on the phantoms of one of the demonstration's
+hospitals, and the delta of the last epoch is measured. Sizes are of the files that a site would send, compared with float32
+without packing. Errors are of the decoded weights, per group of layers: the norm of the error over the norm of the delta, and the
+largest error over the largest weight.
 
 `--seeds` runs the demonstration's federation (its plan, three hospitals, 20 rounds) with float32, bfloat16 and int8, packed, for
-five seeds that were fixed before: the demonstration's own. The outcome is the final global model's linear weighted kappa on test
-patients, the mean over hospitals; differences from float32 are paired by seed, with a 95 % interval by Student's t, 4 degrees.
+five seeds that were fixed beforehand. The outcome is the final global model's linear weighted kappa on test patients, the mean
+over hospitals; differences from float32 are paired by seed, with a 95 % interval by Student's t with 4 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -131,17 +131,17 @@ def compare_kappas(folder: Path) -> None:
         differences = [mine - exact for mine, exact in zip(kappas[encoding], kappas[Encoding.FLOAT32], strict=True)]
         mean, half = statistics.fmean(differences), STUDENT_T[len(SEEDS) - 1] * statistics.stdev(differences) / len(SEEDS) ** 0.5
         each = ", ".join(f"{value:+.4f}" for value in differences)
-        print(f"{encoding} less float32: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], by seed {each}")
+        print(f"{encoding} minus float32: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], by seed {each}")
 
 
 def final_kappas(plan: Plan, sites: dict[str, Path], drop: Path) -> dict[str, float]:
-    """Return the final global model's kappa on each site's test patients; its variances must be variances."""
+    """Return the final global model's kappa on each site's test patients; its variances must not be negative."""
     arrays = tensors.read(next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors")))
     assert all(np.isfinite(value).all() for value in arrays.values())
     assert all((value >= 0).all() for name, value in arrays.items() if name.endswith("running_var"))
     module = registry.build(plan.network, len(plan.classes))
     weights.load_arrays(module, arrays)
-    found = {}
+    kappas = {}
     for site, path in sites.items():
         test = samples(path, plan, Part.TEST)
         probabilities = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent(), label=site)
@@ -149,8 +149,8 @@ def final_kappas(plan: Plan, sites: dict[str, Path], drop: Path) -> dict[str, fl
         cases = images.by_unit(test.units)
         kappa = metrics.kappa(cases.truth, cases.predicted, cases.num_classes)
         assert kappa is not None
-        found[site] = kappa
-    return found
+        kappas[site] = kappa
+    return kappas
 
 
 if __name__ == "__main__":

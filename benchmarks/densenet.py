@@ -1,15 +1,15 @@
-"""DenseNet-121 in federation: what it gains on the other sites' patients, and what fine-tuning gains on a site's own.
+"""DenseNet-121 in federation: its gain on the other sites' patients, and the gain of fine-tuning on a site's own.
 
     python benchmarks/densenet.py [--work .bench/densenet] [--jobs 2]
 
 The demonstration's three phantom hospitals, each with at least 100 test patients, for three seeds fixed beforehand: a whole
-federation through `simulate`, with the local-only baseline, fine-tuning, and every model scored at every site. Images are 48
-pixels wide, and rounds are few, so that all of it takes about half an hour on two cores; what else differs from the paper's plan
-stands in `study_plan`. Cut off, it goes on where it was: a finished seed is a JSON file, an unfinished one a federation.
+federation by `simulate`, with a local baseline, fine-tuning, and every model scored at every site. Images are 48 pixels wide and
+rounds are few, so that all of it takes about half an hour on two cores; the other differences from the paper's plan are in
+`study_plan`. After an interruption it resumes: a finished seed is a JSON file, an unfinished one a federation.
 
-Printed, as tables for docs/: every seed's Table 2; then, paired by patient, the off-diagonal kappa after federation less local
-training's, and the diagonal after fine-tuning less before it and less local training's, with bootstrap intervals over patients
-for each seed, and an interval over seeds.
+It prints tables for docs/studies.md: every seed's Table 2; then, paired by patient, the off-diagonal kappa after federation minus
+that of local training, and the diagonal after fine-tuning minus that before it and minus that of local training, with bootstrap
+intervals over patients for each seed, and an interval over seeds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 
 
 def study_plan(seed: int) -> Plan:
-    """Return the demonstration's plan with the paper's network, and rates for some hundred steps instead of its 10⁵."""
+    """Return the demonstration's plan with the paper's network, and rates for a few hundred steps instead of 10⁵."""
     return replace(
         demo_plan(),
         seed=seed,
@@ -62,74 +62,72 @@ def study(seed: int, folder: Path) -> dict[str, object]:
 
 
 def federation(plan: Plan, folder: Path, num_patients: int) -> dict[str, object]:
-    """Run a federation, and return each kind's kappas, source by target, and the paired differences with their resamples."""
+    """Run a federation; return each kind's kappas, source by target, and the paired differences with their resamples."""
     sites = prepared(folder, plan, num_patients)
     simulate(plan, sites, folder / "drop", ENVIRONMENT, threads=1, full=True)
     names = tuple(sorted(sites))
-    said = {key: predictions(folder, plan, sites[key[2]], *key) for key in product(KINDS, names, names)}
-    kappas = {
-        kind.value: [[metrics.kappa(*outcome(said[kind, source, target])) for target in names] for source in names]
-        for kind in KINDS
-    }
+    predicted = {key: predictions(folder, plan, sites[key[2]], *key) for key in product(KINDS, names, names)}
+    kappas = {kind.value: [[kappa_of(predicted[kind, source, target]) for target in names] for source in names] for kind in KINDS}
 
     def pairs(first: ModelKind, second: ModelKind, *, own: bool) -> list[Pair]:
         return [
-            (target, said[first, source, target], said[second, source, target])
+            (target, predicted[first, source, target], predicted[second, source, target])
             for source, target in product(names, names)
             if (source == target) is own
         ]
 
     return {
         "sites": names,
-        "patients": [len(said[ModelKind.LOCAL, site, site].truth) for site in names],
+        "patients": [len(predicted[ModelKind.LOCAL, site, site].truth) for site in names],
         "kappas": kappas,
         "generalisation": mean_difference(pairs(ModelKind.FEDERATED, ModelKind.LOCAL, own=False), plan.seed),
         "federated own": mean_difference(pairs(ModelKind.FEDERATED, ModelKind.LOCAL, own=True), plan.seed),
         "finetuned own": mean_difference(pairs(ModelKind.FINETUNED, ModelKind.FEDERATED, own=True), plan.seed),
-        "finetuned own, less local": mean_difference(pairs(ModelKind.FINETUNED, ModelKind.LOCAL, own=True), plan.seed),
+        "finetuned own, minus local": mean_difference(pairs(ModelKind.FINETUNED, ModelKind.LOCAL, own=True), plan.seed),
     }
 
 
-def outcome(found: Predictions) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return what a kappa is made of."""
-    return found.truth, found.predicted, found.num_classes
+def kappa_of(predictions: Predictions) -> float | None:
+    """Return the linear weighted kappa."""
+    return metrics.kappa(predictions.truth, predictions.predicted, predictions.num_classes)
 
 
 def predictions(folder: Path, plan: Plan, data: Path, kind: ModelKind, source: str, target: str) -> Predictions:
-    """Return what a site's shared model said about another's test patients, as `evaluate` has kept it there."""
+    """Return the predictions of a site's model for another's test patients, which `evaluate` has saved there."""
     record = max((folder / "drop" / "sites" / source / "models").glob(f"*-{kind}.json"))
     digest = wire.decode(ModelRecord, record.read_bytes()).artifacts[0].content_sha256
-    (kept,) = (folder / "sites" / target / "scores").glob(f"{digest[:16]}-*-test.npy")
+    (saved,) = (folder / "sites" / target / "scores").glob(f"{digest[:16]}-*-test.npy")
     test = samples(data, plan, Part.TEST)
-    return Predictions(truth=test.labels, probabilities=np.load(kept, allow_pickle=False), dense=()).by_unit(test.units)
+    return Predictions(truth=test.labels, probabilities=np.load(saved, allow_pickle=False), dense=()).by_unit(test.units)
 
 
 def main() -> None:
     """Run all seeds, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(".bench/densenet"))
-    parser.add_argument("--jobs", type=int, default=2, help="seeds at a time, each with one thread")
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds to run at once, each with one thread")
     options = parser.parse_args()
     report(run_seeds(study, SEEDS, options.work, options.jobs))
 
 
-def report(found: list[dict]) -> None:
+def report(results: list[dict]) -> None:
     """Print every seed's kappas, then the differences."""
     print("\n| seed | models | own patients | others' patients | test patients |\n|---|---|---|---|---|")
-    for result in found:
+    for result in results:
         for kind, rows in result["kappas"].items():
             own = statistics.fmean(rows[site][site] for site in range(len(rows)))
             others = [rows[source][target] for source in range(len(rows)) for target in range(len(rows)) if source != target]
             patients = " + ".join(map(str, result["patients"]))
-            print(f"| {result['seed']} | {kind} | {own:.3f} | {statistics.fmean(others):.3f} | {patients} |")
+            name = kind.replace("finetuned", "fine-tuned")
+            print(f"| {result['seed']} | {name} | {own:.3f} | {statistics.fmean(others):.3f} | {patients} |")
     titles = {
-        "generalisation": "Kappa on the other sites' patients: federated less local",
-        "federated own": "Kappa on own patients: federated less local",
-        "finetuned own": "Kappa on own patients: fine-tuned less federated",
-        "finetuned own, less local": "Kappa on own patients: fine-tuned less local",
+        "generalisation": "Kappa on the other sites' patients: federated minus local",
+        "federated own": "Kappa on own patients: federated minus local",
+        "finetuned own": "Kappa on own patients: fine-tuned minus federated",
+        "finetuned own, minus local": "Kappa on own patients: fine-tuned minus local",
     }
     for key, title in titles.items():
-        print_differences(title, [result[key][0] for result in found], [result[key][1] for result in found])
+        print_differences(title, [result[key][0] for result in results], [result[key][1] for result in results])
 
 
 if __name__ == "__main__":

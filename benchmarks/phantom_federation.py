@@ -1,4 +1,4 @@
-"""What the studies of training share: phantom hospitals, runs that go on where they were cut off, paired differences of kappa."""
+"""Shared by the studies of training: phantom hospitals, runs that resume after an interruption, paired differences of kappa."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STUDENT_T = {2: 4.303, 4: 2.776}
 ENVIRONMENT = Environment(progress=Silent(), passphrase=str)
 
 Pair = tuple[str, "Predictions", "Predictions"]
-"""A site, and what two models say about its patients."""
+"""A site, and two models' predictions for its patients."""
 
 
 def demo_plan() -> Plan:
@@ -52,10 +52,10 @@ def demo_plan() -> Plan:
 
 
 def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[str, Path]:
-    """Return every hospital's prepared data, of its own number of patients or of this one; what is there from before is taken."""
-    found = {}
+    """Return every hospital's prepared data; those of an earlier run are used again."""
+    folders = {}
     for hospital in hospitals.DEMO_HOSPITALS:
-        out = found[hospital.name] = folder / "prepared" / hospital.name
+        out = folders[hospital.name] = folder / "prepared" / hospital.name
         try:
             prepared_dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
         except DataError:
@@ -65,7 +65,7 @@ def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[
             source, labels = ImageArchive(folder=archive.directory), LabelFiles(table=archive.labels)
             request = PrepareRequest(archive=source, labels=labels, workspace=folder / "none", plan=plan, out=out)
             prepare(request, Silent())
-    return found
+    return folders
 
 
 def samples(folder: Path, plan: Plan, part: Part) -> Samples:
@@ -79,9 +79,9 @@ def samples(folder: Path, plan: Plan, part: Part) -> Samples:
 
 
 def run_seeds(study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path, jobs: int) -> list[dict]:
-    """Return what a study says of each seed, a file of JSON a seed; what a run before has said is not computed again.
+    """Return a study's result for each seed; each is saved as a JSON file, and not computed again in another run.
 
-    Each seed is computed in a process of its own, with one thread: figures are the same on machines of any size.
+    Each seed is computed in its own process with one thread, so that the figures do not depend on the size of the machine.
     """
     work.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -96,10 +96,10 @@ def _run_seed(study: Callable[[int, Path], Mapping[str, object]], work: Path, se
     if target.is_file():
         return f"seed {seed}: computed before"
     started = time.perf_counter()
-    found = {"seed": seed, **study(seed, work / f"seed-{seed}")}
+    result = {"seed": seed, **study(seed, work / f"seed-{seed}")}
     seconds = round(time.perf_counter() - started)
     temporary = target.with_suffix(".partial")
-    temporary.write_text(json.dumps(found | {"seconds": seconds}))
+    temporary.write_text(json.dumps(result | {"seconds": seconds}))
     temporary.rename(target)
     return f"seed {seed}: {seconds} s"
 
@@ -109,26 +109,26 @@ def _file(work: Path, seed: int) -> Path:
 
 
 def mean_difference(pairs: Sequence[Pair], seed: int) -> tuple[float, list[float]]:
-    """Return the mean, over pairs of models scored on the same patients, of how much kappa the first has above the second.
+    """Return the mean difference in kappa over pairs of models that were scored on the same patients.
 
     Args:
-        pairs: Sites with what two models say about their patients.
+        pairs: Sites with two models' predictions for their patients.
         seed: Of the bootstrap.
 
     Returns:
-        The mean difference, and the same of every resample of patients; pairs of one site share its resamples.
+        The mean difference, and that of every resample of patients; pairs of one site share its resamples.
     """
     observed = [_kappa(first) - _kappa(second) for _, first, second in pairs]
     drawn = np.zeros(RESAMPLES)
     for site, first, second in pairs:
-        cells = [metrics.cells(found) for found in (first, second)]
+        cells = [metrics.cells(predictions) for predictions in (first, second)]
         draws = np.concatenate(list(bootstrap.draws(len(first.truth), RESAMPLES, derive_seed(seed, site))))
         drawn += metrics.kappas(draws @ cells[0]) - metrics.kappas(draws @ cells[1])
     return statistics.fmean(observed), (drawn / len(pairs)).tolist()
 
 
-def _kappa(found: Predictions) -> float:
-    kappa = metrics.kappa(found.truth, found.predicted, found.num_classes)
+def _kappa(predictions: Predictions) -> float:
+    kappa = metrics.kappa(predictions.truth, predictions.predicted, predictions.num_classes)
     assert kappa is not None
     return kappa
 
@@ -150,6 +150,6 @@ def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Seq
     low, high = interval(np.mean(np.array(drawn), axis=0).tolist())
     print(f"| mean | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
     print(
-        f"\nBy seed, Student's t with {len(observed) - 1} degrees: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}].",
+        f"\nOver seeds, Student's t with {len(observed) - 1} degrees: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}].",
         flush=True,
     )

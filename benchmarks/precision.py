@@ -1,17 +1,17 @@
-"""bfloat16 against float32: what the precision of training costs the kappa.
+"""bfloat16 against float32: the effect of the precision of training on the kappa.
 
     python benchmarks/precision.py [--network small | densenet121] [--work .bench/precision] [--jobs 2]
 
-A network is trained twice from the same start, on the same batches with the same augmentation, once in each precision: by
-`simulate`, a federation of the demonstration's three phantom hospitals with more than 400 test patients together. The outcome is
-the mean over hospitals of the final global model's kappa on their test patients; five seeds, fixed beforehand, all reported. The
-differences are paired by patient and by seed. The plan's default may be bfloat16 where the interval over seeds lies within
-± 0.02; it did not (docs/studies.md), and the default is float32.
+A network is trained twice, from the same start, on the same batches and with the same augmentation, once in each precision: by
+`simulate`, in a federation of the demonstration's three phantom hospitals with more than 400 test patients in total. The outcome
+is the mean over hospitals of the final global model's kappa on their test patients, for five seeds that were fixed beforehand.
+The differences are paired by patient and by seed. The plan's default may be bfloat16 if the interval over seeds is within ± 0.02;
+it was not (docs/studies.md), and the default is float32.
 
-The small network trains as in the demonstration, 20 rounds, until its kappa is steady: minutes. DenseNet-121 has 8 rounds of two
-epochs, half an hour, and its kappa still jumps from round to round.
+The small network trains for 20 rounds, as in the demonstration, until its kappa is steady: minutes. DenseNet-121 has 8 rounds of
+two epochs, half an hour, and its kappa still varies from round to round.
 
-Cut off, it goes on where it was: a finished seed is a JSON file, an unfinished one two federations.
+After an interruption it resumes: a finished seed is a JSON file, an unfinished one two federations.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NUM_PATIENTS = 280
 
 
 def study_plan(network: str, seed: int, precision: Precision) -> Plan:
-    """Return the demonstration's plan with more test patients; for DenseNet-121 with fewer rounds, and rates to match."""
+    """Return the demonstration's plan with more test patients; for DenseNet-121 with fewer rounds and other rates."""
     plan = replace(demo_plan(), seed=seed, split=Split(train=0.4, validation=0.05, test=0.55))
     if network == SMALL:
         return replace(plan, training=replace(plan.training, precision=precision))
@@ -55,7 +55,7 @@ def study(network: str, seed: int, folder: Path) -> dict[str, object]:
 
 def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> dict[str, object]:
     """Run a federation for each plan, and compare their final global models on all sites' test patients."""
-    said: dict[Precision, list[Predictions]] = {}
+    predicted: dict[Precision, list[Predictions]] = {}
     for precision, plan in plans.items():
         sites = prepared(folder, plan, num_patients)
         drop = folder / precision / "drop"
@@ -63,23 +63,23 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
         module = registry.build(plan.network, len(plan.classes))
         newest = next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors"))
         weights.load_arrays(module, tensors.read(newest))
-        said[precision] = [predictions(module, path, plan) for path in sites.values()]
-    pairs = list(zip(sites, said[Precision.BFLOAT16], said[Precision.FLOAT32], strict=True))
+        predicted[precision] = [predictions(module, path, plan) for path in sites.values()]
+    pairs = list(zip(sites, predicted[Precision.BFLOAT16], predicted[Precision.FLOAT32], strict=True))
     return {
-        "patients": [len(found.truth) for found in said[Precision.FLOAT32]],
+        "patients": [len(site.truth) for site in predicted[Precision.FLOAT32]],
         "kappas": {
-            precision.value: [metrics.kappa(item.truth, item.predicted, item.num_classes) for item in found]
-            for precision, found in said.items()
+            precision.value: [metrics.kappa(item.truth, item.predicted, item.num_classes) for item in items]
+            for precision, items in predicted.items()
         },
         "difference": mean_difference(pairs, 0),
     }
 
 
 def predictions(module: torch.nn.Module, data: Path, plan: Plan) -> Predictions:
-    """Return what a network says about a site's test patients."""
+    """Return a network's predictions for a site's test patients."""
     test = samples(data, plan, Part.TEST)
-    found = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent())
-    return Predictions(truth=test.labels, probabilities=found, dense=()).by_unit(test.units)
+    probabilities = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent())
+    return Predictions(truth=test.labels, probabilities=probabilities, dense=()).by_unit(test.units)
 
 
 def main() -> None:
@@ -87,20 +87,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=(SMALL, "densenet121"), default=SMALL)
     parser.add_argument("--work", type=Path, default=Path(".bench/precision"))
-    parser.add_argument("--jobs", type=int, default=2, help="seeds at a time, each with one thread")
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds to run at once, each with one thread")
     options = parser.parse_args()
     report(run_seeds(partial(study, options.network), SEEDS, options.work / options.network, options.jobs))
 
 
-def report(found: list[dict]) -> None:
+def report(results: list[dict]) -> None:
     """Print every seed's kappas, then the differences."""
     print("\n| seed | bfloat16 | float32 | test patients |\n|---|---|---|---|")
-    for result in found:
+    for result in results:
         half, single = (statistics.fmean(result["kappas"][kind.value]) for kind in (Precision.BFLOAT16, Precision.FLOAT32))
         print(f"| {result['seed']} | {half:.3f} | {single:.3f} | {sum(result['patients'])} |")
-    print_differences(
-        "Kappa: bfloat16 less float32", [result["difference"][0] for result in found], [item["difference"][1] for item in found]
-    )
+    observed, drawn = zip(*(result["difference"] for result in results), strict=True)
+    print_differences("Kappa: bfloat16 minus float32", observed, drawn)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Local training: fedcli's `training.train` against the loop that one would write, on the same images.
+"""Local training: fedcli's `LocalTraining` against the loop that one would write, on the same images.
 
     python benchmarks/train [--runs 3] [--steps 4]
 
 DenseNet-121, batches of 32 images of 224 × 224, from phantoms. The reference is a torch DataLoader with two workers over PNGs of
-that size, torchvision's v2 transforms image by image (flips, rotation, intensity shift), float32 and torch's own Adam; every
-class is drawn alike. fedcli trains from prepared data, as a plan says: once with `precision = "auto"` (bfloat16 where the
-processor has it), once in float32, the default. Contenders take turns, each run in a process of its own with all of the machine's
-cores; the first step of a run is not counted. Ratios are of images per second, run by run; their median counts. Peak memory is
-the largest resident set of the process; the reference is spared that of its two workers, which share pages with it. `pipeline`
-is what a step's batch costs without the network, as a share of the step.
+that size, torchvision's v2 transforms for each image (flips, rotation, intensity shift), float32 and torch's Adam; all classes
+are drawn equally often. fedcli trains from prepared data with a plan's settings: with `precision = "auto"` (bfloat16 if the
+processor has it), and in float32, the default. Runs alternate, each in its own process with all cores; the first step of a run is
+not counted. Ratios are of images per second, run by run; their median is the result. Peak memory is the largest resident set of
+the process, for the reference without its two workers, which share pages with it. `pipeline` is the time of a batch without the
+network, as a share of a step.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ PATIENTS = 64
 
 
 def main() -> None:
-    """Let the contenders take turns, and print the medians."""
+    """Run the contenders alternately, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="counted steps of a run")
+    parser.add_argument("--steps", type=int, default=4, help="counted steps per run")
     options = parser.parse_args()
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder))
         for number in range(1, options.runs + 1):
             for name in CONTENDERS:
-                found[name].append(run(name, Path(folder), options.steps))
-                shown = ", ".join(f"{key} {value:.4g}" for key, value in found[name][-1].items())
+                figures[name].append(run(name, Path(folder), options.steps))
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in figures[name][-1].items())
                 print(f"run {number} {name}: {shown}", flush=True)
-    report(found)
+    report(figures)
 
 
 def write_images(folder: Path) -> None:
-    """Prepare a hospital's phantoms, and write the same images as PNGs, in a folder a class."""
+    """Prepare a hospital's phantoms, and write the same images as PNGs, in one folder per class."""
     hospital = hospitals.DEMO_HOSPITALS[0]
     scanner = replace(hospital.scanner, rows=448, columns=360)
     hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
@@ -79,21 +79,21 @@ def write_images(folder: Path) -> None:
 
 
 def run(name: str, folder: Path, steps: int) -> dict[str, float]:
-    """Run one contender in its own process."""
+    """Run one contender in its own process; return its figures."""
     script = Path(__file__).parent / "contenders" / f"{name.partition('_')[0]}.py"
     arguments = [sys.executable, str(script), str(folder), str(steps), name.partition("_")[2] or "auto"]
     done = subprocess.run(arguments, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name} failed: {done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
-def report(found: dict[str, list[dict[str, float]]]) -> None:
+def report(figures: dict[str, list[dict[str, float]]]) -> None:
     """Print a table of medians and ratios."""
     print(f"\n{'':16} {'images/s':>9} {'ratio':>6} {'(each run)':>20} {'peak GB':>8} {'pipeline':>9}")
-    for name, runs in found.items():
-        ratios = [mine["rate"] / reference["rate"] for mine, reference in zip(runs, found["reference"], strict=True)]
+    for name, runs in figures.items():
+        ratios = [mine["rate"] / reference["rate"] for mine, reference in zip(runs, figures["reference"], strict=True)]
         each = " ".join(f"{ratio:.2f}" for ratio in ratios)
         pipeline = f"{100 * median(runs, 'pipeline'):8.2f}%" if "pipeline" in runs[0] else ""
         peak = median(runs, "peak") / 1e9

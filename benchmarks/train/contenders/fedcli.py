@@ -29,22 +29,22 @@ CPU = torch.device("cpu")
 
 
 class Stopwatch:
-    """Notes when each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def event(self, text: str) -> None:
-        """Drop the line."""
+        """Ignore the line."""
 
     @contextmanager
     def track(self, _label: str, _total: int, _unit: str) -> Iterator[Callable[[int, str], None]]:
-        """Yield what notes the time."""
+        """Yield a function that records the time."""
         yield lambda units, _note: self.ends.append(time.perf_counter()) if units else None
 
 
 def main() -> None:
-    """Train for a number of steps after the first, then draw as many batches without a network."""
+    """Train for a number of steps after the first, then load batches without a network."""
     folder, steps = Path(sys.argv[1]) / "prepared", int(sys.argv[2])
     data = prepared_dataset.load(folder, prepared_dataset.describe(folder).cohort.preparation, (Part.VALIDATION, Part.TEST))
     samples = Samples(images=data.images, labels=data.labels, units=data.labels, num_classes=4)
