@@ -40,7 +40,7 @@ class Caseload:
     """Images, and whose they are.
 
     Attributes:
-        pixels: (N, size, size) uint16 fixed point of [0, 1]; mapped.
+        pixels: (N, size, size) uint16 fixed point of [0, 1].
         cases: Pseudonym of each image's case, by the plan's unit; as in the index of prepared data.
         files: Path of each image within its folder; none where the data were prepared.
         data: Digest of the prepared data; None where files were read.
@@ -90,8 +90,10 @@ def of_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Path,
         raise DataError(msg, hint=f"the first is left out because: {rejected[0].reason}" if rejected else "the folder is empty")
     names = Pseudonyms(secret=secret)
     size = plan.images.size
+    written = np.memmap(scratch / "images", dtype="<u2", mode="r").reshape(-1, size, size)
+    positions = [item.position for item in accepted]
     return Caseload(
-        pixels=np.memmap(scratch / "images", dtype="<u2", mode="r", shape=(len(accepted), size, size)),
+        pixels=written if len(positions) == len(written) else written[positions],  # some are written and then left out
         cases=tuple(
             names.patient(item.metadata.patient) if plan.unit is Unit.PATIENT else names.study(item.study) for item in accepted
         ),
