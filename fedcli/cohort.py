@@ -1,7 +1,7 @@
-"""What a prepared data set is as a whole: the paper's Table 1 row, Fig. 3 and Fig. 4 as data.
+"""A prepared data set in aggregate: the paper's Table 1 row, Fig. 3 and Fig. 4 as data.
 
-Only sums over many images stand here, so that a site may publish it after its operator agreed. `imaging` measures it, a data set
-record carries it, the report draws it.
+It contains only sums over many images, so a site may publish it once its operator agrees. `imaging` computes it, a data set
+record contains it, the report shows it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class PartCount:
-    """How much of the data one part holds.
+    """The size of one part.
 
     Attributes:
         part: Training, validation or test.
@@ -52,8 +52,8 @@ class Cohort:
     Attributes:
         preparation: Digest of the plan's settings under which it was prepared.
         megapixels: Smallest and largest stored resolution, in 10**6 pixels (Table 1).
-        detectors: Detector types (DICOM Detector Type (0018,7004)), sorted; empty where no file tells.
-        image_types: '2D', 'tomosynthesis'; sorted.
+        detectors: Detector Types (0018,7004), sorted; empty if no file states one.
+        image_types: '2D', 'synthetic 2D', 'tomosynthesis'; sorted.
         bits: Values of Bits Stored (0028,0101), sorted.
         parts: Training, validation and test, in this order.
         histogram: Pixels of all prepared images in 64 equal bins of [0, 1] (Fig. 4), in thousandths of a per cent of all pixels.

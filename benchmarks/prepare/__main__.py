@@ -1,10 +1,10 @@
-"""From a mammogram's file to 224 × 224: fedcli against pydicom with scikit-image and against MONAI, one process each.
+"""From a mammogram's file to 224 × 224: fedcli, pydicom with scikit-image, and MONAI, in one process each.
 
     python benchmarks/prepare [--rounds 3] [--clock wall|cpu]
 
-A phantom of 3328 × 2560 pixels and 12 bits is written in every transfer syntax. Contenders take turns; ratios are those of the
-same round, and their median is printed, beside the floors: the file's bytes read, and decoded alone. Then the same files many
-times over, by one process and by two. `--clock cpu` counts a process's own time: for a machine that does other things as well.
+A phantom of 3328 × 2560 pixels and 12 bits is written in every transfer syntax. Contenders run alternately. The medians of the
+ratios within a round are printed, beside the lower bounds: only reading the file, and only decoding it. Then many of these files
+are read by one process and by two. `--clock cpu` measures a process's own time, for a machine that is also busy otherwise.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MANY = 120
 
 
 def main() -> None:
-    """Write the files, let everybody have a turn, print the ratios."""
+    """Write the files, run every contender, print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -65,10 +65,10 @@ def main() -> None:
         rivals = ("skimage", "monai") if theirs else ()
         rounds = []
         for _ in range(options.rounds):
-            turns = {who: turn(Path(sys.executable), who, options.clock, files) for who in ("fedcli", "decoding", "reading")}
+            results = {who: measure(Path(sys.executable), who, options.clock, files) for who in ("fedcli", "decoding", "reading")}
             compared = {syntax: path for syntax, path in files.items() if any(GOALS[syntax])}
-            turns |= {who: turn(theirs, who, options.clock, compared) for who in rivals if theirs}
-            rounds.append(turns)
+            results |= {who: measure(theirs, who, options.clock, compared) for who in rivals if theirs}
+            rounds.append(results)
         report(files, rounds)
         many(Path(name), files)
 
@@ -83,8 +83,8 @@ def write_files(folder: Path) -> dict[uid.UID, Path]:
     return {syntax: write_encoded(folder / f"{number}.dcm", pixels, syntax, BitsStored=12) for number, syntax in enumerate(GOALS)}
 
 
-def turn(python: Path, who: str, clock: str, files: dict[uid.UID, Path]) -> dict[str, object]:
-    """Run a contender once over all files; what it cannot read is left out."""
+def measure(python: Path, who: str, clock: str, files: dict[uid.UID, Path]) -> dict[str, object]:
+    """Run a contender once over all files; files that it cannot read are left out."""
     command = [str(python), str(Path(__file__).parent / "contenders.py"), who, clock, *map(str, files.values())]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -111,7 +111,7 @@ def report(files: dict[uid.UID, Path], rounds: list[dict[str, dict[str, object]]
 
 
 def many(folder: Path, files: dict[uid.UID, Path]) -> None:
-    """Compare one process with two over many files, their start included."""
+    """Compare one process with two over many files, including the start of the processes."""
     syntaxes = [syntax for syntax, (_, goal) in GOALS.items() if goal > 1]
     names = [files[syntaxes[number % len(syntaxes)]].name for number in range(MANY)]
     task = partial(read_file, folder=folder, images=Images())

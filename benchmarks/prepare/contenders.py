@@ -1,8 +1,8 @@
-"""One contender at work on mammograms: seconds for each file, from the file to 224 × 224 in [0, 1], and the most memory it took.
+"""One contender reads mammograms: seconds for each file, from the file to 224 × 224 in [0, 1], and its peak memory.
 
     python contenders.py NAME wall|cpu FILE...        prints one JSON object
 
-Each runs in an interpreter of its own (`.bench/prepare` for those that fedcli is compared with), and once before it is timed.
+Each runs in its own interpreter (`.bench/prepare` for those that fedcli is compared with), and once before it is timed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def fedcli() -> Callable[[Path], object]:
-    """Read a file as `prepare` does, all of a process's task."""
+    """Read a file as `prepare` does: the whole task of a worker process."""
     from fedcli.imaging.archive.file_result import read_file  # noqa: PLC0415
     from fedcli.plan import Images  # noqa: PLC0415
 
@@ -35,7 +35,7 @@ def fedcli() -> Callable[[Path], object]:
 
 
 def decoding() -> Callable[[Path], object]:
-    """Decode alone: the floor of what fedcli could do."""
+    """Only decode: a lower bound for fedcli."""
     from fedcli.imaging.dicom import reader  # noqa: PLC0415
     from fedcli.plan import Images  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ def decoding() -> Callable[[Path], object]:
 
 
 def reading() -> Callable[[Path], object]:
-    """Read the bytes alone: the floor of what anybody could do."""
+    """Only read the bytes: a lower bound for all."""
     return Path.read_bytes
 
 
@@ -78,7 +78,7 @@ CONTENDERS = {"fedcli": fedcli, "decoding": decoding, "reading": reading, "skima
 
 
 def main() -> None:
-    """Time every file, the median of its runs."""
+    """Print the median time of every file."""
     work, clock = CONTENDERS[sys.argv[1]](), CLOCKS[sys.argv[2]]
     seconds = {}
     work(Path(sys.argv[3]))
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def peak_mb() -> float:
-    """Return this program's own peak: what getrusage tells begins with that of the process which started it."""
+    """Return this program's own peak: getrusage would include that of the process that started it."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 

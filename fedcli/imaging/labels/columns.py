@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging.labels import csv_table
+from fedcli.imaging.labels import csv_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.imaging.labels.csv_table import CsvTable
+    from fedcli.imaging.labels.csv_file import CsvFile
 
 
 class LabelKey(StrEnum):
@@ -82,7 +82,7 @@ class LabelTable:
     """
 
     path: Path
-    content: CsvTable
+    content: CsvFile
     keys: tuple[tuple[LabelKey, int], ...]
     label: int
     side: int | None
@@ -101,7 +101,7 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
     Raises:
         DataError: It is not a table, lacks a given column, or has no column that could be the key or the class.
     """
-    content = _composed(path, csv_table.read(path), columns)
+    content = _composed(path, csv_file.read(path), columns)
     given = {item.name: _given(path, content, getattr(columns, item.name)) for item in fields(columns)}
     keys = [(key, index) for key in LabelKey if (index := given[key]) is not None]
     if not keys:
@@ -115,7 +115,7 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
     return LabelTable(path=path, content=content, keys=tuple(keys), label=label, side=side, view=view)
 
 
-def _composed(path: Path, content: CsvTable, columns: LabelColumns) -> CsvTable:
+def _composed(path: Path, content: CsvFile, columns: LabelColumns) -> CsvFile:
     """Return the table with the composed columns."""
     for template in dict.fromkeys(getattr(columns, item.name) for item in fields(columns)):
         if "{" in template and content.column(template) is None:
@@ -129,7 +129,7 @@ def _composed(path: Path, content: CsvTable, columns: LabelColumns) -> CsvTable:
     return content
 
 
-def _given(path: Path, content: CsvTable, name: str) -> int | None:
+def _given(path: Path, content: CsvFile, name: str) -> int | None:
     if not name:
         return None
     index = content.column(name)
@@ -139,21 +139,21 @@ def _given(path: Path, content: CsvTable, name: str) -> int | None:
     return index
 
 
-def _one(content: CsvTable, given: dict[str, int | None], what: str) -> int | None:
+def _one(content: CsvFile, given: dict[str, int | None], what: str) -> int | None:
     return index if (index := given[what]) is not None else next(iter(_recognised(content, what)), None)
 
 
-def _recognised(content: CsvTable, what: str) -> list[int]:
+def _recognised(content: CsvFile, what: str) -> list[int]:
     """Return the columns whose names say that they hold it."""
     squeezed = [re.sub(r"[\W_]", "", name).lower() for name in content.names]
     return [index for known in _NAMES[what] for index, name in enumerate(squeezed) if name == known]
 
 
-def _missing(path: Path, content: CsvTable, task: str, *whats: str) -> DataError:
+def _missing(path: Path, content: CsvFile, task: str, *whats: str) -> DataError:
     known = ", ".join(name for what in whats for name in _NAMES[what])
     hint = f"recognised names are {known}, with or without spaces and underscores; or name the column with --column"
     return DataError(f"{path}: no column {task}; {_columns_of(content)}", hint=hint)
 
 
-def _columns_of(content: CsvTable) -> str:
+def _columns_of(content: CsvFile) -> str:
     return f"found the columns {', '.join(content.names)}"

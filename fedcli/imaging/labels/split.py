@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
-from fedcli.imaging.labels import csv_table
+from fedcli.imaging.labels import csv_file
 from fedcli.plan import Part, Split
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def read(path: Path) -> PartList:
         DataError: The file is not such a table, names an unknown part, or a patient twice with different parts.
     """
     hint = "a split list has the columns patient and part; the parts are " + ", ".join(Part)
-    table = csv_table.read(path)
+    table = csv_file.read(path)
     columns = [table.column(name) for name in COLUMNS]
     if None in columns:
         msg = f"{path}: expected the columns {' and '.join(COLUMNS)}, found {', '.join(table.names)}"

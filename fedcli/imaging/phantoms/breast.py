@@ -1,12 +1,12 @@
-"""One breast as an X-ray sees it, before any scanner: relative attenuation, pixel by pixel.
+"""The X-ray attenuation of one breast, independent of the scanner, pixel by pixel.
 
 Attenuation is a number in [0, 1] on one scale for all hospitals: air is 0, a lead marker is 1. Where the breast is compressed to
-full thickness, fatty tissue lies at `FAT`, fibroglandular (dense) tissue at `GLAND`, the pectoral muscle at `MUSCLE`; towards the
-skin the thickness, and with it the attenuation, falls to 0. The share of dense tissue is exact: that fraction of the breast's
-pixels, the muscle left out, is dense.
+full thickness, fatty tissue is at `FAT`, fibroglandular (dense) tissue at `GLAND`, the pectoral muscle at `MUSCLE`; towards the
+skin, thickness and attenuation fall to 0. The share of dense tissue is exact: it is that fraction of the breast's pixels without
+the muscle.
 
-Shapes and textures are drawn on grids of fixed size and stretched to the wanted one, so that one seed gives one breast at every
-resolution, and a realistic size costs little more than its pixels.
+Shapes and textures are drawn on grids of fixed size and then stretched, so one seed gives the same breast at every resolution,
+and a realistic size costs little more time than its pixels.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _TEXTURE = (((10, 8), 1.0), ((20, 16), 0.6), ((40, 32), 0.5), ((80, 64), 0.3))
 _PARENCHYMA_GRID = (80, 64)
 _PARENCHYMA = 0.04
 _SOFT_EDGE = 0.9
-"""Width of the passage from fatty to dense tissue, in standard deviations of the texture."""
+"""Width of the transition from fatty to dense tissue, in standard deviations of the texture."""
 _TOWARDS_NIPPLE = 3.0
-"""How strongly dense tissue gathers in the cone behind the nipple, away from the skin; 0 scatters it evenly."""
+"""How strongly dense tissue is concentrated in the cone behind the nipple, away from the skin; 0 scatters it evenly."""
 _SKIN = 0.3
-"""Part of the breast's radius over which the thickness falls to nothing."""
+"""Fraction of the breast's radius over which the thickness falls to 0."""
 
 
 class Side(StrEnum):
@@ -61,7 +61,7 @@ class Breast:
     Attributes:
         depth: From the chest wall to the nipple, as a fraction of the image's width.
         half_height: Half of its extent along the chest wall, as a fraction of the image's height.
-        exposure: Exponent on the attenuation, for compression and beam: above 1 the image is darker, below 1 brighter.
+        exposure: Exponent of the attenuation, for compression and beam: above 1 the image is darker, below 1 brighter.
         share: Fraction of the breast that is dense tissue.
     """
 
@@ -100,7 +100,7 @@ def attenuation(breast: Breast, side: Side, view: View, rows: int, columns: int,
 
 
 def _centres(num_pixels: int) -> Image:
-    """Return the middles of the pixels along one axis, from 0 to 1."""
+    """Return the centres of the pixels along one axis, from 0 to 1."""
     return ((np.arange(num_pixels) + 0.5) / num_pixels).astype(np.float32)
 
 
@@ -110,14 +110,14 @@ def _radius(breast: Breast, view: View, x: Image, y: Image) -> Image:
     ellipse: Image = np.sqrt((x / breast.depth) ** 2 + ((y - middle) / breast.half_height) ** 2)
     if view is View.CC:
         return ellipse
-    # Seen obliquely the breast reaches up to the armpit: a strip that widens downwards.
+    # In an oblique view the breast reaches up to the armpit: a strip that widens downwards.
     armpit = x / (breast.depth * (0.45 + 0.7 * y)) + np.maximum(0, 4 * (y - middle))
     both: Image = np.minimum(ellipse, armpit)
     return both
 
 
 def _muscle(view: View, x: Image, y: Image, generator: np.random.Generator) -> Image:
-    """Return where the pectoral muscle lies, from 0 to 1 with a soft edge: a triangle at the upper chest wall, in MLO alone."""
+    """Return where the pectoral muscle is, from 0 to 1 with a soft edge: a triangle at the upper chest wall, only in MLO."""
     width, height = generator.uniform(0.25, 0.4), generator.uniform(0.45, 0.7)
     if view is View.CC:
         return np.zeros((1, 1), np.float32)

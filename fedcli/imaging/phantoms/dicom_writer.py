@@ -1,7 +1,7 @@
-"""A digital mammogram as a DICOM file: the attributes that PS3.3 A.27 wants, around pixels that someone else made.
+"""A digital mammogram as a DICOM file: given pixels, with the attributes that PS3.3 A.27 requires.
 
-The object is Digital Mammography X-Ray Image Storage - For Presentation; every attribute of Type 1 and 2 of its mandatory modules
-is there, and says that the image is synthetic. The same facts and pixels are the same bytes: nothing is taken from the clock, the
+The object is Digital Mammography X-Ray Image Storage - For Presentation, with every Type 1 and 2 attribute of its mandatory
+modules; they say that the image is synthetic. The same arguments give the same bytes: nothing depends on the clock, the
 machine or pydicom's version.
 """
 
@@ -40,7 +40,7 @@ _ORIENTATIONS = {
     (Side.RIGHT, View.CC): ["P", "L"],
     (Side.RIGHT, View.MLO): ["P", "FL"],
 }
-"""Patient Orientation (0020,0020): where rows and columns run, chest wall at the left edge for L, at the right edge for R."""
+"""Patient Orientation (0020,0020): the directions of rows and columns; the chest wall is at the left edge for L, right for R."""
 _ANGLES = {View.CC: 0, View.MLO: 45}
 
 
@@ -86,12 +86,12 @@ def write_exam(folder: Path, scanner: Scanner, exam: Exam, images: Iterable[tupl
     """Write an exam's files, `<side>-<view>.dcm`, into a folder that exists.
 
     Args:
-        folder: Where to.
+        folder: The folder.
         scanner: The system that took the images.
-        exam: What the files share.
+        exam: What the files have in common.
         images: Each image with its stored values, rows × columns, as `scanner.expose` returns them.
     """
-    # One data set, in which what differs is replaced: a new one for each image would take longer than drawing it.
+    # One data set is reused: creating a new one for each image would take longer than drawing the image.
     dataset = Dataset()
     _set_patient_and_study(dataset, exam)
     _set_equipment(dataset, scanner, exam)
@@ -150,7 +150,7 @@ def _set_equipment(dataset: Dataset, scanner: Scanner, exam: Exam) -> None:
 
 
 def _set_view(dataset: Dataset, exposure: Exposure) -> None:
-    """Which image it is: DX Anatomy Imaged C.8.11.2 and Mammography Image C.8.11.7."""
+    """DX Anatomy Imaged C.8.11.2 and Mammography Image C.8.11.7, which differ from image to image."""
     view = _code(_VIEW_CODES[exposure.view])
     view.ViewModifierCodeSequence = Sequence()
     dataset.SOPInstanceUID = exposure.uid
@@ -186,7 +186,7 @@ def _set_image(dataset: Dataset, scanner: Scanner, exam: Exam) -> None:
     dataset.BitsStored = scanner.bits
     dataset.HighBit = scanner.bits - 1
     dataset.PixelRepresentation = 0
-    # More X-rays through the breast mean black: a low stored value in MONOCHROME2, a high one in MONOCHROME1.
+    # More X-rays through the breast mean darker: a low stored value in MONOCHROME2, a high one in MONOCHROME1.
     dataset.PixelIntensityRelationship = "LOG"
     dataset.PixelIntensityRelationshipSign = 1 if inverted else -1
     dataset.RescaleIntercept = 0

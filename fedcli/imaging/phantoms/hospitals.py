@@ -1,11 +1,11 @@
-"""Hospitals that do not exist, and their archives: DICOM mammograms with a table of densities, for rehearsals and tests.
+"""Synthetic hospitals and their archives: DICOM mammograms with a table of densities, for rehearsals and tests.
 
-The class is carried by the share of dense tissue, alike at every hospital: with K classes the k-th holds the shares from (k-1)/K
-to k/K, for four classes the quarters of BI-RADS, fourth edition. What differs between hospitals is what differs in the paper:
-the scanner, and how often each class occurs (Fig. 3). A patient's two sides and two views have nearly the same share.
+The share of dense tissue determines the class, in the same way at every hospital: of K classes, the k-th has the shares from
+(k-1)/K to k/K; four classes are the quarters of BI-RADS, fourth edition. Hospitals differ as in the paper: by scanner and by how
+often each class occurs (Fig. 3). A patient's two sides and two views have nearly the same share.
 
-Everything follows from the seed: the same seed and hospital are the same bytes, identifiers included, and every image has random
-numbers of its own, so that a patient looks the same whatever is written besides.
+Everything follows from the seed: the same seed and hospital give the same bytes, identifiers included. Every image has its own
+random numbers, so a patient looks the same no matter which other patients are written.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _LOWEST_SHARE, _HIGHEST_SHARE = 0.02, 0.97
 _EXPOSURE = 0.15
 """Largest random change of a patient's exposure, as the logarithm of its exponent."""
 _MARGIN = 0.1
-"""Part of a class's range, at either end, in which no patient lies: nobody is labelled who could as well be the neighbour."""
+"""Fraction of a class's range, at either end, that no patient has: nobody is between two classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hospital:
-    """A site's archive in the making.
+    """A site's scanner and patients.
 
     Attributes:
         name: The site's name; part of its patients' identifiers.
@@ -65,7 +65,7 @@ class Hospital:
     num_patients: int
 
     def __post_init__(self) -> None:
-        """Refuse a mix that is none.
+        """Refuse a mix that is not fractions, or too many patients.
 
         Raises:
             ConfigurationError: A value is out of bounds.
@@ -80,11 +80,11 @@ class Hospital:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhantomArchive:
-    """What `write` left.
+    """An archive on disk.
 
     Attributes:
-        directory: One folder a patient, `<patient>/<side>-<view>.dcm`.
-        labels: CSV table with the columns patient and density.
+        directory: One folder per patient, `<patient>/<side>-<view>.dcm`.
+        labels: CSV with the columns patient and density.
         num_patients: Patients written.
         num_images: Images written.
     """
@@ -157,31 +157,31 @@ DEMO_HOSPITALS = (
         num_patients=280,
     ),
 )
-"""Three sites as different as the paper's.
+"""Three sites that differ as much as the paper's.
 
-Their intensities differ as in Fig. 4, and automatic exposure follows density in opposite ways: at 'north' dense breasts come out
-brighter than fatty ones, at 'harbour' darker. A model that learns brightness at one site is wrong at another; only the extent of
-the dense tissue means the same everywhere. 'valley' has nearly no class b, like client 7 of Fig. 3.
+Their intensities differ as in Fig. 4, and automatic exposure follows density in opposite ways: dense breasts are brighter than
+fatty ones at 'north' and darker at 'harbour'. A model that learns brightness at one site is wrong at another; only the extent of
+dense tissue means the same everywhere. 'valley' has almost no class b, like client 7 of Fig. 3.
 """
 
 
 def write(
     directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress
 ) -> PhantomArchive:
-    """Write a hospital's archive into a folder of its own.
+    """Write a hospital's archive.
 
     Args:
-        directory: Where to; made if it is missing.
-        hospital: Whose.
+        directory: The folder; created if it is missing.
+        hospital: The hospital.
         seed: The same seed and hospital give the same bytes.
-        classes: Names of the classes, from the least dense to the densest, as many as the hospital's mix has fractions.
-        progress: Told of every patient.
+        classes: Names of the classes, from the least dense to the densest; one per fraction of the hospital's mix.
+        progress: Receives the number of patients written.
 
     Raises:
-        ConfigurationError: The mix has not as many fractions as there are classes.
+        ConfigurationError: The numbers of fractions and classes differ.
     """
     if len(classes) != len(hospital.class_mix):
-        msg = f"{hospital.name}: class_mix must have {len(classes)} fractions, one a class, found {len(hospital.class_mix)}"
+        msg = f"{hospital.name}: class_mix must have {len(classes)} fractions, one per class, found {len(hospital.class_mix)}"
         raise ConfigurationError(msg)
     directory.mkdir(parents=True, exist_ok=True)
     positions = _positions(hospital, seed)
@@ -200,7 +200,7 @@ def write(
 
 
 def _positions(hospital: Hospital, seed: int) -> list[int]:
-    """Return each patient's class, counted from 0: as many of each as the mix says, in random order."""
+    """Return each patient's class, counted from 0, in random order; the mix says how many of each."""
     bounds = np.rint(np.cumsum((0.0, *hospital.class_mix)) * hospital.num_patients).astype(int)
     positions = np.repeat(np.arange(len(hospital.class_mix)), np.diff(bounds))
     return [int(position) for position in _generator(seed, hospital.name, "classes").permutation(positions)]
@@ -237,12 +237,12 @@ def _images(
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:
-    """Return the random numbers of one named thing."""
+    """Return the random generator that belongs to a name."""
     return np.random.default_rng(np.frombuffer(hashlib.sha256(_name(seed, *names)).digest(), np.uint32))
 
 
 def _uid(seed: int, *names: str) -> str:
-    """Return the UID of one named thing, under the root of UUIDs (PS3.5, annex B.2)."""
+    """Return the UID that belongs to a name, under the root of UUIDs (PS3.5, annex B.2)."""
     return f"2.25.{uuid5(NAMESPACE_OID, _name(seed, *names).decode()).int}"
 
 

@@ -1,7 +1,7 @@
-"""A mammography system as the images tell of it: from attenuation to stored pixel values.
+"""A mammography system: from attenuation to stored pixel values.
 
-Two hospitals' scanners show the same breast differently: their intensity curves, noise, sharpness, resolution and bits differ,
-and some store white as 0. Nothing here changes where dense tissue lies or how much of it there is.
+The scanners of two hospitals show the same breast differently: their intensity curves, noise, sharpness, resolution and bits
+differ, and some store white as 0. None of this changes where dense tissue is, or how much there is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Detector(StrEnum):
 
 
 class TransferSyntax(StrEnum):
-    """How a file's data set and pixels are encoded: UIDs of PS3.6, those which pydicom writes without further libraries."""
+    """How a file's data set and pixels are encoded: the UIDs of PS3.6 that pydicom writes without other libraries."""
 
     IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
     EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -68,7 +68,7 @@ class Scanner:
         compensation: How automatic exposure follows density: above 0, dense breasts come out darker than fatty ones, below 0
             brighter.
         noise: Standard deviation of the noise of each pixel, as a fraction of the full range.
-        clears_air: Whether what lies outside the breast is stored without noise, as many systems do.
+        clears_air: Whether the area outside the breast is stored without noise, as many systems do.
         blur: Standard deviation of the point spread, as a fraction of the image's width.
         transfer_syntax: How the files are encoded.
     """
@@ -88,7 +88,7 @@ class Scanner:
     transfer_syntax: TransferSyntax
 
     def __post_init__(self) -> None:
-        """Refuse what no file could hold and what could not be undone.
+        """Refuse values that no file can store, and curves that cannot be inverted.
 
         Raises:
             ConfigurationError: A value is out of bounds.
@@ -103,7 +103,7 @@ class Scanner:
         if len(self.curve) < 2 or not rising or self.curve[0] < 0 or self.curve[-1] > 1:  # noqa: PLR2004 - a line has two ends
             msg = f"{self.model}: curve must rise strictly within [0, 1], found {self.curve}"
             raise ConfigurationError(msg)
-        if not -2 <= self.compensation <= 2:  # noqa: PLR2004 - beyond, breasts are all black or all white
+        if not -2 <= self.compensation <= 2:  # noqa: PLR2004 - outside, breasts are completely black or white
             msg = f"{self.model}: compensation must be in [-2, 2], found {self.compensation}"
             raise ConfigurationError(msg)
         if not (0 <= self.noise < 1 and 0 <= self.blur < 1):
@@ -126,7 +126,7 @@ class Scanner:
 
     @property
     def window(self) -> tuple[int, int]:
-        """Window Center (0028,1050) and Window Width (0028,1051): from air to somewhat above the densest tissue."""
+        """Window Center (0028,1050) and Window Width (0028,1051): from air to slightly above the densest tissue."""
         low, high = (round(self.white * np.interp(at, np.linspace(0, 1, len(self.curve)), self.curve)) for at in (0, _WINDOW_TOP))
         centre = (low + high + 1) // 2
         return (self.white - centre if self.photometric is Photometric.MONOCHROME1 else centre), max(high - low, 1)
@@ -138,7 +138,7 @@ def expose(scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator:
     Args:
         scanner: The system.
         attenuation: float32 array in [0, 1], scanner.rows × scanner.columns.
-        generator: Gives the noise.
+        generator: Draws the noise.
 
     Returns:
         Stored values, uint16, 0 to scanner.white; inverted for MONOCHROME1.
@@ -156,7 +156,7 @@ def expose(scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator:
 
 
 def undo(scanner: Scanner, stored: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Return the attenuation that stored values stand for; noise and blur remain, values off the curve become its ends."""
+    """Return the attenuation of stored values; noise and blur remain, values outside the curve become its ends."""
     upright = scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
     positions = np.linspace(0, 1, len(scanner.curve))
     return np.interp(upright / scanner.white, scanner.curve, positions).astype(np.float32)

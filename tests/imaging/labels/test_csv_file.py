@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import DataError
-from fedcli.imaging.labels import csv_table
+from fedcli.imaging.labels import csv_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def test_separators_and_byte_order_mark(separator: str, mark: bytes, tmp_path: P
     lines = ['Patient ID,"density"', "p1 , 2", "", '"p,2",3']
     text = "\r\n".join(lines[:3]).replace(",", separator) + "\r\n" + f'"p,2"{separator}3'
     (tmp_path / "t.csv").write_bytes(mark + text.encode())
-    read = csv_table.read(tmp_path / "t.csv")
+    read = csv_file.read(tmp_path / "t.csv")
     assert read.names == ("Patient ID", "density")
     assert [(row.line, row.cells) for row in read.rows] == [(2, ("p1", "2")), (4, ("p,2", "3"))]
     assert read.column("PATIENT id") == 0
@@ -28,7 +28,7 @@ def test_separators_and_byte_order_mark(separator: str, mark: bytes, tmp_path: P
 
 def test_a_column_composed_of_others(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("Patient,left or right breast,image\np1,LEFT,7\np{2},RIGHT,\n")
-    read = csv_table.read(tmp_path / "t.csv").composed("Mass_{patient}_{left or right breast}/{image}.png")
+    read = csv_file.read(tmp_path / "t.csv").composed("Mass_{patient}_{left or right breast}/{image}.png")
     assert read.names[-1] == "Mass_{patient}_{left or right breast}/{image}.png"
     assert [row.cells[-1] for row in read.rows] == ["Mass_p1_LEFT/7.png", "Mass_p{2}_RIGHT/.png"]
     assert [row.cells[:3] for row in read.rows] == [("p1", "LEFT", "7"), ("p{2}", "RIGHT", "")]
@@ -43,11 +43,11 @@ def test_a_column_composed_of_others(tmp_path: Path) -> None:
 def test_what_is_no_table(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match=words) as caught:
-        csv_table.read(tmp_path / "t.csv")
+        csv_file.read(tmp_path / "t.csv")
     assert "UTF-8" in caught.value.hint
     assert "t.csv" in str(caught.value)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
-        csv_table.read(tmp_path / "t.csv")
+        csv_file.read(tmp_path / "t.csv")

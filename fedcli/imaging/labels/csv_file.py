@@ -34,7 +34,7 @@ class CsvRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CsvTable:
+class CsvFile:
     """A header and its rows.
 
     Attributes:
@@ -49,7 +49,7 @@ class CsvTable:
         """Return a column's position, or None."""
         return next((index for index, column in enumerate(self.names) if column.lower() == name.lower()), None)
 
-    def composed(self, template: str) -> CsvTable:
+    def composed(self, template: str) -> CsvFile:
         """Return the table with one more column, named and composed by a template such as `{patient}_{image}`.
 
         Raises:
@@ -66,10 +66,10 @@ class CsvTable:
             return _FIELD.sub(lambda field: row.cells[places[field[1]]], template)
 
         rows = tuple(CsvRow(line=row.line, cells=(*row.cells, cell(row))) for row in self.rows)
-        return CsvTable(names=(*self.names, template), rows=rows)
+        return CsvFile(names=(*self.names, template), rows=rows)
 
 
-def read(path: Path) -> CsvTable:
+def read(path: Path) -> CsvFile:
     """Read a table.
 
     Raises:
@@ -96,4 +96,4 @@ def read(path: Path) -> CsvTable:
         if len(row.cells) != len(header.cells):
             msg = f"{path}, line {row.line}: expected {len(header.cells)} cells as in the header, found {len(row.cells)}"
             raise DataError(msg, hint=hint)
-    return CsvTable(names=header.cells, rows=tuple(rows))
+    return CsvFile(names=header.cells, rows=tuple(rows))
