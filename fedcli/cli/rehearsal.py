@@ -84,8 +84,8 @@ def _show_outcome(out: Console, result: DemoResult | SimulateResult) -> None:
         render.print_table(out, "Best federated model by validation kappa", ("site", "round", "kappa"), found)
         return
     title = "Linear weighted kappa on each site's own test patients [95 % interval]"
-    render.print_table(out, title, ("site", "local", "federated", "fine-tuned", "n"), rows)
-    means = [(mean.kind.value, render.kappa(mean.diagonal), render.kappa(mean.off_diagonal)) for mean in result.means]
+    render.print_table(out, title, ("site", "local-only", "federated", "fine-tuned", "n"), rows)
+    means = [(mean.kind.word, render.kappa(mean.diagonal), render.kappa(mean.off_diagonal)) for mean in result.means]
     render.print_table(out, "Means, as in the paper's Table 2", ("models", "own patients", "others' patients"), means)
 
 

@@ -192,14 +192,14 @@ def evaluate(
 
         rows = [
             (
-                f"{score.model.kind} {score.model.party}",
+                f"{score.model.kind.word} {score.model.party}",
                 str(score.model.round),
                 render.kappa(score.by_case.kappa.value, score.by_case.kappa.interval),
                 render.kappa(score.by_case.dense_auc.value, score.by_case.dense_auc.interval),
             )
             for score in result.scores
         ]
-        columns = ("model", "round or epoch", "linear weighted kappa", "AUC dense or not")
+        columns = ("model", "round or epoch", "linear weighted kappa", "AUC (dense vs. not dense)")
         render.print_table(out, f"On the test patients of {result.site}", columns, rows)
         for item in result.comparisons:
             compared = site_comparison(result.site, item)

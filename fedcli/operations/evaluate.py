@@ -175,7 +175,7 @@ def _score(
         except (TrustError, UnreadableError, TrainingError) as error:
             if reference.kind is ModelKind.GLOBAL:
                 raise
-            refused.append(f"the {reference.kind} model of {reference.party} is refused: {error}")
+            refused.append(f"the {reference.kind.word} model of {reference.party} is refused: {error}")
     return tuple(scores), tuple(refused)
 
 
@@ -223,9 +223,8 @@ def _newest_number(history: History, site: str) -> int:
 
 def _missing(party: Party, history: History) -> tuple[str, ...]:
     """Name what the full tables still need."""
-    found = [
-        f"the {kind} model of {site}" for site in history.sites for kind in SHARED_KINDS if (site, kind) not in history.models
-    ]
+    pairs = [(site, kind) for site in history.sites for kind in SHARED_KINDS]
+    found = [f"the {kind.word} model of {site}" for site, kind in pairs if (site, kind) not in history.models]
     found += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
     if not history.finished:
         found.append(f"rounds {len(history.rounds)} to {history.plan.rounds}")

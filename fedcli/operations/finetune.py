@@ -125,12 +125,12 @@ def _finetune(learner: Learner, kind: ModelKind, source: Path, base: str, proven
     checkpoint = learner.checkpoint(kind.value, source)
     best = Selection.resume(checkpoint.folder, None)
     learner.load(source)
-    start_kappa = learner.validate(f"{kind}, starting model on validation patients").kappa
+    start_kappa = learner.validate(f"{kind.word}, starting model on validation patients").kappa
     best.offer(weights.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
 
     def score(epoch: int) -> None:
-        learner.recalibrate(f"{kind}, epoch {epoch}, statistics")
-        kappa = learner.validate(f"{kind}, epoch {epoch} on validation patients").kappa
+        learner.recalibrate(f"{kind.word}, epoch {epoch}, statistics")
+        kappa = learner.validate(f"{kind.word}, epoch {epoch} on validation patients").kappa
         best.offer(weights.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
 
     job = TrainingJob(
@@ -140,7 +140,7 @@ def _finetune(learner: Learner, kind: ModelKind, source: Path, base: str, proven
         seed=derive_seed(plan.seed, learner.site, kind.value),
         rates=_rates(plan, kind),
     )
-    result = run_job(learner, job, label=f"{learner.site}: {kind}", checkpoint=checkpoint, on_epoch=score)
+    result = run_job(learner, job, label=f"{learner.site}: {kind.word}", checkpoint=checkpoint, on_epoch=score)
     draft = target.with_name(f".{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
     best.copy(draft)
@@ -165,7 +165,7 @@ def _result(learner: Learner, kind: ModelKind, target: Path, start_kappa: float 
     again = " (trained before)" if seconds is None else ""
     return FinetuneResult(
         status=Status.DONE,
-        message=f"{learner.site}: best {kind} model is {origin}, validation kappa {shown}{again}; next: fedcli evaluate",
+        message=f"{learner.site}: best {kind.word} model is {origin}, validation kappa {shown}{again}; next: fedcli evaluate",
         site=learner.site,
         kind=kind,
         epochs=len(_rates(learner.plan, kind)),

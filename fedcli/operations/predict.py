@@ -147,7 +147,7 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
         learner.load(path)
         party.folder.artifacts.forget()
         images = _images(request, party, plan, Path(scratch))
-        label = f"{model.kind} model of {model.party}"
+        label = f"{model.kind.word} model of {model.party}"
         found = inference.probabilities(
             learner.module, images.pixels, device=learner.device, progress=environment.progress, label=label
         )
@@ -211,10 +211,11 @@ def _table(plan: Plan, images: Caseload, names: list[str], means: NDArray[np.flo
 def _result(out: Path, companion: Path, said: Provenance, plan: Plan, means: NDArray[np.float64]) -> PredictResult:
     model = said.model
     when = f"{'epoch' if model.kind in {'local', 'finetuned'} else 'round'} {model.round}"
+    by = f"the {model.kind.word} model of {model.party}"
     left_out = f"; {len(said.left_out)} files left out, with the reason in {companion}" if said.left_out else ""
     return PredictResult(
         status=Status.DONE,
-        message=f"{said.cases} cases, {said.images} images, by the {model.kind} model of {model.party}, {when}: {out}{left_out}",
+        message=f"{said.cases} cases, {said.images} images, by {by}, {when}: {out}{left_out}",
         out=str(out),
         provenance=str(companion),
         model=model,

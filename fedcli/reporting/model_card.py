@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
 from fedcli.reporting.templates import template_environment
-from fedcli.reporting.words import METRIC_WORDS, MODEL_WORDS
+from fedcli.reporting.words import METRIC_WORDS
 
 if TYPE_CHECKING:
     from fedcli.reporting.report_data import Report
@@ -34,8 +34,6 @@ def render(report: Report, chosen: ChosenModel) -> str:
             chosen=chosen,
             plan=report.plan,
             record=chosen.verified.record,
-            word=MODEL_WORDS[chosen.reference.kind],
-            model_words=MODEL_WORDS,
             comparisons=[item for item in report.comparisons if item.site == chosen.site],
             metric_words={metric: METRIC_WORDS[metric] for metric in _SHOWN if metric in tables.metrics_of(report.plan)},
             shares={site.site: site for site in report.shares},

@@ -165,7 +165,7 @@ def _means_sentence(improvement: tables.Improvement, federated: tables.Mean) -> 
 
 
 def _change_sentence(where: str, change: tables.MeanChange) -> str:
-    means = f"from {_kappa(change.before, 'local, ')} to {_kappa(change.after, 'federated, ')}"
+    means = f"from {_kappa(change.before, 'local-only, ')} to {_kappa(change.after, 'federated, ')}"
     relative = f", a relative change of {percent(change.relative)}" if change.relative is not None else ""
     cells = f" (over {change.present} of {change.expected} cells)" if change.present < change.expected else ""
     return f"{where}, mean kappa goes {means}{relative}{cells}."

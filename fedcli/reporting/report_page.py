@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.reporting import formats, tables
 from fedcli.reporting.templates import template_environment
-from fedcli.reporting.words import METRIC_WORDS, MODEL_WORDS
+from fedcli.reporting.words import METRIC_WORDS
 
 if TYPE_CHECKING:
     from fedcli.reporting.figures.illustration import Illustration
@@ -33,7 +33,6 @@ def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             absent=formats.ABSENT,
             metric_words={metric: METRIC_WORDS[metric] for metric in tables.metrics_of(report.plan)},
-            model_words={kind.value: word for kind, word in MODEL_WORDS.items()},
             figures={picture.name: picture for picture in pictures},
         )
     )

@@ -1,16 +1,9 @@
-"""The report's words: for models, for metrics, and the paper's for a kappa (its section 2, Evaluation Metric)."""
+"""The report's words for metrics, and the paper's for a kappa (its section 2, Evaluation Metric)."""
 
 from __future__ import annotations
 
-from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
 
-MODEL_WORDS = {
-    ModelKind.LOCAL: "local-only",
-    ModelKind.FEDERATED: "federated",
-    ModelKind.FINETUNED: "fine-tuned",
-    ModelKind.GLOBAL: "global",
-}
 METRIC_WORDS = {
     Metric.KAPPA: "linear kappa",
     Metric.QUADRATIC_KAPPA: "quadratic kappa",

@@ -101,7 +101,7 @@ class Scoring:
         path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
         if not path.is_file():
             self._learner.load(self._party.folder.artifacts.fetch(verified, verified.artifact, self._learner.layout))
-            label = f"{reference.kind} model of {reference.party} on test patients"
+            label = f"{reference.kind.word} model of {reference.party} on test patients"
             buffer = io.BytesIO()
             np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)
             write_whole(path, buffer.getvalue())

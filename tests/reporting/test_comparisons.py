@@ -82,7 +82,7 @@ def test_an_undefined_difference_says_so() -> None:
 def test_the_verdict_counts_sites(differences: tuple[tuple[float | None, float | None], ...], expected: str) -> None:
     every = [compared(*item, site=f"s{number}")[0] for number, item in enumerate(differences)]
     sentence = tables.verdict(tuple(every))
-    assert sentence == f"The federated model is significantly better than the local one {expected}(p\u00a0<\u00a00.05)."
+    assert sentence == f"The federated model is significantly better than the local-only one {expected}(p\u00a0<\u00a00.05)."
 
 
 def test_no_difference_is_neither_better_nor_worse() -> None:

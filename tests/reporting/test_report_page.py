@@ -83,13 +83,13 @@ def html(report: Report, pictures: tuple[Illustration, ...]) -> str:
 def test_the_papers_page(html: str) -> None:
     text = read(html).text
     assert (
-        "On the sites' own test patients, mean kappa goes from 0.64 (local, substantial) to 0.68 (federated, substantial), "
+        "On the sites' own test patients, mean kappa goes from 0.64 (local-only, substantial) to 0.68 (federated, substantial), "
         "a relative change of +6.0 %."
     ) in text
-    assert "from 0.18 (local, slight) to 0.26 (federated, fair), a relative change of +46.0 %." in text
+    assert "from 0.18 (local-only, slight) to 0.26 (federated, fair), a relative change of +46.0 %." in text
     assert "verified; coordinator SHA256:abc" in text
     assert "Still missing" not in text
-    assert "is significantly better than the local one at 4 of 7 sites, and significantly worse at none (p < 0.05)." in text
+    assert "is significantly better than the local-only one at 4 of 7 sites, and significantly worse at none (p < 0.05)." in text
     assert "Direct/Scintillator" in text
     assert "10/12" in text
 

@@ -36,6 +36,11 @@ class ModelKind(StrEnum):
     FINETUNED = "finetuned"
     GLOBAL = "global"
 
+    @property
+    def word(self) -> str:
+        """How people read it."""
+        return {"local": "local-only", "finetuned": "fine-tuned"}.get(self.value, self.value)
+
 
 SHARED_KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 """The kinds that a site shares, in the order in which it makes them; global models are the coordinator's."""

@@ -13,7 +13,6 @@ from matplotlib.patches import Patch, Rectangle
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.figures.illustration import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
 from fedcli.reporting.formats import ABSENT, capitalized, number
-from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +27,7 @@ _DARK = 0.7
 def cross_site_figure(halves: tuple[CrossSiteTable, ...], global_rows: tuple[GlobalRow, ...]) -> Illustration:
     """Draw Table 2: one heat map per kind of model that was scored, with the global models below the federated ones."""
     shown = [table for table in halves if table.scored]
-    means = "; ".join(f"{MODEL_WORDS[table.kind]}: {_means(table)}" for table in shown)
+    means = "; ".join(f"{table.kind.word}: {_means(table)}" for table in shown)
     return illustrate(
         "table2-cross-site",
         "Kappa of each site's model (rows) on each site's test patients (columns)",
@@ -94,7 +93,7 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
     axes.set_anchor("N")
     axes.spines[:].set_visible(False)
     axes.set_ylabel("Trained at")
-    axes.set_title(capitalized(MODEL_WORDS[kind]))
+    axes.set_title(capitalized(kind.word))
 
 
 def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
@@ -116,13 +115,13 @@ def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
         whiskers = {"ecolor": INK, "elinewidth": 1, "capsize": 2.5}
         bars = axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
         for bar, text in zip(bars, tips, strict=True):
-            tip(bar, f"{capitalized(MODEL_WORDS[kind])}: {text}")
+            tip(bar, f"{capitalized(kind.word)}: {text}")
     axes.set_ylim(*_limits(sites))
     name_sites(axes, [site.site for site in sites])
     axes.set_ylabel("Linear weighted kappa")
     axes.grid(axis="y")
     # All three are named even if no site has them yet: a dash on the axis marks a missing one.
-    names = [(capitalized(MODEL_WORDS[kind]), colour) for kind, colour in _COLOURS.items()]
+    names = [(capitalized(kind.word), colour) for kind, colour in _COLOURS.items()]
     figure.legend(handles=[Patch(color=colour, label=name) for name, colour in names], loc="outside lower center", ncols=3)
     return figure
 

@@ -12,7 +12,6 @@ from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import mean
 from fedcli.reporting.tables.scores import global_model_name
-from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -106,13 +105,13 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
         raise UsageError(msg, hint=_HINT)
     verified = history.models.get((site, kind))
     if verified is None:
-        msg = f"--model {name}: {site} has shared no {MODEL_WORDS[kind]} model that verifies"
+        msg = f"--model {name}: {site} has shared no {kind.word} model that verifies"
         raise MissingError(msg, hint=f"fedcli evaluate at {site} shares it if share_models is true in workspace.toml")
     age = "round" if kind is ModelKind.FEDERATED else "epoch"
     base = next((item.record.round for item in history.rounds if item.digest == verified.record.base), None)
     scored, lacking = _scored(history, verified.digest, scores)
     return ChosenModel(
-        title=f"the {MODEL_WORDS[kind]} model of {site} ({age} {verified.record.round})",
+        title=f"the {kind.word} model of {site} ({age} {verified.record.round})",
         verified=verified,
         reference=model_reference(verified),
         last_round=base,

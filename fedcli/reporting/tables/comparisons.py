@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.formats import ABSENT, count, interval, number, p_value
-from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from fedcli.exchange.history import History
@@ -36,7 +35,7 @@ class SiteComparison:
     @property
     def pair(self) -> str:
         """Which kappa is subtracted from which."""
-        return f"{MODEL_WORDS[self.kind]} minus {MODEL_WORDS[self.other]}"
+        return f"{self.kind.word} minus {self.other.word}"
 
     @property
     def significant(self) -> bool:
@@ -52,7 +51,7 @@ class SiteComparison:
     @property
     def difference_sentence(self) -> str:
         """The difference and its interval in one sentence."""
-        first, second = MODEL_WORDS[self.kind], MODEL_WORDS[self.other]
+        first, second = self.kind.word, self.other.word
         difference = self.result.difference
         if difference is None:
             return f"At {self.site}, the kappa of the {first} or the {second} model is undefined, so they cannot be compared."
@@ -103,6 +102,6 @@ def verdict(compared: tuple[SiteComparison, ...]) -> str:
     better, worse = (sum(sign * difference > 0 for difference in differences) or "none" for sign in (1, -1))
     sites = "site" if len(tested) == 1 else "sites"
     return (
-        f"The federated model is significantly better than the local one at {better} of {len(tested)} {sites}, "
+        f"The federated model is significantly better than the local-only one at {better} of {len(tested)} {sites}, "
         f"and significantly worse at {worse} (p\u00a0<\u00a0{SIGNIFICANT})."
     )

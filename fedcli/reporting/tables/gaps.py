@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import cross_site_table, global_rows
-from fedcli.reporting.words import MODEL_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,7 @@ def _datasets(history: History) -> Iterator[str]:
 def _models(history: History) -> Iterator[str]:
     for kind, command in _HOW_TO_SHARE.items():
         if lacking := tuple(site for site in history.sites if (site, kind) not in history.models):
-            yield f"{_none_of(history, lacking)} shared a {MODEL_WORDS[kind]} model: {_run(history)} {command}."
+            yield f"{_none_of(history, lacking)} shared a {kind.word} model: {_run(history)} {command}."
 
 
 def _evaluations(history: History) -> Iterator[str]:
@@ -74,7 +73,7 @@ def _scores(history: History) -> Iterator[str]:
             shared = [cell for cell in column[index] if (cell.trained_at, kind) in history.models]
             if unscored := tuple(cell.trained_at for cell in shared if not cell.scored):
                 models = "model" if len(unscored) == 1 else "models"
-                lacking.setdefault(f"the {MODEL_WORDS[kind]} {models} of {names(unscored)}", []).append(site)
+                lacking.setdefault(f"the {kind.word} {models} of {names(unscored)}", []).append(site)
         for row in global_models:
             if not row.cells[index].scored:
                 which = "final" if row.newest else "best"
