@@ -1,4 +1,4 @@
-"""The drop folder's places: one protocol, one implementation a module."""
+"""Where a drop folder can be: one protocol, and one implementation per module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalStore", "ReadableStore", "Store", "StoreOptions", "open_store"]
 
-_OBJECTS = {"s3", "gs", "az"}
+_OBJECT_SCHEMES = {"s3", "gs", "az"}
 
 
 def open_store(address: str, options: StoreOptions | None = None, progress: Progress | None = None) -> Store:
@@ -23,11 +23,11 @@ def open_store(address: str, options: StoreOptions | None = None, progress: Prog
 
     Args:
         address: Where the drop folder is.
-        options: How it is reached; None takes what the machine is set up for.
-        progress: Told of transfers; None tells nobody.
+        options: How it is reached; None uses what this machine is set up for.
+        progress: Told of transfers; None reports nothing.
 
     Raises:
-        UsageError: The address has another scheme, or not the form of its scheme.
+        UsageError: The address has another scheme, or does not have the form of its scheme.
         ConfigurationError: Keys or credentials on this machine are missing or wrong.
     """
     scheme = urlsplit(address).scheme
@@ -37,7 +37,7 @@ def open_store(address: str, options: StoreOptions | None = None, progress: Prog
         from fedcli.exchange.store.sftp.store import SftpStore  # noqa: PLC0415 - a local folder needs no paramiko
 
         return SftpStore(address, options or StoreOptions(), progress)
-    if scheme in _OBJECTS:
+    if scheme in _OBJECT_SCHEMES:
         from fedcli.exchange.store.objects import ObjectStore  # noqa: PLC0415 - a local folder needs no obstore
 
         return ObjectStore(address, options or StoreOptions(), progress)

@@ -1,7 +1,7 @@
-"""What a drop folder's place must do: eight verbs, the same everywhere.
+"""What every store does: one protocol for reading a drop folder, and one for reading and writing it.
 
 Keys are relative paths (`exchange.layout`); an implementation refuses anything else, so that no name from a peer reaches a path
-unchecked. Artifacts lie under their digest's name, so that writing one twice is harmless; records are created once.
+unchecked. An artifact's key contains its digest, so that writing one twice is harmless; records are created once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from io import FileIO
 
-PROBE_NAME = "probe"
+TEMPORARY = ".fedcli-"
+"""How the names of temporary files begin; no key begins so."""
+STALE_SECONDS = 86_400
+"""Age at which a temporary file is removed as the rest of a killed upload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +33,10 @@ class StoreOptions:
     """How a party reaches a store, beyond its address.
 
     Attributes:
-        host_key: SFTP: fingerprint of the server's key (`SHA256:…`); empty takes the known_hosts files.
-        ssh_key: SFTP: the private key to log in with; None takes what ~/.ssh/config names, an agent, and the usual files.
-        endpoint: Object stores: URL of the service; empty takes the provider's own.
-        timeout: Seconds to wait for an answer before a transfer is given up.
+        host_key: SFTP: fingerprint of the server's key (`SHA256:…`); if empty, the known_hosts files decide.
+        ssh_key: SFTP: the private key to log in with; None tries what ~/.ssh/config names, an agent, and the usual files.
+        endpoint: Object stores: URL of the service; empty means the provider's own.
+        timeout: Seconds to wait for an answer before a transfer fails.
     """
 
     host_key: str = ""
@@ -132,9 +135,9 @@ def prove_create_once(store: Store, prefix: str, remove: Callable[[str], None], 
         hint: What to use instead.
 
     Raises:
-        StoreError: The second one went through.
+        StoreError: The second one was accepted.
     """
-    key = f"{prefix}{PROBE_NAME}-{secrets.token_hex(8)}"
+    key = f"{prefix}probe-{secrets.token_hex(8)}"
     store.publish(key, b"1")
     try:
         store.publish(key, b"2")
@@ -142,22 +145,22 @@ def prove_create_once(store: Store, prefix: str, remove: Callable[[str], None], 
         return
     finally:
         remove(key)
-    msg = f"{store.address}: a file that exists can be created again; records would not be safe there"
+    msg = f"{store.address}: an existing file can be created again, so records would not be safe there"
     raise StoreError(msg, hint=hint)
 
 
 def new_file(target: Path) -> FileIO:
-    """Make the file that is fetched into, without a buffer that its disk could refuse later.
+    """Create the file that is fetched into, without a buffer that its disk could refuse later.
 
     Raises:
-        MachineError: It cannot be made, or is there already.
+        MachineError: It cannot be created, or exists already.
     """
     with machine_errors.writing(target):
         return target.open("xb", buffering=0)
 
 
-def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advance: Callable[[int, str], None]) -> Measured:
-    """Write what arrives, and return the size and digest of the very bytes written.
+def write_received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advance: Callable[[int, str], None]) -> Measured:
+    """Write what arrives, and return the size and digest of exactly the bytes written.
 
     Raises:
         StoreError: There are more than `limit` bytes.
@@ -165,10 +168,10 @@ def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advanc
     """
     hasher = hashlib.sha256()
     size = 0
-    held: list[bytes] = []
+    pending: list[bytes] = []
     target = Path(str(file.name))
 
-    def keep(data: bytes) -> None:
+    def write(data: bytes) -> None:
         hasher.update(data)
         view = memoryview(data)
         with machine_errors.writing(target):
@@ -176,22 +179,22 @@ def received(key: str, chunks: Iterable[bytes], file: FileIO, limit: int, advanc
                 view = view[file.write(view) :]
 
     with ThreadPoolExecutor(1) as pool:  # hashing and writing go on while the next bytes arrive
-        behind = pool.submit(keep, b"")
+        previous = pool.submit(write, b"")
         for chunk in chunks:
             size += len(chunk)
-            capped(key, size, limit)
-            held.append(chunk)
+            check_size(key, size, limit)
+            pending.append(chunk)
             advance(len(chunk), "")
-            if sum(map(len, held)) >= CHUNK_BYTES:
-                behind.result()
-                behind = pool.submit(keep, b"".join(held))
-                held = []
-        behind.result()
-        keep(b"".join(held))
+            if sum(map(len, pending)) >= CHUNK_BYTES:
+                previous.result()
+                previous = pool.submit(write, b"".join(pending))
+                pending = []
+        previous.result()
+        write(b"".join(pending))
     return Measured(size=size, sha256=hasher.hexdigest())
 
 
-def capped(key: str, size: int, limit: int) -> None:
+def check_size(key: str, size: int, limit: int) -> None:
     """Check the size of an object.
 
     Raises:
@@ -202,7 +205,7 @@ def capped(key: str, size: int, limit: int) -> None:
         raise StoreError(msg)
 
 
-def checked(key: str) -> str:
+def checked_key(key: str) -> str:
     """Return a key that is safe to use as a path.
 
     Raises:
@@ -214,13 +217,13 @@ def checked(key: str) -> str:
     return key
 
 
-def removable(key: str) -> str:
+def removable_key(key: str) -> str:
     """Return a key that may be removed.
 
     Raises:
         TrustError: It is not an artifact's.
     """
-    if not layout.is_artifact(checked(key)):
+    if not layout.is_artifact(checked_key(key)):
         msg = f"{key}: only artifacts are ever removed, records and signatures stay"
         raise TrustError(msg)
     return key

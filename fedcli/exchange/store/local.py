@@ -1,8 +1,8 @@
 """A drop folder in a local or mounted directory.
 
-Whatever stands under a final name is whole: bytes go to a temporary file in the same folder, are flushed to the disk, and get
-their name by one system call, `link` for records (it fails where the name is taken) and `rename` for artifacts (same name, same
-bytes). A process killed at any point leaves at most a temporary file, which is never listed and is swept a day later.
+Whatever has a final name is whole: bytes go to a temporary file in the same folder, are flushed to the disk, and get their name
+by one system call: `link` for records (it fails if the name is taken) and `rename` for artifacts (same name, same bytes). A
+process killed at any point leaves at most a temporary file, which is never listed and is removed a day later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, BinaryIO
 from fedcli import disk
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
-from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
+from fedcli.exchange.store.base import (
+    STALE_SECONDS,
+    TEMPORARY,
+    check_size,
+    checked_key,
+    new_file,
+    prove_create_once,
+    removable_key,
+    write_received,
+)
 from fedcli.progress import BYTES, Silent
 from fedcli.tensors import CHUNK_BYTES
 
@@ -29,8 +38,6 @@ if TYPE_CHECKING:
     from fedcli.progress import Progress
     from fedcli.tensors import Measured
 
-_TEMPORARY = ".fedcli-"
-_STALE_SECONDS = 86_400
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
@@ -49,7 +56,7 @@ class LocalStore:
 
     def put_artifact(self, key: str, source: Path) -> None:
         """Copy a file in; see `Store`."""
-        path = self._root / checked(key)
+        path = self._root / checked_key(key)
         with _explained(key, self._root), source.open("rb") as file, _temporary(path) as (temporary, target):
             with self._progress.track(f"sending {path.name}", source.stat().st_size, BYTES) as advance:
                 while chunk := file.read(CHUNK_BYTES):
@@ -61,14 +68,14 @@ class LocalStore:
 
     def remove_artifact(self, key: str) -> None:
         """Remove a file; see `Store`."""
-        path = self._root / removable(key)
+        path = self._root / removable_key(key)
         with _explained(key, self._root), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
             disk.sync(path.parent)
 
     def publish(self, key: str, data: bytes) -> None:
         """Create a record once; see `Store`."""
-        path = self._root / checked(key)
+        path = self._root / checked_key(key)
         with _explained(key, self._root), _temporary(path) as (temporary, target):
             target.write(data)
             _flush(target)
@@ -84,11 +91,11 @@ class LocalStore:
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
         with _explained(key, self._root, reading=True):
-            source = _open(self._root / checked(key))
+            source = _open(self._root / checked_key(key))
         with source as file, new_file(target) as copy:
             size = os.fstat(file.fileno()).st_size
             with self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance:
-                return received(key, self._pieces(key, file), copy, limit, advance)
+                return write_received(key, self._pieces(key, file), copy, limit, advance)
 
     def _pieces(self, key: str, file: BinaryIO) -> Iterator[bytes]:
         with _explained(key, self._root):
@@ -96,9 +103,9 @@ class LocalStore:
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
-        with _explained(key, self._root, reading=True), _open(self._root / checked(key)) as file:
+        with _explained(key, self._root, reading=True), _open(self._root / checked_key(key)) as file:
             data = file.read(limit + 1)
-        capped(key, len(data), limit)
+        check_size(key, len(data), limit)
         return data
 
     def list(self, prefix: str) -> tuple[str, ...]:
@@ -106,23 +113,23 @@ class LocalStore:
         if not self._root.is_dir():
             msg = f"{self._root}: the drop folder is not there"
             raise StoreError(msg, hint="check the path, and that the share is mounted")
-        top = self._root / checked(prefix.rstrip("/")) if prefix else self._root
-        found: list[str] = []
+        top = self._root / checked_key(prefix.rstrip("/")) if prefix else self._root
+        keys: list[str] = []
         with _explained(prefix, self._root):
             for folder, _, names in os.walk(top, onerror=_raise):
                 base = Path(folder).relative_to(self._root)
-                found.extend((base / name).as_posix() for name in names)
-        return tuple(sorted(filter(layout.is_key, found)))  # temporary names are none
+                keys.extend((base / name).as_posix() for name in names)
+        return tuple(sorted(filter(layout.is_key, keys)))  # leaves out temporary names
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
-        path = self._root / checked(key)
+        path = self._root / checked_key(key)
         try:
             with _explained(key, self._root, reading=True):
-                found = path.stat()
+                status = path.stat()
         except MissingError:
             return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def local_path(self, key: str) -> Path | None:
         """Return a file's path; see `Store`."""
@@ -139,10 +146,10 @@ class LocalStore:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new temporary file beside `path`; whatever happens, its name is gone afterwards."""
+    """Open a new temporary file beside `path`; its name is always removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as file:
             yield temporary, file
@@ -151,8 +158,8 @@ def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def _sweep(folder: Path) -> None:
-    oldest = time.time() - _STALE_SECONDS
-    for item in folder.glob(f"{_TEMPORARY}*"):
+    oldest = time.time() - STALE_SECONDS
+    for item in folder.glob(f"{TEMPORARY}*"):
         try:
             if item.stat().st_mtime < oldest:
                 item.unlink()
@@ -162,7 +169,7 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]:
-    """Turn the system's errors into the store's; where a key is read, it may be missing, or not be for this account."""
+    """Turn the system's errors into the store's; a key that is read may be missing, or not be for this account."""
     try:
         yield
     except OSError as error:
@@ -184,7 +191,7 @@ def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a regular file; a pipe that a peer has put in its place is none, and must not be waited for."""
+    """Open a regular file; opening a pipe that a peer has put in its place must not wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

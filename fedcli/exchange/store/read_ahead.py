@@ -1,8 +1,8 @@
-"""Records of a far store, read before they are asked for: over a long line many at once take as long as one.
+"""Records of a remote store, read before they are asked for: over a long line, many at once take as long as one.
 
-Records are small, and read in the order of their names. The newest listing tells the names; where a read goes on from the one
-before, twice as many are fetched as the last time, and where it does not, the record and its signature alone. What was fetched is
-handed out once and is forgotten with the next listing.
+Records are small and are read in the order of their names, which the newest listing tells. A read that continues the one before
+fetches twice as many as the last time; any other read fetches only the record and its signature. What was fetched is returned
+once, and is forgotten with the next listing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _LEAST = 2
 _MOST = 256
 LONGEST = 64 << 10
-"""Bytes of what is read ahead, at most: whatever is longer is read when it is asked for."""
+"""Bytes that are read ahead of one key at most: anything longer is read when it is asked for."""
 
 
-class Ahead:
+class ReadAhead:
     """What one store has read ahead.
 
     Args:
@@ -38,23 +38,23 @@ class Ahead:
         self._lock = threading.Lock()
 
     def listed(self, prefix: str, keys: Sequence[str]) -> None:
-        """Take a listing of whatever begins with a prefix."""
+        """Take a listing of all keys that begin with a prefix."""
         with self._lock:
             others = [key for key in self._keys if not key.startswith(prefix)]
             self._keys = sorted([*others, *(key for key in keys if not layout.is_artifact(key))])
             self._kept, self._window, self._next = {}, _LEAST, 0
 
     def read(self, key: str) -> bytes | None:
-        """Return a listed key's content; None where it was not read ahead."""
+        """Return a listed key's content; None if it was not read ahead."""
         with self._lock:
             if key in self._kept:
                 return self._kept.pop(key)
-            place = bisect_left(self._keys, key)
-            if self._keys[place : place + 1] != [key]:
+            position = bisect_left(self._keys, key)
+            if self._keys[position : position + 1] != [key]:
                 return None
-            goes_on = self._next <= place < self._next + self._window
-            self._window = min(2 * self._window, _MOST) if goes_on else _LEAST
-            wanted = self._keys[place : place + self._window]
-            self._next = place + len(wanted)
+            continues = self._next <= position < self._next + self._window
+            self._window = min(2 * self._window, _MOST) if continues else _LEAST
+            wanted = self._keys[position : position + self._window]
+            self._next = position + len(wanted)
             self._kept = dict(self._fetch(wanted))
             return self._kept.pop(key, None)

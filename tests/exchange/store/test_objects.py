@@ -14,7 +14,7 @@ import pytest
 
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.exchange.store.aws_profile import aws_profile
+from fedcli.exchange.store.object_service import aws_profile
 from tests.exchange.store.test_store import Place, race_data, race_key, run_race
 from tests.fixtures.servers import BUCKET, running_s3
 
@@ -177,7 +177,7 @@ def test_probe_refuses_a_service_that_ignores_conditions(forgetful: str, monkeyp
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     store = open_store("s3://bucket/x", StoreOptions(endpoint=forgetful, timeout=5))
-    with pytest.raises(StoreError, match="a file that exists can be created again") as caught:
+    with pytest.raises(StoreError, match="an existing file can be created again") as caught:
         store.probe("coordinator/")
     assert "If-None-Match" in caught.value.hint
     assert Forgetful.objects == {}

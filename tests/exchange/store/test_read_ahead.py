@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedcli.exchange.store.read_ahead import Ahead
+from fedcli.exchange.store.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Far:
         self.trips.append(list(keys))
         return {key: key.encode() for key in keys if key in self.there}
 
-    def ahead(self) -> Ahead:
-        ahead = Ahead(self.fetch)
+    def ahead(self) -> ReadAhead:
+        ahead = ReadAhead(self.fetch)
         ahead.listed("", KEYS)
         return ahead
 

@@ -89,7 +89,7 @@ def test_a_known_host_with_another_key_is_refused(sshd: Sshd, below: str, home: 
     assert re.search(
         rf"its host key is {re.escape(sshd.fingerprint)}, expected SHA256:\S+, as a known_hosts file says", str(error)
     )
-    assert "in between" in error.hint
+    assert "intercepting" in error.hint
 
 
 # --------------------------------------------------------------------------------------------------------- logging in
@@ -98,7 +98,7 @@ def test_a_known_host_with_another_key_is_refused(sshd: Sshd, below: str, home: 
 def test_a_key_that_the_server_does_not_know_is_refused(sshd: Sshd, below: str, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     error = refused(sshd.store("north", below, ssh_key=tmp_path / "other"))
-    assert f"the account {sshd.accounts['north']} is refused, with {tmp_path / 'other'}" in str(error)
+    assert f"the account {sshd.accounts['north']} was refused; tried {tmp_path / 'other'}" in str(error)
 
 
 def test_an_encrypted_key_says_so(sshd: Sshd, below: str, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_missing_key_is_a_configuration_error(sshd: Sshd, below: str, tmp_path
 @pytest.mark.usefixtures("home")
 def test_without_any_key_the_account_is_refused(sshd: Sshd, below: str) -> None:
     error = refused(sshd.store("north", below, ssh_key=None))
-    assert "is refused, with an agent and the usual files" in str(error)
+    assert "was refused; tried an agent and the usual files" in str(error)
 
 
 def test_ssh_config_names_host_user_port_and_key(sshd: Sshd, below: str, home: Path) -> None:
@@ -358,7 +358,7 @@ def test_probe_refuses_a_server_whose_rename_overwrites(sshd: Sshd, tmp_path: Pa
         threading.Thread(target=serve, daemon=True).start()
         address = f"sftp://anybody@127.0.0.1:{listener.getsockname()[1]}/"
         store = open_store(address, sshd.options("north"))
-        with pytest.raises(StoreError, match="a file that exists can be created again") as caught:
+        with pytest.raises(StoreError, match="an existing file can be created again") as caught:
             store.probe("coordinator/")
         assert not isinstance(caught.value, ConflictError)
         assert "rename replaces" in caught.value.hint

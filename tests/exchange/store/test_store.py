@@ -481,7 +481,7 @@ def test_local_probe_refuses_a_file_system_whose_links_overwrite(local_place: Pl
         target.write_bytes(source.read_bytes())
 
     monkeypatch.setattr(os, "link", overwrite)
-    with pytest.raises(StoreError, match="a file that exists can be created again") as caught:
+    with pytest.raises(StoreError, match="an existing file can be created again") as caught:
         local_place.store.probe("coordinator/")
     assert caught.value.hint
     assert local_place.store.list("") == ()

@@ -1,8 +1,8 @@
 """What has arrived on an SSH channel and was not read yet, in the pieces in which it came.
 
-paramiko's own buffer is one array: it copies each piece into it, moves the rest with every read, and wakes its reader for each
-packet of 32 KiB, so that two threads hand the interpreter to one another thousands of times a second. Here whoever asks for some
-bytes is woken when they all are there, and they are joined once.
+paramiko's own buffer is one array: it copies each piece into the array, moves the rest with every read, and wakes its reader for
+each packet of 32 KiB, so that two threads hand the interpreter to one another thousands of times a second. Here a reader is woken
+when all bytes that it asked for have arrived, and they are joined once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections import deque
 from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 
 _MOST = 512 << 10
-"""Bytes to wait for: well below the window, whose rest lets the peer go on sending."""
+"""Bytes to wait for at most: well below the window, so that the peer can go on sending."""
 
 
-class Arrivals(BufferedPipe):  # type: ignore[misc]  # paramiko has no types
+class ChannelBuffer(BufferedPipe):  # type: ignore[misc]  # paramiko has no types
     """The bytes of one channel; one thread feeds, one reads."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Arrivals(BufferedPipe):  # type: ignore[misc]  # paramiko has no types
                 self._cv.notify_all()
 
     def read(self, nbytes: int, timeout: float | None = None) -> bytes:
-        """Return the next bytes, fewer at the end of the channel alone, or where more are asked for than can be waited for.
+        """Return the next bytes: fewer only at the end of the channel, or if more are asked for than are waited for.
 
         Raises:
-            PipeTimeout: For so many seconds nothing has come.
+            PipeTimeout: Nothing has arrived for `timeout` seconds.
         """
         with self._cv:
             self._wanted = min(nbytes, _MOST)

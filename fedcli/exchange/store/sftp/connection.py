@@ -1,13 +1,8 @@
-"""An SSH connection for SFTP: whom it trusts, how it logs in, how long it waits, and when it is lost.
-
-The server's host key is always checked, against a pinned fingerprint or the known_hosts files; nothing accepts any key. Logging
-in takes a key from a file, an agent or ~/.ssh/config, never a password.
-"""
+"""An SSH connection for SFTP: how it is opened, how long it waits, and when it is lost."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import re
 import socket
 import time
@@ -15,11 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from paramiko.hostkeys import InvalidHostKey
 
-from fedcli.errors import ConfigurationError, StoreError
-from fedcli.exchange.store.sftp.channel_buffer import Arrivals
-from fedcli.exchange.store.sftp.pipelined_read import WINDOW
+from fedcli.errors import StoreError
+from fedcli.exchange.store.sftp.channel_buffer import ChannelBuffer
+from fedcli.exchange.store.sftp.login import HostKeyError, client_that_trusts
+from fedcli.exchange.store.sftp.requests import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +22,20 @@ if TYPE_CHECKING:
     from fedcli.exchange.store.base import StoreOptions
     from fedcli.exchange.store.sftp.login import Login
 
+LOSSES = (paramiko.SSHException, EOFError, ConnectionError)
+"""What paramiko raises when the connection is lost."""
+FAILURES = (*LOSSES, paramiko.SFTPError, OSError)
+"""What paramiko raises: that, and the server's answers."""
+
 _KEEP_ALIVE_SECONDS = 30
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _LARGE_REQUESTS = re.compile(r"SSH-2\.0-OpenSSH_(9|[1-9][0-9])")
 
 
-class Line:
-    """A TCP connection that gives up: while somebody waits, some seconds without a byte from the peer end it.
+class TimedSocket:
+    """A TCP socket that gives up: while somebody waits, some seconds without a byte from the peer end the connection.
 
-    SSH acknowledges whatever is sent, so a peer that is silent for so long is gone, also where the system does not know it yet.
+    SSH acknowledges whatever is sent, so a peer that is silent for so long is gone, even if the system does not know it yet.
     paramiko polls `recv` ten times a second, so that the time-out needs no thread of its own.
 
     Attributes:
@@ -88,21 +88,21 @@ class Session:
             StoreError: The server cannot be reached, is not the one that is trusted, or refuses the account.
         """
         self._timeout = options.timeout
-        self._client = _client(login, options)
+        self._client = client_that_trusts(options.host_key, login.known_hosts)
         try:
             connected = socket.create_connection((login.host, login.port), options.timeout)
-            # A request is small; Nagle's algorithm would keep it back until the one before it is acknowledged.
+            # A request is small; Nagle's algorithm would hold it back until the one before it is acknowledged.
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._line = Line(connected, options.timeout)
+            self._socket = TimedSocket(connected, options.timeout)
         except OSError as error:
             msg = f"{address}: {login.host} port {login.port} cannot be reached: {error.strerror or error}"
             raise StoreError(msg, hint="check the address, the network and the firewall") from error
         try:
-            with self._line.waiting():
+            with self._socket.waiting():
                 self._log_in(login)
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
-            raise _refusal(address, login, options, error, gave_up=self._line.gave_up) from error
+            raise _refusal(address, login, options, error, gave_up=self._socket.gave_up) from error
         except BaseException:
             self.close()
             raise
@@ -112,7 +112,7 @@ class Session:
             login.host,
             login.port,
             login.user or None,
-            sock=self._line,
+            sock=self._socket,
             key_filename=[str(key) for key in login.keys],
             allow_agent=login.discover,
             look_for_keys=login.discover,
@@ -128,23 +128,23 @@ class Session:
         self._request = 254 << 10 if large else 32 << 10  # more than 32 KiB is more than the protocol promises
         self.sftp = paramiko.SFTPClient.from_transport(transport, window_size=WINDOW, max_packet_size=256 << 10)
         channel = self.sftp.get_channel()
-        channel.in_buffer = Arrivals()  # nothing is under way now
-        channel.settimeout(self._timeout + 3)  # for a server that talks but does not answer
+        channel.in_buffer = ChannelBuffer()  # nothing is under way now
+        channel.settimeout(self._timeout + 3)  # for a server that sends, but does not answer
 
     @property
     def alive(self) -> bool:
-        """Whether the connection stands; where it does, an error was the server's answer."""
+        """Whether the connection exists; if it does, an error was the server's answer."""
         return bool(self._transport.is_active() and not self.sftp.get_channel().closed)
 
     @property
     def gave_up(self) -> bool:
         """Whether the server was silent for too long."""
-        return self._line.gave_up
+        return self._socket.gave_up
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Expect answers within the time-out."""
-        with self._line.waiting():
+        with self._socket.waiting():
             yield
 
     @contextmanager
@@ -164,53 +164,11 @@ class Session:
 
     def close(self) -> None:
         """End the connection without asking the server."""
-        self._line.close()
+        self._socket.close()
         self._client.close()
 
 
-class HostKeyError(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types
-    """The server's key is not known; raised through paramiko."""
-
-
-class _Pinned:
-    """Accepts the host key of one fingerprint, whatever known_hosts says."""
-
-    def __init__(self, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
-
-    def missing_host_key(self, _client: object, _host: str, key: paramiko.PKey) -> None:
-        """Decide on a key; called for every one, since no known_hosts file was loaded."""
-        if key.fingerprint != self._fingerprint:
-            msg = f"its {key.get_name()} key is {key.fingerprint}, expected {self._fingerprint}, as pinned"
-            raise HostKeyError(msg)
-
-
-class _Known:
-    """Refuses every host that no known_hosts file names."""
-
-    def missing_host_key(self, _client: object, host: str, key: paramiko.PKey) -> None:
-        """Refuse a key."""
-        msg = f"no known_hosts file names {host}; its {key.get_name()} key is {key.fingerprint}"
-        raise HostKeyError(msg)
-
-
-def _client(login: Login, options: StoreOptions) -> paramiko.SSHClient:
-    logger = logging.getLogger("paramiko")
-    if not logger.hasHandlers():
-        logger.addHandler(logging.NullHandler())  # its threads would print tracebacks; what matters is raised
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(_Pinned(options.host_key) if options.host_key else _Known())
-    for path in () if options.host_key else login.known_hosts:
-        if path.is_file():
-            try:
-                client.load_system_host_keys(str(path))
-            except (OSError, InvalidHostKey) as error:
-                msg = f"{path}: cannot be read as a known_hosts file: {error}"
-                raise ConfigurationError(msg) from error
-    return client
-
-
-def _transport(sock: Line, **options: Any) -> paramiko.Transport:
+def _transport(sock: TimedSocket, **options: Any) -> paramiko.Transport:
     transport = paramiko.Transport(sock, **options)
     transport.get_security_options().ciphers = _CIPHERS
     return transport
@@ -221,7 +179,7 @@ def _refusal(address: str, login: Login, options: StoreOptions, error: Exception
     what, hint = f"no SFTP session: {error or 'the connection was lost'}", "try again later"
     if isinstance(error, paramiko.BadHostKeyException):
         what = f"its host key is {error.key.fingerprint}, expected {error.expected_key.fingerprint}, as a known_hosts file says"
-        hint = "somebody may be in between: ask the server's operator before you trust the new key"
+        hint = "somebody may be intercepting the connection: ask the server's operator before you trust the new key"
     elif isinstance(error, HostKeyError):
         what = f"the host is not trusted: {error}"
         hint = "ask the server's operator for the fingerprint of the host key, then set host_key in workspace.toml"
@@ -233,6 +191,6 @@ def _refusal(address: str, login: Login, options: StoreOptions, error: Exception
         what, hint = "the private key is encrypted", "add it to an agent with ssh-add"
     elif isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in str(error):
         tried = ", ".join(map(str, login.keys)) or "an agent and the usual files"
-        what = f"the account {login.user or 'of the local user'} is refused, with {tried}"
+        what = f"the account {login.user or 'of the local user'} was refused; tried {tried}"
         hint = "check the user in the address, and that the server's operator has this public key"
     return StoreError(f"{address}: {login.host} port {login.port}: {what}", hint=hint)

@@ -1,11 +1,17 @@
-"""Where an SSH connection goes and as whom: the address, completed by ~/.ssh/config."""
+"""Where an SSH connection goes, as whom, and which host keys it trusts: the address, completed by ~/.ssh/config.
+
+The server's host key is always checked, against a pinned fingerprint or the known_hosts files; no unknown key is ever accepted.
+Logging in takes a key from a file, an agent or ~/.ssh/config, never a password.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 
 from fedcli.errors import ConfigurationError
 
@@ -35,30 +41,81 @@ class Login:
 
     @classmethod
     def of(cls, host: str, port: int | None, user: str, ssh_key: Path | None) -> Login:
-        """Fill in what ~/.ssh/config says.
+        """Complete an address by what ~/.ssh/config says.
 
         Raises:
-            ConfigurationError: The key is missing, or the configuration asks for what is not supported.
+            ConfigurationError: The key is missing, or the configuration asks for something that is not supported.
         """
         path = Path("~/.ssh/config").expanduser()
         try:
-            found = (paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()).lookup(host)
+            config = (paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()).lookup(host)
         except (OSError, paramiko.ConfigParseError) as error:
             msg = f"{path}: cannot be read: {error}"
             raise ConfigurationError(msg) from error
-        if indirect := [name for name in _INDIRECT if found.get(name, "none").lower() != "none"]:
+        if indirect := [name for name in _INDIRECT if config.get(name, "none").lower() != "none"]:
             msg = f"{path}: {host} is reached by {indirect[0]}, which fedcli does not support"
             raise ConfigurationError(msg, hint="open a tunnel with ssh -L and use its local port, or mount the folder with sshfs")
         if ssh_key is not None and not ssh_key.is_file():
             msg = f"{ssh_key}: there is no such private key"
             raise ConfigurationError(msg, hint="ssh_key in workspace.toml names the private key of the SFTP account")
-        named = tuple(Path(name).expanduser() for name in found.get("identityfile", ()))
-        known = found.get("userknownhostsfile", "").split() + found.get("globalknownhostsfile", "").split()
+        named = tuple(Path(name).expanduser() for name in config.get("identityfile", ()))
+        known = config.get("userknownhostsfile", "").split() + config.get("globalknownhostsfile", "").split()
         return cls(
-            host=found["hostname"],
-            port=port or int(found.get("port", paramiko.config.SSH_PORT)),
-            user=user or found.get("user", ""),
+            host=config["hostname"],
+            port=port or int(config.get("port", paramiko.config.SSH_PORT)),
+            user=user or config.get("user", ""),
             keys=(ssh_key,) if ssh_key is not None else tuple(key for key in named if key.is_file()),
-            discover=ssh_key is None and found.get("identitiesonly", "no").lower() != "yes",
+            discover=ssh_key is None and config.get("identitiesonly", "no").lower() != "yes",
             known_hosts=tuple(Path(name).expanduser() for name in known or _KNOWN_HOSTS),
         )
+
+
+class HostKeyError(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types
+    """The server's key is not known; raised through paramiko."""
+
+
+class _Pinned:
+    """Accepts the host key with one fingerprint, whatever known_hosts says."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def missing_host_key(self, _client: object, _host: str, key: paramiko.PKey) -> None:
+        """Decide on a key; called for every one, since no known_hosts file was loaded."""
+        if key.fingerprint != self._fingerprint:
+            msg = f"its {key.get_name()} key is {key.fingerprint}, expected {self._fingerprint}, as pinned"
+            raise HostKeyError(msg)
+
+
+class _Known:
+    """Refuses every host that no known_hosts file names."""
+
+    def missing_host_key(self, _client: object, host: str, key: paramiko.PKey) -> None:
+        """Refuse a key."""
+        msg = f"no known_hosts file names {host}; its {key.get_name()} key is {key.fingerprint}"
+        raise HostKeyError(msg)
+
+
+def client_that_trusts(host_key: str, known_hosts: tuple[Path, ...]) -> paramiko.SSHClient:
+    """Return a client that connects only to a server with a trusted host key.
+
+    Args:
+        host_key: The only fingerprint that is trusted; empty takes the known_hosts files.
+        known_hosts: Those files; a missing one is skipped.
+
+    Raises:
+        ConfigurationError: A known_hosts file cannot be read.
+    """
+    logger = logging.getLogger("paramiko")
+    if not logger.hasHandlers():
+        logger.addHandler(logging.NullHandler())  # its threads would print tracebacks; what matters is raised
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(_Pinned(host_key) if host_key else _Known())
+    for path in () if host_key else known_hosts:
+        if path.is_file():
+            try:
+                client.load_system_host_keys(str(path))
+            except (OSError, InvalidHostKey) as error:
+                msg = f"{path}: cannot be read as a known_hosts file: {error}"
+                raise ConfigurationError(msg) from error
+    return client

@@ -1,9 +1,9 @@
 """A drop folder on an SFTP server.
 
-Whatever stands under a final name is whole: bytes go to a temporary file in the same folder, opened so that it must be new, every
-write is acknowledged, the size is compared, and then the name is taken by one rename: the plain one for records, which fails
-where the name is taken, and the one that replaces for artifacts (same name, same bytes). All of it may be done twice, so work
-during which the connection is lost is done again, once, on a new one. Silence is not waited for a second time.
+Whatever has a final name is whole: bytes go to a new temporary file in the same folder, every write is acknowledged, the size is
+compared, and then the file gets its name by one rename: the plain one for records, which fails if the name is taken, and the
+replacing one for artifacts (same name, same bytes). All of this may be done twice, so work during which the connection is lost is
+done again, once, on a new connection. Silence is not waited for a second time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 from fedcli import machine_errors
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
-from fedcli.exchange.store.base import capped, checked, new_file, prove_create_once, received, removable
-from fedcli.exchange.store.read_ahead import LONGEST, Ahead
-from fedcli.exchange.store.sftp import remote_file
-from fedcli.exchange.store.sftp.connection import Session
+from fedcli.exchange.store.base import check_size, checked_key, new_file, prove_create_once, removable_key, write_received
+from fedcli.exchange.store.read_ahead import LONGEST, ReadAhead
+from fedcli.exchange.store.sftp import remote_files
+from fedcli.exchange.store.sftp.connection import FAILURES, LOSSES, Session
 from fedcli.exchange.store.sftp.login import Login
 from fedcli.progress import BYTES, Silent
 
@@ -56,9 +56,9 @@ class SftpStore:
         self._options = options
         self._login = Login.of(parts.hostname, port, unquote(parts.username or ""), options.ssh_key)
         self._progress = progress or Silent()
-        self._lock = threading.RLock()  # one session has one conversation
+        self._lock = threading.RLock()  # one call at a time uses the session
         self._session: Session | None = None
-        self._ahead = Ahead(self._read_ahead)
+        self._ahead = ReadAhead(self._read_ahead)
 
     @property
     def address(self) -> str:
@@ -73,10 +73,10 @@ class SftpStore:
             size = source.stat().st_size
             with (
                 source.open("rb") as file,
-                remote_file.temporary(session, path) as name,
+                remote_files.temporary(session, path) as name,
                 self._progress.track(f"sending {path.rpartition('/')[2]}", size, BYTES) as advance,
             ):
-                remote_file.upload(session, file, size, name, advance)
+                remote_files.upload(session, file, size, name, advance)
                 try:
                     session.sftp.posix_rename(name, path)
                 except OSError:  # a server without OpenSSH's extension
@@ -90,25 +90,25 @@ class SftpStore:
 
     def remove_artifact(self, key: str) -> None:
         """Remove a file; see `Store`."""
-        self._remove(removable(key))
+        self._remove(removable_key(key))
 
     def publish(self, key: str, data: bytes) -> None:
         """Create a record once; see `Store`."""
         path = self._path(key)
 
         def create(session: Session) -> None:
-            with remote_file.temporary(session, path) as name:
-                remote_file.upload(session, io.BytesIO(data), len(data), name, lambda _units, _note: None)
+            with remote_files.temporary(session, path) as name:
+                remote_files.upload(session, io.BytesIO(data), len(data), name, lambda _units, _note: None)
                 try:
                     session.sftp.rename(name, path)
                 except OSError as error:
                     if not session.alive:
                         raise
                     try:
-                        found = remote_file.content(session, path, len(data) + 1)
+                        present = remote_files.content(session, path, len(data) + 1)
                     except FileNotFoundError:
                         raise error from None
-                    if found != data:
+                    if present != data:
                         msg = f"{key}: already published with other content"
                         raise ConflictError(msg) from None
                     session.sftp.remove(name)
@@ -123,15 +123,15 @@ class SftpStore:
             with machine_errors.writing(target):
                 copy.seek(0)
                 copy.truncate()
-            size = remote_file.size_of(session, path)
-            capped(key, size, limit)
+            size = remote_files.size_of(session, path)
+            check_size(key, size, limit)
             with (
                 session.open(path, "r") as file,
                 self._progress.track(f"fetching {path.rpartition('/')[2]}", size, BYTES) as advance,
             ):
-                return received(key, remote_file.pieces(session, file, size), copy, limit, advance)
+                return write_received(key, remote_files.pieces(session, file, size), copy, limit, advance)
 
-        if self.stat(key) is None:  # before the copy is made
+        if self.stat(key) is None:  # before the copy is created
             raise self._missing(key)
         with new_file(target) as copy:
             return self._attempt(key, get, reading=True)
@@ -141,32 +141,32 @@ class SftpStore:
         path = self._path(key)
         data = self._ahead.read(key)
         if data is None:
-            data = self._attempt(key, lambda session: remote_file.content(session, path, limit + 1), reading=True)
-        capped(key, len(data), limit)
+            data = self._attempt(key, lambda session: remote_files.content(session, path, limit + 1), reading=True)
+        check_size(key, len(data), limit)
         return data
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
-        top = checked(prefix.rstrip("/")) if prefix else ""
+        top = checked_key(prefix.rstrip("/")) if prefix else ""
 
         def walk(session: Session) -> tuple[str, ...]:
             if not stat.S_ISDIR(session.sftp.stat(self._root or "/").st_mode or 0):
                 raise FileNotFoundError(errno.ENOENT, "not a folder")
-            return tuple(sorted(remote_file.walk(session, self._root, top)))
+            return tuple(sorted(remote_files.walk(session, self._root, top)))
 
         try:
-            found = self._attempt(prefix, walk, reading=True)
+            keys = self._attempt(prefix, walk, reading=True)
         except MissingError as error:
             msg = f"{self._address}: the drop folder is not there"
-            raise StoreError(msg, hint="check the path in the address; fedcli init makes the folder") from error
-        self._ahead.listed(prefix, found)
-        return found
+            raise StoreError(msg, hint="check the path in the address; fedcli init creates the folder") from error
+        self._ahead.listed(prefix, keys)
+        return keys
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
         path = self._path(key)
         try:
-            return self._attempt(key, lambda session: remote_file.size_of(session, path), reading=True)
+            return self._attempt(key, lambda session: remote_files.size_of(session, path), reading=True)
         except MissingError:
             return None
 
@@ -191,20 +191,20 @@ class SftpStore:
 
     def _read_ahead(self, keys: Sequence[str]) -> dict[str, bytes]:
         paths = {key: self._path(key) for key in keys}
-        return self._attempt(keys[0], lambda session: remote_file.contents(session, paths, LONGEST))
+        return self._attempt(keys[0], lambda session: remote_files.contents(session, paths, LONGEST))
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{checked(key)}"
+        return f"{self._root}/{checked_key(key)}"
 
     def _missing(self, key: str) -> MissingError:
         return MissingError(f"{key}: not in the drop folder {self._address}")
 
     def _attempt(self, key: str, work: Callable[[Session], T], *, reading: bool = False) -> T:
-        """Do some work on a live connection; where it is lost, do it once more on a new one.
+        """Do some work on a live connection; if it is lost, do it once more on a new one.
 
         Raises:
-            MissingError: A file is not there, where something is read (`reading`).
-            UnreadableError: It is not for this account, there.
+            MissingError: A file that is read (`reading`) does not exist.
+            UnreadableError: This account may not read it.
             StoreError: The server refuses, is silent, or was lost twice.
         """
         with self._lock:
@@ -215,9 +215,9 @@ class SftpStore:
                 try:
                     with session.waiting():
                         return work(session)
-                except remote_file.FAILURES as error:
+                except FAILURES as error:
                     silent = session.gave_up or isinstance(error, TimeoutError)
-                    if session.alive and not silent and not isinstance(error, remote_file.LOSSES):
+                    if session.alive and not silent and not isinstance(error, LOSSES):
                         if reading and isinstance(error, FileNotFoundError):
                             raise self._missing(key) from error
                         raise self._explained(key, error, reading=reading) from error
@@ -227,12 +227,12 @@ class SftpStore:
         raise AssertionError
 
     def _broken(self, key: str, error: Exception, *, silent: bool) -> StoreError:
-        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {error or 'cut'}"
-        hint = "run the same command again: nothing is half written; `timeout` in workspace.toml"
+        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {error or 'no reason given'}"
+        hint = "run the same command again: nothing is half written; a slow link needs a longer timeout in workspace.toml"
         return StoreError(f"{key or 'list'}: {what}, from the drop folder {self._address}", hint=hint)
 
     def _explained(self, key: str, error: Exception, *, reading: bool) -> StoreError:
-        """Say what the server, or this machine's disk, has answered."""
+        """Say what the server, or this machine's disk, answered."""
         kind, what = StoreError, key or getattr(error, "filename", None) or "list"
         number = error.errno if isinstance(error, OSError) else None
         answer = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

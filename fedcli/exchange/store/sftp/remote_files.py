@@ -1,0 +1,225 @@
+"""Files on an SFTP server: listed and read many at once, and written whole under a temporary name."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import stat
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+import paramiko
+from paramiko.sftp import CMD_CLOSE, CMD_OPEN, CMD_OPENDIR, CMD_READ, CMD_READDIR, CMD_STAT, SFTP_FLAG_READ, int64
+
+from fedcli.exchange import layout
+from fedcli.exchange.store.base import STALE_SECONDS, TEMPORARY
+from fedcli.exchange.store.sftp.connection import FAILURES
+from fedcli.exchange.store.sftp.requests import read_in_order, run_tasks
+from fedcli.tensors import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fedcli.exchange.store.sftp.connection import Session
+    from fedcli.exchange.store.sftp.requests import Task
+
+Entries = dict[str, paramiko.SFTPAttributes]
+
+AT_ONCE = 64
+"""Tasks under way at most: each holds a file or folder open on the server, which allows some hundreds."""
+_LONGEST_READ = 32 << 10
+"""Bytes to ask for at a time: what every server answers."""
+
+
+def size_of(session: Session, path: str) -> int:
+    """Return the size of a regular file; a pipe that a peer has put in its place is not opened, since that would wait for ever.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    return _regular_size(session.sftp.stat(path))
+
+
+def pieces(session: Session, file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
+    """Yield a file's first bytes in order."""
+    return read_in_order(session.sftp, file.handle, size, file.MAX_REQUEST_SIZE)
+
+
+def content(session: Session, path: str, limit: int) -> bytes:
+    """Return at most `limit` bytes of a regular file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    size = min(limit, size_of(session, path))
+    with session.open(path, "r") as file:
+        return b"".join(pieces(session, file, size))
+
+
+def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str, bytes]:
+    """Return by key the contents of those regular files that can be read and have at most `limit` bytes, many at once."""
+
+    def read(key: str, path: str) -> Task[tuple[str, bytes | None]]:
+        try:
+            return key, (yield from _reading(path, limit + 1))
+        except OSError:  # whoever needs it reads it by itself, and is told why
+            return key, None
+
+    tasks = deque(read(key, path) for key, path in paths.items())
+    results = run_tasks(session.sftp, tasks, AT_ONCE)
+    return {key: data for key, data in results if data is not None and len(data) <= limit}
+
+
+def walk(session: Session, root: str, below: str) -> Iterator[str]:
+    """Yield the keys of all files in a folder and in those below it, relative to the root.
+
+    Folders are listed many at once; those that the server then refuses, because it does not open so many, are listed one by one.
+
+    Raises:
+        PermissionError: A folder cannot be listed; the error names it.
+    """
+    folders = [f"{root}/{below}"]
+    for at_once, task in ((AT_ONCE, _try_listing), (1, _listing)):
+        tasks = deque(map(task, folders))
+        folders = []
+        for path, entries in run_tasks(session.sftp, tasks, at_once):
+            if entries is None:
+                folders.append(path)
+                continue
+            for name, attributes in entries.items():
+                key = f"{path}/{name}"[len(root) + 1 :].lstrip("/")
+                if not layout.is_key(key):  # a temporary file, for one
+                    continue
+                if stat.S_ISDIR(attributes.st_mode or 0):
+                    tasks.append(task(f"{root}/{key}"))
+                else:
+                    yield key
+
+
+def _listing(path: str) -> Task[tuple[str, Entries]]:
+    """List a folder: its path, and what it holds by name; one that is not there, or is removed meanwhile, holds nothing.
+
+    Raises:
+        PermissionError: It cannot be listed; the error names it.
+    """
+    entries: Entries = {}
+    try:
+        handle = (yield CMD_OPENDIR, path).get_binary()
+    except FileNotFoundError:
+        return path, entries
+    except PermissionError as error:
+        raise PermissionError(error.errno, error.strerror, path) from error
+    try:
+        while True:
+            answer = yield CMD_READDIR, handle
+            for _ in range(answer.get_int()):
+                if not (name := answer.get_binary().decode(errors="replace")):  # a name that is not text is not a key
+                    break  # the answer is shorter than it says
+                answer.get_binary()  # the line that `ls -l` would print
+                entries[name] = paramiko.SFTPAttributes._from_msg(answer)  # noqa: SLF001
+    except EOFError:
+        yield CMD_CLOSE, handle
+    except OSError:
+        yield CMD_CLOSE, handle
+        raise
+    return path, entries
+
+
+def _try_listing(path: str) -> Task[tuple[str, Entries | None]]:
+    """List a folder; None if the server refuses without saying why."""
+    try:
+        return (yield from _listing(path))
+    except PermissionError:
+        raise
+    except OSError:
+        return path, None
+
+
+def _reading(path: str, limit: int) -> Task[bytes]:
+    """Return at most `limit` bytes of a regular file.
+
+    Raises:
+        FileNotFoundError: There is none.
+        PermissionError: It cannot be read.
+    """
+    size = min(limit, _regular_size(paramiko.SFTPAttributes._from_msg((yield CMD_STAT, path))))  # noqa: SLF001
+    handle = (yield CMD_OPEN, path, SFTP_FLAG_READ, paramiko.SFTPAttributes()).get_binary()
+    data = b""
+    try:
+        while len(data) < size:
+            length = min(_LONGEST_READ, size - len(data))
+            data += (yield CMD_READ, handle, int64(len(data)), length).get_binary()
+    except EOFError:  # it has become shorter
+        pass
+    except OSError:
+        yield CMD_CLOSE, handle
+        raise
+    yield CMD_CLOSE, handle
+    return data
+
+
+def _regular_size(attributes: paramiko.SFTPAttributes) -> int:
+    if not stat.S_ISREG(attributes.st_mode or 0):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return int(attributes.st_size or 0)
+
+
+def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Callable[[int, str], None]) -> None:
+    """Write a new file, all of whose bytes the server has acknowledged.
+
+    Raises:
+        OSError: The path exists, or the server refuses.
+    """
+    done = 0
+    with session.open(path, "wx") as file:  # paramiko's "x" alone does not open for writing
+        while chunk := source.read(CHUNK_BYTES):
+            done += len(chunk)
+            file.set_pipelined(done < size)  # the last write waits for the answers to all
+            file.write(chunk)
+            advance(len(chunk), "")
+    if (arrived := session.sftp.stat(path).st_size) != size:
+        msg = f"{arrived} bytes arrived, expected {size}"
+        raise OSError(msg)
+
+
+@contextmanager
+def temporary(session: Session, path: str) -> Iterator[str]:
+    """Yield a new name beside `path`, whose folder is made if it is missing; a failure leaves nothing under it."""
+    folder = path.rpartition("/")[0]
+    _make_folder(session, folder)
+    _sweep(session, folder or "/")
+    name = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        yield name
+    except BaseException as error:
+        if session.alive and not isinstance(error, TimeoutError):  # a second wait would be one too many: swept a day later
+            with suppress(*FAILURES):
+                session.sftp.remove(name)
+        raise
+
+
+def _make_folder(session: Session, folder: str) -> None:
+    if not folder:
+        return
+    try:
+        session.sftp.stat(folder)
+    except FileNotFoundError:
+        _make_folder(session, folder.rpartition("/")[0])
+        try:
+            session.sftp.mkdir(folder)
+        except OSError as error:
+            try:
+                session.sftp.stat(folder)  # another process made it
+            except FileNotFoundError:
+                raise error from None
+
+
+def _sweep(session: Session, folder: str) -> None:
+    oldest = time.time() - STALE_SECONDS
+    ((_, entries),) = run_tasks(session.sftp, deque([_listing(folder)]), at_once=1)
+    for name, attributes in entries.items():
+        if name.startswith(TEMPORARY) and (attributes.st_mtime or 0) < oldest:
+            with suppress(OSError):  # another process swept it
+                session.sftp.remove(f"{folder}/{name}")
