@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fedcli import tensors, wire
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import Role
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
-from fedcli.party.party import artifact_of
-from tests.fixtures.federation import Federation, no_passphrase
+from tests.fixtures.tampering import flip, rewrite, swap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.fixtures.federation import Federation
 
 PAGE = Path(__file__).parents[2] / "docs" / "auditor.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -64,24 +62,10 @@ def audit(federation: Federation, fingerprint: str | None = None) -> subprocess.
     )
 
 
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
-
-
 def records(federation: Federation, *, enrolments: bool = False) -> Iterator[Path]:
     for path in sorted(federation.drop.rglob("*.json")):
         if enrolments or not path.name.startswith("enrolment-"):
             yield path
-
-
-def sign(federation: Federation, key: str, record: dict[str, object], party: str = "coordinator") -> None:
-    """Put a record in the place of another one, signed by the party's own key."""
-    data = (json.dumps(record, indent=1) + "\n").encode()
-    signer = load_signer(federation.root / party / "key", no_passphrase)
-    (federation.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
-    (federation.drop / key).write_bytes(data)
 
 
 def test_the_scripts_are_short_and_need_no_fedcli() -> None:
@@ -140,16 +124,10 @@ def test_a_changed_byte_of_any_artifact_is_caught(federation: Federation) -> Non
 def test_a_wrong_model_that_its_coordinator_signed_is_caught(federation: Federation, number: int) -> None:
     """Signatures and digests are in order; only the arithmetic is not."""
     key = layout.round_record(number)
-    record = json.loads((federation.drop / key).read_bytes())
-    old = federation.drop / record["artifacts"][0]["key"]
-    model = tensors.read(old)
+    model = federation.model(number)
     name = next(name for name in model if model[name].dtype == np.float32)
     model[name].reshape(-1)[0] = np.nextafter(model[name].reshape(-1)[0], np.float32(9))
-    old.unlink()
-    measured = tensors.write(federation.drop / "new", model)
-    artifact = artifact_of(key, Role.MODEL, measured)
-    (federation.drop / "new").rename(federation.drop / artifact.key)
-    sign(federation, key, record | {"artifacts": [wire.plain(artifact)]})
+    swap(federation, key, Role.MODEL, model)
     for later in range(number + 1, 3):
         shutil.rmtree(federation.drop / f"coordinator/round-{later:04d}")
     for path in federation.drop.glob("sites/*/evaluation/*"):
@@ -160,18 +138,14 @@ def test_a_wrong_model_that_its_coordinator_signed_is_caught(federation: Federat
 
 
 def test_another_update_than_the_round_used_is_caught(federation: Federation) -> None:
-    key = layout.update("north", 1)
-    record = json.loads((federation.drop / key).read_bytes())
-    sign(federation, key, record | {"seconds": 1.5}, party="north")
+    rewrite(federation, layout.update("north", 1), seconds=1.5)
     done = audit(federation)
     assert done.returncode != 0
     assert "recompute.py" in done.stderr
 
 
 def test_a_record_by_another_party_is_caught(federation: Federation) -> None:
-    key = layout.update("north", 1)
-    record = json.loads((federation.drop / key).read_bytes())
-    sign(federation, key, record, party="valley")
+    rewrite(federation, layout.update("north", 1), signer="valley")
     assert audit(federation).returncode != 0
 
 

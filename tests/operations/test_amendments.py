@@ -10,7 +10,6 @@ import pytest
 from fedcli import wire
 from fedcli.errors import ApprovalError, ConfigurationError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import EvaluationRecord, FederationRecord
 from fedcli.operations import amend, join
 from fedcli.operations.admit import admit
@@ -20,11 +19,9 @@ from fedcli.operations.join import JoinRequest
 from fedcli.operations.remove import remove
 from fedcli.operations.rotate_key import rotate
 from fedcli.operations.status.standing import status
-from fedcli.operations.verify import verify
 from fedcli.plan import Network
-from fedcli.progress import Silent
 from fedcli.results import Status
-from tests.fixtures.federation import no_passphrase
+from tests.fixtures.tampering import forge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +33,9 @@ if TYPE_CHECKING:
 
 def verified(federation: Federation) -> History:
     """Return the history, of which everything must hold."""
-    found, history = verify(str(federation.drop), progress=Silent(), replay=True, coordinator=federation.fingerprint)
-    assert (found.problems, found.unaccounted, found.verified) == ((), (), True)
-    return history
+    result = federation.verify()
+    assert (result.problems, result.unaccounted, result.verified) == ((), (), True)
+    return federation.history()
 
 
 def newest_federation(federation: Federation) -> FederationRecord:
@@ -88,10 +85,10 @@ def test_a_newer_file_of_a_removed_site_is_rejected_and_an_older_one_holds(finis
     assert history.evaluations["valley"].record.as_of == 2
     path = finished.drop / layout.evaluation("valley", 1)
     later = replace(wire.decode(EvaluationRecord, path.read_bytes()), number=2, as_of=3)
-    publish(finished, layout.evaluation("valley", 2), wire.encode(later), finished.site("valley") / "key")
-    found, _ = verify(str(finished.drop), progress=Silent(), coordinator=finished.fingerprint)
-    assert [problem.key for problem in found.problems] == [layout.evaluation("valley", 2)]
-    assert "not a member from round" in found.problems[0].message
+    forge(finished, layout.evaluation("valley", 2), wire.encode(later))
+    (problem,) = finished.verify(replay=False).problems
+    assert problem.key == layout.evaluation("valley", 2)
+    assert "not a member from round" in problem.message
 
 
 def test_a_site_that_comes_back_is_admitted_again(begun: Federation) -> None:
@@ -110,15 +107,6 @@ def test_only_a_member_can_be_removed(begun: Federation) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------- keys
-
-
-def publish(federation: Federation, key: str, data: bytes, signing_key: Path) -> None:
-    """Put a record into the drop folder as whoever holds a key could."""
-    signer = load_signer(signing_key, no_passphrase)
-    path = federation.drop / layout.signature(key, wire.sha256(data))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(signer.sign(data))
-    (federation.drop / key).write_bytes(data)
 
 
 def test_a_sites_old_key_signs_until_the_new_one_is_listed(begun: Federation) -> None:
@@ -181,19 +169,17 @@ def test_a_retired_key_cannot_take_the_place_of_a_newer_record(finished: Federat
     assert verified(finished).evaluations["north"].record.as_of == 3
     path = finished.drop / layout.evaluation("north", 1)
     forged = replace(wire.decode(EvaluationRecord, path.read_bytes()), number=3)
-    publish(finished, layout.evaluation("north", 3), wire.encode(forged), finished.site("north") / "key")
-    found, history = verify(str(finished.drop), progress=Silent(), coordinator=finished.fingerprint)
-    assert [problem.message for problem in found.problems] == [
-        f"{layout.evaluation('north', 3)}: as of round 2, expected 3 or later"
-    ]
-    assert history.evaluations["north"].record.number == 2
+    forge(finished, layout.evaluation("north", 3), wire.encode(forged))
+    (problem,) = finished.verify(replay=False).problems
+    assert problem.message == f"{layout.evaluation('north', 3)}: as of round 2, expected 3 or later"
+    assert finished.history().evaluations["north"].record.number == 2
 
 
 def test_a_rotation_needs_both_keys(begun: Federation) -> None:
     result = rotate(begun.site("north"), None, begun.environment)
     (countersignature,) = begun.drop.glob("sites/north/enrolment-0001.json.*.new.sig")
     data = (begun.drop / layout.enrolment("north", 1)).read_bytes()
-    countersignature.write_bytes(load_signer(begun.site("valley") / "key", no_passphrase).sign(data))
+    countersignature.write_bytes(begun.signer("valley").sign(data))
     with pytest.raises(TrustError, match=r"enrolment-0001\.json: signed by the key"):
         admit(begun.coordinator, "north", result.fingerprint, begun.environment)
     countersignature.unlink()
@@ -312,6 +298,6 @@ def test_a_federation_record_that_changes_the_network_is_refused_by_everybody(be
     path = max(begun.drop.glob("coordinator/federation-*.json"))
     plan = replace(newest.plan, network=Network(name="densenet121"))
     forged = replace(newest, number=newest.number + 1, previous=wire.sha256(path.read_bytes()), plan=plan)
-    publish(begun, layout.federation(forged.number), wire.encode(forged), begun.coordinator / "key")
+    forge(begun, layout.federation(forged.number), wire.encode(forged))
     with pytest.raises(TrustError, match="network of the plan"):
         begun.train("north")

@@ -12,19 +12,15 @@ import pytest
 
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.store import LocalStore
 from fedcli.exchange.tar import Tar
 from fedcli.operations.archive import archive
 from fedcli.operations.evaluate import evaluate
 from fedcli.operations.export import export
 from fedcli.operations.import_ import import_
-from fedcli.operations.verify import verify
-from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
 from fedcli.progress import Silent
 from fedcli.results import Status
-from tests.fixtures.federation import PLAN, Federation
-from tests.operations.test_transfer import in_a_process_of_its_own, tree
+from tests.fixtures.federation import PLAN, Federation, files_below
+from tests.operations.test_transfer import in_a_process_of_its_own
 
 if TYPE_CHECKING:
     from fedcli.operations.archive import ArchiveResult
@@ -58,28 +54,27 @@ def archived(federation: Federation, name: str = "a.tar", before: int = BEFORE, 
 
 def verified(federation: Federation, *tars: str, replay: bool = True) -> VerifyResult:
     paths = tuple(federation.root / name for name in tars)
-    found, _ = verify(str(federation.drop), progress=Silent(), replay=replay, coordinator=federation.fingerprint, tars=paths)
-    return found
+    return federation.verify(replay=replay, tars=paths)
 
 
-def artifacts(folder: Path) -> dict[str, bytes]:
-    return {key: data for key, data in tree(folder).items() if layout.is_artifact(key)}
+def artifacts(federation: Federation) -> dict[str, bytes]:
+    return {key: data for key, data in federation.files().items() if layout.is_artifact(key)}
 
 
 def movable(federation: Federation, before: int) -> set[str]:
     """Return what must go: the updates before a round, and the models before the one that it begins from, but for the best."""
-    history, _ = read_history(Folder(LocalStore(federation.drop), coordinator=None, cache=federation.root / "unused"))
+    history = federation.history()
     best = history.rounds[history.best_round()].artifact.key
     goes = [f"sites/{site}/round-{number:04d}/" for site in federation.prepared for number in range(1, before)]
     goes += [f"coordinator/round-{number:04d}/" for number in range(1, before - 1)]
-    return {key for key in artifacts(federation.drop) if key.startswith(tuple(goes)) and key != best}
+    return {key for key in artifacts(federation) if key.startswith(tuple(goes)) and key != best}
 
 
 def test_artifacts_of_old_rounds_go_and_everything_else_stays(long: Federation) -> None:
-    before, goes = tree(long.drop), movable(long, BEFORE)
+    before, goes = long.files(), movable(long, BEFORE)
     result = archived(long)
     assert (result.status, result.moved, result.left, result.before) == (Status.PUBLISHED, len(goes), (), BEFORE)
-    after = tree(long.drop)
+    after = long.files()
     assert before.keys() - after.keys() == goes
     added = after.keys() - before.keys()
     assert sorted(key.split(".")[0] for key in added) == ["coordinator/archive-0001"] * 2
@@ -108,8 +103,8 @@ def test_verify_says_from_where_on_and_takes_the_tar_for_the_rest(long: Federati
 def test_whatever_else_is_missing_is_still_a_fault(long: Federation) -> None:
     """What the record covers may be absent; nobody else's deletion hides behind it."""
     archived(long, before=3)
-    covered = {key for key in artifacts(long.drop) if key.startswith("coordinator/round-0001/")}
-    for key in sorted(artifacts(long.drop).keys() - covered):
+    covered = {key for key in artifacts(long) if key.startswith("coordinator/round-0001/")}
+    for key in sorted(artifacts(long).keys() - covered):
         data = (long.drop / key).read_bytes()
         (long.drop / key).unlink()
         found = verified(long, replay=False)
@@ -171,9 +166,9 @@ def test_running_parties_have_what_they_need(long: Federation) -> None:
 def test_the_next_round_goes_on_from_what_stays(begun: Federation) -> None:
     begun.train()
     begun.aggregate()
-    before = artifacts(begun.drop)
+    before = artifacts(begun)
     archived(begun, before=1)
-    assert artifacts(begun.drop) == before
+    assert artifacts(begun) == before
     begun.train()
     begun.aggregate()
     archived(begun, before=2)
@@ -189,22 +184,22 @@ def test_the_newest_round_stays(long: Federation, before: int) -> None:
 def test_nothing_moves_while_something_does_not_verify(long: Federation) -> None:
     path = next((long.drop / "sites/valley/round-0001").glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    before = tree(long.drop)
+    before = long.files()
     with pytest.raises(TrustError, match=path.name):
         archived(long)
-    assert tree(long.drop) == before
+    assert long.files() == before
     assert not (long.root / "a.tar").exists()
 
 
 def test_a_tar_that_holds_something_else_is_not_taken_for_it(long: Federation) -> None:
     archived(long, "a.tar", before=2)
-    before = tree(long.drop)
+    before = long.files()
     with pytest.raises(UsageError, match=r"a\.tar: is there already, without coordinator/round-000[12]/global-"):
         archived(long, "a.tar", before=4)
     (long.root / "b.tar").write_bytes(b"something else")
     with pytest.raises(TrustError, match=r"b\.tar"):
         archived(long, "b.tar", before=4)
-    assert tree(long.drop) == before
+    assert long.files() == before
 
 
 def test_each_party_removes_what_it_may(long: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +229,7 @@ def test_each_party_removes_what_it_may(long: Federation, monkeypatch: pytest.Mo
 
 
 def test_killed_at_any_moment_it_goes_on(long: Federation) -> None:
-    before, goes = tree(long.drop), movable(long, BEFORE)
+    before, goes = long.files(), movable(long, BEFORE)
     kills = in_a_process_of_its_own(
         f"kill_everywhere(Path({str(long.root)!r}), archive_there, step=3)",
         "from tests.operations.test_transfer import kill_everywhere",
@@ -242,14 +237,14 @@ def test_killed_at_any_moment_it_goes_on(long: Federation) -> None:
     )
     assert int(kills) > 4
     archive_there(long.root)
-    assert before.keys() - tree(long.drop).keys() == goes
+    assert before.keys() - long.files().keys() == goes
     assert verified(long).replayable_from == BEFORE
     assert verified(long, "a.tar").replayed == CLOSED
 
 
 def archive_there(root: Path) -> None:
     """Archive a federation in a folder."""
-    federation = Federation(root=root, prepared={})
+    federation = Federation(root=root)
     archived(federation)
 
 
@@ -259,4 +254,4 @@ def test_an_archived_folder_travels(long: Federation, tmp_path: Path) -> None:
     other.mkdir()
     export(tmp_path / "a.tar", None, long.coordinator, progress=Silent())
     import_(tmp_path / "a.tar", str(other), Path("nowhere"), progress=Silent(), coordinator=long.fingerprint)
-    assert tree(other) == tree(long.drop)
+    assert files_below(other) == long.files()

@@ -22,7 +22,6 @@ from fedcli.operations.finetune import Start, finetune
 from fedcli.operations.report import report
 from fedcli.operations.simulate import simulate
 from fedcli.operations.status.standing import status
-from fedcli.operations.verify import verify
 from fedcli.party.party import artifact_of
 from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
@@ -30,7 +29,7 @@ from fedcli.results import Status
 from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Clock, Federation, no_passphrase
-from tests.operations.test_amendments import publish
+from tests.fixtures.tampering import forge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +87,9 @@ def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Fed
         assert pair.result.difference == (None if None in values else pytest.approx(values[0] - values[1]))
     third = evaluate(finished.site("north"), finished.environment)
     assert (third.status, third.number, third.shared) == (Status.WAITING, 2, ())
-    found, history = verify(str(finished.drop), progress=Silent(), replay=True, coordinator=finished.fingerprint)
-    assert (found.verified, found.unaccounted) == (True, ())
-    assert history.evaluations["north"].record.number == 2
+    result = finished.verify()
+    assert (result.verified, result.unaccounted) == (True, ())
+    assert finished.history().evaluations["north"].record.number == 2
 
 
 def test_nothing_is_shared_that_the_operator_did_not_agree_to(finished: Federation) -> None:
@@ -114,7 +113,7 @@ def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: 
     newer = layout.model("valley", 2, "federated")
     record = replace(shared, number=2, artifacts=(artifact_of(newer, Role.MODEL, measured),))
     broken.rename(finished.drop / record.artifacts[0].key)
-    publish(finished, newer, wire.encode(record), finished.site("valley") / "key")
+    forge(finished, newer, wire.encode(record))
     result = evaluate(finished.site("north"), finished.environment)
     assert any("the federated model of valley is refused: north: federated model of valley" in item for item in result.missing)
     assert {(score.model.kind, score.model.party) for score in result.scores} >= {
@@ -184,8 +183,7 @@ def test_simulation_is_the_same_as_separate_workspaces(finished: Federation, tmp
     model = next((finished.drop / "coordinator/round-0002").glob("*.safetensors"))
     assert result.global_model == tensors.measure(model).sha256
     assert (tmp_path / "run/sites/north/workspace.toml").exists()
-    found, _ = verify(result.drop, progress=Silent(), replay=True, coordinator=result.coordinator)
-    assert found.verified
+    assert Federation(root=tmp_path / "run", fingerprint=result.coordinator).verify().verified
 
 
 def test_simulation_goes_on_where_it_was_cut_off(tmp_path: Path, prepared: dict[str, Path]) -> None:

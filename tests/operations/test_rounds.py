@@ -13,7 +13,6 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.errors import ApprovalError, DataError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer
 from fedcli.exchange.records import FederationRecord
 from fedcli.operations import join
 from fedcli.operations.approve import approve, inspect
@@ -22,65 +21,46 @@ from fedcli.operations.train_round import train_round
 from fedcli.private_files import BusyError, locked
 from fedcli.progress import Silent
 from fedcli.results import Status
-from tests.fixtures.federation import SITES, no_passphrase
+from tests.fixtures.federation import SITES
+from tests.fixtures.tampering import artifact_path, forge
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.fixtures.federation import Federation
-
-
-def files(federation: Federation) -> dict[str, bytes]:
-    return {
-        path.relative_to(federation.drop).as_posix(): path.read_bytes() for path in federation.drop.rglob("*") if path.is_file()
-    }
-
-
-def model(federation: Federation, number: int) -> Path:
-    return next((federation.drop / f"coordinator/round-{number:04d}").glob("global-*.safetensors"))
-
-
-def update(federation: Federation, site: str, number: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-    folder = federation.drop / f"sites/{site}/round-{number:04d}"
-    record = json.loads((folder / "update.json").read_text())
-    return record, tensors.read(next(folder.glob("update-*.safetensors")))
 
 
 def test_two_rounds_are_algorithm_1_done_by_hand(finished: Federation) -> None:
     for number in (1, 2):
-        before = tensors.read(model(finished, number - 1))
-        sent = {site: update(finished, site, number) for site in SITES}
-        total = sum(int(record["steps"]) for record, _ in sent.values())
-        after = tensors.read(model(finished, number))
+        before, after = finished.model(number - 1), finished.model(number)
+        steps = {site: np.float64(finished.update(site, number).steps) for site in SITES}
+        deltas = {site: tensors.read(artifact_path(finished, layout.update(site, number))) for site in SITES}
         for name, value in before.items():
             weighted = np.zeros(value.shape, np.float64)
-            for site in sorted(sent):
-                weighted = weighted + np.float64(sent[site][0]["steps"]) * sent[site][1][name].astype(np.float64)
-            expected = (value.astype(np.float64) + weighted / np.float64(total)).astype(np.float32)
+            for site in sorted(SITES):
+                weighted = weighted + steps[site] * deltas[site][name].astype(np.float64)
+            expected = (value.astype(np.float64) + weighted / sum(steps.values())).astype(np.float32)
             assert after[name].tobytes() == expected.tobytes(), name
 
 
 def test_the_round_record_names_everybody_and_everything(finished: Federation) -> None:
-    record = json.loads((finished.drop / "coordinator/round-0001/round.json").read_text())
-    assert [item["site"] for item in record["contributions"]] == ["north", "valley"]
-    assert (record["absent"], record["rejected"], record["late"], record["deadline"]) == ([], [], [], None)
-    for item in record["contributions"]:
-        sent = (finished.drop / layout.update(item["site"], 1)).read_bytes()
-        assert item["update"] == wire.sha256(sent)
-        assert item["steps"] == item["weight"] == -(-item["images"] // finished.plan.training.batch_size)
+    record = finished.record(1)
+    assert [item.site for item in record.contributions] == ["north", "valley"]
+    assert (record.absent, record.rejected, record.late, record.deadline) == ((), (), (), None)
+    for item in record.contributions:
+        assert item.update == wire.sha256((finished.drop / layout.update(item.site, 1)).read_bytes())
+        assert item.steps == item.weight == -(-item.images // finished.plan.training.batch_size)
 
 
 def test_running_again_changes_nothing(finished: Federation) -> None:
-    before = files(finished)
+    before = finished.files()
     assert [result.status for result in finished.train()] == [Status.FINISHED, Status.FINISHED]
     assert finished.aggregate().status is Status.FINISHED
-    assert files(finished) == before
+    assert finished.files() == before
 
 
 def test_a_second_run_in_the_same_round_waits(trained: Federation) -> None:
-    before = files(trained)
+    before = trained.files()
     assert [result.status for result in trained.train()] == [Status.WAITING, Status.WAITING]
-    assert files(trained) == before
+    assert trained.files() == before
 
 
 def test_the_coordinator_waits_for_all(begun: Federation) -> None:
@@ -107,8 +87,7 @@ def test_nobody_can_be_left_out_who_is_no_member(begun: Federation) -> None:
 def test_same_bits_on_the_same_machine(trained: Federation, begun: Federation) -> None:
     begun.train()
     for site in SITES:
-        first, again = update(trained, site, 1), update(begun, site, 1)
-        assert first[0]["artifacts"] == again[0]["artifacts"]
+        assert trained.update(site, 1).artifacts == begun.update(site, 1).artifacts
 
 
 def test_the_best_model_is_kept_with_its_round_and_kappa(finished: Federation) -> None:
@@ -117,9 +96,9 @@ def test_the_best_model_is_kept_with_its_round_and_kappa(finished: Federation) -
     facts = json.loads((finished.site("north") / "state/round-0003/best.json").read_text())
     candidates = {}
     for number in (1, 2):
-        record, _ = update(finished, "north", number)
-        candidates[number - 1, "received"] = record["received"]["kappa"]
-        candidates[number, "trained"] = record["trained"]["kappa"]
+        record = finished.update("north", number)
+        candidates[number - 1, "received"] = record.received.kappa
+        candidates[number, "trained"] = record.trained.kappa
     best = max(value for value in candidates.values() if value is not None)
     assert facts["kappa"] >= best
     measured = tensors.measure(finished.site("north") / "state/round-0003/best.safetensors")
@@ -135,12 +114,12 @@ def test_an_unknown_applicant_waits(begun: Federation) -> None:
 
 
 def test_a_lost_outbox_is_adopted_and_nothing_is_trained_twice(trained: Federation) -> None:
-    before = files(trained)
+    before = trained.files()
     shutil.rmtree(trained.site("north") / "outbox")
     shutil.rmtree(trained.site("north") / "state")
     result = trained.train("north")[0]
     assert (result.status, result.steps) == (Status.WAITING, None)
-    assert files(trained) == before
+    assert trained.files() == before
 
 
 def test_a_second_machine_adopts_and_goes_on(trained: Federation) -> None:
@@ -148,9 +127,9 @@ def test_a_second_machine_adopts_and_goes_on(trained: Federation) -> None:
     second.mkdir()
     for name in ("workspace.toml", "key", "key.pub", "approval.json"):
         shutil.copy(first / name, second / name)
-    before = files(trained)
+    before = trained.files()
     assert trained.train("north-two")[0].status is Status.WAITING
-    assert files(trained) == before
+    assert trained.files() == before
     trained.aggregate()
     assert trained.train("north-two")[0].status is Status.PUBLISHED
     assert trained.train("north")[0].status is Status.WAITING
@@ -188,16 +167,12 @@ def test_of_two_machines_at_once_the_slower_adopts(begun: Federation) -> None:
 
 
 def test_a_changed_plan_stops_training_until_it_is_approved(begun: Federation) -> None:
-    signer = load_signer(begun.coordinator / "key", no_passphrase)
     path = begun.drop / layout.federation(2)
     newest = wire.decode(FederationRecord, path.read_bytes())
     plan = wire.plain(newest.plan)
     plan["training"]["rate"] = 5e-4
     record = wire.plain(newest) | {"number": 3, "previous": wire.sha256(path.read_bytes()), "plan": plan}
-    data = wire.encode(wire.decode_mapping(FederationRecord, record))
-    key = layout.federation(3)
-    (begun.drop / layout.signature(key, wire.sha256(data))).write_bytes(signer.sign(data))
-    (begun.drop / key).write_bytes(data)
+    forge(begun, layout.federation(3), wire.encode(wire.decode_mapping(FederationRecord, record)))
     with pytest.raises(ApprovalError, match="the plan is now") as caught:
         begun.train("north")
     assert "fedcli approve" in caught.value.hint

@@ -27,7 +27,7 @@ from fedcli.operations.train_round import train_round
 from fedcli.operations.verify import verify
 from fedcli.progress import Silent
 from fedcli.results import Status
-from tests.fixtures.federation import PLAN, Federation
+from tests.fixtures.federation import PLAN, Federation, files_below
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.signing import changed, publish, signer_of
 
@@ -50,8 +50,8 @@ def receive(path: Path, drop: Path, coordinator: str | None = COORDINATOR) -> Im
     return import_(path, str(drop), NOWHERE, progress=Silent(), coordinator=coordinator)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def verified(drop: Path) -> bool:
+    return verify(str(drop), progress=Silent(), coordinator=COORDINATOR)[0].verified
 
 
 def repack(source: Path, target: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
@@ -92,7 +92,7 @@ def test_what_is_exported_and_imported_is_the_same_folder(tmp_path: Path, drop: 
     )  # fmt: skip
     received = receive(tmp_path / "a.tar", other)
     assert (received.status, received.records, received.artifacts, received.known) == (Status.PUBLISHED, 10, 6, 0)
-    assert tree(other) == tree(drop)
+    assert files_below(other) == files_below(drop)
     again = receive(tmp_path / "a.tar", other)
     assert (again.status, again.records, again.artifacts, again.known) == (Status.DONE, 0, 0, 26)
     assert send(tmp_path / "b.tar", other).sha256 == sent.sha256
@@ -117,10 +117,10 @@ def test_a_file_that_verifies_as_nothing_stays_behind(tmp_path: Path, drop: Path
     sent = send(tmp_path / "a.tar", drop)
     assert [problem.key for problem in sent.left_out] == [update.relative_to(drop).as_posix()]
     receive(tmp_path / "a.tar", other)
-    assert tree(drop).keys() - tree(other).keys() == {
+    assert files_below(drop).keys() - files_below(other).keys() == {
         "notes.txt", *(path.relative_to(drop).as_posix() for path in update.parent.iterdir()),
     }  # fmt: skip
-    assert verify(str(other), progress=Silent(), coordinator=COORDINATOR)[0].verified
+    assert verified(other)
 
 
 @pytest.mark.parametrize("pattern", ["coordinator/*", "coordinator/round-0001/*", "sites/*/round-0001/*"])
@@ -166,7 +166,7 @@ def test_no_changed_byte_is_imported(tmp_path: Path, drop: Path, other: Path) ->
 
         with pytest.raises(TrustError):
             receive(repack(tmp_path / "a.tar", tmp_path / f"{number}.tar", flip), other)
-        assert tree(other) == {}, key
+        assert files_below(other) == {}, key
 
 
 def test_no_file_can_be_missing(tmp_path: Path, drop: Path, other: Path) -> None:
@@ -184,7 +184,7 @@ def test_no_file_can_be_missing(tmp_path: Path, drop: Path, other: Path) -> None
             continue
         with pytest.raises(TrustError):
             receive(repack(tmp_path / "a.tar", tmp_path / f"{number}.tar", lambda files, key=key: files.pop(key)), other)
-        assert tree(other) == {}, key
+        assert files_below(other) == {}, key
 
 
 @pytest.mark.parametrize(
@@ -194,14 +194,14 @@ def test_nothing_else_comes_with_it(tmp_path: Path, drop: Path, other: Path, key
     send(tmp_path / "a.tar", drop)
     with pytest.raises(TrustError, match=f"{key}: no verified record names this file"):
         receive(repack(tmp_path / "a.tar", tmp_path / "b.tar", lambda files: files.update({key: b"{}"})), other)
-    assert tree(other) == {}
+    assert files_below(other) == {}
 
 
 def test_another_coordinators_tar_is_refused(tmp_path: Path, drop: Path, other: Path) -> None:
     send(tmp_path / "a.tar", drop)
     with pytest.raises(TrustError, match="expected the pinned"):
         receive(tmp_path / "a.tar", other, signer_of("north").verify_key.fingerprint)
-    assert tree(other) == {}
+    assert files_below(other) == {}
     unconfirmed = receive(tmp_path / "a.tar", other, None)
     assert not unconfirmed.verified
     assert f"consistent; coordinator {COORDINATOR} not confirmed" in unconfirmed.message
@@ -212,7 +212,7 @@ def test_rounds_that_do_not_meet_are_refused(tmp_path: Path, drop: Path, other: 
     with pytest.raises(TrustError) as caught:
         receive(tmp_path / "a.tar", other)
     assert "lower --since" in caught.value.hint
-    assert tree(other) == {}
+    assert files_below(other) == {}
 
 
 def test_an_empty_tar_and_a_folder_that_is_not_there(tmp_path: Path, other: Path) -> None:
@@ -229,10 +229,10 @@ def test_a_conflict_is_named_and_changes_nothing(tmp_path: Path, drop: Path, oth
     second = changed(history.updates["north", 2], "north", seconds=3.0)
     (other / second.key).unlink()
     publish(LocalStore(other), second)
-    before = tree(other)
+    before = files_below(other)
     with pytest.raises(ConflictError, match=r"sites/north/round-0002/update\.json: .* holds other bytes"):
         receive(tmp_path / "a.tar", other)
-    assert tree(other) == before
+    assert files_below(other) == before
 
 
 def test_what_does_not_verify_here_does_not_stop_what_comes(tmp_path: Path, drop: Path, other: Path) -> None:
@@ -294,9 +294,9 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, drop: Path, other: Path
         "from tests.operations.test_transfer import kill_everywhere, receive",
     )
     assert int(kills) > 8
-    whole = {key: data for key, data in tree(other).items() if layout.is_key(key)}
-    assert {key: data for key, data in whole.items() if "/probe-" not in key} == tree(drop)
-    assert verify(str(other), progress=Silent(), coordinator=COORDINATOR)[0].verified
+    whole = {key: data for key, data in files_below(other).items() if layout.is_key(key)}
+    assert {key: data for key, data in whole.items() if "/probe-" not in key} == files_below(drop)
+    assert verified(other)
 
 
 # ------------------------------------------------------------------------------------------------------------ USB sticks
@@ -304,7 +304,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, drop: Path, other: Path
 
 def test_a_hospital_that_can_only_carry_sticks(tmp_path: Path, prepared: dict[str, Path], finished_once: Federation) -> None:
     """North's own drop folder never sees the coordinator's, and the federation ends with the same bits."""
-    hub = Federation(root=tmp_path / "hub", prepared={})
+    hub = Federation(root=tmp_path / "hub")
     hub.fingerprint = init(hub.coordinator, PLAN, str(hub.drop), None, {}, hub.environment).coordinator
     local = tmp_path / "local"
     local.mkdir()
@@ -339,7 +339,7 @@ def test_a_hospital_that_can_only_carry_sticks(tmp_path: Path, prepared: dict[st
 
     models = [path.name for path in sorted(hub.drop.glob("coordinator/round-*/*.safetensors"))]
     assert models == [path.name for path in sorted(finished_once.drop.glob("coordinator/round-*/*.safetensors"))]
-    assert tree(local).keys() - tree(hub.drop).keys() == set()
+    assert files_below(local).keys() - files_below(hub.drop).keys() == set()
     for folder in (local, hub.drop):
         assert verify(str(folder), progress=Silent(), replay=True, coordinator=hub.fingerprint)[0].replayed == PLAN.rounds
 
@@ -349,9 +349,9 @@ def test_a_fork_does_not_travel(tmp_path: Path, finished: Federation) -> None:
     export(tmp_path / "a.tar", None, finished.coordinator, progress=Silent())
     fork = finished.copy(tmp_path / "fork")
     for number in (2, 1):
-        shutil.rmtree(fork.drop / f"coordinator/round-{number:04d}")
-    shutil.rmtree(fork.coordinator / "trusted/coordinator")
-    shutil.rmtree(fork.drop / "sites/valley/round-0001")
+        shutil.rmfiles_below(fork.drop / f"coordinator/round-{number:04d}")
+    shutil.rmfiles_below(fork.coordinator / "trusted/coordinator")
+    shutil.rmfiles_below(fork.drop / "sites/valley/round-0001")
     fork.clock.pass_hours(1)
     assert fork.aggregate(valley="gone").status is Status.PUBLISHED
     with pytest.raises(ConflictError, match=r"coordinator/round-0001/round\.json"):

@@ -10,6 +10,7 @@ import pytest
 
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
+from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind
 from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.seeds import derive_seed
@@ -23,6 +24,7 @@ from fedcli.site.learner import Learner
 from fedcli.site.selection import own_model_folder
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
+from tests.fixtures.tampering import artifact_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +45,8 @@ def begin(root: Path, prepared: dict[str, Path], plan: Plan) -> Federation:
     return Federation(root=root, prepared=prepared, plan=plan).begin()
 
 
-def global_model(federation: Federation, number: int) -> dict[str, np.ndarray]:
-    (path,) = (federation.drop / "coordinator" / f"round-{number:04d}").glob("global-*.safetensors")
-    return tensors.read(path)
-
-
 def update(federation: Federation, site: str, number: int) -> dict[str, np.ndarray]:
-    (path,) = (federation.drop / "sites" / site / f"round-{number:04d}").glob("update-*.safetensors")
-    return tensors.read(path)
+    return tensors.read(artifact_path(federation, layout.update(site, number)))
 
 
 def state(federation: Federation, site: str, name: str) -> dict[str, np.ndarray]:
@@ -73,7 +69,7 @@ def test_fedbn_keeps_a_sites_batch_norm_and_shares_the_rest(tmp_path: Path, prep
     names = of_batch_norm(plan)
     federation.train()
     kept = {site: state(federation, site, selection.STATISTICS) for site in SITES}
-    start = global_model(federation, 0)
+    start = federation.model(0)
     for site in SITES:
         delta = update(federation, site, 1)
         assert kept[site].keys() == names
@@ -83,7 +79,7 @@ def test_fedbn_keeps_a_sites_batch_norm_and_shares_the_rest(tmp_path: Path, prep
     means = [name for name in names if name.endswith("running_mean")]
     assert any(not np.array_equal(kept[SITES[0]][name], kept[SITES[1]][name]) for name in means)
     federation.aggregate()
-    after = global_model(federation, 1)
+    after = federation.model(1)
     assert all(np.array_equal(after[name], start[name]) for name in names)
 
     # The next round begins with the site's own layers over the rest of φ(1): scored so, and trained from there.
@@ -102,7 +98,7 @@ def test_recalibrated_statistics_are_those_of_the_sites_training_images(tmp_path
     plan = with_training(BATCH_NORM, statistics=Statistics.RECALIBRATE)
     federation = begin(tmp_path / "f", prepared_at_32, plan)
     (result,) = federation.train(SITES[0])
-    start, delta = global_model(federation, 0), update(federation, SITES[0], 1)
+    start, delta = federation.model(0), update(federation, SITES[0], 1)
     trained = {name: start[name] + delta[name] for name in start}
     learner = learner_of(federation, SITES[0])
     weights.load_arrays(learner.module, trained)

@@ -15,12 +15,10 @@ from fedcli.errors import TrainingError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
 from fedcli.exchange.store import LocalStore
-from fedcli.operations.verify import verify
 from fedcli.party.artifacts import DeltaFile, prepare_update
 from fedcli.party.folder import Folder
 from fedcli.party.party import artifact_of
 from fedcli.plan import Encoding, Network, Packing, Updates
-from fedcli.progress import Silent
 from fedcli.results import Status
 from fedcli.site.contribution import euclidean_norm, require_finite
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
@@ -28,6 +26,7 @@ from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.records import PLAN as HISTORY_PLAN
 from tests.fixtures.records import model
 from tests.fixtures.signing import changed, signer_of
+from tests.fixtures.tampering import place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,8 +69,7 @@ class Place:
         )
         (self.root / "drop" / artifact.key).write_bytes((stored or content).read_bytes())
         signed: Signed = changed(held, "north", artifacts=[wire.plain(artifact) | lies])
-        (self.root / "drop" / signed.key).write_bytes(signed.data)
-        (self.root / "drop" / layout.signature(signed.key, wire.sha256(signed.data))).write_bytes(signed.signature)
+        place(self.root / "drop", signed)
         found = self.folder.update("north", 2)
         assert found is not None
         return found
@@ -214,7 +212,7 @@ def test_a_federation_goes_its_way_on_what_was_sent(tmp_path: Path, prepared: di
         federation.train()
         assert federation.aggregate().status is Status.PUBLISHED
         weighted_mean_by_hand(federation, number)
-    result, _ = verify(str(federation.drop), progress=Silent(), replay=True, coordinator=federation.fingerprint)
+    result = federation.verify()
     assert (result.verified, result.replayed, result.problems) == (True, 2, ())
     folder = Folder(LocalStore(federation.drop), coordinator=federation.fingerprint, cache=tmp_path / "cache")
     folder.synchronise()

@@ -21,11 +21,11 @@ from fedcli.party.folder import Folder
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.records import CREATED, artifact, file_of, model
 from tests.fixtures.signing import amendment, changed, keys_of, publish, sign, signer_of
+from tests.fixtures.tampering import place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.checks import Signed
 
 EXPECTED = tensors.layout_of(model(0.0))
 LATER = CREATED.replace(hour=9).isoformat()
@@ -58,14 +58,6 @@ def synchronised(tmp_path: Path, *, memory: bool = True) -> Folder:
     folder = party(tmp_path, memory=memory)
     folder.synchronise()
     return folder
-
-
-def place(drop: Path, signed: Signed) -> None:
-    """Put a record and its signature into a drop folder by force, over whatever is there."""
-    path = drop / signed.key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(signed.data)
-    (drop / layout.signature(signed.key, wire.sha256(signed.data))).write_bytes(signed.signature)
 
 
 def refused(tmp_path: Path, match: str) -> None:
