@@ -81,10 +81,10 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
         rates=(plan.training.rate_in(number),) * plan.training.epochs,
     )
     label = f"{learner.site}: round {number} of {plan.rounds}, training"
-    state = _kept(before, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
+    state = _saved(before, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
     result = run_job(learner, job, label=label, checkpoint=checkpoint, on_epoch=score, optimizer_state=state)
     trained = weights.to_arrays(learner.module)
-    own = {name: trained[name] for name in _own(learner)}
+    own = {name: trained[name] for name in _local_tensors(learner)}
     delta = difference(published, trained | {name: published[name] for name in own})
     return LocalRound(
         delta=delta, received=received, trained=scores[-1], result=result, best=best, checkpoint=checkpoint, statistics=own
@@ -97,23 +97,22 @@ def receive(learner: Learner, published: Arrays, before: Path | None, best: Sele
     With `statistics = "local"` the site's own BatchNorm layers replace those received; with "recalibrate" their statistics are
     measured again.
     """
-    own = _own(learner)
-    kept = _kept(before, selection.STATISTICS) if own else None
-    if kept is not None:
-        weights.load_arrays(learner.module, published | kept)
+    statistics = _saved(before, selection.STATISTICS) if _local_tensors(learner) else None
+    if statistics is not None:
+        weights.load_arrays(learner.module, published | statistics)
     learner.recalibrate(f"round {number + 1}, statistics of the received model")
     score = learner.validate(f"round {number + 1}, received model on validation patients")
     best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, score.kappa, base)
     return score
 
 
-def _own(learner: Learner) -> frozenset[str]:
+def _local_tensors(learner: Learner) -> frozenset[str]:
     """Return the names of the tensors that stay at the site."""
     local = learner.plan.training.statistics is Statistics.LOCAL
     return batch_norm.names(learner.module) if local else frozenset()
 
 
-def _kept(before: Path | None, name: str) -> Arrays | None:
+def _saved(before: Path | None, name: str) -> Arrays | None:
     """Return what the newest round saved under a name, or None."""
     return tensors.read(before / name) if before is not None and (before / name).is_file() else None
 

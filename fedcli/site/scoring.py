@@ -75,7 +75,7 @@ class Scoring:
         name = self._name(model.content_sha256, f"{other.content_sha256[:16]}-{self._settings_digest}.json")
         result = self._party.workspace.load(measures.PairedDifference, name)
         if result is None:
-            first, second = (self._kept(item).by_unit(self._learner.test.units) for item in (model, other))
+            first, second = (self._saved(item).by_unit(self._learner.test.units) for item in (model, other))
             result = bootstrap.compare(
                 first, second, resamples=self._settings.resamples, permutations=self._settings.permutations, seed=self._seed
             )
@@ -106,9 +106,9 @@ class Scoring:
             np.save(buffer, self._learner.predict(self._learner.test, label).probabilities, allow_pickle=False)
             write_whole(path, buffer.getvalue())
             self._party.folder.artifacts.forget()
-        return self._kept(reference)
+        return self._saved(reference)
 
-    def _kept(self, reference: ModelReference) -> Predictions:
+    def _saved(self, reference: ModelReference) -> Predictions:
         path = self._party.workspace.path(self._name(reference.content_sha256, "test.npy"))
         probabilities = np.load(path, allow_pickle=False)
         expected = (len(self._learner.test), len(self._learner.plan.classes))

@@ -94,17 +94,16 @@ class Selection:
         selection.write()
         return selection
 
-    def offer(self, arrays: Arrays, round_number: int, origin: Origin, kappa: float | None, base: str) -> bool:
-        """Keep a candidate if it is better; return whether it was."""
+    def offer(self, arrays: Arrays, round_number: int, origin: Origin, kappa: float | None, base: str) -> None:
+        """Keep a candidate if it is better than the best so far."""
         if self.best is not None and self.best.kappa is not None and (kappa is None or kappa <= self.best.kappa):
-            return False
+            return
         temporary = self.folder / f".{_WEIGHTS}"
         temporary.unlink(missing_ok=True)
         measured = tensors.write(temporary, arrays)
         temporary.replace(self.folder / _WEIGHTS)
         self.best = Best(round=round_number, origin=origin, kappa=kappa, content_sha256=measured.sha256, base=base)
         self.write()
-        return True
 
     def copy(self, folder: Path) -> None:
         """Copy the best model to a new folder."""

@@ -48,14 +48,12 @@ class TrainingResult:
 
     Attributes:
         steps: n_k, the local iterations: optimizer steps over all epochs.
-        images: Images seen, repetitions counted.
         loss: Mean training loss over the steps, without FedProx's term.
         optimizer_state: Adam's moments, for the `optimizer_state` of the next training.
         seconds: Spent in steps.
     """
 
     steps: int
-    images: int
     loss: float
     optimizer_state: Arrays
     seconds: float
@@ -153,7 +151,6 @@ class LocalTraining:
         _require_finite(self._module)
         return TrainingResult(
             steps=len(self._losses),
-            images=len(self._losses) * self._training.batch_size,
             loss=math.fsum(self._losses) / len(self._losses),
             optimizer_state=state_arrays(self._optimizer, self._module),
             seconds=self._throughput.seconds,
