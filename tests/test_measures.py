@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,9 +43,9 @@ def test_a_single_small_cell_hides_another() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 12), min_size=3, max_size=3), min_size=3, max_size=3), st.integers(1, 9))
 def test_no_small_cell_is_published_nor_can_be_told_from_the_others(rows: list[list[int]], min_cell: int) -> None:
-    found = withhold(replace(MEASURES, confusion=tuple(map(tuple, rows))), min_cell).confusion
-    assert found is not None
-    pairs = [(count, shown) for row, hidden in zip(rows, found, strict=True) for count, shown in zip(row, hidden, strict=True)]
+    published = withhold(replace(MEASURES, confusion=tuple(map(tuple, rows))), min_cell).confusion
+    assert published is not None
+    pairs = list(zip(chain(*rows), chain(*published), strict=True))
     assert all(shown in (count, None) for count, shown in pairs)
     assert all(shown is None for count, shown in pairs if 0 < count < min_cell)
     assert all(shown == 0 for count, shown in pairs if count == 0)

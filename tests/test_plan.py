@@ -374,11 +374,11 @@ def test_no_text_behind_a_plan_breaks_more_than_the_plan(tmp_path_factory: pytes
     path = tmp_path_factory.getbasetemp() / "any-plan.toml"
     path.write_bytes(f'name = "a"\n{text}'.encode())
     try:
-        found = plans.load(path)
+        plan = plans.load(path)
     except ConfigurationError as error:
         assert str(path) in str(error)  # noqa: PT017 - either outcome is right; a crash is not
     else:
-        assert found.name == "a"
+        assert plan.name == "a"
 
 
 # --------------------------------------------------------------------------------------------------------- what hangs together

@@ -52,8 +52,8 @@ class Predictions:
     @property
     def confusion(self) -> NDArray[np.int64]:
         """O, (C, C): O_ij observations of true category i were predicted as j."""
-        cells = np.bincount(self.truth * self.num_classes + self.predicted, minlength=self.num_classes**2)
-        return cells.reshape(self.num_classes, self.num_classes).astype(np.int64)
+        counts: NDArray[np.int64] = cells(self).sum(axis=0, dtype=np.int64).reshape(self.num_classes, self.num_classes)
+        return counts
 
     @property
     def one_vs_rest(self) -> tuple[tuple[NDArray[np.bool_], NDArray[np.float64]], ...]:

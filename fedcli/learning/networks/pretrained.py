@@ -78,7 +78,10 @@ def read(path: Path) -> Pretrained:
         msg = f"{path}: SHA-256 {digest[:12]}, expected {promised[1]} from its name"
         raise ConfigurationError(msg, hint="the file is damaged or was changed; download it again")
     try:
-        content = load_safetensors(data) if path.suffix == ".safetensors" else _unpickled(data)
+        if path.suffix == ".safetensors":
+            content = load_safetensors(data)
+        else:  # anything but tensors and plain containers is refused
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         msg = f"{path}: no weights that can be read safely: {str(error).splitlines()[0] if str(error) else error!r}"
         raise ConfigurationError(msg, hint="expected a .pth or .safetensors file of tensors by name") from error
@@ -87,8 +90,3 @@ def read(path: Path) -> Pretrained:
         raise ConfigurationError(msg, hint="expected only a state_dict, as in torchvision's files")
     tensors = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in content.items() if not _AUXILIARY.match(key)}
     return Pretrained(tensors=tensors, sha256=digest)
-
-
-def _unpickled(data: bytes) -> object:
-    """Return the content of a torch.save file; anything but tensors and plain containers is refused."""
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -36,9 +36,9 @@ def augment(images: Tensor, settings: Augmentation, choices: Tensor) -> Tensor:
     """
     choices = choices.to(images.device, images.dtype).T
     if settings.flip_horizontal:
-        images = _where(choices[0] < 0.5, images.flip(-1), images)  # noqa: PLR2004 - half the time
+        images = torch.where(_per_image(choices[0] < 0.5), images.flip(-1), images)  # noqa: PLR2004 - half the time
     if settings.flip_vertical:
-        images = _where(choices[1] < 0.5, images.flip(-2), images)  # noqa: PLR2004 - half the time
+        images = torch.where(_per_image(choices[1] < 0.5), images.flip(-2), images)  # noqa: PLR2004 - half the time
     if settings.rotation:
         images = rotate(images, (2 * choices[2] - 1) * settings.rotation)
     if settings.intensity_shift:
@@ -61,10 +61,6 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     matrix = torch.stack((cosine, -sine * ratio, zero, sine / ratio, cosine, zero), dim=1).view(-1, 2, 3)
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _where(chosen: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    return torch.where(_per_image(chosen), changed, unchanged)
 
 
 def _per_image(values: Tensor) -> Tensor:

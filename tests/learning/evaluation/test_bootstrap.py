@@ -15,26 +15,28 @@ from fedcli.measures import Metric
 from tests.learning.evaluation.test_metrics import cases, reference
 
 
-def units_of(found: Predictions, generator: np.random.Generator) -> np.ndarray:
+def units_of(predictions: Predictions, generator: np.random.Generator) -> np.ndarray:
     """Return which of U patients each image is of, every patient having some."""
-    size = len(found.truth)
+    size = len(predictions.truth)
     num_units = int(generator.integers(1, size + 1))
     return np.concatenate([np.arange(num_units), generator.integers(0, num_units, size - num_units)])
 
 
-def repeated(found: Predictions, units: np.ndarray, draw: np.ndarray) -> Predictions:
+def repeated(predictions: Predictions, units: np.ndarray, draw: np.ndarray) -> Predictions:
     """Return the images of the drawn patients, each as often as its patient was drawn."""
     positions = np.concatenate([np.flatnonzero(units == unit) for unit in draw])
-    return Predictions(truth=found.truth[positions], probabilities=found.probabilities[positions], dense=found.dense)
+    return Predictions(
+        truth=predictions.truth[positions], probabilities=predictions.probabilities[positions], dense=predictions.dense
+    )
 
 
 def test_intervals_are_a_plain_bootstraps_over_the_same_resamples() -> None:
     generator = np.random.default_rng(3)
-    for number, found in enumerate(cases()):
-        units = units_of(found, generator) if number % 2 else np.arange(len(found.truth))
+    for number, predictions in enumerate(cases()):
+        units = units_of(predictions, generator) if number % 2 else np.arange(len(predictions.truth))
         (counts,) = draws(int(units.max()) + 1, 10, seed=4)
-        drawn = [repeated(found, units, np.repeat(np.arange(len(row)), row.astype(int))) for row in counts]
-        result = measure(found, units, resamples=10, seed=4)
+        drawn = [repeated(predictions, units, np.repeat(np.arange(len(row)), row.astype(int))) for row in counts]
+        result = measure(predictions, units, resamples=10, seed=4)
         plain: dict[Metric, list[float | None]] = {Metric.KAPPA: [kappa_of(item) for item in drawn]}
         if number < 40:  # the others take scikit-learn longer
             every = [reference(item) for item in drawn]
@@ -43,7 +45,7 @@ def test_intervals_are_a_plain_bootstraps_over_the_same_resamples() -> None:
             defined = [value for value in values if value is not None]
             estimate = result.estimate(metric)
             if estimate.value is None:
-                assert reference(found)[metric] is None
+                assert reference(predictions)[metric] is None
                 assert estimate.interval is None
             elif len(defined) < 5:
                 assert estimate.interval is None
@@ -51,11 +53,13 @@ def test_intervals_are_a_plain_bootstraps_over_the_same_resamples() -> None:
                 assert estimate.interval == pytest.approx(tuple(np.percentile(defined, [2.5, 97.5])), abs=1e-9)
 
 
-def kappa_of(found: Predictions) -> float | None:
+def kappa_of(predictions: Predictions) -> float | None:
     """Return scikit-learn's linear weighted kappa, None where it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        value = cohen_kappa_score(found.truth, found.predicted, labels=range(found.num_classes), weights="linear")
+        value = cohen_kappa_score(
+            predictions.truth, predictions.predicted, labels=range(predictions.num_classes), weights="linear"
+        )
     return None if np.isnan(value) else float(value)
 
 
@@ -83,9 +87,11 @@ def test_images_of_one_patient_are_drawn_together() -> None:
     assert np.ptp(apart.kappa.interval) < 0.7 * np.ptp(alone.kappa.interval)
 
 
-def test_figures_depend_on_the_seed_alone() -> None:
-    found = cases()[8]
-    first, again, other = (measure(found, np.arange(len(found.truth)), resamples=200, seed=seed) for seed in (1, 1, 2))
+def test_figures_depend_only_on_the_seed() -> None:
+    predictions = cases()[8]
+    first, again, other = (
+        measure(predictions, np.arange(len(predictions.truth)), resamples=200, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first.accuracy.interval != other.accuracy.interval or first.kappa.interval != other.kappa.interval
 
@@ -112,11 +118,11 @@ def pair_of(seed: int, size: int, better: float) -> tuple[Predictions, Predictio
     """Return two models' predictions of the same cases, the first right in more of them."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, 3, size)
-    found = []
+    predictions = []
     for right in (better, 0.4):
         predicted = np.where(generator.random(size) < right, truth, generator.integers(0, 3, size))
-        found.append(Predictions(truth=truth, probabilities=np.eye(3)[predicted], dense=(2,)))
-    return found[0], found[1]
+        predictions.append(Predictions(truth=truth, probabilities=np.eye(3)[predicted], dense=(2,)))
+    return predictions[0], predictions[1]
 
 
 def test_the_difference_and_its_interval_are_a_plain_paired_bootstraps() -> None:
@@ -126,11 +132,11 @@ def test_the_difference_and_its_interval_are_a_plain_paired_bootstraps() -> None
         plain = []
         for row in np.concatenate(list(draws(40, 50, seed))).astype(int):
             drawn = np.repeat(np.arange(40), row)
-            ours, theirs = (kappa(found.truth[drawn], found.predicted[drawn], 3) for found in (first, second))
+            ours, theirs = (kappa(predictions.truth[drawn], predictions.predicted[drawn], 3) for predictions in (first, second))
             assert ours is not None
             assert theirs is not None
             plain.append(ours - theirs)
-        whole = [kappa(found.truth, found.predicted, 3) for found in (first, second)]
+        whole = [kappa(predictions.truth, predictions.predicted, 3) for predictions in (first, second)]
         assert result.difference == pytest.approx(whole[0] - whole[1], abs=1e-12)
         assert result.interval == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])), abs=1e-12)
 

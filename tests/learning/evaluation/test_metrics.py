@@ -48,13 +48,13 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray, weights: np.
     return total / weights.sum()
 
 
-def reference(found: Predictions, weights: np.ndarray | None = None) -> Reference:
+def reference(predictions: Predictions, weights: np.ndarray | None = None) -> Reference:
     """Return scikit-learn's values, with how often each observation was drawn; None where scikit-learn has none."""
-    weights = np.ones(len(found.truth)) if weights is None else weights
+    weights = np.ones(len(predictions.truth)) if weights is None else weights
     drawn = weights > 0
-    truth, predicted, mass = found.truth[drawn], found.predicted[drawn], weights[drawn]
-    probabilities = found.probabilities[drawn]
-    dense = list(found.dense)
+    truth, predicted, mass = predictions.truth[drawn], predictions.predicted[drawn], weights[drawn]
+    probabilities = predictions.probabilities[drawn]
+    dense = list(predictions.dense)
 
     def area(positive: np.ndarray, score: np.ndarray) -> float:
         one_sided = positive.all() or not positive.any()
@@ -62,13 +62,13 @@ def reference(found: Predictions, weights: np.ndarray | None = None) -> Referenc
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        by_class = [area(truth == number, probabilities[:, number]) for number in range(found.num_classes)]
+        by_class = [area(truth == number, probabilities[:, number]) for number in range(predictions.num_classes)]
         values = {
             Metric.KAPPA: cohen_kappa_score(
-                truth, predicted, labels=range(found.num_classes), weights="linear", sample_weight=mass
+                truth, predicted, labels=range(predictions.num_classes), weights="linear", sample_weight=mass
             ),
             Metric.QUADRATIC_KAPPA: cohen_kappa_score(
-                truth, predicted, labels=range(found.num_classes), weights="quadratic", sample_weight=mass
+                truth, predicted, labels=range(predictions.num_classes), weights="quadratic", sample_weight=mass
             ),
             Metric.ACCURACY: np.average(truth == predicted, weights=mass),
             Metric.BALANCED_ACCURACY: balanced_accuracy_score(truth, predicted, sample_weight=mass),
@@ -105,24 +105,27 @@ def cases() -> list[Predictions]:
 
 def test_every_metric_is_scikit_learns_and_none_where_undefined() -> None:
     undefined = dict.fromkeys(Metric, 0)
-    for found in cases():
-        expected, ours = reference(found), estimates(found)
+    for predictions in cases():
+        expected, ours = reference(predictions), estimates(predictions)
         for metric in Metric:
             undefined[metric] += expected[metric] is None
             assert ours[metric] == (None if expected[metric] is None else pytest.approx(expected[metric], abs=1e-12))
-        assert np.array_equal(found.confusion, reference_confusion(found.truth, found.predicted, labels=range(found.num_classes)))
+        assert np.array_equal(
+            predictions.confusion,
+            reference_confusion(predictions.truth, predictions.predicted, labels=range(predictions.num_classes)),
+        )
     always = {Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.CALIBRATION_ERROR}
     assert all(undefined[metric] == 0 if metric in always else 5 < undefined[metric] < 170 for metric in Metric)
 
 
 def test_every_resample_is_scikit_learns_with_weights() -> None:
     generator = np.random.default_rng(5)
-    for found in cases():
-        size = len(found.truth)
+    for predictions in cases():
+        size = len(predictions.truth)
         weights = np.array([np.bincount(generator.integers(0, size, size), minlength=size) for _ in range(2)], dtype=float)
-        ours = resampled(found, weights)
+        ours = resampled(predictions, weights)
         for number, drawn in enumerate(weights):
-            expected = reference(found, drawn)
+            expected = reference(predictions, drawn)
             for metric in Metric:
                 value = expected[metric]
                 assert defined(ours[metric][number]) == (None if value is None else pytest.approx(value, abs=1e-12))
@@ -132,16 +135,16 @@ def test_kappa_by_hand() -> None:
     truth, predicted = np.array([0, 1, 2, 3]), np.array([0, 1, 3, 3])
     # Σ wO = 1 (2 → 3); Σ wE = Σ |i - j| r_i c_j / 4 = (0+1+3+3 + 1+0+2+2 + 2+1+1+1 + 3+2+0+0) / 4 = 22 / 4
     assert kappa(truth, predicted, 4) == pytest.approx(1 - 4 / 22)
-    found = Predictions(truth=truth, probabilities=np.eye(4)[predicted], dense=(2, 3))
-    assert kappas(cells(found).sum(axis=0, keepdims=True)) == pytest.approx(1 - 4 / 22)
+    predictions = Predictions(truth=truth, probabilities=np.eye(4)[predicted], dense=(2, 3))
+    assert kappas(cells(predictions).sum(axis=0, keepdims=True)) == pytest.approx(1 - 4 / 22)
 
 
 def test_the_area_counts_ties_half() -> None:
-    found = Predictions(
+    predictions = Predictions(
         truth=np.array([0, 0, 1, 1]), probabilities=np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]]), dense=(1,)
     )
-    assert estimates(found)[Metric.DENSE_AUC] == 0.875
-    assert resampled(found, np.ones((1, 4)))[Metric.DENSE_AUC].tolist() == [0.875]
+    assert estimates(predictions)[Metric.DENSE_AUC] == 0.875
+    assert resampled(predictions, np.ones((1, 4)))[Metric.DENSE_AUC].tolist() == [0.875]
 
 
 def test_nothing_is_none() -> None:
@@ -151,9 +154,9 @@ def test_nothing_is_none() -> None:
 
 
 def test_no_dense_classes_leave_that_metric_out() -> None:
-    found = Predictions(truth=np.array([0, 1]), probabilities=np.eye(2), dense=())
-    assert estimates(found)[Metric.DENSE_AUC] is None
-    assert np.isnan(resampled(found, np.ones((2, 2)))[Metric.DENSE_AUC]).all()
+    predictions = Predictions(truth=np.array([0, 1]), probabilities=np.eye(2), dense=())
+    assert estimates(predictions)[Metric.DENSE_AUC] is None
+    assert np.isnan(resampled(predictions, np.ones((2, 2)))[Metric.DENSE_AUC]).all()
 
 
 def test_cross_entropy_is_scikit_learns_and_finite() -> None:
@@ -175,5 +178,5 @@ def test_cases_are_the_means_of_their_images() -> None:
 
 
 def test_equally_probable_categories_give_the_lower() -> None:
-    found = Predictions(truth=np.array([1]), probabilities=np.array([[0.4, 0.4, 0.2]]), dense=(2,))
-    assert found.predicted.tolist() == [0]
+    predictions = Predictions(truth=np.array([1]), probabilities=np.array([[0.4, 0.4, 0.2]]), dense=(2,))
+    assert predictions.predicted.tolist() == [0]

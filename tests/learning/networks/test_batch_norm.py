@@ -1,4 +1,4 @@
-"""BatchNorm's own tensors, and its statistics measured anew."""
+"""BatchNorm's own tensors, and its statistics measured again."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def lean_names() -> list[str]:
 
 @pytest.mark.parametrize("name", lean_names())
 def test_every_classifier_takes_one_channel_and_gives_a_logit_a_class(name: str) -> None:
-    with torch.device("cpu" if name.startswith("regnet") else "meta"):  # shapes alone: some have 600 million weights
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):  # only shapes: some have 600 million weights
         for centred in (False, True):
             network = classifiers.build(name, 4, centred=centred).eval()
             size = SIZES.get(name, 64)
@@ -121,10 +121,10 @@ def test_a_file_is_read_whole_and_named_by_its_digest(tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "one.pth")
     save_file(weights, tmp_path / "two.safetensors")
     for path in (tmp_path / "one.pth", tmp_path / "two.safetensors"):
-        found = pretrained.read(path)
-        assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert found.tensors.keys() == weights.keys()
-        assert all(torch.equal(found.tensors[key], weights[key]) for key in weights)
+        file = pretrained.read(path)
+        assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert file.tensors.keys() == weights.keys()
+        assert all(torch.equal(file.tensors[key], weights[key]) for key in weights)
 
 
 def test_old_names_and_second_heads(tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ def _deterministic() -> Iterator[None]:
 @pytest.mark.parametrize("drop_rate", [0.0, 0.3])
 def test_gradients_and_statistics_are_the_same_bits(drop_rate: float) -> None:
     plain, _ = step(densenet(drop_rate), again=False)
-    found, _ = step(densenet(drop_rate), again=True)
-    assert plain.keys() == found.keys()
-    assert sum(name.endswith(".grad") for name in found) == len(list(densenet().parameters()))
+    less, _ = step(densenet(drop_rate), again=True)
+    assert plain.keys() == less.keys()
+    assert sum(name.endswith(".grad") for name in less) == len(list(densenet().parameters()))
     for name, tensor in plain.items():
-        assert torch.equal(tensor, found[name]), name
+        assert torch.equal(tensor, less[name]), name
 
 
 def test_a_batch_counts_once() -> None:
@@ -69,8 +69,8 @@ def test_a_batch_counts_once() -> None:
 
 def test_less_is_kept() -> None:
     _, plain = step(densenet(), again=False)
-    _, found = step(densenet(), again=True)
-    assert found < 0.6 * plain
+    _, less = step(densenet(), again=True)
+    assert less < 0.6 * plain
 
 
 def test_a_network_is_left_as_it_was() -> None:
@@ -86,6 +86,6 @@ def test_other_networks_are_as_they_were() -> None:
     module = resnet18(num_classes=4)
     plain, kept = step(module, again=False)
     torch.manual_seed(0)
-    found, other = step(resnet18(num_classes=4), again=True)
+    less, other = step(resnet18(num_classes=4), again=True)
     assert kept == other
-    assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
+    assert all(torch.equal(tensor, less[name]) for name, tensor in plain.items())

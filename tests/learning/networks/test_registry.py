@@ -50,13 +50,13 @@ def test_group_normalisation_takes_the_place_of_every_batch_normalisation(name: 
     batch = build(Network(name=name), 4)
     group = build(Network(name=name, normalisation=Normalisation.GROUP), 4).train()
     expected = {path: module.num_features for path, module in batch.named_modules() if isinstance(module, nn.BatchNorm2d)}
-    found = {path: module for path, module in group.named_modules() if isinstance(module, nn.GroupNorm)}
-    assert {path: module.num_channels for path, module in found.items()} == expected
+    groups = {path: module for path, module in group.named_modules() if isinstance(module, nn.GroupNorm)}
+    assert {path: module.num_channels for path, module in groups.items()} == expected
     assert not any(isinstance(module, nn.BatchNorm2d) for module in group.modules())
     assert not list(group.buffers())
-    assert {module.num_groups for module in found.values()} <= {8, 16, 32}
+    assert {module.num_groups for module in groups.values()} <= {8, 16, 32}
     if name == "densenet121":
-        assert {module.num_groups for module in found.values()} == {32}
+        assert {module.num_groups for module in groups.values()} == {32}
     images = torch.rand(3, 1, 64, 64)
     with torch.no_grad():
         torch.manual_seed(0)
@@ -115,7 +115,7 @@ def test_network_installed_twice_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", ["small", "densenet121"])
-def test_initial_state_depends_on_the_seed_alone(name: str) -> None:
+def test_initial_state_depends_only_on_the_seed(name: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = initial_state(Network(name=name), 4, seed=7)

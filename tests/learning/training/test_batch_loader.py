@@ -23,10 +23,10 @@ TRAINING = Training(batch_size=8)
 
 
 def test_images_are_those_of_the_batch_scaled(noise: Samples, still: Augmentation, cpu: torch.device) -> None:
-    found = list(BatchLoader(samples=noise, training=TRAINING, augmentation=still, device=cpu, dtype=torch.float64).epoch(5))
+    loaded = list(BatchLoader(samples=noise, training=TRAINING, augmentation=still, device=cpu, dtype=torch.float64).epoch(5))
     drawn = list(sampling.draw_epoch(noise.labels, TRAINING, np.random.default_rng(derive_seed(5, "batches"))))
-    assert len(found) == len(drawn) == 3
-    for batch, indices in zip(found, drawn, strict=True):
+    assert len(loaded) == len(drawn) == 3
+    for batch, indices in zip(loaded, drawn, strict=True):
         assert np.array_equal(batch.indices, indices)
         assert np.array_equal(batch.images.numpy(), noise.images[indices][:, None] / 65535.0)
         assert np.array_equal(batch.labels.numpy(), noise.labels[indices])
@@ -60,12 +60,12 @@ def test_the_next_is_made_while_one_is_used() -> None:
         begun[number].set()
         return number**2
 
-    found = []
+    results = []
     for number, made in prefetched(iter(range(3)), work):
         assert number == 2 or begun[number + 1].wait(30)  # nobody has asked for it yet
         assert number > 0 or not begun[2].is_set()
-        found.append((number, made))
-    assert found == [(0, 0), (1, 1), (2, 4)]
+        results.append((number, made))
+    assert results == [(0, 0), (1, 1), (2, 4)]
     assert not list(prefetched(iter(()), work))
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint is whole, serves its own training alone, and never lies."""
+"""A checkpoint is complete, and only its own training uses it."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_found(folder: Path) -> None:
     checkpoint, heard = opened(folder)
-    found = checkpoint.snapshot
-    assert found is not None
-    assert (found.epoch, found.step, found.seconds, found.losses) == (3, 5, 12.5, SNAPSHOT.losses)
-    for mine, theirs in ((found.weights, SNAPSHOT.weights), (found.optimizer_state, SNAPSHOT.optimizer_state)):
+    snapshot = checkpoint.snapshot
+    assert snapshot is not None
+    assert (snapshot.epoch, snapshot.step, snapshot.seconds, snapshot.losses) == (3, 5, 12.5, SNAPSHOT.losses)
+    for mine, theirs in ((snapshot.weights, SNAPSHOT.weights), (snapshot.optimizer_state, SNAPSHOT.optimizer_state)):
         assert mine.keys() == theirs.keys()
         assert all(np.array_equal(mine[name], theirs[name]) and mine[name].dtype == theirs[name].dtype for name in mine)
     assert heard == ["round-0001: resuming from epoch 3, step 5"]

@@ -120,9 +120,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
 
 def test_two_processes_with_group_norm_equal_one_to_1e_9(made: dict[str, list[dict[str, Any]]]) -> None:
     expected = go(group_norm(), SINGLE_PROCESS)
-    for found in made["plainly"]:  # 9 images between two: their shares differ
+    for trained in made["plainly"]:  # 9 images between two: their shares differ
         for name, array in expected.items():
-            assert np.abs(found[name] - array).max() < 1e-9, name
+            assert np.abs(trained[name] - array).max() < 1e-9, name
     start = to_arrays(group_norm())
     assert max(np.abs(expected[name] - start[name]).max() for name in start) > 1e-3
 
@@ -138,14 +138,14 @@ def test_on_a_cpu_the_first_processs_running_statistics_count(made: dict[str, li
 
 
 def test_all_stop_where_one_is_asked_to_and_go_on_together(made: dict[str, list[dict[str, Any]]]) -> None:
-    for found, expected in zip(made["stopped_by_the_second"], made["plainly"], strict=True):
+    for resumed, expected in zip(made["stopped_by_the_second"], made["plainly"], strict=True):
         # The second process does not know the losses of the first run.
-        assert all(np.array_equal(found[name], array) for name, array in expected.items() if name != "loss")
+        assert all(np.array_equal(resumed[name], array) for name, array in expected.items() if name != "loss")
     assert made["stopped_by_the_second"][0]["loss"] == made["plainly"][0]["loss"]
 
 
 def test_messages_and_totals(made: dict[str, list[dict[str, Any]]]) -> None:
-    assert all(found["heard"].all() for found in made["messages"])
+    assert all(process["heard"].all() for process in made["messages"])
     assert SINGLE_PROCESS.broadcast_message(b"by itself") == b"by itself"
     assert SINGLE_PROCESS.total(1.5, 2.5) == (1.5, 2.5)
 

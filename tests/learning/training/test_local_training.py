@@ -159,7 +159,7 @@ def test_kept_optimizer_state_counts(noise: Samples, make: Callable[[], nn.Modul
 def test_rates_are_those_of_the_epochs(noise: Samples) -> None:
     steady, falling = trained(small, noise, rates=(1e-3, 1e-3))[0], trained(small, noise, rates=(1e-3, 1e-6))[0]
     one = trained(small, noise)[0]
-    moved = [max(np.abs(found[name] - one[name]).max() for name in one) for found in (steady, falling)]
+    moved = [max(np.abs(arrays[name] - one[name]).max() for name in one) for arrays in (steady, falling)]
     assert moved[0] > 1e-4
     assert moved[1] < 1e-5
 
@@ -310,36 +310,36 @@ def test_a_clipped_gradient_has_the_norm_that_it_was_clipped_to(noise: Samples, 
     assert norms[0] > 0.01
 
 
-def test_the_proximal_term_holds_the_weights_back_and_leaves_buffers_alone(noise: Samples, still: Augmentation) -> None:
+def test_the_proximal_term_holds_the_weights_back_and_leaves_buffers_unchanged(noise: Samples, still: Augmentation) -> None:
     start = to_arrays(with_batch_norm().double())
-    found, losses = {}, {}
+    trained_by, losses = {}, {}
     for strength in (0.0, 10.0):
         module = with_batch_norm().double()
         module[4] = nn.Identity()
         training = Training(batch_size=8, proximal=strength)
         losses[strength] = run(module, noise, still, training=training, rates=(1e-3,) * 4).loss
-        found[strength] = to_arrays(module)
+        trained_by[strength] = to_arrays(module)
     distance = {
         strength: sum(
             np.square(arrays[name] - start[name]).sum() for name in arrays if "running" not in name and "num" not in name
         )
-        for strength, arrays in found.items()
+        for strength, arrays in trained_by.items()
     }
     assert distance[10.0] < 0.5 * distance[0.0]
-    assert losses[10.0] > losses[0.0]  # the loss alone is told, without the term
-    for arrays in found.values():
+    assert losses[10.0] > losses[0.0]  # the recorded loss is without the term
+    for arrays in trained_by.values():
         assert np.abs(arrays["1.running_mean"] - start["1.running_mean"]).max() > 1e-3
 
 
 def test_bfloat16_is_near_float32_and_weights_stay_float32(noise: Samples, still: Augmentation) -> None:
-    found = {}
+    losses = {}
     for precision in (Precision.FLOAT32, Precision.BFLOAT16):
         training = replace(BATCHES_OF_8, precision=precision)
         arrays, outcome = trained(small, noise, augmentation=still, training=training)
         assert all(array.dtype == np.float32 for array in [*arrays.values(), *outcome.optimizer_state.values()])
-        found[precision] = outcome.loss
-    assert found[Precision.BFLOAT16] != found[Precision.FLOAT32]
-    assert found[Precision.BFLOAT16] == pytest.approx(found[Precision.FLOAT32], rel=0.02)
+        losses[precision] = outcome.loss
+    assert losses[Precision.BFLOAT16] != losses[Precision.FLOAT32]
+    assert losses[Precision.BFLOAT16] == pytest.approx(losses[Precision.FLOAT32], rel=0.02)
 
 
 def test_a_network_of_float64_computes_in_float64_whatever_the_plan_says(noise: Samples) -> None:

@@ -41,8 +41,8 @@ def test_class_weights_are_inverse_to_the_frequency_and_one_on_average() -> None
 
 def test_ordinal_loss_by_hand() -> None:
     probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
-    found = squared_earth_movers_distance(probabilities.log(), torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
-    assert found.item() == pytest.approx(0.1**2 + (0.3 - 1) ** 2 + (0.6 - 1) ** 2)
+    distance = squared_earth_movers_distance(probabilities.log(), torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
+    assert distance.item() == pytest.approx(0.1**2 + (0.3 - 1) ** 2 + (0.6 - 1) ** 2)
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
@@ -73,7 +73,7 @@ def test_ordinal_loss_is_least_at_the_distribution_of_the_labels() -> None:
 
 @pytest.mark.parametrize("loss", list(Loss))
 def test_the_plan_chooses_the_loss_and_half_precision_logits_are_widened(loss: Loss) -> None:
-    found = Objective(Training(loss=loss), LABELS, 4)(LOGITS.bfloat16(), TRUTH)
-    assert found.dtype == torch.float32
-    assert torch.allclose(found.double(), losses(loss=loss), atol=0.05)
+    losses_of_half = Objective(Training(loss=loss), LABELS, 4)(LOGITS.bfloat16(), TRUTH)
+    assert losses_of_half.dtype == torch.float32
+    assert torch.allclose(losses_of_half.double(), losses(loss=loss), atol=0.05)
     assert not torch.allclose(losses(loss=Loss.ORDINAL), losses(loss=Loss.CROSS_ENTROPY), atol=0.05)

@@ -1,7 +1,7 @@
 """Local training against a plain loop written from the paper's text, and two rounds of two sites against Algorithm 1 in numpy.
 
 The paper leaves open in which order images come and which random numbers are drawn; those are fedcli's. Everything else, the
-augmentation, the loss, Adam with weight decay, the weighted mean, is written anew here.
+augmentation, the loss, Adam with weight decay, the weighted mean, is written again here.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ def test_an_epoch_is_the_papers(name: str) -> None:
     result = training.run(Silent())
     steps = plain_epoch(plain.double(), images / 65535, labels, fedclis_order(labels, SETTINGS, 11), 1e-4, 1e-2)
     assert result.steps == steps == 3  # ceil(21 / 8)
-    found, expected = ours.state_dict(), plain.state_dict()
+    trained, expected = ours.state_dict(), plain.state_dict()
     moved = 0.0
     for key, value in expected.items():
-        assert torch.allclose(found[key], value, rtol=0, atol=1e-9), key
+        assert torch.allclose(trained[key], value, rtol=0, atol=1e-9), key
         moved = max(moved, float((value - torch.from_numpy(start[key])).abs().max()))
     assert moved > 1e-4
 
@@ -129,11 +129,11 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """Two rounds of two sites, through the real operations."""
     plan = replace(PLAN, training=SETTINGS)
     prepared = prepared_data(tmp_path_factory.mktemp("data"), plan)
-    found = Federation(root=tmp_path_factory.mktemp("federation") / "f", prepared=prepared, plan=plan).begin()
+    federation = Federation(root=tmp_path_factory.mktemp("federation") / "f", prepared=prepared, plan=plan).begin()
     for _ in range(2):
-        found.train()
-        found.aggregate()
-    return found
+        federation.train()
+        federation.aggregate()
+    return federation
 
 
 def global_model(federation: Federation, number: int) -> dict[str, NDArray]:
@@ -182,8 +182,8 @@ def test_two_rounds_are_algorithm_1_over_sites_that_train_by_the_plain_loop(fede
             updates.append((steps, {name: trained[name] - value.astype(np.float32) for name, value in model.items()}))
             assert steps == update_of(federation, site, number)[0]
         model = averaged(model, updates)
-        found, before = global_model(federation, number), global_model(federation, 0)
-        error = np.sqrt(sum(np.square(found[name] - model[name]).sum() for name in model))
-        change = np.sqrt(sum(np.square(found[name] - before[name], dtype=np.float64).sum() for name in model))
+        after, before = global_model(federation, number), global_model(federation, 0)
+        error = np.sqrt(sum(np.square(after[name] - model[name]).sum() for name in model))
+        change = np.sqrt(sum(np.square(after[name] - before[name], dtype=np.float64).sum() for name in model))
         # Both compute in float32, by operations in another order; Adam divides small gradients by small roots.
         assert error < 1e-3 * change, (number, error, change)

@@ -1,4 +1,4 @@
-"""FedProx's term has the gradient μ (w - w_received), on weights alone."""
+"""FedProx's term has the gradient μ (w - w_received), only on weights."""
 
 from __future__ import annotations
 

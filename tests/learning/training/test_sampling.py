@@ -101,7 +101,7 @@ def test_steps_make_an_epoch_as_long_as_they_say(sampling: Sampling) -> None:
     labels = np.repeat(np.arange(4), 10)
     whole = epoch(labels, 8, sampling=sampling)
     for steps in (1, 3, 70):
-        found = epoch(labels, 8, steps=steps, sampling=sampling)
-        assert len(found) == steps == steps_per_epoch(40, Training(batch_size=8, steps=steps))
-        assert all(map(np.array_equal, found, whole))
+        shorter = epoch(labels, 8, steps=steps, sampling=sampling)
+        assert len(shorter) == steps == steps_per_epoch(40, Training(batch_size=8, steps=steps))
+        assert all(map(np.array_equal, shorter, whole))
     assert len(whole) == steps_per_epoch(40, Training(batch_size=8)) == 5

@@ -1,4 +1,4 @@
-"""How fast, and how long still."""
+"""How fast a training is, and how long it will take."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_what_happens_between_epochs_does_not_count() -> None:
     assert pace.seconds == 6
 
 
-def test_a_clock_that_stands_still_tells_nothing() -> None:
+def test_a_clock_that_does_not_move_gives_no_speed() -> None:
     pace = Throughput(steps=2, images=32, clock=lambda: 1.0)
     assert pace.step() == ""
