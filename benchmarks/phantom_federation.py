@@ -61,10 +61,9 @@ def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[
         except DataError:
             target = folder / "phantoms" / hospital.name
             hospital = replace(hospital, num_patients=num_patients or hospital.num_patients)  # noqa: PLW2901
-            archive = hospitals.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
-            source, labels = ImageArchive(folder=archive.directory), LabelFiles(table=archive.labels)
-            request = PrepareRequest(archive=source, labels=labels, workspace=folder / "none", plan=plan, out=out)
-            prepare(request, Silent())
+            labels = hospitals.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
+            archive, tables = ImageArchive(folder=target), LabelFiles(table=labels)
+            prepare(PrepareRequest(archive=archive, labels=tables, workspace=folder / "none", plan=plan, out=out), Silent())
     return folders
 
 

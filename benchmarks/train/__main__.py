@@ -66,11 +66,10 @@ def write_images(folder: Path) -> None:
     hospital = hospitals.DEMO_HOSPITALS[0]
     scanner = replace(hospital.scanner, rows=448, columns=360)
     hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
-    archive = hospitals.write(folder / "archive", hospital, seed=0, progress=Silent())
+    labels = hospitals.write(folder / "archive", hospital, seed=0, progress=Silent())
     prepared = folder / "prepared"
-    source, labels = ImageArchive(folder=archive.directory), LabelFiles(table=archive.labels)
-    request = PrepareRequest(archive=source, labels=labels, workspace=folder / "none", plan=PLAN, out=prepared)
-    prepare(request, Silent())
+    archive, tables = ImageArchive(folder=labels.parent), LabelFiles(table=labels)
+    prepare(PrepareRequest(archive=archive, labels=tables, workspace=folder / "none", plan=PLAN, out=prepared), Silent())
     data = prepared_dataset.load(prepared, wire.digest(PLAN.preparation), PLAN.allow_empty)
     for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
         path = folder / "png" / str(label) / f"{number}.png"

@@ -74,10 +74,10 @@ def lay_out(folder: Path, site: Site) -> None:
     dicom = folder / "dicom"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(CASES / site.case, dicom / site.case)
-    written = hospitals.write(dicom / "phantoms", site.phantoms, seed=SEED, progress=Silent())
-    with written.labels.open(encoding="utf-8", newline="") as file:
+    labels = hospitals.write(dicom / "phantoms", site.phantoms, seed=SEED, progress=Silent())
+    with labels.open(encoding="utf-8", newline="") as file:
         phantoms = [(row["patient"], row["density"]) for row in csv.DictReader(file)]
-    written.labels.unlink()
+    labels.unlink()
 
     seen: set[str] = set()
     parts = [(site.patient, "train")]

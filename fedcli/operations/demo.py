@@ -84,17 +84,16 @@ def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed
 
 
 def _prepare(out: Path, hospital: hospitals.Hospital, plan: Plan, environment: Environment) -> Path:
-    """Return a hospital's prepared data: those there from a run before, if they fit the plan, else made anew."""
+    """Return a hospital's prepared data: those of an earlier run if they fit the plan, else new ones."""
     prepared = out / "prepared" / hospital.name
     try:
         prepared_dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
     except DataError:
-        written = hospitals.write(
-            out / "phantoms" / hospital.name, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress
-        )
+        folder = out / "phantoms" / hospital.name
+        labels = hospitals.write(folder, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress)
         request = PrepareRequest(
-            archive=ImageArchive(folder=written.directory),
-            labels=LabelFiles(table=written.labels),
+            archive=ImageArchive(folder=folder),
+            labels=LabelFiles(table=labels),
             workspace=out / "sites" / hospital.name,
             plan=plan,
             out=prepared,

@@ -1,4 +1,4 @@
-"""`prepare` as its users run it: a look first, a try, an interruption at the terminal, a full disk."""
+"""`prepare` as its users run it: a check, a try, an interruption at the terminal, a full disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILES = 24
 SECRET = "out.secret"  # noqa: S105 - a file's name
 LEFT_BEHIND = {".out.cache", ".out.lock", SECRET}
-"""What an interrupted run leaves beside `out`: what it has read, a lock file that nobody holds, and the secret."""
+"""What an interrupted run leaves beside `out`: its cache, a lock file that no process holds, and the secret."""
 
 
 @pytest.fixture(scope="module")
@@ -60,28 +60,33 @@ def arguments(folder: Path, out: Path) -> list[str]:
     return ["prepare", str(folder / "archive"), *files, "--out", str(out), "--workers", "1"]
 
 
-def test_a_look_first_writes_nothing(folder: Path, tmp_path: Path) -> None:
-    found = succeed(*arguments(folder, tmp_path / "out"), "--check")["preview"]
-    assert (found["files"], found["images"], found["patients"], found["class_images"]) == (FILES + 1, FILES, FILES, [6, 6, 6, 6])
-    (syntax,) = found["syntaxes"]
+def test_a_check_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    preview = succeed(*arguments(folder, tmp_path / "out"), "--check")["preview"]
+    assert (preview["files"], preview["images"], preview["patients"], preview["class_images"]) == (
+        FILES + 1,
+        FILES,
+        FILES,
+        [6, 6, 6, 6],
+    )
+    (syntax,) = preview["syntaxes"]
     assert (syntax["title"], syntax["files"], syntax["megapixels"]) == ("JPEG 2000 lossless", FILES, pytest.approx(FILES * 0.48))
-    assert found["seconds"] > 0
-    assert found["rejections"] == [["not a DICOM file", 1]]
-    assert [fault["rows"] for fault in found["label_faults"]] == [1]
+    assert preview["seconds"] > 0
+    assert preview["rejections"] == [["not a DICOM file", 1]]
+    assert [fault["rows"] for fault in preview["label_faults"]] == [1]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_look_tells_what_it_saw(folder: Path, tmp_path: Path) -> None:
+def test_a_check_prints_what_it_found(folder: Path, tmp_path: Path) -> None:
     done = run(*arguments(folder, tmp_path / "out"), "--check")
     assert done.returncode == 0
-    for told in ("JPEG 2000 lossless", "Would be left out", "not a DICOM file", f"{FILES} images of {FILES} patients"):
-        assert told in done.stdout
+    for text in ("JPEG 2000 lossless", "Would be left out", "not a DICOM file", f"{FILES} images of {FILES} patients"):
+        assert text in done.stdout
 
 
 def test_a_try_of_some_files(folder: Path, tmp_path: Path) -> None:
-    found = succeed(*arguments(folder, tmp_path / "out"), "--limit", "5")
-    assert found["files"] == 5
-    assert found["images"] + found["rejected"] == 5
+    result = succeed(*arguments(folder, tmp_path / "out"), "--limit", "5")
+    assert result["files"] == 5
+    assert result["images"] + result["rejected"] == 5
 
 
 @pytest.mark.parametrize("sign", [".out.cache", ".out.cache-journal"])
@@ -102,16 +107,16 @@ def test_an_interruption_is_clean_and_the_next_run_goes_on(sign: str, folder: Pa
     assert "Traceback" not in stderr
     assert {path.name for path in tmp_path.iterdir()} == LEFT_BEHIND
     assert gone(process.pid)
-    found = succeed(*arguments(folder, out))
+    result = succeed(*arguments(folder, out))
     (tmp_path / "scratch.secret").write_bytes((tmp_path / SECRET).read_bytes())
-    assert succeed(*arguments(folder, tmp_path / "scratch"))["digest"] == found["digest"]
+    assert succeed(*arguments(folder, tmp_path / "scratch"))["digest"] == result["digest"]
     for name in prepared_dataset.FILES:
         assert (out / name).read_bytes() == (tmp_path / "scratch" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("kilobytes", [8, 1000])
-def test_a_full_disk_is_told_and_nothing_is_half_written(kilobytes: int, folder: Path, tmp_path: Path) -> None:
-    """No file may grow beyond so many kilobytes: to a program the same as a disk without space."""
+def test_a_full_disk_is_reported_and_nothing_is_half_written(kilobytes: int, folder: Path, tmp_path: Path) -> None:
+    """No file may grow beyond this many kilobytes, which has the same effect as a full disk."""
     out = tmp_path / "out"
     command = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *COMMAND, *arguments(folder, out), "--json"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

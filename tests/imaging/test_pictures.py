@@ -94,8 +94,8 @@ def test_pixels_come_as_they_are_stored(pixels: NDArray[Any], ending: str, tmp_p
 )
 def test_where_white_is_zero_it_is_inverted(pixels: NDArray[Any], photometric: int, order: str, tmp_path: Path) -> None:
     (tmp_path / "picture.tif").write_bytes(tiff(pixels, photometric, order=order))
-    found = pictures.read(tmp_path / "picture.tif").pixels
-    assert np.array_equal(found, pixels if photometric else np.iinfo(pixels.dtype).max - pixels)
+    read = pictures.read(tmp_path / "picture.tif").pixels
+    assert np.array_equal(read, pixels if photometric else np.iinfo(pixels.dtype).max - pixels)
 
 
 @pytest.mark.parametrize("between", [b" ", b"\n", b"\n# made by a scanner\n", b"\r\n", b"\n#\n# P5 1 1 1\n\t"])

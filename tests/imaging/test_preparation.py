@@ -157,10 +157,10 @@ def test_real_mammograms(real: tuple[DatasetRequest, PreparationSummary]) -> Non
 
 def test_same_bytes_for_any_number_of_workers(real: tuple[DatasetRequest, PreparationSummary], tmp_path: Path) -> None:
     request, summary = real
-    alone = replace(request, archive=replace(request.archive, workers=1), out=tmp_path / "one")
-    assert prepared(alone).digest == summary.digest
+    single = replace(request, archive=replace(request.archive, workers=1), out=tmp_path / "one")
+    assert prepared(single).digest == summary.digest
     for name in prepared_dataset.FILES:
-        assert (request.out / name).read_bytes() == (alone.out / name).read_bytes(), name
+        assert (request.out / name).read_bytes() == (single.out / name).read_bytes(), name
 
 
 def test_no_identifier_is_published(real: tuple[DatasetRequest, PreparationSummary], mixed: Mixed) -> None:

@@ -1,4 +1,4 @@
-"""What may be published holds no identifier, whatever the identifiers are."""
+"""What may be published contains no identifier, for all kinds of identifiers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECRET = bytes(range(32))
 PUBLIC = (prepared_dataset.IMAGES, prepared_dataset.INDEX, prepared_dataset.DESCRIPTION, prepared_dataset.SPLIT)
 PRIVATE = (prepared_dataset.IDENTITIES, prepared_dataset.REJECTS, prepared_dataset.LABEL_PROBLEMS)
 
-# Identifiers as archives have them, long enough not to stand in a hash or a key of JSON by chance.
+# Identifiers as archives have them, too long to be in a hash or a JSON key by chance.
 IDENTIFIERS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=9, max_size=40).map(lambda text: f"§{text}§"),
     st.from_regex(r"[1-9][0-9]{8,14}", fullmatch=True).map(lambda digits: f"1.2.840.{digits}"),

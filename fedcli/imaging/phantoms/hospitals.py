@@ -78,23 +78,6 @@ class Hospital:
             raise ConfigurationError(msg)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhantomArchive:
-    """An archive on disk.
-
-    Attributes:
-        directory: One folder per patient, `<patient>/<side>-<view>.dcm`.
-        labels: CSV with the columns patient and density.
-        num_patients: Patients written.
-        num_images: Images written.
-    """
-
-    directory: Path
-    labels: Path
-    num_patients: int
-    num_images: int
-
-
 DEMO_HOSPITALS = (
     Hospital(
         name="north",
@@ -165,10 +148,8 @@ dense tissue means the same everywhere. 'valley' has almost no class b, like cli
 """
 
 
-def write(
-    directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress
-) -> PhantomArchive:
-    """Write a hospital's archive.
+def write(directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress) -> Path:
+    """Write a hospital's archive: one folder per patient, `<patient>/<side>-<view>.dcm`.
 
     Args:
         directory: The folder; created if it is missing.
@@ -176,6 +157,9 @@ def write(
         seed: The same seed and hospital give the same bytes.
         classes: Names of the classes, from the least dense to the densest; one per fraction of the hospital's mix.
         progress: Receives the number of patients written.
+
+    Returns:
+        The label table in the same folder, with the columns patient and density.
 
     Raises:
         ConfigurationError: The numbers of fractions and classes differ.
@@ -195,8 +179,7 @@ def write(
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("patient", "density"))
         table.writerows((patient, classes[position]) for patient, position in zip(patients, positions, strict=True))
-    num_images = len(patients) * len(Side) * len(View)
-    return PhantomArchive(directory=directory, labels=labels, num_patients=len(patients), num_images=num_images)
+    return labels
 
 
 def _positions(hospital: Hospital, seed: int) -> list[int]:

@@ -48,7 +48,6 @@ class TransferSyntax(StrEnum):
 
     IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
     EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-    DEFLATED_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
     RLE_LOSSLESS = "1.2.840.10008.1.2.5"
 
 
@@ -153,13 +152,6 @@ def expose(scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator:
     image += noise
     stored = np.rint(np.clip(image, 0, 1) * scanner.white).astype(np.uint16)
     return scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
-
-
-def undo(scanner: Scanner, stored: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Return the attenuation of stored values; noise and blur remain, values outside the curve become its ends."""
-    upright = scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
-    positions = np.linspace(0, 1, len(scanner.curve))
-    return np.interp(upright / scanner.white, scanner.curve, positions).astype(np.float32)
 
 
 def _curve_table(scanner: Scanner) -> npt.NDArray[np.float32]:

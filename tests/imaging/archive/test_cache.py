@@ -1,4 +1,4 @@
-"""What was read is not read again, what changed is, and the bytes are those of a run from scratch."""
+"""Unchanged files are not read again, changed ones are, and the bytes are those of a run from scratch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write(path: Path, write_mammogram: WriteMammogram) -> None:
 
 
 def spoil(path: Path) -> None:
-    """Overwrite a file so that whoever reads it again must notice, and nobody who looks at its size and time."""
+    """Overwrite a file, which only reading it again can reveal: size and modification time stay the same."""
     status = path.stat()
     path.write_bytes(bytes(status.st_size))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

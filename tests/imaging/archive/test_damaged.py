@@ -83,7 +83,7 @@ DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     _truncated, _truncated, _empty, _torn, _of_other_size, _bomb, _of_other_depth,
 )  # fmt: skip
 _PATCHABLE = {uid.ExplicitVRLittleEndian, *LOSSLESS[4:]}
-"""Whose header stands in explicit little endian for all to see."""
+"""Transfer syntaxes whose header is explicit little endian, so that its bytes can be changed."""
 
 
 def run(folder: Path, damaged: int, seed: int) -> PreparationSummary:

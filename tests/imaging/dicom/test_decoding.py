@@ -50,8 +50,8 @@ def test_prepared_images_agree_with_an_area_average_in_float64(syntax: uid.UID, 
     """Also where an image uses few of its levels: 1e-3 of the range that it uses."""
     pixels = np.random.default_rng(levels).integers(0, levels, (300, 230)).astype(np.uint16)
     path = write_encoded(tmp_path / "a", pixels, syntax, BitsStored=12)
-    found = pydicom.dcmread(path).pixel_array
-    expected = (area_average(found, 32) - found.min()) / float(np.ptp(found))
+    pixels = pydicom.dcmread(path).pixel_array
+    expected = (area_average(pixels, 32) - pixels.min()) / float(np.ptp(pixels))
     assert np.abs(to_square(read(path), Images(size=32)) / SCALE - expected).max() < 1e-3
 
 

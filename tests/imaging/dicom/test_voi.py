@@ -61,9 +61,9 @@ def test_what_pydicom_shows(
 ) -> None:
     inverted = photometric == "MONOCHROME1"
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, PhotometricInterpretation=photometric, **shown)
-    found = apply_voi_lut(gradient, pydicom.dcmread(path)).astype(np.float64)
+    shown_by_pydicom = apply_voi_lut(gradient, pydicom.dcmread(path)).astype(np.float64)
     largest = 65535 if shown.get("VOILUTSequence") and shown["VOILUTSequence"][0].LUTDescriptor[2] == 16 else 4095
-    expected = area_average(found / largest, 16)
+    expected = area_average(shown_by_pydicom / largest, 16)
     assert np.abs(square(path, WINDOWED) - (1 - expected if inverted else expected)).max() < 1e-3
 
 
@@ -97,7 +97,7 @@ def test_no_window(shown: dict[str, Any], reason: Reason, tmp_path: Path, gradie
     assert caught.value.reason is reason
 
 
-def test_equalized_images_are_alike_whatever_the_scanner(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_equalized_images_are_alike_for_all_scanners(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
     """Values in any rising relation give the same image, whose levels are equally common."""
     ranks = np.random.default_rng(1).permutation(4096).reshape(64, 64)
     curve = np.cumsum(np.random.default_rng(2).integers(1, 16, 4096))

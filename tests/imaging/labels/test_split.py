@@ -29,7 +29,7 @@ def test_fractions_hold_within_every_class(split_of: tuple[float, float, float])
     for label, share in zip("abcd", (0.05, 0.45, 0.4, 0.1), strict=True):
         patients = [f"{label}{number}" for number in range(round(share * 40_000))]
         parts = [split.part_of(patient, split=fractions, seed=11) for patient in patients]
-        # Four standard deviations of a share among so many patients: the outcome is fixed, this says that it is no oddity.
+        # Four standard deviations of a share among this many patients: the hash is fixed, and this shows that it is not unusual.
         tolerance = 4 * 0.5 / len(patients) ** 0.5
         assert [parts.count(part) / len(parts) for part in Part] == pytest.approx(list(split_of), abs=tolerance)
 

@@ -15,12 +15,14 @@ from fedcli.errors import ConfigurationError
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, DENSITIES, Hospital
-from fedcli.imaging.phantoms.scanner import Photometric, TransferSyntax, expose, undo
+from fedcli.imaging.phantoms.scanner import Photometric, Scanner, TransferSyntax, expose
 from fedcli.progress import Silent
 from tests.imaging.dicom.reading import grey_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 NORTH, HARBOUR, VALLEY = DEMO_HOSPITALS
 
@@ -28,6 +30,13 @@ NORTH, HARBOUR, VALLEY = DEMO_HOSPITALS
 def write(folder: Path, hospital: Hospital, *, patients: int = 4, seed: int = 1) -> dict[str, bytes]:
     hospitals.write(folder, replace(hospital, num_patients=patients), seed=seed, progress=Silent())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def undo(scanner: Scanner, stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the attenuation of stored values; noise and blur remain, values outside the curve become its ends."""
+    upright = scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
+    positions = np.linspace(0, 1, len(scanner.curve))
+    return np.interp(upright / scanner.white, scanner.curve, positions).astype(np.float32)
 
 
 def dense_share(hospital: Hospital, share: float, number: int) -> float:
@@ -77,7 +86,7 @@ def test_brightness_means_the_opposite_at_two_sites(tmp_path: Path) -> None:
 @pytest.mark.parametrize("hospital", DEMO_HOSPITALS, ids=lambda hospital: hospital.name)
 def test_any_reader_finds_a_mammogram(tmp_path: Path, hospital: Hospital) -> None:
     write(tmp_path, hospital, patients=1)
-    found = {}
+    datasets = {}
     for path in tmp_path.rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
         assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage - For Presentation
@@ -86,10 +95,10 @@ def test_any_reader_finds_a_mammogram(tmp_path: Path, hospital: Hospital) -> Non
             hospital.scanner.rows, hospital.scanner.columns, hospital.scanner.bits,
         )  # fmt: skip
         assert dataset.pixel_array.max() <= hospital.scanner.white
-        found[dataset.ImageLaterality, dataset.ViewPosition] = dataset
-    assert set(found) == {(side, view) for side in "LR" for view in ("CC", "MLO")}
-    assert len({dataset.StudyInstanceUID for dataset in found.values()}) == 1
-    assert len({dataset.SOPInstanceUID for dataset in found.values()}) == 4
+        datasets[dataset.ImageLaterality, dataset.ViewPosition] = dataset
+    assert set(datasets) == {(side, view) for side in "LR" for view in ("CC", "MLO")}
+    assert len({dataset.StudyInstanceUID for dataset in datasets.values()}) == 1
+    assert len({dataset.SOPInstanceUID for dataset in datasets.values()}) == 4
 
 
 def test_monochrome1_is_stored_inverted_and_read_upright(tmp_path: Path) -> None:
