@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,27 @@ def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
         msg = f"{path}: expected an Ed25519 key, found a key of another kind"
         raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one")
     return Signer(key)
+
+
+def public_half(path: Path) -> VerifyKey:
+    """Read the public half of an OpenSSH private key; it is not encrypted, so no passphrase is needed.
+
+    Raises:
+        ConfigurationError: The file is missing, or not an Ed25519 private key in OpenSSH's format.
+    """
+    try:
+        lines = path.read_text(encoding="ascii").split("-----")[2]
+        fields = base64.b64decode("".join(lines.split()), validate=True).removeprefix(b"openssh-key-v1\0")
+        for _ in ("cipher", "key derivation", "its options"):
+            fields = fields[4 + int.from_bytes(fields[:4], "big") :]
+        size = int.from_bytes(fields[4:8], "big")  # after the number of keys
+        return VerifyKey.parse(f"ssh-ed25519 {base64.b64encode(fields[8 : 8 + size]).decode()}")
+    except OSError as error:
+        msg = f"{path}: the signing key cannot be read: {error.strerror}"
+        raise ConfigurationError(msg, hint="name another with `key` in workspace.toml") from error
+    except (IndexError, ValueError, ConfigurationError) as error:
+        msg = f"{path}: not an Ed25519 private key in OpenSSH's format"
+        raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one") from error
 
 
 def create_key(path: Path, comment: str) -> Signer:

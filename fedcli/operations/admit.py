@@ -106,5 +106,5 @@ def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) ->
         fingerprint=verify_keys([key])[0].fingerprint,
         plan=enrolment.record.plan,
         plan_is_current=enrolment.record.plan == newest.plan.digest,
-        admitted=key in newest.keys_of(site),
+        admitted=enrolment.record.keys == newest.keys_of(site),
     )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli import __version__, wire
-from fedcli.errors import ApprovalError, ConflictError
+from fedcli.errors import ApprovalError, ConflictError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer
+from fedcli.exchange.keys import load_signer, public_half, verify_keys
 from fedcli.exchange.outbox import Outbox, Parcel
 from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
@@ -55,6 +55,12 @@ def store_settings(options: StoreOptions) -> dict[str, Any]:
     """Return what a new workspace's settings say of how its drop folder is reached."""
     key = "" if options.ssh_key is None else str(options.ssh_key)
     return {"host_key": options.host_key, "ssh_key": key, "endpoint": options.endpoint, "timeout": options.timeout}
+
+
+_FOREIGN_KEY = (
+    "if the key was replaced on another machine, use that machine's workspace; if not, stop and call the coordinator, who "
+    "removes the site and admits the right key"
+)
 
 
 class Party:
@@ -110,6 +116,7 @@ class Party:
             for name in party.outbox.pending():
                 party.publish(name)
             party.folder.synchronise()
+            party.require_own_keys()
             yield party
 
     @property
@@ -137,6 +144,26 @@ class Party:
         if self._signer is None:
             self._signer = load_signer(self.workspace.key_path, self.environment.passphrase)
         return self._signer
+
+    def require_own_keys(self) -> None:
+        """Compare the keys that the federation lists for this site with its own, in the record in force and in the newest one.
+
+        Raises:
+            TrustError: It lists another: whoever holds that key can sign as this site.
+        """
+        workspace, ledger = self.workspace, self.ledger
+        if workspace.settings.role is not WorkspaceRole.SITE or workspace.approval is None or not ledger.federations:
+            return
+        present = public_half(workspace.key_path)
+        own = {present.line} | ({workspace.rotation.public_key} if workspace.rotation else set())
+        for federation in (ledger.in_force(ledger.newest_round + 1), ledger.federations[-1]):
+            for key in verify_keys(federation.record.keys_of(self.name)):
+                if key.line not in own:
+                    msg = (
+                        f"{federation.key}: lists for {self.name} the key {key.fingerprint}, expected this workspace's "
+                        f"{present.fingerprint}: whoever holds the listed key can sign as {self.name}"
+                    )
+                    raise TrustError(msg, hint=_FOREIGN_KEY)
 
     def _listed_keys(self) -> tuple[str, ...]:
         """Return this party's keys in the open round; none before the federation has begun."""

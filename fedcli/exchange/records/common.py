@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from fedcli.plan import MAX_STEPS, Encoding, Packing
@@ -71,7 +71,16 @@ class PublicKey:
     public_key: Annotated[str, Field(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
 
 
-Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8)]
+def _one_of_each_purpose(keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+    purposes = [key.purpose for key in keys]
+    if len(set(purposes)) != len(purposes):
+        msg = f"should list one key for each purpose, found {', '.join(purposes)}"
+        raise ValueError(msg)
+    return keys
+
+
+Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8), AfterValidator(_one_of_each_purpose)]
+"""A party's public keys, one for each purpose: nobody would have compared a second one, and it could sign as the party."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
