@@ -87,5 +87,5 @@ def test_trained_weights_belong_to_the_first_round(tmp_path: Path, weights: Path
 
 
 def test_group_normalisation_does_not_go_with_trained_weights() -> None:
-    with pytest.raises(ValidationError, match="ImageNet weights go with"):
+    with pytest.raises(ValidationError, match="ImageNet weights were trained with normalisation"):
         Network(weights=Beginning.IMAGENET, normalisation=Normalisation.GROUP)
