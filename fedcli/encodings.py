@@ -1,13 +1,13 @@
-"""How the numbers of an update are written: float32 as it is, bfloat16, or int8 with one scale for each output channel.
+"""How the numbers of an update are written: unchanged float32, bfloat16, or int8 with one scale per output channel.
 
     bfloat16    the upper 16 bits of float32, rounded to nearest, ties to even
     int8        q = rint(x / s) in float32, clipped to ±127; s = max |x| / 127 in float32 over an output channel (first axis);
-                x' = q · s in float32; a channel of zeros has s = 0; `NAME` is then I8, and `NAME:scale` F32, one a channel
+                x' = q · s in float32; a channel of zeros has s = 0; `NAME` is then I8, and `NAME:scale` F32, one per channel
 
-Only weights are encoded. What the network measured itself (BatchNorm's statistics) always stays float32, so that no variance
-becomes negative, and integers stay as they are; so do, for int8, tensors of one dimension: biases and normalisation weights, of
-which every value would be a channel of its own. An encoded file is canonical safetensors, and its layout follows from the model's
-layout and the encoding alone. One tensor at a time is in memory.
+Only weights are encoded. BatchNorm's statistics always stay float32, so that no variance becomes negative, and integers stay as
+they are. With int8, tensors of one dimension stay float32 too: biases and normalisation weights, in which every value would be a
+channel of its own. An encoded file is canonical safetensors, and its layout follows from the model's layout and the encoding.
+Only one tensor at a time is in memory.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ def encoded_layout(plain: Layout, encoding: Encoding) -> Layout:
 
 
 def encode(source: Path, target: Path, encoding: Encoding) -> Measured:
-    """Write a delta of finite float32, encoded, to a new file; a value beyond the encoding's range becomes infinite."""
+    """Write a delta of finite float32, encoded, to a new file; a value outside the encoding's range becomes infinite."""
     with source.open("rb") as file:
-        plain = _Source(file)
+        plain = _TensorFile(file)
         tensors.check_size(plain.layout, source)
         encoded = encoded_layout(plain.layout, encoding)
         return _write(target, encoded, (_encoded(plain, tensor) for tensor in encoded.tensors))
 
 
 def decode(source: Path, target: Path, plain: Layout, encoding: Encoding) -> Measured:
-    """Write an encoded delta as float32 to a new file; what is not finite there is for whoever folds it to find.
+    """Write an encoded delta as float32 to a new file; aggregation checks that its values are finite.
 
     Args:
         source: The encoded file.
         target: The new file.
-        plain: The layout of the federation's models, which the delta gets.
+        plain: The layout of the federation's models, which the decoded delta has.
         encoding: How the file is encoded.
 
     Raises:
-        TensorError: The file does not hold what follows from the layout and the encoding.
+        TensorError: The file's layout is not the one that follows from the model's layout and the encoding.
     """
     with source.open("rb") as file:
-        encoded = _Source(file)
+        encoded = _TensorFile(file)
         tensors.check_size(encoded.layout, source)
         if difference := encoded_layout(plain, encoding).difference(encoded.layout):
             msg = f"{source.name}: not the federation's model in {encoding}: {difference}"
@@ -77,8 +77,8 @@ def decode(source: Path, target: Path, plain: Layout, encoding: Encoding) -> Mea
         return _write(target, plain, (_decoded(encoded, tensor) for tensor in plain.tensors))
 
 
-class _Source:
-    """A file of tensors, open for reading them one by one."""
+class _TensorFile:
+    """A file of tensors, from which they are read one by one."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.layout = tensors.read_layout(file)
@@ -101,7 +101,7 @@ def _encoded_dtype(tensor: Tensor, encoding: Encoding) -> str:
     return "I8" if len(tensor.shape) > 1 else "F32"
 
 
-def _encoded(plain: _Source, wanted: Tensor) -> NDArray[Any]:
+def _encoded(plain: _TensorFile, wanted: Tensor) -> NDArray[Any]:
     if wanted.name not in plain.places:
         return _scales(plain.read(wanted.name.removesuffix(SCALE)))
     values = plain.read(wanted.name)
@@ -117,12 +117,12 @@ def _encoded(plain: _Source, wanted: Tensor) -> NDArray[Any]:
     return levels
 
 
-def _decoded(encoded: _Source, wanted: Tensor) -> NDArray[Any]:
+def _decoded(encoded: _TensorFile, wanted: Tensor) -> NDArray[Any]:
     values = encoded.read(wanted.name)
-    found = encoded.places[wanted.name].dtype
-    if found == wanted.dtype:
+    dtype = encoded.places[wanted.name].dtype
+    if dtype == wanted.dtype:
         return values
-    if found == "BF16":
+    if dtype == "BF16":
         return (values.astype("<u4") << 16).view("<f4")
     scales = _along_channels(encoded.read(wanted.name + SCALE), values.ndim)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -139,12 +139,12 @@ def _along_channels(scales: NDArray[np.float32], dimensions: int) -> NDArray[np.
     return scales.reshape(-1, *(1,) * (dimensions - 1))
 
 
-def _write(target: Path, found: Layout, arrays: Iterable[NDArray[Any]]) -> Measured:
-    hasher = hashlib.sha256(found.header)
+def _write(target: Path, layout: Layout, arrays: Iterable[NDArray[Any]]) -> Measured:
+    hasher = hashlib.sha256(layout.header)
     with target.open("xb") as out:
-        out.write(found.header)
+        out.write(layout.header)
         for array in arrays:
             data = array.tobytes()
             hasher.update(data)
             out.write(data)
-    return Measured(size=found.size, sha256=hasher.hexdigest())
+    return Measured(size=layout.size, sha256=hasher.hexdigest())

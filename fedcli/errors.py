@@ -1,7 +1,7 @@
 """The error families of fedcli, one exit code each.
 
-A message says what failed, for which site, round and file, what was expected and what was found; `hint` says what to do about
-it. Only the command line catches these: everything below lets them pass.
+A message says what failed, for which site, round and file, what was expected and what was found; `hint` says what to do about it.
+Only the command line catches all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ class FedcliError(Exception):
 
     Attributes:
         exit_code: What the process returns; one number per family, listed in docs/commands.md.
-        hint: The next thing to do, in one sentence; empty where the message says it all.
+        hint: What to do next, in one sentence; empty if the message is enough.
     """
 
     exit_code = 1
@@ -51,21 +51,21 @@ class MissingError(StoreError):
 
 
 class UnreadableError(StoreError):
-    """A key is there, but this account may not read it; whatever else the drop folder holds can be used."""
+    """A key exists, but this account may not read it; everything else in the drop folder can be used."""
 
 
 class ConflictError(StoreError):
-    """A key that may be created only once holds other bytes already."""
+    """A key that can be created only once already holds other bytes."""
 
 
 class TrustError(FedcliError):
-    """Something in the drop folder is not what its signer and its place promise."""
+    """Something in the drop folder is not what its signature and its place require."""
 
     exit_code = 6
 
 
 class ApprovalError(FedcliError):
-    """A person has to agree first."""
+    """A person must agree first."""
 
     exit_code = 7
 
@@ -77,6 +77,6 @@ class TrainingError(FedcliError):
 
 
 class MachineError(FedcliError):
-    """A disk of this machine is full, fails, or is not for this account; or its memory does not suffice."""
+    """A disk of this machine is full, failing, or not for this account; or the machine has not enough memory."""
 
     exit_code = 10

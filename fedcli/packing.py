@@ -1,12 +1,13 @@
-"""Lossless compression of a canonical safetensors file: bytes regrouped by their place in a number, then zstd, block by block.
+"""Lossless compression of a canonical safetensors file: bytes regrouped by their position in a number, then zstd, block by block.
 
-The bytes of a float that hold sign and exponent are alike throughout a tensor, and the others are noise. Regrouped (the first
-bytes of all numbers of a block, then all second bytes, …), zstd finds the first and leaves the others. A packed file is
+The bytes of a float that hold sign and exponent are similar throughout a tensor; the others are noise. When the bytes are
+regrouped (the first bytes of all numbers of a block, then all second bytes, …), zstd compresses the former and leaves the latter.
+A packed file is
 
     MAGIC, then blocks: width u8 · size u32 · packed size u32, little-endian; one zstd frame of the regrouped bytes
 
-where `width` is the bytes of a number: 1 for the header, and the dtype's for the data. Every size is bounded and compared before
-anything is decompressed, and a block is all that is in memory.
+where `width` is the number of bytes per number: 1 for the header, and that of the dtype for the data. Every size is bounded and
+compared before anything is decompressed, and only one block is in memory.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ BLOCK_BYTES = 1 << 20
 _PARAMETERS = zstandard.ZstdCompressionParameters(
     strategy=zstandard.STRATEGY_BTOPT, window_log=17, hash_log=10, chain_log=10, search_log=1, min_match=7, target_length=32
 )
-"""Exponents are skewed and repeat in no pattern: this strategy's choice of entropy tables is wanted, its search is not."""
+"""Exponents are skewed but repeat in no pattern: this strategy is used for its entropy tables, with little search."""
 _BLOCK = struct.Struct("<BII")
 _WIDTHS = frozenset({1, 2, 4, 8})
 _MAX_PACKED_BYTES = BLOCK_BYTES + BLOCK_BYTES // 128
-"""What does not compress grows by a few bytes for every 128 KiB."""
+"""Data that does not compress grows by a few bytes per 128 KiB."""
 
 
 def pack(source: Path, target: Path) -> Measured:
@@ -47,10 +48,10 @@ def pack(source: Path, target: Path) -> Measured:
     hasher = hashlib.sha256()
     size = 0
     with source.open("rb") as file, target.open("xb") as out:
-        found = tensors.read_layout(file)
-        tensors.check_size(found, source)
+        content = tensors.read_layout(file)
+        tensors.check_size(content, source)
         file.seek(0)
-        for data in _packed(file, found, compressor):
+        for data in _packed(file, content, compressor):
             hasher.update(data)
             out.write(data)
             size += len(data)
@@ -62,11 +63,11 @@ def unpack(source: Path, target: Path, size: int) -> Measured:
 
     Args:
         source: The packed file.
-        target: The new file; never longer than `size`.
-        size: Bytes that the content must have.
+        target: The new file, which never becomes longer than `size`.
+        size: The size that the content must have.
 
     Raises:
-        TensorError: The file is not packed so, or holds more or fewer bytes.
+        TensorError: The file is not packed in this way, or holds more or fewer bytes.
     """
     hasher = hashlib.sha256()
     done = 0
@@ -80,15 +81,15 @@ def unpack(source: Path, target: Path, size: int) -> Measured:
             out.write(data)
             done += len(data)
     if done != size:
-        msg = f"{source.name}: {done} bytes are packed there, expected {size}"
+        msg = f"{source.name}: the packed content has {done} bytes, expected {size}"
         raise TensorError(msg)
     return Measured(size=size, sha256=hasher.hexdigest())
 
 
-def _packed(file: BinaryIO, found: Layout, compressor: zstandard.ZstdCompressor) -> Iterator[bytes]:
+def _packed(file: BinaryIO, content: Layout, compressor: zstandard.ZstdCompressor) -> Iterator[bytes]:
     yield MAGIC
-    widths = groupby(found.tensors, key=lambda tensor: tensors.DTYPE_BYTES[tensor.dtype])
-    runs = [(1, len(found.header)), *((width, sum(item.end - item.begin for item in members)) for width, members in widths)]
+    widths = groupby(content.tensors, key=lambda tensor: tensors.DTYPE_BYTES[tensor.dtype])
+    runs = [(1, len(content.header)), *((width, sum(item.end - item.begin for item in members)) for width, members in widths)]
     for width, length in runs:
         for position in range(0, length, BLOCK_BYTES):
             data = file.read(min(BLOCK_BYTES, length - position))
@@ -98,18 +99,18 @@ def _packed(file: BinaryIO, found: Layout, compressor: zstandard.ZstdCompressor)
 
 
 def _unpacked(name: str, file: BinaryIO, head: bytes, left: int) -> bytes:
-    """Return a block's bytes, once every size that it states is seen to hold."""
+    """Return a block's bytes, after checking every size that it states."""
     width, size, packed_size = _BLOCK.unpack(head) if len(head) == _BLOCK.size else (0, 0, 0)
     if width not in _WIDTHS or not 0 < size <= BLOCK_BYTES or size % width or packed_size > _MAX_PACKED_BYTES:
-        msg = f"{name}: a block states {size} bytes in numbers of {width}, packed into {packed_size}, which cannot be"
+        msg = f"{name}: a block states {size} bytes in numbers of {width}, packed into {packed_size}, which is impossible"
         raise TensorError(msg)
     if size > left:
-        msg = f"{name}: more bytes are packed there than the content has, at least {size - left} more"
+        msg = f"{name}: the packed content is at least {size - left} bytes longer than expected"
         raise TensorError(msg)
     frame = file.read(packed_size)
     try:
         stated = zstandard.get_frame_parameters(frame)
-        if len(frame) != packed_size or stated.content_size != size:  # zstd would believe the frame, and take the memory
+        if len(frame) != packed_size or stated.content_size != size:  # zstd would trust the frame and allocate the memory
             msg = f"{name}: a block's frame states {stated.content_size} bytes, expected {size}"
             raise TensorError(msg)
         data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size, allow_extra_data=False)

@@ -20,23 +20,23 @@ SECRET_BYTES = 32
 
 
 class BusyError(FedcliError):
-    """Another command of the same party is at work; not a failure."""
+    """Another command of the same party is running; this is not a failure."""
 
     exit_code = 0
 
 
 def locked(root: Path) -> AbstractContextManager[None]:
-    """Hold a workspace for one command; the folder is made if it is missing.
+    """Lock a workspace for one command; the folder is created if it is missing.
 
     Raises:
-        BusyError: Another command holds it.
+        BusyError: Another command has locked it.
     """
     return exclusive(root / "lock")
 
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock file, whose folder is made if it is missing; the system frees it when the process dies.
+    """Hold a lock file, whose folder is created if it is missing; the system releases it when the process ends.
 
     Raises:
         BusyError: Another process holds it.
@@ -46,17 +46,17 @@ def exclusive(lock: Path) -> Iterator[None]:
         with FileLock(lock, timeout=0):
             yield
     except Timeout as error:
-        msg = f"another fedcli command is at work in {lock.parent.resolve()}"
+        msg = f"another fedcli command is running in {lock.parent.resolve()}"
         raise BusyError(msg) from error
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the secret in a file, creating it with mode 0600 when it is first asked for."""
+    """Return the secret in a file, which is created with mode 0600 the first time."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, secrets.token_bytes(SECRET_BYTES), mode=0o600)
     secret = path.read_bytes()
     if len(secret) != SECRET_BYTES:
         msg = f"{path}: {len(secret)} bytes, expected {SECRET_BYTES}"
-        raise ConfigurationError(msg, hint="restore it from a backup; without it hashes of patients cannot be made again")
+        raise ConfigurationError(msg, hint="restore it from a backup; without it, patients' hashes cannot be computed again")
     return secret

@@ -1,6 +1,6 @@
-"""How long work reports where it is, without knowing who watches.
+"""How long-running work reports its progress, without knowing who watches.
 
-Operations, training and preparation call a `Progress`; the command line draws it, cron leaves it silent.
+Operations, training and preparation call a `Progress`; the command line draws it, and under cron it is silent.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 BYTES = "bytes"
-"""The unit of transfers, which are shown in units that fit."""
+"""The unit of transfers, shown as kB, MB or GB."""
 
 
 class Progress(Protocol):
-    """A listener to long work."""
+    """Receives reports of long-running work."""
 
     def event(self, text: str) -> None:
-        """Tell one thing that happened, in one line."""
+        """Report one thing that happened, in one line."""
 
     def track(self, label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int, str], None]]:
-        """Begin a piece of work of `total` units; the yielded function takes the units just done and a short note (may be '')."""
+        """Begin work of `total` units; the yielded function takes the number of units just done and a short note, or ''."""
 
 
 class Silent:

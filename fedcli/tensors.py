@@ -1,9 +1,9 @@
 """Canonical safetensors files, read and written without torch.
 
-The format is safetensors' own (an 8-byte little-endian header length, a JSON header, the data), narrowed so that the same tensors
-are the same bytes everywhere: no `__metadata__`; tensors ordered by the alignment of their dtype (largest first), then by name;
-compact JSON, padded with spaces to 8 bytes; data without gaps. A header that is not exactly the canonical header of what it lists
-is refused, and with it every lie about offsets, overlaps and sizes.
+The format is that of safetensors (an 8-byte little-endian header length, a JSON header, the data), restricted so that the same
+tensors are the same bytes everywhere: no `__metadata__`; tensors ordered by the alignment of their dtype (largest first), then by
+name; compact JSON, padded with spaces to 8 bytes; data without gaps. A header that is not exactly the canonical header of the
+tensors that it lists is refused, which excludes wrong offsets, overlaps and sizes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Layout:
     size: int
 
     def difference(self, other: Layout) -> str:
-        """Return in a few words how `other` departs from this layout; empty where it does not."""
+        """Return in a few words how `other` differs from this layout; empty if it does not."""
         if self.header == other.header:
             return ""
         mine = {tensor.name: (tensor.dtype, tensor.shape) for tensor in self.tensors}
@@ -108,14 +108,14 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a file is, measured here: its size in bytes and its SHA-256."""
+    """The size in bytes and the SHA-256 of a file, measured here."""
 
     size: int
     sha256: str
 
 
 def is_buffer(name: str) -> bool:
-    """Tell by its name whether a float tensor is a buffer, measured by normalisation layers, and not a weight that is trained."""
+    """Tell by its name whether a float tensor is a buffer, measured by a normalisation layer, rather than a trained weight."""
     return name.endswith(_BUFFERS)
 
 
@@ -163,7 +163,7 @@ def read_layout(file: BinaryIO) -> Layout:
     """Read a file's header, leaving the position at its data.
 
     Raises:
-        TensorError: The header is too long, cut off, not JSON, or not the canonical header of what it lists.
+        TensorError: The header is too long, cut off, not JSON, or not the canonical header of the tensors that it lists.
     """
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
@@ -175,30 +175,30 @@ def read_layout(file: BinaryIO) -> Layout:
 
 @lru_cache(maxsize=4)
 def _layout_of_header(header: bytes) -> Layout:
-    """Return the layout that a header says; a federation's files have one header, and reading it takes 10 ms."""
+    """Return the layout that a header states; all files of a federation have one header, and parsing it takes 10 ms."""
     try:
         entries = json.loads(header[8:])
-        found = layout((name, entry["dtype"], tuple(map(_whole, entry["shape"]))) for name, entry in entries.items())
+        stated = layout((name, entry["dtype"], tuple(map(_whole, entry["shape"]))) for name, entry in entries.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"not a safetensors header: {type(error).__name__}"
         raise TensorError(msg) from error
-    if found.header != header:
+    if stated.header != header:
         msg = "the safetensors header is not canonical: order, offsets or padding differ from those of the tensors listed"
         raise TensorError(msg)
-    return found
+    return stated
 
 
 def write(path: Path, arrays: Arrays) -> Measured:
     """Write arrays to a new file, flushed to the disk, and return its size and digest."""
-    found = layout_of(arrays)
+    target = layout_of(arrays)
     hasher = hashlib.sha256()
     with path.open("xb") as file:
-        for block in (found.header, *(_bytes(arrays[tensor.name]) for tensor in found.tensors)):
+        for block in (target.header, *(_bytes(arrays[tensor.name]) for tensor in target.tensors)):
             hasher.update(block)
             file.write(block)
         file.flush()
         os.fsync(file.fileno())
-    return Measured(size=found.size, sha256=hasher.hexdigest())
+    return Measured(size=target.size, sha256=hasher.hexdigest())
 
 
 def read(path: Path) -> Arrays:
@@ -208,29 +208,29 @@ def read(path: Path) -> Arrays:
         TensorError: The file is not canonical, shorter or longer than its header says, or of a dtype that numpy lacks.
     """
     with path.open("rb") as file:
-        found = read_layout(file)
-        check_size(found, path)
-        if unknown := sorted({tensor.dtype for tensor in found.tensors} - NUMPY_DTYPES.keys()):
+        content = read_layout(file)
+        check_size(content, path)
+        if unknown := sorted({tensor.dtype for tensor in content.tensors} - NUMPY_DTYPES.keys()):
             msg = f"{path.name}: tensors of dtype {unknown[0]} cannot be read here"
             raise TensorError(msg)
         return {
             tensor.name: np.frombuffer(bytearray(file.read(tensor.end - tensor.begin)), NUMPY_DTYPES[tensor.dtype]).reshape(
                 tensor.shape
             )
-            for tensor in found.tensors
+            for tensor in content.tensors
         }
 
 
-def check_size(found: Layout, path: Path) -> None:
-    """Raise a TensorError where a file is not as long as its header says."""
+def check_size(content: Layout, path: Path) -> None:
+    """Raise a TensorError if a file is not as long as its header says."""
     size = path.stat().st_size
-    if size != found.size:
-        msg = f"{path.name}: the header describes {found.size} bytes, the file has {size}"
+    if size != content.size:
+        msg = f"{path.name}: the header describes {content.size} bytes, the file has {size}"
         raise TensorError(msg)
 
 
-def read_on(descriptor: int) -> None:
-    """Tell the system that a file is read from its begin to its end, so that it fetches more of it ahead."""
+def read_sequentially(descriptor: int) -> None:
+    """Tell the system that a file is read from its beginning to its end, so that it reads ahead."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
@@ -238,7 +238,7 @@ def read_on(descriptor: int) -> None:
 def measure(path: Path) -> Measured:
     """Return a file's size and SHA-256, reading it in constant memory."""
     with path.open("rb") as file:
-        read_on(file.fileno())
+        read_sequentially(file.fileno())
         hasher = hashlib.file_digest(file, "sha256")
         return Measured(size=file.tell(), sha256=hasher.hexdigest())
 
@@ -248,7 +248,7 @@ def _bytes(array: NDArray[Any]) -> bytes:
 
 
 def _fits(shape: tuple[int, ...], item_bytes: int) -> bool:
-    """Tell whether an array of this shape can exist; an empty one must fit without its zeros, as numpy wants it."""
+    """Tell whether an array of this shape can exist; numpy requires that an empty one would fit without its zero dimensions."""
     if len(shape) > MAX_DIMENSIONS or any(not 0 <= length < 1 << 63 for length in shape):
         return False
     return item_bytes * math.prod(length or 1 for length in shape) < 1 << 63

@@ -1,4 +1,4 @@
-"""TOML files that people write, read into validated values, with errors that name the line."""
+"""TOML files written by people, read into validated values, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _describe(kind: type[Any], path: Path, text: str, fault: wire.Fault) -> str:
         close = difflib.get_close_matches(keys[-1], allowed, n=1)
         guess = f"; did you mean {close[0]}?" if close else ""
         return f"{where}: unknown key {name}{guess} (allowed here: {', '.join(allowed)})"
-    found = f" (found {fault.found})" if fault.found and not fault.found.startswith("{") else ""
-    return f"{where}: {name}: {fault.expected}{found}" if fault.place else f"{where}: {fault.expected}"
+    actual = f" (found {fault.actual})" if fault.actual and not fault.actual.startswith("{") else ""
+    return f"{where}: {name}: {fault.expected}{actual}" if fault.place else f"{where}: {fault.expected}"
 
 
 def _line_of(text: str, keys: list[str]) -> int:
-    """Return the line, counted from 1, that sets a key, or that opens its table, or 0."""
+    """Return the line, counted from 1, that sets a key or opens its table; 0 if there is none."""
     table: list[str] = []
     best = 0
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,9 +1,9 @@
 """Bytes ↔ validated values: the one place where JSON exists.
 
-Whatever leaves or enters memory as structured text (records, plans, data set facts, a workspace's state) is a frozen pydantic
-dataclass and passes here. Decoding is strict: an unknown key, a key given twice, a wrong type, a value out of bounds, NaN or
-infinity is an error, and every fault is reported with its place. Encoding is deterministic: UTF-8, keys in the order in which
-the class declares them, one space of indentation for the auditor's eyes, a newline at the end.
+All structured text that is read or written (records, plans, data set facts, a workspace's state) is a frozen pydantic dataclass
+in memory and is converted here. Decoding is strict: an unknown key, a duplicate key, a wrong type, a value out of bounds, NaN or
+infinity is an error, and every fault is reported with its place. Encoding is deterministic: UTF-8, keys in the order in which the
+class declares them, one space of indentation so that auditors can read it, a newline at the end.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ class Fault:
     """One thing wrong with a value that was read.
 
     Attributes:
-        place: Keys and positions from the outermost to the faulty value.
+        place: Keys and positions, from the outermost to the faulty value.
         expected: What is allowed there.
-        found: What stands there, abridged; empty where nothing does.
+        actual: What is there, shortened; empty if nothing is.
     """
 
     place: tuple[str | int, ...]
     expected: str
-    found: str
+    actual: str
 
     def __str__(self) -> str:
         """Return the fault as one clause."""
         where = ".".join(repr(part)[:80].strip("'") for part in self.place) or "the whole"
-        return f"{where}: {self.expected}" + (f", found {self.found}" if self.found else "")
+        return f"{where}: {self.expected}" + (f", found {self.actual}" if self.actual else "")
 
 
 class MalformedError(FedcliError):
-    """Bytes that do not say what their place requires.
+    """Bytes that are not an encoding of the expected class.
 
     Attributes:
         faults: Every fault, in the order of the text.
@@ -78,12 +78,12 @@ def sha256(data: bytes) -> str:
 
 
 def encode(value: object) -> bytes:
-    """Return the one encoding of a validated value."""
+    """Return the only encoding of a validated value."""
     return (json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
 def encode_line(value: object) -> bytes:
-    """Return a value's encoding for a log of one line an entry."""
+    """Return a value's encoding for a log with one line per entry."""
     return (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -102,7 +102,7 @@ def decode(kind: type[T], data: bytes) -> T:
         text = data.decode()
         mapping = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", found=f"{type(error).__name__}: {error}"[:200])
+        fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", actual=f"{type(error).__name__}: {error}"[:200])
         raise MalformedError((fault,)) from error
     try:
         value = TypeAdapter(kind).validate_json(data)
@@ -117,14 +117,14 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
     """Return the value of class `kind` that a mapping from another format (TOML) describes.
 
     Raises:
-        MalformedError: The mapping does not fit the class, or holds what JSON has no word for, such as a date.
+        MalformedError: The mapping does not fit the class, or holds what JSON cannot express, such as a date.
     """
     try:
         if faults := tuple(_inexpressible(mapping, ())):
             raise MalformedError(faults)
         return TypeAdapter(kind).validate_json(json.dumps(mapping))
     except RecursionError as error:
-        raise MalformedError((Fault(place=(), expected="values are nested too deeply", found=""),)) from error
+        raise MalformedError((Fault(place=(), expected="values are nested too deeply", actual=""),)) from error
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
 
@@ -134,16 +134,16 @@ def plain(value: object) -> Any:
     return to_jsonable_python(value)
 
 
-def _left_out(whole: object, found: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
-    """Yield a fault for every key that a default would fill in: what is signed says everything itself."""
-    if isinstance(whole, dict) and isinstance(found, dict):
+def _left_out(whole: object, given: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Yield a fault for every key that a default would fill in: what is signed must state everything itself."""
+    if isinstance(whole, dict) and isinstance(given, dict):
         for key, value in whole.items():
-            if key in found:
-                yield from _left_out(value, found[key], (*place, key))
+            if key in given:
+                yield from _left_out(value, given[key], (*place, key))
             else:
-                yield Fault(place=(*place, key), expected=_MISSING, found="")
-    elif isinstance(whole, list) and isinstance(found, list):
-        for position, (value, item) in enumerate(zip(whole, found, strict=True)):
+                yield Fault(place=(*place, key), expected=_MISSING, actual="")
+    elif isinstance(whole, list) and isinstance(given, list):
+        for position, (value, item) in enumerate(zip(whole, given, strict=True)):
             yield from _left_out(value, item, (*place, position))
 
 
@@ -155,9 +155,9 @@ def _inexpressible(value: object, place: tuple[str | int, ...]) -> Iterator[Faul
         for position, item in enumerate(value):
             yield from _inexpressible(item, (*place, position))
     elif isinstance(value, int) and value.bit_length() > 64:  # noqa: PLR2004 - TOML itself promises no more
-        yield Fault(place=place, expected="should be a number of at most 64 bits", found="")
+        yield Fault(place=place, expected="should be a number of at most 64 bits", actual="")
     elif not isinstance(value, str | int | float | None):
-        yield Fault(place=place, expected="should not be a date or time; text stands between quotes", found=str(value)[:80])
+        yield Fault(place=place, expected="should not be a date or time; text must be in quotes", actual=str(value)[:80])
 
 
 def _faults(error: ValidationError) -> tuple[Fault, ...]:
@@ -165,7 +165,7 @@ def _faults(error: ValidationError) -> tuple[Fault, ...]:
         Fault(
             place=item["loc"],
             expected=_expectation(item["type"], item["msg"]),
-            found="" if item["type"] in _ABOUT_A_KEY else repr(item["input"])[:80],
+            actual="" if item["type"] in _ABOUT_A_KEY else repr(item["input"])[:80],
         )
         for item in error.errors(include_url=False)
     )

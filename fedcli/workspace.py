@@ -7,14 +7,14 @@ approval.json     the plan that the operator approved
 rotation.json     the key that takes over once the federation lists it
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
-state/            what the rounds leave here: best model, optimizer state, BatchNorm layers that stay
-training/         checkpoints of trainings under way
+state/            what rounds keep here: best model, optimizer state, BatchNorm layers that are not sent
+training/         checkpoints of unfinished training
 models/           this party's own models: local, finetuned
 scores/           test scores already computed
 cache/            private, hashed copies of artifacts
-sent.log          what left, one line a file
-fedcli.log        events
-lock              held by the command at work; the system frees it when the command dies
+sent.log          what was sent, one line per file
+fedcli.log        one line per event
+lock              held by the running command; the system releases it when the command ends
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 SETTINGS = "workspace.toml"
 ROTATION = "rotation.json"
-HOST_KEY = r"SHA256:[A-Za-z0-9+/]{43}"
-"""Fingerprint of an SSH host key."""
+FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
+"""Fingerprint of an SSH key, of a party or of a host."""
 
 
 class WorkspaceRole(StrEnum):
@@ -50,7 +50,7 @@ class WorkspaceRole(StrEnum):
 
 
 class Review(StrEnum):
-    """Whether a person looks at an update before it leaves."""
+    """Whether a person reviews an update before it is sent."""
 
     ASK = "ask"
     AUTO = "auto"
@@ -68,20 +68,20 @@ class Settings:
         key: The signing key, a path relative to the workspace.
         prepared: The prepared data, a path relative to the workspace.
         device: Where to train: auto, cpu, cuda, cuda:1, mps …
-        threads: CPU threads for training; 0 takes what PyTorch takes. Results are the same bits only for the same number.
-        review: ask holds every update until a person has looked at it; auto publishes it.
+        threads: CPU threads for training; 0 uses PyTorch's default. Results are the same to the bit only with the same number.
+        review: ask holds every update until a person has reviewed it; auto publishes it.
         share_dataset: Whether aggregate facts of the data (Table 1, Fig. 3, Fig. 4) may be published.
         share_models: Whether this site's best models may be published for evaluation at the other sites.
-        host_key: SFTP: fingerprint of the server's host key; empty takes the known_hosts files.
-        ssh_key: SFTP: the private key to log in with, a path relative to the workspace; empty takes ~/.ssh/config and an agent.
-        endpoint: Object stores: URL of the service; empty takes the provider's own.
-        timeout: Seconds to wait for an answer of a remote drop folder.
+        host_key: SFTP: fingerprint of the server's host key; if empty, the known_hosts files decide.
+        ssh_key: SFTP: the private key to log in with, a path relative to the workspace; empty uses ~/.ssh/config and an agent.
+        endpoint: Object stores: URL of the service; empty means the provider's own.
+        timeout: Seconds to wait for an answer from a remote drop folder.
     """
 
     role: WorkspaceRole
     name: SiteName
     drop: Annotated[str, Field(min_length=1, max_length=1000)]
-    coordinator: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
+    coordinator: Annotated[str, Field(pattern=rf"^{FINGERPRINT}$")]
     key: Annotated[str, Field(min_length=1, max_length=1000)] = "key"
     prepared: Annotated[str, Field(min_length=1, max_length=1000)] = "prepared"
     device: Annotated[str, Field(pattern=r"^[a-z]+(:[0-9]+)?$")] = "auto"
@@ -89,7 +89,7 @@ class Settings:
     review: Review = Review.AUTO
     share_dataset: bool = False
     share_models: bool = False
-    host_key: Annotated[str, Field(pattern=rf"^({HOST_KEY})?$")] = ""
+    host_key: Annotated[str, Field(pattern=rf"^({FINGERPRINT})?$")] = ""
     ssh_key: Annotated[str, Field(max_length=1000)] = ""
     endpoint: Annotated[str, Field(max_length=1000)] = ""
     timeout: Annotated[int, Field(ge=1, le=3600)] = 60
@@ -128,11 +128,11 @@ class Workspace:
         """Read a workspace.
 
         Raises:
-            ConfigurationError: It is none, its settings are wrong, or it belongs to the other role.
+            ConfigurationError: It is not a workspace, its settings are wrong, or it belongs to the other role.
         """
         if not (root / SETTINGS).is_file():
             msg = f"{root.resolve()}: not a workspace, {SETTINGS} is missing"
-            raise ConfigurationError(msg, hint="go to the workspace or name it with -C; fedcli init or fedcli join makes one")
+            raise ConfigurationError(msg, hint="go to the workspace or name it with -C; fedcli init or fedcli join creates one")
         settings = toml_file.load(Settings, root / SETTINGS, hint="docs/workspace.md explains every key")
         if role is not None and settings.role is not role:
             msg = f"{root.resolve()}: the workspace of a {settings.role}, expected that of a {role}"
@@ -144,14 +144,14 @@ class Workspace:
         """Write the settings of a new workspace; an existing one with the same settings is kept.
 
         Raises:
-            ConfigurationError: Another workspace is there.
+            ConfigurationError: The folder holds another workspace.
         """
         if (root / SETTINGS).exists():
-            found = cls.open(root)
-            if found.settings != settings:
-                msg = f"{root.resolve()}: holds the workspace of {found.settings.name} at {found.settings.drop} already"
+            existing = cls.open(root)
+            if existing.settings != settings:
+                msg = f"{root.resolve()}: already holds the workspace of {existing.settings.name} at {existing.settings.drop}"
                 raise ConfigurationError(msg, hint="use another folder, or edit its workspace.toml")
-            return found
+            return existing
         root.mkdir(parents=True, exist_ok=True)
         write_whole(root / SETTINGS, _settings_text(settings).encode())
         return cls(root, settings)
@@ -167,17 +167,17 @@ class Workspace:
 
     @property
     def rotation(self) -> Rotation | None:
-        """The key that takes over, where one is to."""
+        """The key that takes over, if a rotation has begun."""
         return self.load(Rotation, ROTATION)
 
     def finish_rotation(self) -> Workspace:
-        """Make the key that takes over the workspace's key in workspace.toml, whose other lines stay as they are."""
+        """Name the key that takes over in workspace.toml, whose other lines do not change."""
         rotation = self.rotation
         if rotation is None:
             return self
         line = f"key = {_toml(rotation.key)}"
-        text, found = re.subn(r"(?m)^key\s*=.*$", lambda _: line, (self.root / SETTINGS).read_text(encoding="utf-8"))
-        write_whole(self.root / SETTINGS, (text if found else f"{line}\n{text}").encode())
+        text, replaced = re.subn(r"(?m)^key\s*=.*$", lambda _: line, (self.root / SETTINGS).read_text(encoding="utf-8"))
+        write_whole(self.root / SETTINGS, (text if replaced else f"{line}\n{text}").encode())
         self.path(ROTATION).unlink()
         return Workspace.open(self.root)
 
@@ -194,7 +194,7 @@ class Workspace:
 
     @property
     def secret(self) -> bytes:
-        """The secret that keys patients' hashes, made when first asked for."""
+        """The secret that keys patients' hashes, created the first time."""
         return read_secret(self.root / "secret")
 
     @property
@@ -207,7 +207,7 @@ class Workspace:
         self.save("approval.json", Approval(digest=plan.digest, plan=plan))
 
     def load(self, kind: type[T], name: str) -> T | None:
-        """Read a JSON file of the workspace; None where it is not there."""
+        """Read a JSON file of the workspace; None if it is missing."""
         path = self.root / name
         if not path.is_file():
             return None
@@ -232,4 +232,4 @@ def _settings_text(settings: Settings) -> str:
 def _toml(value: str | int) -> str:
     if not isinstance(value, str):
         return str(value).lower()
-    return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda found: f"\\u{ord(found[0]):04x}", value) + '"'
+    return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda match: f"\\u{ord(match[0]):04x}", value) + '"'

@@ -285,7 +285,7 @@ _IMAGES_KEYS = "(allowed here: size, aspect, intensity, presentation, tomosynthe
         ('name = "a"\nseed = inf', 2, "seed", "should be a valid integer (found inf)"),
         ('name = "a"\nseed = 9223372036854775808', 2, "seed", "should be less than or equal to 2147483647"),
         (f'name = "a"\nseed = 0x{"f" * 9000}', 2, "seed", "should be a number of at most 64 bits"),
-        ("name = 2024-01-02", 1, "name", "should not be a date or time; text stands between quotes (found 2024-01-02)"),
+        ("name = 2024-01-02", 1, "name", "should not be a date or time; text must be in quotes (found 2024-01-02)"),
         ('name = "a"\nseed = 2024-01-02T03:04:05Z', 2, "seed", "should not be a date or time"),
         ('name = "a"\n[training]\nrate = 03:04:05', 3, "training.rate", "should not be a date or time"),
         ('name = "a"\nimages = 3', 2, "images", "should be an object (found 3)"),

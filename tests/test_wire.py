@@ -270,13 +270,13 @@ def test_faults_inside_a_plan_have_their_whole_place() -> None:
 )
 def test_a_key_given_twice_is_refused(text: str) -> None:
     (fault,) = faults(text.encode(), Plan)
-    assert "a key is given twice" in fault.found
+    assert "a key is given twice" in fault.actual
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_number_is_refused(word: str) -> None:
     (fault,) = faults(visit().replace(b'"score": 0.1', f'"score": {word}'.encode()))
-    assert word in fault.found
+    assert word in fault.actual
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 400])

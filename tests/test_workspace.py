@@ -80,7 +80,7 @@ def test_a_workspace_is_made_once_and_found_again(tmp_path: Path) -> None:
 def test_another_workspace_in_the_same_folder_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     Workspace.create(tmp_path, site_settings())
     written = (tmp_path / "workspace.toml").read_bytes()
-    with pytest.raises(ConfigurationError, match="holds the workspace of north at /mnt/drop already"):
+    with pytest.raises(ConfigurationError, match="already holds the workspace of north at /mnt/drop"):
         Workspace.create(tmp_path, site_settings(**changes))
     assert (tmp_path / "workspace.toml").read_bytes() == written
 
@@ -222,7 +222,7 @@ def take(root: Path) -> None:
 def test_a_second_command_is_told_that_the_first_is_at_work(tmp_path: Path) -> None:
     made = Workspace.create(tmp_path, site_settings())
     with holder(tmp_path) as process:
-        with pytest.raises(BusyError, match="another fedcli command is at work in") as caught:
+        with pytest.raises(BusyError, match="another fedcli command is running in") as caught:
             take(tmp_path)
         with pytest.raises(BusyError), locked(made.root):
             pytest.fail("two hold the lock")

@@ -10,7 +10,7 @@ import typer
 
 from fedcli.errors import UsageError
 from fedcli.exchange.store import StoreOptions
-from fedcli.workspace import HOST_KEY
+from fedcli.workspace import FINGERPRINT
 
 HostKeyOption = Annotated[
     str, typer.Option(metavar="SHA256:…", help="SFTP: fingerprint of the server's host key; else the known_hosts files decide.")
@@ -27,7 +27,7 @@ def store_options(host_key: str, ssh_key: Path | None, endpoint: str) -> StoreOp
     Raises:
         UsageError: The host key is no fingerprint.
     """
-    if host_key and re.fullmatch(HOST_KEY, host_key) is None:
+    if host_key and re.fullmatch(FINGERPRINT, host_key) is None:
         msg = f"--host-key {host_key}: expected a fingerprint, SHA256: and 43 characters"
         raise UsageError(msg, hint="ssh-keygen -lf shows it, on the server: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     key = None if ssh_key is None else ssh_key.expanduser().resolve()

@@ -1,4 +1,4 @@
-"""The single checks of the ledger, numbered there: each takes bytes and facts, and raises what does not hold."""
+"""The checks of the ledger, which numbers them: each takes bytes or measured facts, and raises an error if something is wrong."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Verified(Generic[R_co]):
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All artifacts that the record names; none where records of its kind name none."""
-        found: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
-        return found
+        """All artifacts that the record names; none for kinds of records that have no artifacts."""
+        artifacts: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
+        return artifacts
 
 
 def parse(signed: Signed, kind: type[R]) -> R:
@@ -88,16 +88,16 @@ def check_signature(signed: Signed, signature: bytes, keys: tuple[VerifyKey, ...
         raise TrustError(msg) from error
 
 
-def expect(signed: Signed, what: str, expected: object, found: object) -> None:
-    """Raise a TrustError where two values of a record and its place differ."""
-    if expected != found:
-        msg = f"{signed.key}: {what}: expected {expected}, found {found}"
+def expect(signed: Signed, what: str, expected: object, actual: object) -> None:
+    """Raise a TrustError if a value of a record is not the one that its place requires."""
+    if expected != actual:
+        msg = f"{signed.key}: {what}: expected {expected}, found {actual}"
         raise TrustError(msg)
 
 
 def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
-    """No silent subset: every member has contributed, is absent, or was rejected, and nobody else stands there."""
-    used = [item.site for item in record.contributions]
+    """No silent subset: every member has contributed, is absent, or was rejected, and nobody else is named."""
+    used = [contribution.site for contribution in record.contributions]
     absent, rejected = list(record.absent), [item.site for item in record.rejected]
     if record.round == 0:
         expect(signed, "sites named in round 0", [], used + absent + rejected + [item.site for item in record.late])
@@ -111,7 +111,7 @@ def check_members(signed: Signed, record: RoundRecord, federation: FederationRec
 
 
 def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> None:
-    """The rule is the plan's, enough updates were used for it, and each has the plan's weight; Krum leaves some out."""
+    """The rule is the plan's, it has enough updates, and each has the weight that the plan gives; Krum leaves some out."""
     if record.round == 0:
         expect(signed, "rule", Rule.MEAN, record.rule)
         return
@@ -127,12 +127,12 @@ def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> No
 
 
 def round_roles(record: RoundRecord, settings: Aggregation) -> tuple[Role, ...]:
-    """Return what the artifacts of a round are: the model, and the server's state where the rule has any."""
+    """Return what the artifacts of a round are: the model, and the server's state if the rule has one."""
     return (Role.MODEL, Role.SERVER_STATE) if record.round and settings.rule in STATEFUL else (Role.MODEL,)
 
 
 def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[RoundRecord]]) -> None:
-    """An update is late only where its round was closed without it."""
+    """An update is late only if its round was closed without it."""
     named = [(item.site, item.round) for item in record.late]
     if named != sorted(set(named)):
         msg = f"{signed.key}: late updates must be sorted by site and round, each once"
@@ -145,7 +145,7 @@ def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[Ro
 
 
 def check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], federation: FederationRecord, *roles: Role) -> None:
-    """Run check 6 as far as the record alone tells: roles, keys, encoding, packing, and sizes within the plan's cap."""
+    """Run the part of check 6 that needs only the record: roles, keys, encoding, packing, and sizes within the plan's cap."""
     cap = federation.plan.limits.model_mb * 10**6
     expect(signed, "artifacts' roles", ", ".join(roles), ", ".join(artifact.role for artifact in artifacts))
     for artifact in artifacts:
@@ -170,42 +170,42 @@ def check_copy(key: str, artifact: Artifact, measured: Measured) -> None:
     _check_measured(key, artifact, measured, Measured(size=artifact.stored_size, sha256=artifact.stored_sha256))
 
 
-def check_artifact(key: str, artifact: Artifact, measured: Measured, found: Layout, expected: Layout | None) -> None:
-    """Run checks 6 and 7 on the content of an artifact, unpacked; `check_copy` comes first, before anything in it is read.
+def check_artifact(key: str, artifact: Artifact, measured: Measured, actual: Layout, expected: Layout | None) -> None:
+    """Run checks 6 and 7 on the unpacked content of an artifact; run `check_copy` first, before anything in it is read.
 
     Args:
         key: The record that names it.
         artifact: What the record says.
         measured: The content's size and digest.
-        found: The content's layout.
-        expected: The layout of the federation's models; None for φ(0), which sets it.
+        actual: The content's layout.
+        expected: The layout of the federation's models; None for φ(0), which defines it.
 
     Raises:
         TrustError: Size, digest, names, shapes or dtypes differ.
     """
     _check_measured(key, artifact, measured, Measured(size=artifact.content_size, sha256=artifact.content_sha256))
-    if found.size != measured.size:
-        msg = f"{artifact.key}: the header describes {found.size} bytes, the file has {measured.size}"
+    if actual.size != measured.size:
+        msg = f"{artifact.key}: the header describes {actual.size} bytes, the file has {measured.size}"
         raise TrustError(msg)
     if expected is not None:
-        check_layout(artifact, found, expected)
+        check_layout(artifact, actual, expected)
 
 
-def check_layout(artifact: Artifact, found: Layout, expected: Layout) -> None:
+def check_layout(artifact: Artifact, actual: Layout, expected: Layout) -> None:
     """Run check 7: names and shapes are those of the federation's models, dtypes those of the artifact's encoding.
 
     Raises:
         TrustError: They differ.
     """
-    if difference := encoded_layout(expected, artifact.encoding).difference(found):
+    if difference := encoded_layout(expected, artifact.encoding).difference(actual):
         msg = f"{artifact.key}: not the federation's model: {difference}"
         raise TrustError(msg)
 
 
-def _check_measured(key: str, artifact: Artifact, found: Measured, expected: Measured) -> None:
-    if found != expected:
+def _check_measured(key: str, artifact: Artifact, actual: Measured, expected: Measured) -> None:
+    if actual != expected:
         msg = (
-            f"{artifact.key}: {found.size} bytes with SHA-256 {found.sha256[:12]}, expected by {key}: "
+            f"{artifact.key}: {actual.size} bytes with SHA-256 {actual.sha256[:12]}, expected by {key}: "
             f"{expected.size} bytes with {expected.sha256[:12]}"
         )
         raise TrustError(msg)

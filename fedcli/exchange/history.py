@@ -1,6 +1,6 @@
-"""What a drop folder holds, verified: the material of the report, of `status` and of the choice of models.
+"""The verified records of a drop folder, from which the report, `status` and the choice of models are made.
 
-Filled by `operations.history`; the functions here are pure.
+`party.history_reader` fills a `History`; the functions here are pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fedcli.exchange.records import ModelKind, ModelReference
+from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         EnrolmentRecord,
         EvaluationRecord,
         FederationRecord,
-        ModelRecord,
         RoundRecord,
         UpdateRecord,
         ValidationScore,
@@ -33,7 +32,7 @@ _NONE: Mapping[str, ValidationScore] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that does not hold, and the file where it was found."""
+    """Something that is wrong, and the file in which it is."""
 
     key: str
     message: str
@@ -51,7 +50,7 @@ class History:
         datasets: Each site's newest data set record.
         models: Each site's newest shared model of each kind.
         evaluations: Each site's newest evaluation.
-        problems: What did not verify; everything above holds all the same.
+        problems: What did not verify; everything above did.
     """
 
     federations: tuple[Verified[FederationRecord], ...]
@@ -75,35 +74,34 @@ class History:
 
     @property
     def finished(self) -> bool:
-        """Whether the last round of the plan is there."""
+        """Whether the last round of the plan is closed."""
         return len(self.rounds) > self.plan.rounds
 
     def replayable_from(self, absent: AbstractSet[str]) -> int:
-        """Return the first round from which on every global model can be recomputed without the artifacts of these keys."""
+        """Return the first round from which every global model can be recomputed without the artifacts under these keys."""
         first = 1
-        for found in self.rounds[1:]:
-            number = found.record.round
-            updates = (self.updates.get((item.site, number)) for item in found.record.contributions)
+        for number, verified in enumerate(self.rounds[1:], 1):
+            updates = (self.updates.get((item.site, number)) for item in verified.record.contributions)
             needed = [*self.rounds[number - 1].artifacts, *(update.artifact for update in updates if update is not None)]
             if any(artifact.key in absent for artifact in needed):
                 first = number + 1
         return first
 
     def global_kappas(self, final: Mapping[str, ValidationScore] = _NONE) -> tuple[float | None, ...]:
-        """Return each global model's patient-weighted mean of the sites' validation kappa; None where no site has one.
+        """Return each global model's mean of the sites' validation kappas, weighted by patients; None if no site has one.
 
         The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
 
         Args:
-            final: Scores of the newest global model by site, which stand in for what those sites have published.
+            final: Scores of the newest global model by site, in place of those that the sites have published.
         """
         received: list[list[ValidationScore]] = [[] for _ in self.rounds]
         finals: list[dict[str, ValidationScore | None]] = [{} for _ in self.rounds]
         for (_, number), update in sorted(self.updates.items()):
             received[number - 1].append(update.record.received)
-        for site, found in self.evaluations.items():
-            if found.record.as_of < len(finals):
-                finals[found.record.as_of][site] = found.record.final_validation
+        for site, evaluation in self.evaluations.items():
+            if evaluation.record.as_of < len(finals):
+                finals[evaluation.record.as_of][site] = evaluation.record.final_validation
         if finals:
             finals[-1] |= final
         return tuple(
@@ -111,12 +109,8 @@ class History:
             for scores, last in zip(received, finals, strict=True)
         )
 
-    def global_kappa(self, number: int) -> float | None:
-        """Return one of `global_kappas`."""
-        return self.global_kappas()[number]
-
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
-        """Return the round of the highest of `global_kappas`: the earliest of equals, the newest where none has any."""
+        """Return the round with the highest of `global_kappas`: the earliest of equals, or the newest round if there is none."""
         kappas = [(kappa, -number) for number, kappa in enumerate(self.global_kappas(final)) if kappa is not None]
         return -max(kappas)[1] if kappas else len(self.rounds) - 1
 
@@ -127,23 +121,13 @@ def _patient_weighted_mean(scores: list[ValidationScore]) -> float | None:
     return sum(patients * kappa for patients, kappa in pairs) / total if total else None
 
 
-def global_reference(found: Verified[RoundRecord]) -> ModelReference:
-    """Return the reference under which a round's global model is scored."""
+def reference_to(verified: Verified[RoundRecord] | Verified[ModelRecord]) -> ModelReference:
+    """Return the reference under which a round's global model, or a site's shared model, is scored."""
+    record = verified.record
     return ModelReference(
-        kind=ModelKind.GLOBAL,
-        party=found.record.party,
-        round=found.record.round,
-        record=found.digest,
-        content_sha256=found.artifact.content_sha256,
-    )
-
-
-def model_reference(found: Verified[ModelRecord]) -> ModelReference:
-    """Return the reference under which a site's shared model is scored."""
-    return ModelReference(
-        kind=ModelKind(found.record.kind),
-        party=found.record.party,
-        round=found.record.round,
-        record=found.digest,
-        content_sha256=found.artifact.content_sha256,
+        kind=record.kind if isinstance(record, ModelRecord) else ModelKind.GLOBAL,
+        party=record.party,
+        round=record.round,
+        record=verified.digest,
+        content_sha256=verified.artifact.content_sha256,
     )

@@ -1,4 +1,4 @@
-"""Where things lie in the drop folder: record ↔ key.
+"""The keys of the drop folder: which file is where.
 
 A key is a relative path with `/` between its parts. A party writes only under its own prefix: `coordinator/` or `sites/<site>/`.
 """
@@ -12,18 +12,16 @@ from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
 COORDINATOR = "coordinator"
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
-_ROUND = re.compile(r"coordinator/round-([0-9]{4})/round\.json")
-_FEDERATION = re.compile(r"coordinator/federation-([0-9]{4})\.json")
 _SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text can be a key: lower-case parts that no path can escape through."""
+    """Tell whether a text can be a key: lower-case parts, none of which can lead out of the folder."""
     return _KEY.fullmatch(text) is not None
 
 
 def is_artifact(key: str) -> bool:
-    """Tell by its name whether a key is an artifact's: what a record names by digest, and what may be archived."""
+    """Tell by its name whether a key is an artifact's: a file that a record names by digest, and that may be archived."""
     return key.endswith(".safetensors")
 
 
@@ -78,7 +76,7 @@ def signature(record: str, digest: str) -> str:
 
 
 def countersignature(record: str, digest: str) -> str:
-    """Return the key of a new key's signature of the enrolment that brings it in."""
+    """Return the key of the signature by the new key that an enrolment brings in."""
     return f"{record}.{digest[:SHORT_DIGEST]}.new.sig"
 
 
@@ -91,21 +89,21 @@ def artifact(record: str, digest: str) -> str:
 
 def round_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the round records among keys, ascending."""
-    return tuple(sorted(int(found[1]) for key in keys if (found := _ROUND.fullmatch(key))))
+    return numbers(keys, f"{COORDINATOR}/round-{{}}/round.json")
 
 
 def federation_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the federation records among keys, ascending."""
-    return tuple(sorted(int(found[1]) for key in keys if (found := _FEDERATION.fullmatch(key))))
+    return numbers(keys, f"{COORDINATOR}/federation-{{}}.json")
 
 
 def site_names(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the sites that have written anything, sorted."""
-    return tuple(sorted({found[1] for key in keys if (found := _SITE.fullmatch(key))}))
+    return tuple(sorted({match[1] for key in keys if (match := _SITE.fullmatch(key))}))
 
 
 def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:
-    """Return the numbers that stand for `{}` in keys shaped like `pattern`, ascending."""
+    """Return the numbers in place of `{}` in those keys that match `pattern`, ascending."""
     before, after = map(re.escape, pattern.split("{}"))
     expression = re.compile(rf"{before}([0-9]{{4}}){after}")
-    return tuple(sorted(int(found[1]) for key in keys if (found := expression.fullmatch(key))))
+    return tuple(sorted(int(match[1]) for key in keys if (match := expression.fullmatch(key))))

@@ -1,17 +1,17 @@
-"""The ledger: bytes and measured facts in, verified records out.
+"""The ledger: takes signed bytes, and returns verified records.
 
 No I/O, no clock, no tensors. The checks, in this order, each with a test that breaks it:
 
     1. size caps, of record and signature;
     2. a canonical signature by a key that the federation record in force lists for the party;
     3. the schema;
-    4. federation, party, round and parent digests: the record stands where it belongs;
+    4. federation, party, round and parent digests: the record is where it belongs;
     5. steps and counts within the plan's bounds;
-    6. sizes and digests of the artifacts, and the keys under which they lie;
+    6. sizes, digests and keys of the artifacts;
     7. names, shapes and dtypes of the tensors.
 
-Nothing is parsed before its signature holds (2 before 3; a federation's first record is the exception: it carries the key, which
-the caller pins), and no tensor is read before its header holds (7). That every value is finite is checked while it is folded.
+Nothing is parsed before its signature is verified (2 before 3; a federation's first record is the exception: it carries the key
+itself, which the caller pins), and no tensor is read before its header is checked (7). Aggregation checks that values are finite.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class Ledger:
         """Begin an empty history.
 
         Args:
-            coordinator: Fingerprint of the coordinator's first key; None takes whatever key the first record carries, and the
-                history is then consistent at best, never verified.
+            coordinator: Fingerprint of the coordinator's first key; None accepts whatever key the first record carries, and the
+                history is then at best consistent, never verified.
         """
         self.pinned = coordinator
         self.federations: list[Verified[FederationRecord]] = []
         self.rounds: list[Verified[RoundRecord]] = []
-        self._plans: list[str] = []  # the digest of each federation record's plan: every update is held against one
+        self._plans: list[str] = []  # the digest of each federation record's plan, which updates must name
 
     @property
     def identity(self) -> str:
@@ -84,7 +84,7 @@ class Ledger:
 
     @property
     def first_key(self) -> VerifyKey:
-        """The coordinator's first key, the root of all trust here."""
+        """The coordinator's first key, on which all trust rests."""
         self._require_beginning()
         return verify_keys(self.federations[0].record.coordinator)[0]
 
@@ -94,13 +94,13 @@ class Ledger:
         return len(self.rounds) - 1
 
     def in_force(self, number: int) -> Verified[FederationRecord]:
-        """Return the federation record under which a round stands."""
+        """Return the federation record that is in force for a round."""
         self._require_beginning()
         return [item for item in self.federations if item.record.from_round <= number][-1]
 
     @property
     def newest_federation(self) -> FederationRecord:
-        """The newest federation record, whether or not its first round has come."""
+        """The newest federation record, even if its first round has not come yet."""
         self._require_beginning()
         return self.federations[-1].record
 
@@ -108,8 +108,8 @@ class Ledger:
         """Take the next federation record."""
         number = len(self.federations)
         keys = self._first_keys(signed) if number == 0 else verify_keys(self.newest_federation.coordinator)
-        found = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
-        record = found.record
+        verified = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
+        record = verified.record
         expect(signed, "number", number, record.number)
         expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
         earliest = max(len(self.rounds), self.federations[-1].record.from_round) if number else 0
@@ -119,16 +119,16 @@ class Ledger:
         if number:  # every model of a federation is of one network
             expect(signed, "classes of the plan", self.newest_federation.plan.classes, record.plan.classes)
             expect(signed, "network of the plan", self.newest_federation.plan.network, record.plan.network)
-        self.federations.append(found)
+        self.federations.append(verified)
         self._plans.append(record.plan.digest)
-        return found
+        return verified
 
     def add_round(self, signed: Signed) -> Verified[RoundRecord]:
         """Take the next round record."""
         number = len(self.rounds)
         force = self.in_force(number)
-        found = self._open(signed, RoundRecord, layout.COORDINATOR, verify_keys(force.record.coordinator))
-        record = found.record
+        verified = self._open(signed, RoundRecord, layout.COORDINATOR, verify_keys(force.record.coordinator))
+        record = verified.record
         expect(signed, "round", number, record.round)
         expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
         expect(signed, "federation record in force", force.digest, record.federation_record)
@@ -136,14 +136,14 @@ class Ledger:
         check_late(signed, record, self.rounds)
         check_rule(signed, record, force.record.plan.aggregation)
         check_artifacts(signed, record.artifacts, force.record, *round_roles(record, force.record.plan.aggregation))
-        self.rounds.append(found)
-        return found
+        self.rounds.append(verified)
+        return verified
 
     def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
         """Verify a site's update of a round whose parent the ledger holds."""
         force = self.in_force(number)
-        found = self._open(signed, UpdateRecord, site, listed_keys(site, [force.record]))
-        record = found.record
+        verified = self._open(signed, UpdateRecord, site, listed_keys(site, [force.record]))
+        record = verified.record
         expect(signed, "round", number, record.round)
         expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
         expect(signed, "plan", self._plans[force.record.number], record.plan)
@@ -156,74 +156,69 @@ class Ledger:
             msg = f"{signed.key}: {weight} {force.record.plan.aggregation.weights}, expected 1 to {MAX_STEPS}"
             raise TrustError(msg)
         check_artifacts(signed, record.artifacts, force.record, Role.UPDATE)
-        return found
+        return verified
 
     def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
-        """Verify a site's first enrolment, by the key that it carries: whose key that is, the coordinator's operator decides."""
+        """Verify a site's first enrolment with the key that it carries; the coordinator's operator decides whose key that is."""
         carried = parse(signed, EnrolmentRecord).keys
-        found = self._open(signed, EnrolmentRecord, site, verify_keys(carried))
-        expect(signed, "number", 0, found.record.number)
-        expect(signed, "previous enrolment", None, found.record.previous)
-        return found
+        verified = self._open(signed, EnrolmentRecord, site, verify_keys(carried))
+        expect(signed, "number", 0, verified.record.number)
+        expect(signed, "previous enrolment", None, verified.record.previous)
+        return verified
 
     def rotation(
         self, site: str, before: Verified[EnrolmentRecord], signed: Signed, countersignature: bytes
     ) -> Verified[EnrolmentRecord]:
-        """Verify a later enrolment: signed by a key of the one before it, and countersigned by the new key that it carries."""
-        found = self._open(signed, EnrolmentRecord, site, verify_keys(before.record.keys))
-        expect(signed, "number", before.record.number + 1, found.record.number)
-        expect(signed, "previous enrolment", before.digest, found.record.previous)
-        check_signature(signed, countersignature, verify_keys(found.record.keys))
-        return found
+        """Verify a later enrolment: signed by a key of the one before, and countersigned by the new key that it carries."""
+        verified = self._open(signed, EnrolmentRecord, site, verify_keys(before.record.keys))
+        expect(signed, "number", before.record.number + 1, verified.record.number)
+        expect(signed, "previous enrolment", before.digest, verified.record.previous)
+        check_signature(signed, countersignature, verify_keys(verified.record.keys))
+        return verified
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
         """Verify a site's data set record."""
-        found = self._beside_rounds(signed, DatasetRecord, site)
-        expect(signed, "number", number, found.record.number)
-        return found
+        return self._open_outside_rounds(signed, DatasetRecord, site, number)
 
     def model(self, site: str, number: int, kind: str, signed: Signed) -> Verified[ModelRecord]:
         """Verify a shared model's record."""
-        found = self._beside_rounds(signed, ModelRecord, site)
-        expect(signed, "number", number, found.record.number)
-        expect(signed, "kind", kind, found.record.kind.value)
-        if found.record.base not in {item.digest for item in self.rounds}:
-            msg = f"{signed.key}: started from round record {found.record.base[:12]}, which this federation does not have"
+        verified = self._open_outside_rounds(signed, ModelRecord, site, number)
+        expect(signed, "kind", kind, verified.record.kind.value)
+        if verified.record.base not in {item.digest for item in self.rounds}:
+            msg = f"{signed.key}: started from round record {verified.record.base[:12]}, which this federation does not have"
             raise TrustError(msg)
-        check_artifacts(signed, found.record.artifacts, self.newest_federation, Role.MODEL)
-        return found
+        check_artifacts(signed, verified.record.artifacts, self.newest_federation, Role.MODEL)
+        return verified
 
     def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
         """Verify a site's evaluation."""
-        found = self._beside_rounds(signed, EvaluationRecord, site)
-        expect(signed, "number", number, found.record.number)
+        verified = self._open_outside_rounds(signed, EvaluationRecord, site, number)
         classes = len(self.newest_federation.plan.classes)
-        for measures in (part for score in found.record.scores for part in (score.by_case, score.by_image)):
+        for measures in (part for score in verified.record.scores for part in (score.by_case, score.by_image)):
             if measures.confusion is not None and len(measures.confusion) != classes:
                 msg = f"{signed.key}: a confusion matrix is not {classes} × {classes}"
                 raise TrustError(msg)
-        return found
+        return verified
 
     def archive(self, number: int, signed: Signed) -> Verified[ArchiveRecord]:
         """Verify the coordinator's record of an archive."""
-        found = self._beside_rounds(signed, ArchiveRecord, layout.COORDINATOR)
-        expect(signed, "number", number, found.record.number)
-        return found
+        return self._open_outside_rounds(signed, ArchiveRecord, layout.COORDINATOR, number)
 
-    def _beside_rounds(self, signed: Signed, kind: type[S], party: str) -> Verified[S]:
+    def _open_outside_rounds(self, signed: Signed, kind: type[S], party: str, number: int) -> Verified[S]:
         """Open a record that a party makes outside the rounds, as of the newest round that it had seen.
 
-        The key is one that the federation listed for the party in that round, or has listed since: what a member wrote holds
-        after its key was rotated out, or it was removed; what it writes later does not.
+        The key is one that the federation listed for the party in that round, or has listed since: what a member wrote stays
+        valid after its key was rotated out, or the member was removed; what it writes later is not.
         """
-        found = self._open(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
-        as_of = found.record.as_of
+        verified = self._open(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
+        as_of = verified.record.as_of
         if as_of > self.newest_round:
             msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
             raise TrustError(msg)
         since = self.federations[self.in_force(as_of).record.number :]
         check_signature(signed, signed.signature, listed_keys(party, [item.record for item in since]))
-        return found
+        expect(signed, "number", number, verified.record.number)
+        return verified
 
     def _require_beginning(self) -> None:
         if not self.federations:
@@ -246,7 +241,7 @@ class Ledger:
             return keys
         pinned = tuple(key for key in keys if key.fingerprint == self.pinned)
         if not pinned:
-            found = ", ".join(key.fingerprint for key in keys)
-            msg = f"{signed.key}: the coordinator's key is {found}, expected the pinned {self.pinned}"
-            raise TrustError(msg, hint="this folder is not the federation that was joined; ask the coordinator by telephone")
+            carried = ", ".join(key.fingerprint for key in keys)
+            msg = f"{signed.key}: the coordinator's key is {carried}, expected the pinned {self.pinned}"
+            raise TrustError(msg, hint="this folder is not the federation that you joined; ask the coordinator by telephone")
         return pinned

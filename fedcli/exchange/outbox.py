@@ -1,16 +1,16 @@
 """The outbox: what a command is about to publish, kept until it has been.
 
-An entry is one folder, made by one rename before anything is uploaded: the files to publish in their order, and the new local
-state (best model, optimizer state) that goes with them. Publishing an entry may be cut off anywhere and begun again: it uploads
-the same bytes, which the store accepts, then installs the state by one rename, then goes. So a command that finds an entry
-finishes it and never does the work again.
+An entry is one folder, created by one rename before anything is uploaded: the files to publish, in order, and the new local state
+(best model, optimizer state) that belongs to them. Publishing may be interrupted anywhere and started again: it uploads the same
+bytes, which the store accepts, installs the state by one rename, and removes the entry. So a command that finds an entry finishes
+it, and never does the work again.
 
-An entry may be sealed with a note: it is then held from the beginning, and no command publishes it, until a person has seen the
-note and `release` is called.
+An entry may be sealed with a note: it is then held, and no command publishes it, until a person has seen the note and `release`
+is called.
 
     outbox/<name>/manifest.json    the files in the order of publishing
     outbox/<name>/000, 001, …      their bytes
-    outbox/<name>/state/           the new local state, where the command changes it
+    outbox/<name>/state/           the new local state, if the command changes it
     outbox/<name>/held             the note, while the entry is held
 """
 
@@ -66,7 +66,7 @@ class Manifest:
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entry in the making: a private folder into which artifacts and state are written before it is sealed."""
+    """An entry that is not sealed yet: a private folder into which artifacts and state are written."""
 
     folder: Path
 
@@ -78,12 +78,12 @@ class Draft:
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A record on its way.
+    """A record that is to be published.
 
     Attributes:
         key: Its key.
         data: Its bytes.
-        artifacts: The artifacts' files beside it by their keys.
+        artifacts: The keys and files of its artifacts.
         countersigner: The new key of an enrolment that brings one in.
     """
 
@@ -102,8 +102,8 @@ class Outbox:
     """The outbox of one workspace.
 
     Args:
-        folder: Where entries lie.
-        states: Where installed states lie, one folder an entry's name.
+        folder: Where entries are.
+        states: Where installed states are: one folder per entry, under the entry's name.
     """
 
     def __init__(self, folder: Path, states: Path) -> None:
@@ -111,7 +111,7 @@ class Outbox:
         self._states = states
 
     def draft(self, name: str) -> Draft:
-        """Begin an entry, dropping what interrupted commands left of earlier drafts and of entries that were published."""
+        """Begin an entry, and remove what interrupted commands left of earlier drafts and published entries."""
         folder = self._folder / f".{name}"
         for leftover in self._folder.glob(".*"):
             shutil.rmtree(leftover)
@@ -119,13 +119,13 @@ class Outbox:
         return Draft(folder=folder)
 
     def seal(self, draft: Draft, parcels: tuple[Parcel, ...], signer: Signer, *, note: bytes | None = None) -> str:
-        """Sign the records, and make the draft an entry by one rename; return its name.
+        """Sign the records, turn the draft into an entry by one rename, and return its name.
 
         Args:
             draft: The folder, with its artifacts and state.
             parcels: The records, in the order of publishing.
             signer: Signs them.
-            note: What a person is to see first; the entry is held until `release`. None holds nothing.
+            note: What a person must see first; the entry is held until `release`. None does not hold it.
         """
         entries: list[Entry] = []
 
@@ -169,7 +169,7 @@ class Outbox:
         return (self._folder / name / HELD).read_bytes()
 
     def release(self, name: str) -> None:
-        """Hold an entry no longer: from now on any command publishes it."""
+        """Stop holding an entry: from now on any command publishes it."""
         (self._folder / name / HELD).unlink()
         disk.sync(self._folder / name)
 
@@ -179,10 +179,12 @@ class Outbox:
         return tuple((entry.key, folder / entry.file) for entry in _manifest(folder).entries)
 
     def publish(self, name: str, store: Store, sent: Callable[[str, Measured], None]) -> None:
-        """Publish an entry, install its state, and remove it; `sent` is told what the store has taken, before more is sent.
+        """Publish an entry, install its state, and remove it.
+
+        `sent` is called with each file that the store has accepted, before the next one is sent.
 
         Raises:
-            ConflictError: A record's place holds other bytes; the entry stays.
+            ConflictError: A record's key holds other bytes; the entry stays.
             StoreError: The drop folder failed; the entry stays and is finished by the next run.
         """
         folder = self._folder / name
@@ -195,19 +197,19 @@ class Outbox:
             sent(entry.key, tensors.measure(source))
         if (folder / STATE).is_dir():
             self._states.mkdir(parents=True, exist_ok=True)
-            if (self._states / name).exists():  # the work was done anew: what it had published is gone from the drop folder
+            if (self._states / name).exists():  # the work was done again: its records were removed from the drop folder
                 self._remove(self._states / name)
             (folder / STATE).rename(self._states / name)
             disk.sync(self._states)
         self.discard(name)
 
     def discard(self, name: str) -> None:
-        """Remove an entry: by one rename first, so that half an entry is never found."""
+        """Remove an entry, by one rename first, so that half an entry is never left."""
         self._remove(self._folder / name)
 
     def _entries(self) -> list[Path]:
-        found = self._folder.iterdir() if self._folder.is_dir() else ()
-        return sorted(item for item in found if not item.name.startswith("."))
+        folders = self._folder.iterdir() if self._folder.is_dir() else ()
+        return sorted(folder for folder in folders if not folder.name.startswith("."))
 
     def _remove(self, folder: Path) -> None:
         gone = self._folder / f".gone-{folder.name}"

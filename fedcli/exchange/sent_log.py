@@ -1,8 +1,8 @@
-"""The log of what left: one JSON line for every file that the store has taken from this party, never rotated.
+"""The log of what this party has sent: one JSON line for every file that the store has accepted; it is never rotated.
 
-A line is written, and flushed to the disk, once the store has the file and before the next one is sent. A run that is cut off
-between the two leaves its entry in the outbox; the next run sends the same bytes again and writes the line then. A file is
-logged once, however often it is sent.
+A line is written, and flushed to the disk, when the store has the file and before the next one is sent. A run that is interrupted
+between the two leaves its entry in the outbox; the next run sends the same bytes again and then writes the line. A file is logged
+once, however often it is sent.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Sent:
-    """One file that left.
+    """One file that was sent.
 
     Attributes:
-        moment: When the store had taken it.
-        key: Where it lies in the drop folder.
+        moment: When the store had accepted it.
+        key: Its key in the drop folder.
         bytes: Its size.
         sha256: Its digest.
-        command: The command that sent it; empty where operations were called from Python.
+        command: The command that sent it; empty if it was called from Python.
     """
 
     moment: Timestamp
@@ -42,30 +42,30 @@ class Sent:
 
 
 class SentLog:
-    """The log in one file, which one process at a time writes.
+    """The log in one file, to which one process at a time writes.
 
     Args:
-        path: The file; made when the first line is written.
+        path: The file; created when the first line is written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def lines(self) -> tuple[Sent, ...]:
-        """Return what left, in order; a line that a power failure has cut off is none.
+        """Return what was sent, in order, without a last line that a power failure has cut off.
 
         Raises:
-            ConfigurationError: A line is not one of this log's.
+            ConfigurationError: A line is not one of such a log.
         """
-        found = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
         try:
-            return tuple(wire.decode(Sent, line) for line in found)
+            return tuple(wire.decode(Sent, line) for line in lines)
         except wire.MalformedError as error:
-            msg = f"{self._path}: not a log of what left: {error}"
-            raise ConfigurationError(msg, hint="keep the file elsewhere; without it a new log is begun") from error
+            msg = f"{self._path}: not a log of sent files: {error}"
+            raise ConfigurationError(msg, hint="move the file elsewhere and keep it; fedcli then begins a new log") from error
 
     def add(self, sent: Sent) -> None:
-        """Write a line, unless these bytes have left under this key before."""
+        """Write a line, unless these bytes were sent under this key before."""
         if (sent.key, sent.sha256) in self._known:
             return
         with self._path.open("ab") as file:
@@ -76,7 +76,7 @@ class SentLog:
 
     @cached_property
     def _known(self) -> set[tuple[str, str]]:
-        """What the log says when this command begins to write; a cut-off line is removed."""
+        """What the log holds when this command begins to write; a line that was cut off is removed."""
         known = {(line.key, line.sha256) for line in self.lines()}
         with self._path.open("ab") as file:
             file.truncate(self._path.read_bytes().rfind(b"\n") + 1)

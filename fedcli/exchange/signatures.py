@@ -1,7 +1,7 @@
-"""Detached OpenSSH signatures (SSHSIG version 1, Ed25519, SHA-512) and the keys behind them.
+"""Detached OpenSSH signatures (SSHSIG version 1, Ed25519, SHA-512) and their keys.
 
 The format is OpenSSH's PROTOCOL.sshsig; `ssh-keygen -Y verify` accepts every signature made here. The reverse is narrower: a
-signature must equal, byte for byte, the canonical armour of what it parses to, so that one record has one signature per key.
+signature must equal, byte for byte, the canonical form of its content, so that one record has one signature per key.
 """
 
 from __future__ import annotations
@@ -95,16 +95,16 @@ def verify(signature: bytes, data: bytes, allowed: Iterable[VerifyKey], namespac
     if len(signature) > MAX_SIGNATURE_BYTES:
         msg = f"the signature has {len(signature)} bytes, expected at most {MAX_SIGNATURE_BYTES}"
         raise TrustError(msg)
-    key, found_namespace, raw = _parse(signature)
-    if found_namespace != namespace:
-        msg = f"the signature is for namespace {found_namespace!r}, expected {namespace!r}"
+    key, stated, raw = _parse(signature)
+    if stated != namespace:
+        msg = f"the signature is for namespace {stated!r}, expected {namespace!r}"
         raise TrustError(msg)
     if _armour(key, namespace, raw) != signature:
         msg = "the signature is not in canonical form"
         raise TrustError(msg)
     known = tuple(allowed)
     if key not in known:
-        expected = ", ".join(item.fingerprint for item in known) or "none"
+        expected = ", ".join(each.fingerprint for each in known) or "none"
         msg = f"signed by the key {key.fingerprint}, expected {expected}"
         raise TrustError(msg)
     try:
@@ -141,7 +141,7 @@ def _armour(key: VerifyKey, namespace: str, raw: bytes) -> bytes:
 
 
 def _parse(signature: bytes) -> tuple[VerifyKey, str, bytes]:
-    """Take an armoured signature apart, loosely; the caller compares it with the canonical form."""
+    """Return the key, the namespace and the raw signature, without strict checks: the caller compares the canonical form."""
     try:
         text = signature.decode("ascii")
         blob = base64.b64decode("".join(text.split("\n")[1:-2]), validate=True)
@@ -158,9 +158,9 @@ def _string(data: bytes) -> bytes:
 
 
 def _strings(data: bytes) -> list[bytes]:
-    found: list[bytes] = []
+    parts: list[bytes] = []
     while data:
         length = int.from_bytes(data[:4], "big")
-        found.append(data[4 : 4 + length])
+        parts.append(data[4 : 4 + length])
         data = data[4 + length :]
-    return found
+    return parts

@@ -1,9 +1,9 @@
-"""A drop folder on the road: a plain POSIX tar whose members are the folder's files, named by their keys.
+"""A drop folder in transit: a plain POSIX tar whose members are the folder's files, named by their keys.
 
 The same files are the same bytes everywhere: regular files in order of their keys, mode 0644, owner and time 0, no names of
-owners; a pax header stands before a file of 8 GiB or more and nowhere else; at the end two blocks of zeros, and zeros up to a
-multiple of 10,240 bytes. A tar is read as narrowly as it is written: a header that is not exactly the one of a key and a size is
-refused, and with it links, devices, sparse files, names that lead elsewhere, a key given twice, and every lie about a size.
+owners; a pax header only before a file of 8 GiB or more; at the end two blocks of zeros, and zeros up to a multiple of 10,240
+bytes. A tar is read as strictly as it is written: a header that is not exactly the one of its key and size is refused. This
+excludes links, devices, sparse files, names that lead elsewhere, duplicate keys, and wrong sizes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _PAX_FIELDS = re.compile(rb"[0-9]{1,3} (path|size)=([!-~]{1,300})\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    """Where a file's bytes lie in the tar."""
+class _Extent:
+    """Where a file's bytes are in the tar."""
 
     begin: int
     size: int
@@ -45,11 +45,11 @@ def write(target: Path, members: Iterable[tuple[str, bytes | Path]]) -> Measured
     """Write a tar, whole and flushed to the disk, or not at all; return its size and digest.
 
     Args:
-        target: The new file; one that is there already must hold the same bytes.
-        members: Keys with their bytes, or with a private file of them; in ascending order of the keys.
+        target: The new file; an existing one must hold the same bytes.
+        members: Keys with their bytes, or with a private file that holds them; in ascending order of the keys.
 
     Raises:
-        UsageError: The target holds something else.
+        UsageError: The target exists and holds something else.
         StoreError: It cannot be written.
     """
     temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
@@ -75,15 +75,15 @@ def write(target: Path, members: Iterable[tuple[str, bytes | Path]]) -> Measured
 class Tar:
     """The files of a tar by their keys; a `ReadableStore`.
 
-    What was read stays: a record that is read twice is the same bytes, whatever happens to the file in between.
+    What was read is kept: a record that is read twice is the same bytes, whatever happens to the file in between.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the headers, nothing else.
+        """Read only the headers.
 
         Raises:
             StoreError: The file cannot be read.
-            TrustError: It is not such a tar.
+            TrustError: It is not a tar of a drop folder.
         """
         self._path = path
         self._read: dict[str, bytes] = {}
@@ -105,8 +105,8 @@ class Tar:
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `ReadableStore`."""
-        found = self._members.get(key)
-        return found.size if found is not None else None
+        member = self._members.get(key)
+        return member.size if member is not None else None
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `ReadableStore`."""
@@ -130,18 +130,18 @@ class Tar:
         return Measured(size=member.size, sha256=hasher.hexdigest())
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002
-        """Return None: nothing lies in a file of its own here; see `ReadableStore`."""
+        """Return None: a member is not a file of its own; see `ReadableStore`."""
         return None
 
-    def _member(self, key: str, limit: int) -> _Member:
-        found = self._members.get(key)
-        if found is None:
+    def _member(self, key: str, limit: int) -> _Extent:
+        member = self._members.get(key)
+        if member is None:
             msg = f"{key}: not in {self._path}"
             raise MissingError(msg)
-        if found.size > limit:
+        if member.size > limit:
             msg = f"{key}: more than the {limit} bytes expected at most"
             raise StoreError(msg)
-        return found
+        return member
 
 
 def _append(file: BinaryIO, key: str, source: bytes | Path) -> None:
@@ -161,7 +161,7 @@ def _name(temporary: Path, target: Path, measured: Measured) -> None:
     if target.exists():
         with target.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != measured.sha256:
-                msg = f"{target}: is there already, and is not overwritten"
+                msg = f"{target}: exists already, and is not overwritten"
                 raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
         return
     temporary.rename(target)
@@ -169,7 +169,7 @@ def _name(temporary: Path, target: Path, measured: Measured) -> None:
 
 
 def _header(key: str, size: int) -> bytes:
-    """Return the one header of a file: a block, or three where its size needs a pax header."""
+    """Return the only valid header of a file: one block, or three if its size needs a pax header."""
     member = tarfile.TarInfo(key)
     member.size = size
     try:
@@ -178,33 +178,33 @@ def _header(key: str, size: int) -> bytes:
         return member.tobuf(tarfile.PAX_FORMAT, "ascii", "strict")
 
 
-def _index(path: Path, file: BinaryIO) -> dict[str, _Member]:
+def _index(path: Path, file: BinaryIO) -> dict[str, _Extent]:
     """Return a tar's members in order of their keys."""
     total = file.seek(0, os.SEEK_END)
     file.seek(0)
-    members: dict[str, _Member] = {}
+    members: dict[str, _Extent] = {}
     before = ""
     while any(head := _exactly(path, file, _BLOCK)):
         key, size = _parse(path, file, head)
         begin = file.tell()
         if key <= before or len(members) == MAX_MEMBERS or begin + size > total:
-            msg = f"{path}: {key} of {size} bytes cannot stand after {before or 'nothing'}, {total - begin} bytes from the end"
+            msg = f"{path}: {key} of {size} bytes cannot follow {before or 'nothing'}, {total - begin} bytes from the end"
             raise TrustError(msg)
-        members[key] = _Member(begin=begin, size=size)
+        members[key] = _Extent(begin=begin, size=size)
         before = key
         file.seek(begin + size)
         if any(_exactly(path, file, -size % _BLOCK)):
-            msg = f"{path}: {key} is followed by something else than zeros"
+            msg = f"{path}: {key} is followed by something other than zeros"
             raise TrustError(msg)
     end = file.tell() + _BLOCK  # two blocks of zeros, and more of them up to a whole record
     if total != end + -end % tarfile.RECORDSIZE or any(_exactly(path, file, total - file.tell())):
-        msg = f"{path}: does not end as a tar of {len(members)} files does"
+        msg = f"{path}: does not end as a tar of {len(members)} files must"
         raise TrustError(msg)
     return members
 
 
 def _parse(path: Path, file: BinaryIO, head: bytes) -> tuple[str, int]:
-    """Return the key and the size that a header states, if it is the one header of just these."""
+    """Return the key and the size that a header states, if it is exactly their header."""
     fields: dict[bytes, bytes] = {}
     if head[_TYPE] == _PAX:
         head += _exactly(path, file, 2 * _BLOCK)
@@ -215,9 +215,9 @@ def _parse(path: Path, file: BinaryIO, head: bytes) -> tuple[str, int]:
         if layout.is_key(key) and size >= 0 and _header(key, size) == head:
             return key, size
     except (tarfile.TarError, ValueError) as error:
-        msg = f"{path}: the header at byte {file.tell() - len(head)} is none: {error}"
+        msg = f"{path}: there is no valid header at byte {file.tell() - len(head)}: {error}"
         raise TrustError(msg) from error
-    msg = f"{path}: {key[:200]!r} is not a plain file under a drop folder's key, as fedcli export writes it"
+    msg = f"{path}: {key[:200]!r} is not a plain file under a key of a drop folder, as fedcli export writes it"
     raise TrustError(msg, hint="get the tar again as fedcli export or archive wrote it")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import (
     SHARED_KINDS,
     Comparison,
@@ -157,10 +157,10 @@ def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[
     """
     members = set(history.sites)
     found: list[tuple[Verified[Record], ModelReference]] = [
-        (item, model_reference(item)) for (site, _), item in sorted(history.models.items()) if site in members
+        (item, reference_to(item)) for (site, _), item in sorted(history.models.items()) if site in members
     ]
     globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final)})
-    return found + [(history.rounds[number], global_reference(history.rounds[number])) for number in globals_to_score]
+    return found + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]
 
 
 def _score(

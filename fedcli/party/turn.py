@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.layout import COORDINATOR
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _final_turns(history: History, members: tuple[str, ...], reader: Reader) -> 
 def _has_not_scored_all(history: History, site: str) -> bool:
     """Tell whether a site with test patients has evaluated before a model was there that it can score now."""
     scored = {score.model for score in history.evaluations[site].record.scores}
-    there = {model_reference(found) for found in history.models.values()} | {global_reference(history.rounds[-1])}
+    there = {reference_to(found) for found in history.models.values()} | {reference_to(history.rounds[-1])}
     return bool(scored) and not there <= scored
 
 

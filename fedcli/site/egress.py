@@ -19,7 +19,7 @@ from fedcli import wire
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import Signed
-from fedcli.exchange.records.common import NotNegative
+from fedcli.exchange.records.record import NotNegative
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:

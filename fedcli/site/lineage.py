@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from fedcli import tensors
 from fedcli.errors import TrustError, UsageError
-from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
 from fedcli.party.history_reader import read_history
 from fedcli.site import selection
@@ -50,7 +50,7 @@ def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, 
         return _own(party, _OWN[name], scratch)
     if name == GLOBAL:
         newest = history.rounds[-1]
-        return party.folder.artifacts.fetch(newest, newest.artifact, layout), global_reference(newest)
+        return party.folder.artifacts.fetch(newest, newest.artifact, layout), reference_to(newest)
     for found, reference in _models(reading):
         if found.artifact.key == name:
             return party.folder.artifacts.fetch(found, found.artifact, layout), reference
@@ -61,9 +61,9 @@ def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference
     """Yield every model that a verified record names."""
     for found in reading.every:
         if isinstance(found.record, RoundRecord):
-            yield found, global_reference(cast("Verified[RoundRecord]", found))
+            yield found, reference_to(cast("Verified[RoundRecord]", found))
         elif isinstance(found.record, ModelRecord):
-            yield found, model_reference(cast("Verified[ModelRecord]", found))
+            yield found, reference_to(cast("Verified[ModelRecord]", found))
 
 
 def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:

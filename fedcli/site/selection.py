@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from fedcli import tensors, wire
 from fedcli.disk import write_whole
 from fedcli.errors import MissingError
-from fedcli.exchange.records.common import Kappa, Number
+from fedcli.exchange.records.record import Kappa, Number
 from fedcli.wire import STRICT, Digest
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def test_memory_that_does_not_suffice_is_said_as_such(begun: Federation) -> None
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 10, done.stderr
-    assert "memory does not suffice: DefaultCPUAllocator: can't allocate memory" in json.loads(done.stdout)["message"]
+    assert "this machine has not enough memory: DefaultCPUAllocator: can't allocate memory" in json.loads(done.stdout)["message"]
     assert "Traceback" not in done.stderr
 
 

@@ -357,7 +357,7 @@ def test_4_a_sites_other_records_are_refused_in_the_wrong_place(history: Handmad
         ledger.model("north", 1, "local", history.models["north", "federated"])
     with pytest.raises(TrustError, match="started from round record 000000000000, which this federation does not have"):
         ledger.model("north", 1, "federated", changed(history.models["north", "federated"], "north", base=OTHER_DIGEST))
-    with pytest.raises(TrustError, match="global ones are the coordinator's"):
+    with pytest.raises(TrustError, match="only the coordinator publishes global ones"):
         ledger.model("north", 1, "global", changed(history.models["north", "federated"], "north", kind="global"))
     for take in (ledger.dataset, ledger.evaluation):
         with pytest.raises(TrustError, match="schema: should be"):

@@ -87,6 +87,6 @@ def test_a_line_that_is_cut_off_is_none_and_the_next_one_is_whole(tmp_path_facto
 def test_what_is_no_log_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / LOG
     path.write_text("edited by hand\n")
-    with pytest.raises(ConfigurationError, match="not a log of what left"):
+    with pytest.raises(ConfigurationError, match="not a log of sent files"):
         SentLog(path).add(line("a"))
     assert path.read_text() == "edited by hand\n"

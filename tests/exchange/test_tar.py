@@ -124,7 +124,7 @@ def test_a_file_of_nine_gigabytes_has_a_pax_header(tmp_path: Path, key: str) -> 
 def test_nothing_is_overwritten(tmp_path: Path, good: Path) -> None:
     before = good.read_bytes()
     write(good, FILES)
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write(good, {"other.json": b""})
     assert good.read_bytes() == before
     with pytest.raises(StoreError, match="cannot be written"):

@@ -82,7 +82,7 @@ def test_nothing_begins_without_the_file_or_with_one_that_the_plan_does_not_ask_
 def test_trained_weights_belong_to_the_first_round(tmp_path: Path, weights: Path) -> None:
     init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)
     data = (tmp_path / "drop" / "coordinator" / "round-0000" / "round.json").read_bytes()
-    with pytest.raises(ValidationError, match="pretrained belongs to round 0, found in round 1"):
+    with pytest.raises(ValidationError, match="pretrained belongs to round 0, but this is round 1"):
         replace(wire.decode(RoundRecord, data), round=1)
 
 

@@ -138,7 +138,7 @@ def test_content_that_is_longer_or_shorter_than_stated_is_refused(tmp_path: Path
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     content, packed = packed_file(tmp_path, DELTA)
     size = content.stat().st_size
-    for stated, match in (size - 1, "more bytes are packed there"), (size + 1, f"{size} bytes are packed there"):
+    for stated, match in (size - 1, "bytes longer than expected"), (size + 1, f"the packed content has {size} bytes"):
         found = place.send(content, packed, content_size=stated)
         with pytest.raises(TrustError, match=match):
             place.folder.artifacts.delta(found, EXPECTED)

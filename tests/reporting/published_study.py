@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from fedcli.cohort import Rejection
-from fedcli.exchange.history import History, global_reference, model_reference
+from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import ModelKind, TestScore
 from fedcli.plan import Plan
 from fedcli.reporting.report_files import write_report
@@ -109,7 +109,7 @@ def paper_history(rounds: int = 3) -> History:
 def _paper_scores(build: HandmadeHistory, tested: int) -> list[TestScore]:
     history = build.history
     patients = PAPER_DATASETS[tested][4][2] // 4
-    scores = [score(global_reference(history.rounds[-1]), PAPER_GLOBAL[tested], patients)]
+    scores = [score(reference_to(history.rounds[-1]), PAPER_GLOBAL[tested], patients)]
     for trained, site in enumerate(CLIENTS):
         federated = PAPER_FEDERATED[trained][tested]
         kappas = {
@@ -117,7 +117,7 @@ def _paper_scores(build: HandmadeHistory, tested: int) -> list[TestScore]:
             ModelKind.FEDERATED: federated,
             ModelKind.FINETUNED: federated + FINETUNED_GAIN[tested] * (trained == tested),
         }
-        scores += [score(model_reference(history.models[site, kind]), kappa, patients) for kind, kappa in kappas.items()]
+        scores += [score(reference_to(history.models[site, kind]), kappa, patients) for kind, kappa in kappas.items()]
     return scores
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedcli.exchange.history import model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Plan
 from fedcli.reporting import tables
@@ -21,7 +21,7 @@ def compared(difference: float | None, p_value: float | None = 0.01, site: str =
     build = HandmadeHistory((site,), Plan(name="pilot", rounds=1))
     build.round()
     local, federated = build.model(site, LOCAL), build.model(site, FEDERATED)
-    scores = [score(model_reference(model), 0.5) for model in (local, federated)]
+    scores = [score(reference_to(model), 0.5) for model in (local, federated)]
     build.evaluation(site, scores, comparisons=(compare(federated, local, difference, p_value),))
     return tables.comparisons(build.history)
 
@@ -38,7 +38,7 @@ def test_a_comparison_of_an_older_model_does_not_count() -> None:
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     local, federated = build.model("east", LOCAL), build.model("east", FEDERATED)
-    scores = [score(model_reference(model), 0.5) for model in (local, federated)]
+    scores = [score(reference_to(model), 0.5) for model in (local, federated)]
     build.evaluation("east", scores, comparisons=(compare(federated, local, 0.1),))
     assert len(tables.comparisons(build.history)) == 1
     build.model("east", LOCAL, 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
-from fedcli.exchange.history import model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import ModelKind
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import NAMES, illustrations
@@ -69,7 +69,7 @@ def test_fig_5_shows_negative_and_absent_kappas() -> None:
     build = HandmadeHistory(("east", "west"), Plan(name="pilot", rounds=1))
     build.round()
     build.round()
-    build.evaluation("east", [score(model_reference(build.model("east", ModelKind.LOCAL)), -0.1)])
+    build.evaluation("east", [score(reference_to(build.model("east", ModelKind.LOCAL)), -0.1)])
     figures = {item.name: item for item in illustrations(gather(build.history, ""))}
     assert "The axis starts at −0.20" in figures["fig5-kappa"].description
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fedcli.exchange.history import History, Problem, global_reference
+from fedcli.exchange.history import History, Problem, reference_to
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.report_data import gather
@@ -142,7 +142,7 @@ def test_what_peers_write_stays_text() -> None:
     build.update("east", 1, 0.1, 0.2)
     build.round()
     build.dataset("east", cohort(detectors=("**D**|",)))
-    build.evaluation("east", [score(global_reference(build.history.rounds[-1]), 0.5)])
+    build.evaluation("east", [score(reference_to(build.history.rounds[-1]), 0.5)])
     text = render(build.history, "final", statement="<b>verified</b>")
     assert headings(text) == HEADINGS
     assert [set(rows) for rows in tables_of(text)] == [{5}, {3}, {8}, {9}, {2}]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import UsageError
-from fedcli.exchange.history import global_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Plan
 from fedcli.reporting.csv_tables import csv_tables
@@ -100,7 +100,7 @@ def test_what_is_withheld_has_no_number() -> None:
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     build.round()
-    found = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
+    found = score(reference_to(build.history.rounds[-1]), 0.5, patients=40)
     by_case = replace(found.by_case, confusion=((None, 4, 0, 0), *found.by_case.confusion[1:]))
     build.evaluation("east", [replace(found, by_case=by_case, by_image=replace(found.by_image, confusion=None))])
     text = next(table.text for table in csv_tables(gather(build.history, "")) if table.name == "confusion")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import MissingError
-from fedcli.exchange.history import History, Problem, global_reference
+from fedcli.exchange.history import History, Problem, reference_to
 from fedcli.exchange.records import Rejected
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import illustrations
@@ -122,7 +122,7 @@ def test_what_is_withheld_or_not_scored_is_named() -> None:
     build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=1, evaluation=Evaluation(dense=(), min_cell=5)))
     build.round()
     build.round()
-    scored = score(global_reference(build.history.rounds[-1]), 0.5, patients=40)
+    scored = score(reference_to(build.history.rounds[-1]), 0.5, patients=40)
     by_case = replace(scored.by_case, confusion=((None, None, 0, 6), *scored.by_case.confusion[1:]))
     build.evaluation("east", [replace(scored, by_case=by_case)])
     text = read(page(build.history)).text

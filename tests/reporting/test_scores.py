@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import MissingError, UsageError
-from fedcli.exchange.history import History, global_reference, model_reference
+from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import ModelKind, Rejected
 from fedcli.measures import Estimate
 from fedcli.plan import Evaluation, Plan
@@ -68,7 +68,7 @@ def test_the_tables_that_decide(paper: History) -> None:
 
 def test_best_and_final_are_two_tables_that_name_who_lacks() -> None:
     build = two_rounds()
-    references = [global_reference(closed) for closed in build.history.rounds]
+    references = [reference_to(closed) for closed in build.history.rounds]
     build.evaluation("east", [score(reference, 0.5) for reference in references[1:]], final=0.4)
     best, final = tables.score_tables(build.history, tables.site_scores(build.history))
     assert best.title.startswith("The best global model (round 1 of 2)")
@@ -170,7 +170,7 @@ def test_limits_of_a_model_that_nobody_scored() -> None:
 
 def test_limits_follow_from_the_scores() -> None:
     build = two_rounds()
-    reference = global_reference(build.history.rounds[2])
+    reference = reference_to(build.history.rounds[2])
     few = score(reference, 0.45, patients=40, width=0.2)
     few = altered(
         few, calibration_error=Estimate(value=0.21), confusion=((10, 0, 0, 0), (0, 20, 0, 0), (0, 0, 5, 5), (0, 0, 0, 0))
@@ -188,7 +188,7 @@ def test_limits_follow_from_the_scores() -> None:
 
 def test_limits_of_weak_undefined_and_withheld_scores() -> None:
     build = two_rounds()
-    reference = global_reference(build.history.rounds[2])
+    reference = reference_to(build.history.rounds[2])
     build.evaluation("east", [altered(score(reference, 0.3), confusion=None)])
     build.evaluation("west", [score(reference, None, patients=100)])
     sentences = limits(build.history, "final")
@@ -205,7 +205,7 @@ def test_a_good_model_has_no_limit_but_privacy(paper: History) -> None:
 
 def test_a_shared_model_is_found_by_its_record() -> None:
     build = two_rounds()
-    reference = model_reference(build.model("east", FEDERATED))
+    reference = reference_to(build.model("east", FEDERATED))
     build.evaluation("west", [score(reference, 0.7)])
     chosen = tables.choose(build.history, "east/federated", tables.site_scores(build.history))
     assert chosen is not None

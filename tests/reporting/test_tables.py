@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedcli.exchange.history import History, global_reference, model_reference
+from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
 from fedcli.reporting import tables
@@ -64,7 +64,7 @@ def test_newest_and_best_global_model_are_two_rows() -> None:
     build = builder(rounds=2, closed=2)
     for number, received in ((1, 0.1), (2, 0.6)):
         build.update("east", number, received, 0.5)
-    references = [global_reference(closed) for closed in build.history.rounds]
+    references = [reference_to(closed) for closed in build.history.rounds]
     build.evaluation("east", [score(references[1], 0.61), score(references[2], 0.41)], final=0.4)
     newest, best = tables.global_rows(build.history)
     assert (newest.round, newest.newest, newest.best, newest.cells[0].kappa) == (2, True, False, 0.41)
@@ -75,8 +75,8 @@ def test_newest_and_best_global_model_are_two_rows() -> None:
 
 def test_a_cell_counts_only_for_the_newest_model_of_its_kind() -> None:
     build = builder()
-    first = model_reference(build.model("east", FEDERATED, 1))
-    other_kind = model_reference(build.model("east", LOCAL, 1))
+    first = reference_to(build.model("east", FEDERATED, 1))
+    other_kind = reference_to(build.model("east", LOCAL, 1))
     build.model("east", FEDERATED, 2)
     build.evaluation("north", [score(first, 0.5), score(other_kind, 0.3)])
     assert not tables.cross_site_table(build.history, FEDERATED).scored
@@ -86,7 +86,7 @@ def test_a_cell_counts_only_for_the_newest_model_of_its_kind() -> None:
 def test_improvement_counts_only_cells_of_both_tables() -> None:
     build = builder()
     for site in SITES:
-        references = {kind: model_reference(build.model(site, kind)) for kind in (LOCAL, FEDERATED)}
+        references = {kind: reference_to(build.model(site, kind)) for kind in (LOCAL, FEDERATED)}
         scores = [score(references[FEDERATED], 0.6)]
         if site != "west":
             scores.append(score(references[LOCAL], 0.5 if site == "east" else None))
@@ -106,7 +106,7 @@ def test_no_relative_change_from_nothing(before: float) -> None:
 
 def test_undefined_kappa_is_scored_and_counts_in_no_mean() -> None:
     build = builder()
-    build.evaluation("east", [score(model_reference(build.model("east", FEDERATED)), None, patients=0)])
+    build.evaluation("east", [score(reference_to(build.model("east", FEDERATED)), None, patients=0)])
     table = tables.cross_site_table(build.history, FEDERATED)
     assert table.rows[0][0].scored
     assert table.diagonal.value is None

@@ -273,7 +273,7 @@ class Stack:
             raise TensorError(departure or f"{found.st_size} bytes, expected {self._layout.size}")
         if len(self._open) < self._most:
             self._open[number] = descriptor
-            tensors.read_on(descriptor)
+            tensors.read_sequentially(descriptor)
         return descriptor
 
 

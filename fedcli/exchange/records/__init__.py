@@ -1,13 +1,23 @@
-"""The signed records of the drop folder, one class a schema.
+"""The signed records of the drop folder, one class per schema.
 
-Every record names its schema, its federation, its party, its moment, the versions that made it, and by SHA-256 what came before,
-so that no file can be replayed in another place. Records are validated when they are made and when they are read; what later
-work needs (packing, masking, privacy, server state) has its field from the start.
+Every record names its schema, its federation, its party, when it was made and by which versions, and the SHA-256 of what came
+before, so that no file can be replayed in another place. Records are validated when they are made and when they are read. What
+later work needs (masking, privacy, encryption) has its field from the start.
 """
 
 from __future__ import annotations
 
-from fedcli.exchange.records.common import (
+from fedcli.exchange.records.coordinator import (
+    ArchiveRecord,
+    Contribution,
+    FederationRecord,
+    Late,
+    Member,
+    Rejected,
+    RoundRecord,
+    archivable,
+)
+from fedcli.exchange.records.record import (
     MAX_RECORD_BYTES,
     SHARED_KINDS,
     Artifact,
@@ -19,17 +29,7 @@ from fedcli.exchange.records.common import (
     Role,
     Versions,
 )
-from fedcli.exchange.records.coordinator_records import (
-    ArchiveRecord,
-    Contribution,
-    FederationRecord,
-    Late,
-    Member,
-    Rejected,
-    RoundRecord,
-    archivable,
-)
-from fedcli.exchange.records.site_records import (
+from fedcli.exchange.records.sites import (
     Comparison,
     DatasetRecord,
     EnrolmentRecord,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.history import global_reference, model_reference
+from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import mean
@@ -88,9 +88,9 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
     return ChosenModel(
         title=f"the {global_model_name(history, number)}",
         verified=verified,
-        reference=global_reference(verified),
+        reference=reference_to(verified),
         last_round=number,
-        validation_kappa=history.global_kappa(number),
+        validation_kappa=history.global_kappas()[number],
         trained_on=_trained_on(history, number, None),
         scores=scored,
         lacking=lacking,
@@ -113,7 +113,7 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
     return ChosenModel(
         title=f"the {kind.word} model of {site} ({age} {verified.record.round})",
         verified=verified,
-        reference=model_reference(verified),
+        reference=reference_to(verified),
         last_round=base,
         validation_kappa=verified.record.kappa,
         trained_on=_trained_on(history, base or 0, site),

@@ -94,7 +94,7 @@ def score_tables(history: History, scores: tuple[SiteScore, ...]) -> tuple[Score
 
 def global_model_name(history: History, number: int) -> str:
     """Return what a global model is called: best, final or newest, and its round."""
-    words = ["best"] if number == history.best_round() and history.global_kappa(number) is not None else []
+    words = ["best"] if number == history.best_round() and history.global_kappas()[number] is not None else []
     if number == len(history.rounds) - 1:
         words.append("final" if history.finished else "newest")
     return f"{' and '.join(words)} global model (round {number} of {history.plan.rounds})"

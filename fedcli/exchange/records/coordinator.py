@@ -1,4 +1,4 @@
-"""The coordinator's records: the federation, and each round."""
+"""The coordinator's records: the federation, each round, and archives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
 from fedcli.exchange.layout import COORDINATOR
-from fedcli.exchange.records.common import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Record, Role, Steps
+from fedcli.exchange.records.record import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Ordinal, Record, Role, Steps
 from fedcli.plan import MAX_STEPS, Plan, Rule
 from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp
 
@@ -31,13 +31,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class FederationRecord(Record):
-    """The plan, the members and the coordinator's keys, in force from a round until the next such record is.
+    """The plan, the members and the coordinator's keys, in force from a round until the next such record takes over.
 
     Attributes:
         number: Counts from 0.
         previous: Digest of the record before; null in the first.
         from_round: First round under it; later than the newest one published.
-        coordinator: The coordinator's keys; a new one is signed for by the old one.
+        coordinator: The coordinator's keys; the old key signs the record that lists a new one.
         members: The sites, sorted by name.
         plan: What all agree on.
     """
@@ -75,9 +75,9 @@ class Contribution:
         steps: n_k.
         images: Training images of the site.
         patients: Training patients of the site.
-        weight: What its delta was multiplied by: by the plan, steps, images, patients or 1; 0 where Krum did not choose it.
+        weight: What its delta was multiplied by: steps, images, patients or 1, as the plan says; 0 if Krum did not choose it.
         norm: Euclidean norm of the delta's float tensors, before it was clipped, to six digits.
-        cosine: Between the delta and the step that the updates gave together, to six digits; null where one of them is zero.
+        cosine: Between the delta and the step that all updates gave together, to six digits; null if one of them is zero.
     """
 
     site: SiteName
@@ -92,7 +92,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Late:
-    """A valid update that came after its round was closed; kept, named, never used."""
+    """A valid update that came after its round was closed: it is named and kept, but never used."""
 
     site: SiteName
     round: Number
@@ -101,7 +101,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Rejected:
-    """An update that was not used, and why; the digest is of whatever stood in its place."""
+    """An update that was not used, and why; the digest is that of whatever file was in its place."""
 
     site: SiteName
     update: Digest | None
@@ -116,15 +116,15 @@ class RoundRecord(Record):
         round: t.
         parent: Digest of the round record before; null in round 0.
         federation_record: Digest of the federation record in force.
-        pretrained: Round 0 where the plan begins from trained weights: SHA-256 of the file that they were in; else null.
+        pretrained: In round 0 of a plan that begins from trained weights: SHA-256 of the weights' file; otherwise null.
         rule: How the updates were aggregated: the plan's rule; `mean` in round 0, which aggregates none.
         contributions: The updates used, sorted by site.
         absent: Members that sent nothing, sorted.
         rejected: Members whose update was refused, sorted.
         late: Updates of earlier rounds that arrived since the last round record, sorted.
-        deadline: When the next round may be closed with a quorum; null waits for every site, and in round 0, where the
-            deadline of round 1 follows from the federation record that lists its members.
-        artifacts: The global model, and the server's state where the rule has any.
+        deadline: When the next round may be closed with a quorum; null if it waits for every site, and in round 0: the deadline
+            of round 1 follows from the federation record that lists its members.
+        artifacts: The global model, and the server's state if the rule has one.
     """
 
     schema: Literal["fedcli/round@1"] = "fedcli/round@1"
@@ -143,26 +143,26 @@ class RoundRecord(Record):
     @model_validator(mode="after")
     def _begins_once(self) -> RoundRecord:
         if self.pretrained is not None and self.round:
-            msg = f"pretrained belongs to round 0, found in round {self.round}"
+            msg = f"pretrained belongs to round 0, but this is round {self.round}"
             raise ValueError(msg)
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ArchiveRecord(Record):
-    """Artifacts of old rounds were moved into a tar: from now on their absence from the drop folder is no fault.
+    """Artifacts of old rounds were moved into a tar: from now on they may be absent from the drop folder.
 
     Attributes:
         number: Counts from 1; the newest counts.
         as_of: Newest round when it was made.
-        before: The first round that can be recomputed without the tar; never later than the newest one.
+        before: The first round that can be recomputed without the tar; at most the newest one.
         tar: SHA-256 of the tar.
     """
 
     schema: Literal["fedcli/archive@1"] = "fedcli/archive@1"
-    number: Annotated[int, Field(ge=1, le=9999)]
+    number: Ordinal
     as_of: Number
-    before: Annotated[int, Field(ge=1, le=9999)]
+    before: Ordinal
     tar: Digest
 
     @model_validator(mode="after")
@@ -174,8 +174,8 @@ class ArchiveRecord(Record):
 
 
 def archivable(number: int, role: Role, before: int) -> bool:
-    """Tell whether an artifact of a round may be moved out by an archive before round `before`.
+    """Tell whether an archive before round `before` may move out an artifact of a round.
 
-    What that round begins from stays; so does φ(0): it sets the layout of every model, and local training begins there.
+    What round `before` starts from stays, and so does φ(0), which sets the layout of every model and starts local training.
     """
     return number < before if role is Role.UPDATE else 0 < number < before - 1

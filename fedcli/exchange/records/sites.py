@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Cohort, Count
-from fedcli.exchange.records.common import Artifact, Kappa, Keys, ModelKind, NotNegative, Number, Payload, Record, Steps
+from fedcli.exchange.records.record import Artifact, Kappa, Keys, ModelKind, NotNegative, Number, Ordinal, Payload, Record, Steps
 from fedcli.measures import Measures, PairedDifference
 from fedcli.wire import STRICT, Digest, ShortText, SiteName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ValidationScore:
-    """A model on a site's validation patients; null where there are none, or where the kappa is undefined.
+    """A model on a site's validation patients; null if there are none, or if the kappa is undefined.
 
     Attributes:
         patients: Cases scored.
@@ -34,26 +34,26 @@ class UpdateRecord(Record):
 
     Attributes:
         round: t.
-        parent: Digest of round t-1's record, whose model was the start.
+        parent: Digest of the record of round t-1, whose model was the start.
         plan: Digest of the plan that the operator approved.
-        dataset: Digest of the site's data set record; null where the operator shares none.
+        dataset: Digest of the site's data set record; null if the operator shares none.
         steps: n_k, the local steps.
         images: Training images.
         patients: Training patients.
         payload: What the tensors are.
-        transforms: What was done to them before they left, in order.
-        privacy: The privacy guarantee; null where there is none.
+        transforms: What was done to them before they were sent, in order.
+        privacy: The privacy guarantee; null if there is none.
         received: φ(t-1) on the site's validation patients.
-        trained: The site's own model after training, likewise.
+        trained: The site's own model after training, on the same patients.
         training_loss: Mean over the steps.
         norm: Euclidean norm of the delta's float tensors.
         seconds: Duration of training.
         device: Where it ran.
-        threads: CPU threads; the bits depend on them.
+        threads: CPU threads; the exact bits depend on their number.
     """
 
     schema: Literal["fedcli/update@1"] = "fedcli/update@1"
-    round: Annotated[int, Field(ge=1, le=9999)]
+    round: Ordinal
     parent: Digest
     plan: Digest
     dataset: Digest | None
@@ -78,7 +78,7 @@ class EnrolmentRecord(Record):
     """A site's public keys, self-signed, and the plan that its operator approved.
 
     Attributes:
-        number: Counts from 0; a rotation is the next.
+        number: Counts from 0; each rotation adds one.
         previous: Digest of the enrolment before; null in the first.
         plan: Digest of the approved plan.
         keys: The site's keys.
@@ -102,7 +102,7 @@ class DatasetRecord(Record):
     """
 
     schema: Literal["fedcli/dataset@1"] = "fedcli/dataset@1"
-    number: Annotated[int, Field(ge=1, le=9999)]
+    number: Ordinal
     as_of: Number
     cohort: Cohort
 
@@ -116,13 +116,13 @@ class ModelRecord(Record):
         as_of: Newest round when it was shared.
         kind: Local, federated or fine-tuned.
         base: Digest of the round record that it started from.
-        round: Round (or, for local and fine-tuned, epoch) at which it was best.
+        round: Round (for local and fine-tuned models: epoch) at which it was best.
         kappa: Its kappa on the site's validation patients, by which it was chosen.
         artifacts: The model.
     """
 
     schema: Literal["fedcli/model@1"] = "fedcli/model@1"
-    number: Annotated[int, Field(ge=1, le=9999)]
+    number: Ordinal
     as_of: Number
     kind: ModelKind
     base: Digest
@@ -133,7 +133,7 @@ class ModelRecord(Record):
     @model_validator(mode="after")
     def _is_a_sites_own(self) -> ModelRecord:
         if self.kind is ModelKind.GLOBAL:
-            msg = "a site shares local, federated and fine-tuned models; global ones are the coordinator's"
+            msg = "a site shares local, federated and fine-tuned models; only the coordinator publishes global ones"
             raise ValueError(msg)
         return self
 
@@ -164,7 +164,7 @@ class TestScore:
     Attributes:
         model: Which model.
         loss: Mean cross-entropy per image.
-        by_case: Over cases (patients, or studies where the plan says so): the paper's way, and the report's.
+        by_case: Over cases (patients, or studies if the plan says so), as in the paper and the report.
         by_image: Over single images.
     """
 
@@ -176,7 +176,7 @@ class TestScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Comparison:
-    """Two models of a site on its own test patients; `difference` is the first's kappa less the second's."""
+    """Two models of a site on its own test patients; the difference is the first model's kappa minus the second's."""
 
     model: ModelReference
     other: ModelReference
@@ -185,19 +185,19 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class EvaluationRecord(Record):
-    """Every model that a site could score on its test patients; numbers count from 1, the newest counts.
+    """Every model that a site could score on its test patients.
 
     Attributes:
-        number: Counts from 1.
+        number: Counts from 1; the newest counts.
         as_of: Newest round when it was made.
-        dataset: Digest of the site's data set record; null where the operator shares none.
-        final_validation: That round's global model on the site's validation patients; null where it has none.
+        dataset: Digest of the site's data set record; null if the operator shares none.
+        final_validation: That round's global model on the site's validation patients; null if it has none.
         scores: One for each model.
-        comparisons: The site's own models compared, each of them among the scores.
+        comparisons: Pairs of the site's own models, each of which has a score.
     """
 
     schema: Literal["fedcli/evaluation@1"] = "fedcli/evaluation@1"
-    number: Annotated[int, Field(ge=1, le=9999)]
+    number: Ordinal
     as_of: Number
     dataset: Digest | None
     final_validation: ValidationScore | None

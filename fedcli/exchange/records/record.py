@@ -1,4 +1,4 @@
-"""What all records share: keys, artifacts, versions, the header."""
+"""What all records share: the header, versions, public keys, artifacts, and the bounds of their fields."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_RECORD_BYTES = 4 << 20
 MAX_MEMBERS = 10_000
 
 Number = Annotated[int, Field(ge=0, le=9999)]
+Ordinal = Annotated[int, Field(ge=1, le=9999)]
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Size = Annotated[int, Field(ge=0, le=1 << 40)]
 Kappa = Annotated[float, Field(ge=-1, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Seat = Annotated[int, Field(ge=0, le=MAX_MEMBERS)]
 
 
 class Purpose(StrEnum):
@@ -85,7 +85,7 @@ Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8), After
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Versions:
-    """The software that made a record; torch is null where it took no part."""
+    """The software that made a record; torch is null if it was not used."""
 
     fedcli: ShortText
     python: ShortText
@@ -102,11 +102,11 @@ class Artifact:
         key: Its key in the drop folder.
         stored_size: Bytes as stored.
         stored_sha256: Digest of the bytes as stored.
-        content_size: Bytes of the canonical safetensors file inside: unpacked, and not decoded.
+        content_size: Bytes of the canonical safetensors file inside: unpacked, but not decoded.
         content_sha256: Its digest.
         encoding: How the numbers are written.
         packing: How the file is compressed.
-        encryption: How the file is encrypted; null where it is not.
+        encryption: How the file is encrypted; null if it is not.
     """
 
     role: Role
