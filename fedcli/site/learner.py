@@ -46,7 +46,7 @@ class Learner:
         site: The site's name.
         replicas: This process, among those that train together.
         device: Where it computes.
-        progress: Told of batches and steps.
+        progress: Notified of batches and steps.
         module: The network, with the weights that were loaded or trained last.
     """
 

@@ -1,4 +1,4 @@
-"""One local training, shared by all processes that take part: in a round, or beside the federation."""
+"""One local training, shared by all processes that take part: in a round, or outside of the rounds."""
 
 from __future__ import annotations
 

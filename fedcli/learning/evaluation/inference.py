@@ -38,7 +38,7 @@ def probabilities(
         module: The network; it is moved to the device, and is in evaluation mode afterwards.
         images: (N, H, W) uint16 fixed point of [0, 1]; may be memory-mapped.
         device: Where to compute.
-        progress: Told of the images of every batch.
+        progress: Notified of the images of every batch.
         label: What the progress is called.
 
     Raises:

@@ -60,7 +60,7 @@ def recalibrate(
         samples: The site's training images.
         batch_size: B.
         device: Where to compute.
-        progress: Told of the images of every batch.
+        progress: Notified of the images of every batch.
         label: What the progress is called.
 
     Raises:

@@ -68,7 +68,7 @@ class CheckpointDescription:
         epoch: The current epoch, from 1.
         step: Its steps that are done.
         seconds: Spent in steps so far.
-        tensors: Digest of the file beside it.
+        tensors: Digest of the file of tensors.
     """
 
     schema: Literal["fedcli-checkpoint-1"] = "fedcli-checkpoint-1"
@@ -106,7 +106,7 @@ class Checkpoint:
     Args:
         folder: Holds the checkpoint, and the best model so far.
         origin: Which training it is.
-        progress: Told whether the training is resumed or starts again.
+        progress: Notified whether the training is resumed or starts again.
         interval: Seconds between two checkpoints.
         clock: Seconds from any origin.
 

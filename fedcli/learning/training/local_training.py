@@ -130,7 +130,7 @@ class LocalTraining:
         """Train for all epochs that are left.
 
         Args:
-            progress: Told of every step.
+            progress: Notified of every step.
             label: What the progress is called.
             on_epoch: Called with an epoch's number, from 1, after it; may score the network, but not change its weights. In a
                 resumed run it is called again for an epoch whose end was the last checkpoint.
