@@ -27,7 +27,8 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 """The order of Ed25519's base point (RFC 8032)."""
 
 RECORD = b'{\n "schema": "fedcli-update@1",\n "steps": 717\n}\n'
-SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SIGNER = Signer(KEY)
 OTHER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 SIGNATURE = SIGNER.sign(RECORD)
 
@@ -150,7 +151,7 @@ def blob(
 def raw_signature(data: bytes = RECORD, namespace: str = NAMESPACE, hash_name: str = "sha512") -> bytes:
     digest = hashlib.new(hash_name, data).digest()
     signed = b"SSHSIG" + b"".join(map(text_of, (namespace.encode(), b"", hash_name.encode(), digest)))
-    return SIGNER._key.sign(signed)
+    return KEY.sign(signed)
 
 
 def with_order_added(raw: bytes) -> bytes:

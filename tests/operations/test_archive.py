@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from errno import EACCES
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from fedcli.operations.import_ import import_
 from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation, files_below
-from tests.operations.test_transfer import in_a_process_of_its_own
+from tests.fixtures.killing import chosen, run_dying
 
 if TYPE_CHECKING:
     from fedcli.operations.archive import ArchiveResult
@@ -228,24 +229,21 @@ def test_each_party_removes_what_it_may(long: Federation, monkeypatch: pytest.Mo
     assert verified(long, "a.tar").replayed == CLOSED
 
 
-def test_killed_at_any_moment_it_goes_on(long: Federation) -> None:
+def test_killed_at_any_moment_it_goes_on(long: Federation, tmp_path: Path) -> None:
     before, goes = long.files(), movable(long, BEFORE)
-    kills = in_a_process_of_its_own(
-        f"kill_everywhere(Path({str(long.root)!r}), archive_there, step=3)",
-        "from tests.operations.test_transfer import kill_everywhere",
-        "from tests.operations.test_archive import archive_there",
-    )
-    assert int(kills) > 4
-    archive_there(long.root)
-    assert before.keys() - long.files().keys() == goes
-    assert verified(long).replayable_from == BEFORE
-    assert verified(long, "a.tar").replayed == CLOSED
-
-
-def archive_there(root: Path) -> None:
-    """Archive a federation in a folder."""
-    federation = Federation(root=root)
-    archived(federation)
+    total = run_dying(0, partial(archived, long.copy(tmp_path / "calm")), tmp_path / "said")
+    assert total is not None
+    stages = []
+    for number in chosen(total, 12):
+        federation = long.copy(tmp_path / str(number))
+        assert run_dying(number, partial(archived, federation), tmp_path / "said") is None
+        stages.append(len(artifacts(federation)))
+        archived(federation)
+        assert before.keys() - federation.files().keys() == goes
+        assert verified(federation).replayable_from == BEFORE
+        assert verified(federation, "a.tar").replayed == CLOSED
+    assert stages == sorted(stages, reverse=True)
+    assert len(set(stages)) > 2  # before, among and after the removals
 
 
 def test_an_archived_folder_travels(long: Federation, tmp_path: Path) -> None:

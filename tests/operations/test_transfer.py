@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +26,7 @@ from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation, files_below
 from tests.fixtures.history import HandmadeHistory, complete_history
+from tests.fixtures.killing import chosen, run_dying
 from tests.fixtures.signing import changed, publish, signer_of
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from fedcli.operations.export import ExportResult
     from fedcli.operations.import_ import ImportResult
 
-ROOT = Path(__file__).parent.parent.parent
 NOWHERE = Path("nowhere")
 COORDINATOR = signer_of("coordinator").verify_key.fingerprint
 
@@ -246,57 +243,28 @@ def test_what_does_not_verify_here_does_not_stop_what_comes(tmp_path: Path, drop
     assert receive(tmp_path / "a.tar", other).records == 10
 
 
-def kill_everywhere(folder: Path, run: Callable[[Path], object], step: int = 1) -> int:
-    """Run something in forked children until one finishes; each is killed with SIGKILL at one more flush or removal.
-
-    Each begins where the one before was killed, and lives for `step` calls more; the return value is how many were killed.
-    """
-    kills = 0
-    while True:
-        if (child := os.fork()) == 0:
-            _die_after(kills * step)
-            run(folder)
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
-        if status == 0:
-            return kills
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        kills += 1
-
-
-def _die_after(num_calls: int) -> None:
-    """Let this process kill itself instead of flushing or removing a file once more."""
-    calls = iter(range(num_calls))
-
-    def dying(original: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object, **options: object) -> object:
-            if next(calls, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **options)
-
-        return call
-
-    os.fsync, os.unlink = dying(os.fsync), dying(os.unlink)  # type: ignore[assignment]
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, drop: Path) -> None:
+    tar_file = tmp_path / "a.tar"
+    send(tar_file, drop)
+    (tmp_path / "calm").mkdir()
+    total = run_dying(0, partial(receive, tar_file, tmp_path / "calm"), tmp_path / "said")
+    assert total is not None
+    stages = []
+    for number in chosen(total, 12):
+        other = tmp_path / f"other-{number}"
+        other.mkdir()
+        assert run_dying(number, partial(receive, tar_file, other), tmp_path / "said") is None
+        stages.append(len(published(other)))
+        receive(tar_file, other)
+        assert published(other) == files_below(drop)
+        assert verified(other)
+    assert stages == sorted(stages)
+    assert len(set(stages)) > 6
 
 
-def in_a_process_of_its_own(call: str, *imports: str) -> str:
-    """Run a line of Python where forking is safe, and return what it prints."""
-    program = "\n".join(["from pathlib import Path", *imports, f"print({call})"])
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path, drop: Path, other: Path) -> None:
-    send(tmp_path / "a.tar", drop)
-    kills = in_a_process_of_its_own(
-        f"kill_everywhere(Path({str(other)!r}), lambda folder: receive(Path({str(tmp_path / 'a.tar')!r}), folder))",
-        "from tests.operations.test_transfer import kill_everywhere, receive",
-    )
-    assert int(kills) > 8
-    whole = {key: data for key, data in files_below(other).items() if layout.is_key(key)}
-    assert {key: data for key, data in whole.items() if "/probe-" not in key} == files_below(drop)
-    assert verified(other)
+def published(folder: Path) -> dict[str, bytes]:
+    """Return the files of a drop folder, without what a killed process leaves beside them."""
+    return {key: data for key, data in files_below(folder).items() if layout.is_key(key) and "/probe-" not in key}
 
 
 # ------------------------------------------------------------------------------------------------------------ USB sticks

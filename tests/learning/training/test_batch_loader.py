@@ -76,8 +76,10 @@ def test_what_fails_ahead_is_raised_in_its_turn() -> None:
         next(made)
 
 
-def test_a_thread_that_reads_ahead_changes_nothing(noise: Samples, cpu: torch.device) -> None:
-    loader = BatchLoader(samples=noise, training=TRAINING, augmentation=Augmentation(), device=cpu)
+def test_a_thread_that_reads_ahead_changes_nothing(noise: Samples) -> None:
     steps = list(sampling.draw_epoch(noise.labels, TRAINING, np.random.default_rng(0)))
-    for indices, rows in prefetched(iter(steps), loader._rows):
-        assert torch.equal(rows, torch.from_numpy(noise.images[indices]))
+    read = list(prefetched(iter(steps), noise.images.__getitem__))
+    assert len(read) == len(steps)
+    for (indices, rows), expected in zip(read, steps, strict=True):
+        assert indices is expected
+        assert np.array_equal(rows, noise.images[expected])
