@@ -19,7 +19,7 @@ from fedcli.operations.admit import admit
 from fedcli.operations.aggregate import aggregate
 from fedcli.operations.init import init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.party.party import Party, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, publication
 from fedcli.plan import Plan
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
@@ -126,7 +126,7 @@ class Rehearsal:
                 threads=1,
                 artifacts=(artifact,),
             )
-            party.seal(draft, parcel(key, record, (artifact, draft.folder / "update")))
+            party.commit(draft, publication(key, record, (artifact, draft.folder / "update")))
             self._deltas.append((str(self._folder / "drop" / artifact.key), steps))
 
     def _change(self, value: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ An entry is one folder, created by one rename before anything is uploaded: the f
 bytes, which the store accepts, installs the state by one rename, and removes the entry. So a command that finds an entry finishes
 it, and never does the work again.
 
-An entry may be sealed with a note: it is then held, and no command publishes it, until a person has seen the note and `release`
-is called.
+An entry may be committed with a note: it is then held, and no command publishes it, until a person has seen the note and
+`release` is called.
 
     outbox/<name>/manifest.json    the files in the order of publishing
     outbox/<name>/000, 001, …      their bytes
@@ -66,7 +66,7 @@ class Manifest:
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entry that is not sealed yet: a private folder into which artifacts and state are written."""
+    """An entry that is not committed yet: a private folder into which artifacts and state are written."""
 
     folder: Path
 
@@ -77,7 +77,7 @@ class Draft:
 
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class Publication:
     """A record that is to be published.
 
     Attributes:
@@ -118,12 +118,12 @@ class Outbox:
         folder.mkdir(parents=True)
         return Draft(folder=folder)
 
-    def seal(self, draft: Draft, parcels: tuple[Parcel, ...], signer: Signer, *, note: bytes | None = None) -> str:
+    def commit(self, draft: Draft, publications: tuple[Publication, ...], signer: Signer, *, note: bytes | None = None) -> str:
         """Sign the records, turn the draft into an entry by one rename, and return its name.
 
         Args:
             draft: The folder, with its artifacts and state.
-            parcels: The records, in the order of publishing.
+            publications: The records, in the order of publishing.
             signer: Signs them.
             note: What a person must see first; the entry is held until `release`. None does not hold it.
         """
@@ -138,13 +138,13 @@ class Outbox:
                 data.rename(target)
             entries.append(Entry(key=key, file=target.name, kind=kind))
 
-        for parcel in parcels:
-            for key, path in parcel.artifacts:
+        for item in publications:
+            for key, path in item.artifacts:
                 add(key, Kind.ARTIFACT, path)
-            add(layout.signature(parcel.key, parcel.digest), Kind.ONCE, signer.sign(parcel.data))
-            if parcel.countersigner is not None:
-                add(layout.countersignature(parcel.key, parcel.digest), Kind.ONCE, parcel.countersigner.sign(parcel.data))
-            add(parcel.key, Kind.ONCE, parcel.data)
+            add(layout.signature(item.key, item.digest), Kind.ONCE, signer.sign(item.data))
+            if item.countersigner is not None:
+                add(layout.countersignature(item.key, item.digest), Kind.ONCE, item.countersigner.sign(item.data))
+            add(item.key, Kind.ONCE, item.data)
         disk.write_whole(draft.folder / MANIFEST, wire.encode(Manifest(entries=tuple(entries))))
         if note is not None:
             disk.write_whole(draft.folder / HELD, note)

@@ -19,7 +19,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
 from fedcli.party.folding import base_of, layout_of, num_threads, state_before
 from fedcli.party.intake import Intake, late_updates, open_deadline, take_in
-from fedcli.party.party import Party, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, publication
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
@@ -188,7 +188,7 @@ class _Closing:
             deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
             artifacts=tuple(artifact for artifact, _ in files),
         )
-        self.party.seal(draft, parcel(key, record, *files))
+        self.party.commit(draft, publication(key, record, *files))
         self.party.folder.artifacts.forget()
         self.party.folder.synchronise()
         message = f"round {self.number} of {plan.rounds} is published: {intake.summary}"

@@ -20,7 +20,7 @@ from fedcli.exchange.records import ArchiveRecord, archivable
 from fedcli.party import tar_contents
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.party import Party, parcel
+from fedcli.party.party import Party, publication
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _publish(party: Party, reading: Reading, before: int, digest: str) -> None:
         before=before,
         tar=digest,
     )
-    party.seal(party.outbox.draft(f"archive-{record.number:04d}"), parcel(layout.archive(record.number), record))
+    party.commit(party.outbox.draft(f"archive-{record.number:04d}"), publication(layout.archive(record.number), record))
 
 
 def _remove(party: Party, files: tuple[tar_contents.File, ...]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from fedcli.exchange.records import (
     ValidationScore,
 )
 from fedcli.party.history_reader import read_history
-from fedcli.party.party import Party, artifact_of, parcel
+from fedcli.party.party import Party, artifact_of, publication
 from fedcli.plan import Part
 from fedcli.results import Result, Status
 from fedcli.site import selection
@@ -146,7 +146,7 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         kappa=best.kappa,
         artifacts=(artifact,),
     )
-    party.seal(draft, parcel(key, record, (artifact, draft.folder / "model")))
+    party.commit(draft, publication(key, record, (artifact, draft.folder / "model")))
     return True
 
 
@@ -212,7 +212,7 @@ def _publish(
         scores=scores,
         comparisons=comparisons,
     )
-    party.seal(party.outbox.draft(f"evaluation-{number:04d}"), parcel(key, record))
+    party.commit(party.outbox.draft(f"evaluation-{number:04d}"), publication(key, record))
     return number
 
 

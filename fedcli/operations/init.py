@@ -11,7 +11,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.keys import own_key, public_keys, read_public_key
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.party.party import Party, artifact_of, parcel, store_settings
+from fedcli.party.party import Party, artifact_of, publication, store_settings
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
@@ -123,7 +123,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], we
         members=members,
         plan=plan,
     )
-    first = parcel(layout.federation(0), federation)
+    first = publication(layout.federation(0), federation)
     draft = party.outbox.draft("round-0000")
     measured = tensors.write(draft.folder / "model", initial)
     key = layout.round_record(0)
@@ -139,7 +139,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], we
         pretrained=source.sha256 if source else None,
         artifacts=(artifact,),
     )
-    party.seal(draft, first, parcel(key, record, (artifact, draft.folder / "model")))
+    party.commit(draft, first, publication(key, record, (artifact, draft.folder / "model")))
 
 
 def _result(party: Party, plan: Plan) -> InitResult:

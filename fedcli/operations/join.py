@@ -13,7 +13,7 @@ from fedcli.exchange.keys import own_key, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.party.folder import Folder
-from fedcli.party.party import Party, parcel, store_settings
+from fedcli.party.party import Party, publication, store_settings
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
@@ -173,5 +173,5 @@ def _publish_enrolment(party: Party, plan: Plan) -> bool:
         plan=plan.digest,
         keys=public_keys(party.signer.verify_key),
     )
-    party.seal(party.outbox.draft("enrolment-0000"), parcel(key, record))
+    party.commit(party.outbox.draft("enrolment-0000"), publication(key, record))
     return True

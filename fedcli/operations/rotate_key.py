@@ -10,7 +10,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key, load_signer, public_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.party.amendment import amend_federation
-from fedcli.party.party import Party, parcel
+from fedcli.party.party import Party, publication
 from fedcli.results import Result, Status
 from fedcli.workspace import Rotation, WorkspaceRole
 
@@ -112,4 +112,4 @@ def _publish_enrolment(party: Party, new: Signer) -> None:
         keys=keys,
     )
     key = layout.enrolment(party.name, record.number)
-    party.seal(party.outbox.draft(f"enrolment-{record.number:04d}"), parcel(key, record, countersigner=new))
+    party.commit(party.outbox.draft(f"enrolment-{record.number:04d}"), publication(key, record, countersigner=new))

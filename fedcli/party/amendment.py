@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
-from fedcli.party.party import parcel
+from fedcli.party.party import publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +51,6 @@ def amend_federation(
         plan=plan or newest.plan,
     )
     key = layout.federation(record.number)
-    party.seal(party.outbox.draft(f"federation-{record.number:04d}"), parcel(key, record))
+    party.commit(party.outbox.draft(f"federation-{record.number:04d}"), publication(key, record))
     party.folder.synchronise()
     return party.ledger.newest_federation

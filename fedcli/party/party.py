@@ -16,7 +16,7 @@ from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import load_signer, public_half, verify_keys
-from fedcli.exchange.outbox import Outbox, Parcel
+from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
@@ -202,9 +202,9 @@ class Party:
         if key.endswith(".json"):  # the record is the commit; its signature and artifacts went before
             self.environment.progress.event(f"published {key}")
 
-    def seal(self, draft: Draft, *parcels: Parcel, note: bytes | None = None) -> None:
+    def commit(self, draft: Draft, *publications: Publication, note: bytes | None = None) -> None:
         """Sign the records of a draft, put it into the outbox, and publish it; with a note it is held there instead."""
-        name = self.outbox.seal(draft, parcels, self.signer, note=note)
+        name = self.outbox.commit(draft, publications, self.signer, note=note)
         if note is None:
             self.publish(name)
 
@@ -249,7 +249,7 @@ def artifact_of(
     )
 
 
-def parcel(key: str, record: Record, *artifacts: tuple[Artifact, Path], countersigner: Signer | None = None) -> Parcel:
+def publication(key: str, record: Record, *artifacts: tuple[Artifact, Path], countersigner: Signer | None = None) -> Publication:
     """Return a record and its artifacts' files as the outbox takes them."""
     files = tuple((item.key, path) for item, path in artifacts)
-    return Parcel(key=key, data=wire.encode(record), artifacts=files, countersigner=countersigner)
+    return Publication(key=key, data=wire.encode(record), artifacts=files, countersigner=countersigner)

@@ -14,7 +14,7 @@ from fedcli.errors import TrainingError
 from fedcli.exchange import layout
 from fedcli.exchange.records import DatasetRecord, Role, UpdateRecord
 from fedcli.party.artifacts import prepare_update
-from fedcli.party.party import artifact_of, parcel
+from fedcli.party.party import artifact_of, publication
 from fedcli.plan import OptimizerState, Part
 from fedcli.site import local_round, selection
 from fedcli.site.egress import note_of
@@ -23,7 +23,7 @@ from fedcli.site.processes import gathered
 from fedcli.site.selection import Selection
 
 if TYPE_CHECKING:
-    from fedcli.exchange.outbox import Parcel
+    from fedcli.exchange.outbox import Publication
     from fedcli.exchange.records import ValidationScore
     from fedcli.party.party import Party
     from fedcli.plan import Plan
@@ -48,7 +48,7 @@ class Contribution:
 
 
 def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, devices: int = 1) -> Contribution:
-    """Train from φ(t-1), and publish the update, or seal it and hold it for a person to look at.
+    """Train from φ(t-1), and publish the update, or commit it and hold it for a person to look at.
 
     Raises:
         DataError: The prepared data do not fit the plan.
@@ -67,7 +67,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     require_finite(found.delta)
     outgoing = prepare_update(draft.folder, found.delta, plan.updates)
     require_finite(outgoing.delta)
-    dataset, dataset_parcel = _dataset(party, learner)
+    dataset, dataset_publication = _dataset(party, learner)
     key = layout.update(party.name, number)
     artifact = artifact_of(key, Role.UPDATE, outgoing.content, stored=outgoing.stored, travel=plan.updates)
     record = UpdateRecord(
@@ -92,7 +92,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
         artifacts=(artifact,),
     )
     note = note_of(outgoing.delta) if held else None
-    party.seal(draft, *dataset_parcel, parcel(key, record, (artifact, outgoing.path)), note=note)
+    party.commit(draft, *dataset_publication, publication(key, record, (artifact, outgoing.path)), note=note)
     found.checkpoint.remove()
     selection.forget_older_states(party.workspace)
     party.folder.artifacts.forget()
@@ -110,11 +110,11 @@ def consider_final(party: Party, plan: Plan, number: int) -> None:
     best = Selection.resume(draft.state, before)
     published = learner.load(party.folder.global_model(number - 1, learner.layout))
     local_round.receive(learner, published, before, best, number - 1, last.digest)
-    party.seal(draft)
+    party.commit(draft)
     selection.forget_older_states(party.workspace)
 
 
-def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, ...]]:
+def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publication, ...]]:
     """Return the digest of the newest record of the site's data, and that record where it is yet to be published.
 
     A record is new where the data have changed; there is none where the operator shares none.
@@ -139,7 +139,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Parcel, 
         as_of=ledger.newest_round,
         cohort=cohort,
     )
-    found = parcel(layout.dataset(party.name, number), record)
+    found = publication(layout.dataset(party.name, number), record)
     return found.digest, (found,)
 
 

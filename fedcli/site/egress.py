@@ -1,7 +1,7 @@
 """The look at a site's update before it leaves: its record, norms by layer group, and every file that goes along.
 
-The update is trained, signed and sealed in the outbox; it is held there, under a note with its norms, until a person agrees. So a
-later yes sends the bytes that were trained before, and a no leaves everything where it is.
+The update is trained, signed and committed in the outbox; it is held there, under a note with its norms, until a person agrees.
+So a later yes sends the bytes that were trained before, and a no leaves everything where it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LocalTraining in a round: receive φ(t-1), score it, train, score the model after every epoch, and take the difference.
 
-Until the update is sealed in the outbox, the checkpoint and the best model so far are in the workspace's training/round-NNNN. An
-interrupted run scores the received model again and continues from the checkpoint.
+Until the update is committed in the outbox, the checkpoint and the best model so far are in the workspace's training/round-NNNN.
+An interrupted run scores the received model again and continues from the checkpoint.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LocalRound:
         trained: Score of the site's own model.
         result: n_k, loss and Adam's moments.
         best: The best model so far.
-        checkpoint: Where the training is saved until its update is sealed.
+        checkpoint: Where the training is saved until its update is committed.
         statistics: The BatchNorm layers that stay at the site; empty if they are shared.
     """
 

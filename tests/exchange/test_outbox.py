@@ -10,7 +10,7 @@ import pytest
 from fedcli import wire
 from fedcli.errors import ConflictError, StoreError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.outbox import Outbox, Parcel
+from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.store import LocalStore
 from fedcli.tensors import Measured
 from tests.fixtures.killing import killed_everywhere
@@ -35,7 +35,7 @@ def outbox_of(workspace: Path) -> Outbox:
     return Outbox(workspace / "outbox", workspace / "state")
 
 
-def draft_of(outbox: Outbox, attempt: str, name: str = NAME) -> tuple[Draft, tuple[Parcel, ...]]:
+def draft_of(outbox: Outbox, attempt: str, name: str = NAME) -> tuple[Draft, tuple[Publication, ...]]:
     """Do the work of a round; like training on a GPU, every attempt ends with other numbers."""
     draft = outbox.draft(name)
     draft.state.mkdir()
@@ -44,11 +44,11 @@ def draft_of(outbox: Outbox, attempt: str, name: str = NAME) -> tuple[Draft, tup
     artifact = f"delta of the {attempt}".encode() * 100
     (draft.folder / "update").write_bytes(artifact)
     key = layout.artifact(UPDATE, wire.sha256(artifact))
-    parcels = (
-        Parcel(key=DATASET, data=f"data set of the {attempt}".encode()),
-        Parcel(key=UPDATE, data=f"update of the {attempt}, {key}".encode(), artifacts=((key, draft.folder / "update"),)),
+    publications = (
+        Publication(key=DATASET, data=f"data set of the {attempt}".encode()),
+        Publication(key=UPDATE, data=f"update of the {attempt}, {key}".encode(), artifacts=((key, draft.folder / "update"),)),
     )
-    return draft, parcels
+    return draft, publications
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -58,10 +58,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def expected_of(attempt: str, scratch: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return what an attempt publishes, and the state that it installs; nothing is sealed for it."""
+    """Return what an attempt publishes, and the state that it installs; nothing is committed for it."""
     _, (dataset, update) = draft_of(outbox_of(scratch), attempt)
-    published = {parcel.key: parcel.data for parcel in (dataset, update)}
-    published |= {layout.signature(parcel.key, parcel.digest): SIGNER.sign(parcel.data) for parcel in (dataset, update)}
+    published = {publication.key: publication.data for publication in (dataset, update)}
+    published |= {
+        layout.signature(publication.key, publication.digest): SIGNER.sign(publication.data) for publication in (dataset, update)
+    }
     published |= {key: path.read_bytes() for key, path in update.artifacts}
     names = ("best.safetensors", "selection.json")
     texts = (f"best model of the {attempt}", f"selection of the {attempt}")
@@ -70,15 +72,15 @@ def expected_of(attempt: str, scratch: Path) -> tuple[dict[str, bytes], dict[str
 
 def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) -> None:
     outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
-    draft, parcels = draft_of(outbox, "first")
+    draft, publications = draft_of(outbox, "first")
     assert outbox.pending() == ()
-    assert outbox.seal(draft, parcels, SIGNER) == NAME
+    assert outbox.commit(draft, publications, SIGNER) == NAME
     assert outbox.pending() == (NAME,)
     assert not (tmp_path / "drop").exists()
     assert not (tmp_path / "state").exists()
     sent: dict[str, Measured] = {}
     outbox.publish(NAME, store, sent.__setitem__)
-    dataset, update = parcels
+    dataset, update = publications
     assert list(sent) == [
         layout.signature(DATASET, dataset.digest),
         DATASET,
@@ -92,13 +94,13 @@ def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) 
     assert contents(tmp_path / "state") == state
     assert outbox.pending() == ()
     assert list((tmp_path / "outbox").iterdir()) == []
-    for parcel in parcels:
-        found = store.read(layout.signature(parcel.key, parcel.digest), 2048)
-        assert signatures.verify(found, parcel.data, [SIGNER.verify_key]) == SIGNER.verify_key
+    for publication in publications:
+        found = store.read(layout.signature(publication.key, publication.digest), 2048)
+        assert signatures.verify(found, publication.data, [SIGNER.verify_key]) == SIGNER.verify_key
 
 
 def test_what_is_sealed_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a power failure a sealed entry is whole: every file of it, and every folder that names them."""
+    """After a power failure a committed entry is whole: every file of it, and every folder that names them."""
     flushed: set[tuple[int, int]] = set()
 
     def fsync(descriptor: int) -> None:
@@ -106,12 +108,12 @@ def test_what_is_sealed_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pyte
         flushed.add((status.st_dev, status.st_ino))
 
     outbox = outbox_of(tmp_path)
-    draft, parcels = draft_of(outbox, "first")
+    draft, publications = draft_of(outbox, "first")
     for path in draft.state.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())  # who writes the state flushes its files
     monkeypatch.setattr(os, "fsync", fsync)
-    outbox.seal(draft, parcels, SIGNER)
+    outbox.commit(draft, publications, SIGNER)
     entry = tmp_path / "outbox" / NAME
     paths = [entry.parent, entry, entry / "state", *(path for path in entry.iterdir() if path.is_file())]
     assert len(paths) == 3 + 5 + 1
@@ -122,15 +124,15 @@ def test_pending_entries_are_in_order_and_drafts_are_none(tmp_path: Path) -> Non
     outbox = outbox_of(tmp_path)
     assert outbox.pending() == ()
     for name in ("round-0002", "model-0001-local", "round-0001"):
-        outbox.seal(outbox.draft(name), (Parcel(key=f"a/{name}.json", data=b"{}"),), SIGNER)
+        outbox.commit(outbox.draft(name), (Publication(key=f"a/{name}.json", data=b"{}"),), SIGNER)
     outbox.draft("round-0003")
     assert outbox.pending() == ("model-0001-local", "round-0001", "round-0002")
 
 
 def test_an_entry_with_a_note_is_held_until_it_is_released(tmp_path: Path) -> None:
     outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
-    draft, parcels = draft_of(outbox, "first")
-    assert outbox.seal(draft, parcels, SIGNER, note=b"look at it") == NAME
+    draft, publications = draft_of(outbox, "first")
+    assert outbox.commit(draft, publications, SIGNER, note=b"look at it") == NAME
     assert (outbox.pending(), outbox.held(), outbox.note(NAME)) == ((), (NAME,), b"look at it")
     published, state = expected_of("first", tmp_path / "scratch")
     assert {key: path.read_bytes() for key, path in outbox.files(NAME)} == published
@@ -144,7 +146,7 @@ def test_an_entry_with_a_note_is_held_until_it_is_released(tmp_path: Path) -> No
 def test_killed_while_sealing_a_held_entry_nothing_of_it_is_ever_pending(tmp_path: Path) -> None:
     def hold(folder: Path) -> None:
         outbox = outbox_of(folder)
-        outbox.seal(*draft_of(outbox, "first"), SIGNER, note=b"look at it")
+        outbox.commit(*draft_of(outbox, "first"), SIGNER, note=b"look at it")
 
     folders = killed_everywhere(tmp_path, hold)
     assert len(folders) > 20
@@ -155,7 +157,7 @@ def test_killed_while_sealing_a_held_entry_nothing_of_it_is_ever_pending(tmp_pat
 def test_an_entry_may_hold_state_alone(tmp_path: Path) -> None:
     outbox = outbox_of(tmp_path)
     draft, _ = draft_of(outbox, "first")
-    outbox.seal(draft, (), SIGNER)
+    outbox.commit(draft, (), SIGNER)
     outbox.publish(NAME, LocalStore(tmp_path / "drop"), silent)
     assert contents(tmp_path / "state") == expected_of("first", tmp_path / "scratch")[1]
     assert not (tmp_path / "drop").exists()
@@ -164,7 +166,7 @@ def test_an_entry_may_hold_state_alone(tmp_path: Path) -> None:
 
 def test_the_next_draft_drops_whatever_was_interrupted(tmp_path: Path) -> None:
     outbox = outbox_of(tmp_path)
-    outbox.seal(outbox.draft("round-0002"), (), SIGNER)
+    outbox.commit(outbox.draft("round-0002"), (), SIGNER)
     for leftover in (f".{NAME}", ".round-0007", ".gone-round-0003"):
         (tmp_path / "outbox" / leftover / "state").mkdir(parents=True)
         (tmp_path / "outbox" / leftover / "state" / "model").write_bytes(b"torn")
@@ -177,14 +179,14 @@ def test_the_next_draft_drops_whatever_was_interrupted(tmp_path: Path) -> None:
 def test_a_conflict_leaves_the_entry_to_the_caller(tmp_path: Path) -> None:
     outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
     store.publish(UPDATE, b"from the second machine")
-    draft, parcels = draft_of(outbox, "first")
-    outbox.seal(draft, parcels, SIGNER)
-    sealed = contents(tmp_path / "outbox")
+    draft, publications = draft_of(outbox, "first")
+    outbox.commit(draft, publications, SIGNER)
+    committed = contents(tmp_path / "outbox")
     for _ in range(2):
         with pytest.raises(ConflictError, match=f"{UPDATE}: "):
             outbox.publish(NAME, store, silent)
         assert outbox.pending() == (NAME,)
-        assert contents(tmp_path / "outbox") == sealed
+        assert contents(tmp_path / "outbox") == committed
         assert store.read(UPDATE, 100) == b"from the second machine"
         assert not (tmp_path / "state").exists()
     outbox.discard(NAME)
@@ -196,7 +198,7 @@ def test_a_conflict_leaves_the_entry_to_the_caller(tmp_path: Path) -> None:
 def test_a_store_that_fails_leaves_the_entry_for_the_next_run(tmp_path: Path) -> None:
     outbox, store = outbox_of(tmp_path), LocalStore(tmp_path / "drop")
     (tmp_path / "drop").write_bytes(b"no folder yet: the share is not mounted")
-    outbox.seal(*draft_of(outbox, "first"), SIGNER)
+    outbox.commit(*draft_of(outbox, "first"), SIGNER)
     with pytest.raises(StoreError):
         outbox.publish(NAME, store, silent)
     assert outbox.pending() == (NAME,)
@@ -211,7 +213,7 @@ def test_work_that_is_done_anew_takes_the_place_of_its_earlier_state(tmp_path: P
     """The drop folder lost what was published (a restored backup, say): the round is trained again under its old name."""
     outbox = outbox_of(tmp_path)
     for attempt in ("first", "second"):
-        outbox.seal(*draft_of(outbox, attempt), SIGNER)
+        outbox.commit(*draft_of(outbox, attempt), SIGNER)
         outbox.publish(NAME, LocalStore(tmp_path / f"drop of the {attempt}"), silent)
         assert contents(tmp_path / "state") == expected_of(attempt, tmp_path / "scratch")[1]
         assert list((tmp_path / "outbox").iterdir()) == []
@@ -223,7 +225,7 @@ def run(workspace: Path, attempt: str) -> None:
     for name in outbox.pending():
         outbox.publish(name, store, silent)
     if store.stat(UPDATE) is None:
-        outbox.publish(outbox.seal(*draft_of(outbox, attempt), SIGNER), store, silent)
+        outbox.publish(outbox.commit(*draft_of(outbox, attempt), SIGNER), store, silent)
 
 
 def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -233,15 +235,15 @@ def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(tmp_path: Path) -
     stages: list[str] = []
     for folder in folders:
         published = contents(folder / "drop")
-        sealed = bool(outbox_of(folder).pending())
-        attempt = "first" if sealed or published else "second"
+        committed = bool(outbox_of(folder).pending())
+        attempt = "first" if committed or published else "second"
         assert published.items() <= expected["first"][0].items(), "torn"
         if UPDATE in published:
             assert published == expected["first"][0], "the record is the commit: it comes last"
-        assert sealed or published in ({}, expected["first"][0])
+        assert committed or published in ({}, expected["first"][0])
         before = (folder / "state" / NAME).stat().st_ino if (folder / "state" / NAME).exists() else None
         assert before is None or UPDATE in published
-        stages.append("installed" if before else "sealed" if sealed else "drafted")
+        stages.append("installed" if before else "committed" if committed else "drafted")
 
         run(folder, "second")
         assert (contents(folder / "drop"), contents(folder / "state")) == expected[attempt]
@@ -252,16 +254,16 @@ def test_killed_anywhere_the_next_run_ends_with_the_same_bytes(tmp_path: Path) -
         assert (contents(folder / "drop"), contents(folder / "state")) == expected[attempt]
         outbox_of(folder).draft("round-0002")
         assert [path.name for path in (folder / "outbox").iterdir()] == [".round-0002"]
-    assert stages == sorted(stages, key=["drafted", "sealed", "installed"].index)
-    assert set(stages) == {"drafted", "sealed", "installed"}
+    assert stages == sorted(stages, key=["drafted", "committed", "installed"].index)
+    assert set(stages) == {"drafted", "committed", "installed"}
 
 
 def test_killed_while_discarding_the_entry_is_whole_or_gone(tmp_path: Path) -> None:
-    def sealed(folder: Path) -> None:
+    def committed(folder: Path) -> None:
         outbox = outbox_of(folder)
-        outbox.seal(*draft_of(outbox, "first"), SIGNER)
+        outbox.commit(*draft_of(outbox, "first"), SIGNER)
 
-    folders = killed_everywhere(tmp_path, lambda folder: outbox_of(folder).discard(NAME), sealed)
+    folders = killed_everywhere(tmp_path, lambda folder: outbox_of(folder).discard(NAME), committed)
     assert len(folders) >= 8
     for folder in folders:
         if outbox_of(folder).pending():

@@ -37,7 +37,7 @@ def run(workspace: Path, attempt: str) -> None:
         log.add(Sent(moment=MOMENT, key=key, bytes=file.size, sha256=file.sha256, command=attempt))
 
     if not outbox.pending() and not (workspace / "state" / NAME).exists():
-        outbox.seal(*draft_of(outbox, attempt), SIGNER)
+        outbox.commit(*draft_of(outbox, attempt), SIGNER)
     for name in outbox.pending():
         outbox.publish(name, store, sent)
 

@@ -68,7 +68,7 @@ def trained_under(federation: Federation, reviewer: Person | None, *, review: bo
     return train_round(federation.site("north"), federation.environment, review=review, reviewer=reviewer)
 
 
-def sealed(federation: Federation) -> dict[str, bytes]:
+def committed(federation: Federation) -> dict[str, bytes]:
     folder = federation.site("north") / "outbox"
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -80,10 +80,10 @@ def test_without_anybody_to_ask_the_update_is_held_and_trained_once(begun: Feder
     assert first.status is Status.WAITING
     assert first.steps is not None
     assert f"fedcli train-round -C {begun.site('north')} --review" in first.message
-    held = sealed(begun)
+    held = committed(begun)
     second = begun.train("north")[0]
     assert (second.status, second.steps, second.message) == (Status.WAITING, None, first.message)
-    assert sealed(begun) == held
+    assert committed(begun) == held
     assert begun.files() == before
     assert not (begun.site("north") / "state").exists()
 
@@ -109,7 +109,7 @@ def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation
     assert {key for key, _, _ in person.seen[0].files} == after.keys() - before.keys()
     assert wire.encode(person.seen[0].record) == after[UPDATE]
     assert (begun.site("north") / "state/round-0001").is_dir()
-    assert sealed(begun) == {}
+    assert committed(begun) == {}
     assert [outcome.status for outcome in begun.train("valley")] == [Status.PUBLISHED]
     assert begun.aggregate().used == ("north", "valley")
 
@@ -119,7 +119,7 @@ def test_a_no_leaves_nothing_and_loses_nothing(begun: Federation) -> None:
     with pytest.raises(ApprovalError, match="the update of round 1 is held, and nothing has left") as caught:
         trained_under(begun, Person(begun, says=False))
     assert "--review shows it again" in caught.value.hint
-    held = sealed(begun)
+    held = committed(begun)
     assert begun.files() == before
     unasked = begun.train("north")[0]
     assert (unasked.status, unasked.steps) == (Status.WAITING, None)
@@ -148,9 +148,9 @@ def test_interrupted_while_asking_the_update_stays_held(begun: Federation) -> No
     before = begun.files()
     with pytest.raises(KeyboardInterrupt):
         trained_under(begun, Gone(begun, says=True))
-    held = sealed(begun)
+    held = committed(begun)
     assert begun.train("north")[0].status is Status.WAITING
-    assert (begun.files(), sealed(begun)) == (before, held)
+    assert (begun.files(), committed(begun)) == (before, held)
 
 
 def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federation) -> None:
@@ -164,7 +164,7 @@ def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federatio
         "north: dropping the held update round-0001, which has become of no use: it is not for round 2, which is open"
     )
     assert UPDATE not in begun.files()
-    assert sealed(begun) == {}
+    assert committed(begun) == {}
 
 
 def test_a_changed_plan_drops_a_held_update_and_it_is_trained_by_the_new_one(begun: Federation) -> None:
@@ -191,7 +191,7 @@ def test_an_update_from_a_second_machine_is_adopted_and_the_held_one_dropped(beg
     begun.train("valley")
     begun.aggregate()
     assert begun.train("north")[0].round == 2
-    assert sealed(begun) == {}
+    assert committed(begun) == {}
 
 
 @pytest.mark.parametrize(

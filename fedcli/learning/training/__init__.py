@@ -3,7 +3,7 @@
 From the command down to one step:
 
     operations.train_round.train_round           a site's part of a round, as `fedcli train-round`
-    site.contribution.contribute                 LocalTraining(φ(t-1)) → (Δφ(t), n_k): trains, then seals and publishes the update
+    site.contribution.contribute                 LocalTraining(φ(t-1)) → (Δφ(t), n_k): trains, and publishes the update
     site.local_round.run_local_round             receives φ(t-1), scores it, trains, scores every epoch's model, returns Δφ(t)
     site.training_job.run_job                    trains in this process, and in the others that share the work
     learning.training.local_training             LocalTraining.run: trains epoch by epoch
