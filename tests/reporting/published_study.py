@@ -13,13 +13,12 @@ from pathlib import Path
 
 from fedcli.cohort import Rejection
 from fedcli.exchange.history import History, reference_to
-from fedcli.exchange.records import ModelKind, TestScore
+from fedcli.exchange.records import SHARED_KINDS, ModelKind, TestScore
 from fedcli.plan import Plan
 from fedcli.reporting.report_files import write_report
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, compare, score
 
-KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 MADE_UP_CHANCE = 0.04
 DENSENET_BYTES = 28_139_520
 """Of a model of the paper's network, and of a delta."""
@@ -92,10 +91,10 @@ def paper_history(rounds: int = 3) -> History:
             rejections=(Rejection(reason="no density in the label table", files=37 * index),) if index else (),
         )  # fmt: skip
         build.dataset(site, facts)
-        for kind in KINDS:
+        for kind in SHARED_KINDS:
             build.model(site, kind)
     for tested, site in enumerate(CLIENTS):
-        local, federated, finetuned = (build.history.models[site, kind] for kind in KINDS)
+        local, federated, finetuned = (build.history.models[site, kind] for kind in SHARED_KINDS)
         patients = PAPER_DATASETS[tested][4][2] // 4
         gain = round(PAPER_FEDERATED[tested][tested] - PAPER_LOCAL[tested][tested], 2)
         compared = (

@@ -1,4 +1,4 @@
-"""The page in Chromium: light and dark, on a desk and on a phone, for those who cannot see it well, and on paper."""
+"""The page in Chromium: light and dark, on a desktop and a phone, with accessibility checks, and printed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def never_evaluated() -> History:
 
 def tampered() -> History:
     message = f"{TAMPERED}: unsigned: there is no {TAMPERED}.0123456789ab.sig for its present bytes"
-    updates = {key: found for key, found in paper_history().updates.items() if key != ("client3", 2)}
+    updates = {key: update for key, update in paper_history().updates.items() if key != ("client3", 2)}
     return replace(paper_history(), updates=updates, problems=(Problem(key=TAMPERED, message=message),))
 
 
@@ -105,13 +105,13 @@ HISTORIES: dict[str, Callable[[], History]] = {
 
 @dataclass
 class View:
-    """One page of the browser, and what it did that no report may do."""
+    """One page of the browser, and everything it did that no report may do."""
 
     page: Page
     faults: list[str] = field(default_factory=list)
 
     def listen(self) -> View:
-        """Gather complaints and requests from now on."""
+        """Collect warnings, errors and requests from now on."""
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", self._see)
@@ -126,7 +126,7 @@ class View:
             self.faults.append(f"a request for {request.url}")
 
     def open(self, file: Path, *, width: int, scheme: str) -> Page:
-        """Load a report with everything unfolded."""
+        """Load a report with all details open."""
         self.faults.clear()
         self.page.emulate_media(media="screen", color_scheme=scheme)
         self.page.set_viewport_size({"width": width, "height": 900})
@@ -165,15 +165,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def beyond(page: Page) -> list[str]:
-    """Return the elements that reach over the right edge though nothing around them scrolls."""
-    found: list[str] = page.evaluate(BEYOND)
-    return found
+    """Return the elements that extend past the right edge without a scrolling container."""
+    elements: list[str] = page.evaluate(BEYOND)
+    return elements
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", HISTORIES)
-def test_it_shows_well(view: View, files: Callable[[str], Path], name: str, scheme: str, width: int) -> None:
+def test_it_displays_well(view: View, files: Callable[[str], Path], name: str, scheme: str, width: int) -> None:
     page = view.open(files(name), width=width, scheme=scheme)
     assert view.faults == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -185,13 +185,13 @@ def test_it_shows_well(view: View, files: Callable[[str], Path], name: str, sche
         "[...document.querySelectorAll('.scroll tbody th')].filter(item => item.offsetWidth)"
         ".map(item => item.offsetWidth / item.closest('.scroll').clientWidth)"
     )
-    assert max(shares) <= 0.5  # the column that stays leaves room for the others
+    assert max(shares) <= 0.5  # the fixed column leaves room for the others
     # Contrast is the same at any width, and takes most of the time.
     options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": width == DESK}}}
-    found = Axe().run(page, options=options).response["violations"]
+    violations = Axe().run(page, options=options).response["violations"]
     serious = [
         f"{item['id']} ({item['impact']}): {node['html'][:120]} {node['failureSummary']}"
-        for item in found
+        for item in violations
         if item["impact"] in {"serious", "critical"}
         for node in item["nodes"]
     ]
@@ -199,7 +199,7 @@ def test_it_shows_well(view: View, files: Callable[[str], Path], name: str, sche
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_it_prints_whole(view: View, files: Callable[[str], Path], name: str) -> None:
+def test_it_prints_completely(view: View, files: Callable[[str], Path], name: str) -> None:
     page = view.open(files(name), width=A4, scheme="light")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -210,7 +210,7 @@ def test_it_prints_whole(view: View, files: Callable[[str], Path], name: str) ->
     assert view.faults == []
 
 
-def test_what_does_not_hold_stands_on_the_first_screen_above_what_holds(view: View, files: Callable[[str], Path]) -> None:
+def test_problems_are_on_the_first_screen_and_the_rest_is_shown(view: View, files: Callable[[str], Path]) -> None:
     page = view.open(files("tampered"), width=DESK, scheme="light")
     alarm = page.locator(".alarm")
     box = alarm.bounding_box()
@@ -221,7 +221,7 @@ def test_what_does_not_hold_stands_on_the_first_screen_above_what_holds(view: Vi
     assert page.locator("td.kappa").first.is_visible()
 
 
-def test_what_is_missing_stands_on_the_first_screen(view: View, files: Callable[[str], Path]) -> None:
+def test_what_is_missing_is_on_the_first_screen(view: View, files: Callable[[str], Path]) -> None:
     page = view.open(files("never-evaluated"), width=DESK, scheme="light")
     notice = page.locator(".notice")
     box = notice.bounding_box()

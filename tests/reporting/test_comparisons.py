@@ -1,4 +1,4 @@
-"""Paired comparisons: what counts, in numbers and in sentences."""
+"""Paired comparisons: which count, in numbers and in sentences."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_a_comparison_of_an_older_model_does_not_count() -> None:
 )
 def test_in_sentences(difference: float, p_value: float, sentence: str, verdict: str, p: str) -> None:
     (comparison,) = compared(difference, p_value)
-    told = comparison.difference_sentence
-    assert f"the federated model's kappa is {sentence} the local-only model's (95\u00a0% interval" in told
-    assert told.count(".") - told.count("0.") == 1
+    difference_sentence = comparison.difference_sentence
+    assert f"the federated model's kappa is {sentence} the local-only model's (95\u00a0% interval" in difference_sentence
+    assert difference_sentence.count(".") - difference_sentence.count("0.") == 1
     assert verdict in comparison.test_sentence
     assert comparison.p == p
 

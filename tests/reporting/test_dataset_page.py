@@ -1,4 +1,4 @@
-"""The page of a prepared data set, in Chromium: everything is on it, nothing is loaded, everyone can read it."""
+"""The page of a prepared data set, in Chromium: everything is on it, nothing is loaded, and it is accessible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REASON = "rows, columns, frames or bits contradict the standard or the pixel dat
 
 
 def survey() -> Survey:
-    """Return a survey in which the second scanner is inverted, and no image of the last class is for testing."""
+    """Return a survey in which the second scanner is inverted and the test part has no image of the last class."""
     result = Survey([name for name in SCANNERS for _ in range(48)], Images(size=96))
     for number, name in enumerate(SCANNERS):
         generator = np.random.default_rng(number)
@@ -84,17 +84,18 @@ def view() -> Iterator[View]:
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_shows_well(view: View, page: Path, scheme: str, width: int) -> None:
+def test_it_displays_well(view: View, page: Path, scheme: str, width: int) -> None:
     shown = view.open(page, width=width, scheme=scheme)
     assert view.faults == []
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     assert beyond(shown) == []
     options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": width == DESK}}}
-    found = Axe().run(shown, options=options).response["violations"]
-    assert [(item["id"], item["nodes"][0]["html"][:120]) for item in found if item["impact"] in {"serious", "critical"}] == []
+    violations = Axe().run(shown, options=options).response["violations"]
+    serious = [item for item in violations if item["impact"] in {"serious", "critical"}]
+    assert [(item["id"], item["nodes"][0]["html"][:120]) for item in serious] == []
 
 
-def test_it_prints_whole(view: View, page: Path) -> None:
+def test_it_prints_completely(view: View, page: Path) -> None:
     shown = view.open(page, width=A4, scheme="light")
     shown.emulate_media(media="print", color_scheme="dark")
     assert beyond(shown) == []
@@ -114,14 +115,14 @@ def test_every_example_is_drawn_and_named(view: View, page: Path) -> None:
     assert shown.locator(".examples td", has_text="none").count() == 3
 
 
-def test_what_looks_inverted_and_who_may_see_it_stand_on_the_first_screen(view: View, page: Path) -> None:
+def test_inverted_images_and_who_may_see_the_page_are_on_the_first_screen(view: View, page: Path) -> None:
     shown = view.open(page, width=DESK, scheme="light")
     alarm = shown.locator(".alarm")
     box = alarm.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < 900
-    told = "GE <b>Senographe</b> Pristina: the background of 44 of 44 images is bright; are they inverted?"
-    assert told in alarm.inner_text()
+    warning = "GE <b>Senographe</b> Pristina: the background of 44 of 44 images is bright; are they inverted?"
+    assert warning in alarm.inner_text()
     assert "Lorad" not in alarm.inner_text()
     assert "Do not share it." in shown.locator(".notice").inner_text()
 

@@ -40,7 +40,7 @@ def test_the_same_history_gives_the_same_bytes(pictures: tuple[Illustration, ...
 
 
 def test_identifiers_differ_between_the_figures_of_a_page(pictures: tuple[Illustration, ...]) -> None:
-    identifiers = [found for picture in pictures for found in set(re.findall(r'\bid="([^"]+)"', picture.inline))]
+    identifiers = [identifier for picture in pictures for identifier in set(re.findall(r'\bid="([^"]+)"', picture.inline))]
     assert len(identifiers) == len(set(identifiers))
     for picture in pictures:
         used = re.findall(r'(?:url\(#|href="#)([^")]+)', picture.inline)
@@ -74,9 +74,9 @@ def test_fig_5_shows_negative_and_absent_kappas() -> None:
     assert "The axis starts at −0.20" in figures["fig5-kappa"].description
 
 
-def test_a_pointer_is_told_the_interval(pictures: tuple[Illustration, ...]) -> None:
+def test_hovering_shows_the_interval(pictures: tuple[Illustration, ...]) -> None:
     tips = {
-        picture.name: [found.text for found in ET.fromstring(picture.svg).iterfind(".//{*}g/{*}title")]  # noqa: S314
+        picture.name: [title.text for title in ET.fromstring(picture.svg).iterfind(".//{*}g/{*}title")]  # noqa: S314
         for picture in pictures
     }
     cell = "client7 on client7's test patients: kappa 0.77 (substantial), 95\u00a0% interval 0.72 to 0.82, 322 cases"

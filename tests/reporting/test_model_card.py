@@ -50,16 +50,16 @@ def headings(text: str) -> list[str]:
 
 
 def tables_of(text: str) -> list[list[int]]:
-    """Return of each table how many cells each of its rows has."""
-    found: list[list[int]] = []
+    """Return the number of cells of each row of each table."""
+    tables: list[list[int]] = []
     for token in MARKDOWN.parse(text):
         if token.type == "table_open":
-            found.append([])
+            tables.append([])
         elif token.type == "tr_open":
-            found[-1].append(0)
+            tables[-1].append(0)
         elif token.type in {"td_open", "th_open"}:
-            found[-1][-1] += 1
-    return found
+            tables[-1][-1] += 1
+    return tables
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_without_evaluations_it_says_so() -> None:
     assert len(tables_of(text)) == 1
 
 
-def test_a_site_without_a_dataset_summary_has_a_row_all_the_same() -> None:
+def test_a_site_without_a_dataset_summary_has_a_row_too() -> None:
     build = half_way()
     build.update("north", 1, 0.1, 0.2)
     build.round()
@@ -122,7 +122,7 @@ def test_a_site_without_a_dataset_summary_has_a_row_all_the_same() -> None:
     assert all(len(set(rows)) == 1 for rows in tables_of(text))
 
 
-def test_what_did_not_verify_stands_at_its_top() -> None:
+def test_verification_problems_are_at_its_top() -> None:
     history = replace(half_way().history, problems=(Problem(key="x", message="bad signature"),))
     text = render(history, statement="NOT verified")
     assert "**Verification found 1 problem in the drop folder.**" in text[: text.index("## Model details")]
@@ -148,9 +148,9 @@ def test_what_peers_write_stays_text() -> None:
     assert [set(rows) for rows in tables_of(text)] == [{5}, {3}, {8}, {9}, {2}]
     inline = [child for token in MARKDOWN.parse(text) for child in token.children or ()]
     assert not [token for token in inline if token.type in {"link_open", "image", "html_inline", "em_open"}]
-    said = " ".join(token.content for token in inline if token.type == "text")
-    assert "<script> & _x_ [y](z)" in said
-    assert hostile in said
+    shown = " ".join(token.content for token in inline if token.type == "text")
+    assert "<script> & _x_ [y](z)" in shown
+    assert hostile in shown
 
 
 @given(st.text())

@@ -72,13 +72,13 @@ def test_the_other_tables(folder: Path) -> None:
 def test_every_metric_of_every_score(folder: Path) -> None:
     rows = lines(folder, "table2-metrics")
     assert len(rows) == 7 * (3 * 7 + 1) * 2 * 7
-    found = {
+    values = {
         (row["level"], row["metric"]): (row["count"], row["value"], row["low"], row["high"])
         for row in rows
         if (row["kind"], row["trained_at"], row["tested_at"]) == ("federated", "client7", "client7")
     }
-    assert found["case", "kappa"] == ("322", "0.77", "0.72", "0.82")
-    assert found["image", "accuracy"][:2] == ("1288", "0.885")
+    assert values["case", "kappa"] == ("322", "0.77", "0.72", "0.82")
+    assert values["image", "accuracy"][:2] == ("1288", "0.885")
 
 
 def test_comparisons(folder: Path) -> None:
@@ -100,9 +100,9 @@ def test_what_is_withheld_has_no_number() -> None:
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     build.round()
-    found = score(reference_to(build.history.rounds[-1]), 0.5, patients=40)
-    by_case = replace(found.by_case, confusion=((None, 4, 0, 0), *found.by_case.confusion[1:]))
-    build.evaluation("east", [replace(found, by_case=by_case, by_image=replace(found.by_image, confusion=None))])
+    scored = score(reference_to(build.history.rounds[-1]), 0.5, patients=40)
+    by_case = replace(scored.by_case, confusion=((None, 4, 0, 0), *scored.by_case.confusion[1:]))
+    build.evaluation("east", [replace(scored, by_case=by_case, by_image=replace(scored.by_image, confusion=None))])
     text = next(table.text for table in csv_tables(gather(build.history, "")) if table.name == "confusion")
     rows = [*csv.DictReader(text.splitlines())]
     assert (rows[0]["count"], rows[0]["share_of_true"], rows[0]["withheld"]) == ("", "", "yes")
@@ -120,7 +120,7 @@ def test_the_card_is_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
     assert not (tmp_path / "model-card.md").exists()
 
 
-def test_a_model_that_is_not_there_leaves_the_folder_alone(tmp_path: Path) -> None:
+def test_a_model_that_does_not_exist_changes_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such model"):
         write_report(paper_history(), "verified", tmp_path / "out", "client8/local")
     assert not (tmp_path / "out").exists()
@@ -130,7 +130,7 @@ def test_figures(folder: Path) -> None:
     assert {path.name for path in (folder / "figures").iterdir()} == {f"{name}.{end}" for name in NAMES for end in ("svg", "png")}
 
 
-def test_a_later_report_replaces_the_older_whole(folder: Path) -> None:
+def test_a_later_report_replaces_every_file_of_the_older(folder: Path) -> None:
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
     files = write_report(build.history, "consistent", folder)

@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, honest about what is missing and what does not hold."""
+"""The page: well-formed, self-contained, honest about what is missing and what does not verify."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 
 
 class Reader(HTMLParser):
-    """Check that elements nest, and gather text, tags and attributes."""
+    """Check that elements nest, and collect text, tags and attributes."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -53,12 +53,12 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> in {self.getpos()}"
 
     def handle_data(self, data: str) -> None:
-        """Gather text."""
+        """Collect text."""
         self.words.append(data)
 
     @property
     def text(self) -> str:
-        """All text, white space drawn together."""
+        """All text, with white space collapsed."""
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
@@ -180,7 +180,7 @@ def test_half_way_names_what_is_missing() -> None:
     assert "No site has scored its federated model or a global model yet." in text
 
 
-def test_problems_stand_at_the_top() -> None:
+def test_problems_are_at_the_top() -> None:
     history = replace(half_way().history, problems=(Problem(key="sites/north/round-0001/update.json", message="bad signature"),))
     text = read(page(history, "consistent; coordinator SHA256:abc not confirmed")).text
     assert "1 verification problem" in text

@@ -45,7 +45,7 @@ def test_the_papers_table_2_gives_the_papers_means(paper: History) -> None:
 
 
 def test_the_papers_improvements_as_its_printed_cells_give_them(paper: History) -> None:
-    """The paper says 6.3 % and 45.8 %, of unrounded cells; the cells that it prints give 6.0 % and 46.0 %."""
+    """The paper says 6.3 % and 45.8 %, from unrounded cells; the cells that it prints give 6.0 % and 46.0 %."""
     change = tables.improvement(tables.cross_site_table(paper, LOCAL), tables.cross_site_table(paper, FEDERATED))
     assert change.diagonal.relative == pytest.approx(4.74 / 4.47 - 1)
     assert change.off_diagonal.relative == pytest.approx(11.05 / 7.57 - 1)
@@ -177,12 +177,12 @@ def test_participation_puts_the_late_with_the_round_they_missed() -> None:
 
 
 def test_exchange_adds_up(paper: History) -> None:
-    facts = tables.exchange_table(paper)
+    exchange = tables.exchange_table(paper)
     stored = DENSENET_BYTES
-    assert facts.global_bytes == 4 * stored
-    assert facts.total_bytes == stored * (4 + 7 * 3 + 7 * 3)
-    assert facts.sites[0].training_hours == pytest.approx(3 * 300 / 3600)
-    assert facts.elapsed_hours == pytest.approx(3 * 8 / 60)
+    assert exchange.global_bytes == 4 * stored
+    assert exchange.total_bytes == stored * (4 + 7 * 3 + 7 * 3)
+    assert exchange.sites[0].training_hours == pytest.approx(3 * 300 / 3600)
+    assert exchange.elapsed_hours == pytest.approx(3 * 8 / 60)
 
 
 def test_nothing_is_missing_from_the_papers_study(paper: History) -> None:
@@ -209,7 +209,7 @@ def test_half_way_names_what_is_missing() -> None:
     )
 
 
-def test_whose_turn_it_is() -> None:
+def test_who_has_to_do_what_next() -> None:
     empty = HandmadeHistory((), Plan(name="pilot")).history
     assert "fedcli admit" in tables.missing(empty)[0]
     without_rounds = HandmadeHistory(SITES, Plan(name="pilot")).history
