@@ -9,20 +9,20 @@ states; the nearest distances are added from the smallest up. Krum's promise hol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcli.aggregation.engine.stack import UNIT
+from fedcli.aggregation.engine.columns import UNIT
 from fedcli.aggregation.squares import add_in_order, unit_sums
-from fedcli.aggregation.update import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.engine.stack import Stack
-    from fedcli.aggregation.engine.thread_pool import Crew
-    from fedcli.tensors import Layout
+    from fedcli.aggregation.engine.columns import Columns
+    from fedcli.aggregation.engine.update_matrix import UpdateMatrix
+    from fedcli.aggregation.update import Section
 
 _TILE = 64
 """Rows whose differences from one row are taken at once."""
@@ -52,41 +52,33 @@ class Krum:
         return sorted(number for _, number in sorted(scores)[: self.keep])
 
 
-def squared_distances(stack: Stack, layout: Layout, crew: Crew) -> NDArray[np.float64]:
-    """Return the squared distance of every two rows, (K, K), in one pass.
+def squared_distances(matrix: UpdateMatrix, integers: Section | None, floats: Section | None) -> NDArray[np.float64]:
+    """Return the squared distance between every two updates, (K, K), in one pass.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say.
     """
-    integers, floats = runs(layout)
-    stack.pass_over(integers)
-    count = len(stack.updates)
+    matrix.skip(integers)
+    count = len(matrix)
     total = np.zeros((count, count))
-    if floats is not None:
-        for first, last in stack.ranges(floats, together=True):
-            rows = stack.read(range(count), floats, first, last)
-            sums = np.zeros((count, count, -(-(last - first) // UNIT)))
-            step = UNIT * max(1, _TILE // count)
-
-            def work(number: int, rows: np.ndarray = rows, sums: np.ndarray = sums, step: int = step) -> None:
-                begin = number * step
-                found = sums[..., begin // UNIT : (begin + step) // UNIT]
-                with np.errstate(all="ignore"):
-                    _distances(rows[:, begin : begin + step], found)
-
-            crew.each(-(-(last - first) // step), work)
-            if not (finite := np.isfinite(rows).all(axis=1)).all():
-                stack.refuse(np.flatnonzero(~finite).tolist(), floats, first, last)
-            add_in_order(total, sums)
-    stack.close_books()
+    matrix.run(floats, partial(_unit_distances, matrix), partial(add_in_order, total))
+    matrix.check_digests()
     return total + total.T
 
 
-def _distances(rows: NDArray[np.float32], into: NDArray[np.float64]) -> None:
-    """Write the units' squared distances of every row to the later ones, (rows, rows, units)."""
-    for number in range(len(rows) - 1):
-        own = rows[number].astype(np.float64)
-        for first in range(number + 1, len(rows), _TILE):
-            others = rows[first : first + _TILE].astype(np.float64)
-            np.subtract(others, own, out=others)
-            into[number, first : first + _TILE] = unit_sums(others)
+def _unit_distances(matrix: UpdateMatrix, columns: Columns) -> NDArray[np.float64]:
+    """Return the squared distances of a range from every row to the later ones, (K, K, units)."""
+    rows = columns.rows
+    matrix.require_finite(np.isfinite(rows).all(axis=1).tolist(), columns)
+    count, length = rows.shape
+    sums = np.zeros((count, count, length // UNIT))
+    units = max(1, _TILE // count)
+    for begin in range(0, length // UNIT, units):
+        part = rows[:, begin * UNIT : (begin + units) * UNIT]
+        for first in range(count - 1):
+            own = part[first].astype(np.float64)
+            for second in range(first + 1, count, _TILE):
+                others = part[second : second + _TILE].astype(np.float64)
+                np.subtract(others, own, out=others)
+                sums[first, second : second + _TILE, begin : begin + units] = unit_sums(others)
+    return sums

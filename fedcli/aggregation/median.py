@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
 class Median:
     """The rule."""
 
-    def floats(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the median of each column, (sites, elements) to (elements,)."""
-        ordered = np.sort(np.ascontiguousarray(rows.T), axis=1)
-        low, high = _middle(len(rows))
-        return (ordered[:, low].astype(np.float64) + ordered[:, high]) * 0.5 + 0.0
+    def floats(self, deltas: NDArray[np.float32], _weights: Sequence[int], step: NDArray[np.float64]) -> None:
+        """Make `step` the median of each column, (sites, elements) to (elements,)."""
+        ordered = deltas.T.copy()
+        ordered.sort(axis=1)
+        low, high = _middle(len(deltas))
+        np.add(ordered[:, low], ordered[:, high], out=step, dtype=np.float64)
+        np.multiply(step, 0.5, out=step)
+        np.add(step, 0.0, out=step)  # a negative zero becomes zero
 
-    def integers(self, values: NDArray[Any]) -> NDArray[Any]:
+    def integers(self, deltas: NDArray[Any], _weights: Sequence[int]) -> NDArray[Any]:
         """Return the floored median of each column of Python integers."""
-        ordered = np.sort(values, axis=0)
-        low, high = _middle(len(values))
+        ordered = np.sort(deltas, axis=0)
+        low, high = _middle(len(deltas))
         return np.asarray((ordered[low] + ordered[high]) // 2)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.aggregation.engine.stack import UNIT
+from fedcli.aggregation.engine.columns import UNIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -26,15 +28,16 @@ class TrimmedMean:
 
     trim: int
 
-    def floats(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the trimmed mean of each column, (sites, elements) to (elements,)."""
-        ordered = np.sort(np.ascontiguousarray(rows.T), axis=1)
-        total = np.zeros(rows.shape[1], np.float64)
-        for number in range(self.trim, len(rows) - self.trim):
-            np.add(total, ordered[:, number], out=total)
-        return np.divide(total, np.float64(len(rows) - 2 * self.trim), out=total)
+    def floats(self, deltas: NDArray[np.float32], _weights: Sequence[int], step: NDArray[np.float64]) -> None:
+        """Make `step` the trimmed mean of each column, (sites, elements) to (elements,)."""
+        ordered = deltas.T.copy()
+        ordered.sort(axis=1)
+        step.fill(0.0)
+        for number in range(self.trim, len(deltas) - self.trim):
+            np.add(step, ordered[:, number], out=step)
+        np.divide(step, np.float64(len(deltas) - 2 * self.trim), out=step)
 
-    def integers(self, values: NDArray[Any]) -> NDArray[Any]:
+    def integers(self, deltas: NDArray[Any], _weights: Sequence[int]) -> NDArray[Any]:
         """Return the floored trimmed mean of each column of Python integers."""
-        ordered = np.sort(values, axis=0)[self.trim : len(values) - self.trim]
+        ordered = np.sort(deltas, axis=0)[self.trim : len(deltas) - self.trim]
         return np.asarray(ordered.sum(axis=0) // len(ordered))

@@ -1,4 +1,4 @@
-"""What is aggregated: each site's update as a file, and its numbers as flat runs."""
+"""What is aggregated: each site's update as a file, and the sections of numbers in it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fedcli.tensors import Layout
+    from fedcli.tensors import Layout, Tensor
 
 
 class UpdateError(TrustError):
-    """Updates cannot be used; the others can.
+    """Some updates cannot be used; the others can.
 
     Attributes:
         reasons: Why, by site.
@@ -32,13 +32,13 @@ class UpdateError(TrustError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """One site's share.
+    """One site's update.
 
     Attributes:
-        site: Its name.
-        path: The file of its delta: canonical safetensors of F32 and I64 tensors, the layout being that of the global model.
+        site: The site's name.
+        path: The file of its delta: canonical safetensors of F32 and I64 tensors, with the layout of the global model.
         weight: n_k, below 2**29, so that its product with a float32 is exact in float64.
-        sha256: The digest that the file must have, where it is not a verified private copy.
+        sha256: The digest that the file must have, unless it is a verified private copy.
     """
 
     site: str
@@ -48,30 +48,38 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Neighbouring tensors of one dtype: the numbers of a file from byte `begin`, `count` of them."""
+class Section:
+    """The tensors of one dtype, which a canonical file holds one after another: a flat array.
+
+    Attributes:
+        dtype: Of the elements.
+        begin: Position of the first element in the file, in bytes.
+        count: Number of elements.
+        tensors: The tensors, in the order of the file.
+    """
 
     dtype: np.dtype[Any]
     begin: int
     count: int
+    tensors: tuple[Tensor, ...]
 
 
-def runs(found: Layout) -> tuple[Run | None, Run | None]:
-    """Return a layout's run of I64 and its run of F32, None where it has none.
+def sections(layout: Layout) -> tuple[Section | None, Section | None]:
+    """Return the section of I64 and the section of F32; None where a layout has no such elements.
 
     Raises:
         TensorError: It has a tensor of another dtype.
     """
-    if other := next((tensor for tensor in found.tensors if tensor.dtype not in {"F32", "I64"}), None):
+    if other := next((tensor for tensor in layout.tensors if tensor.dtype not in {"F32", "I64"}), None):
         msg = f"tensor {other.name}: {other.dtype} cannot be aggregated, expected F32 or I64"
         raise TensorError(msg)
-    return _run(found, "I64"), _run(found, "F32")
+    return _section(layout, "I64"), _section(layout, "F32")
 
 
-def _run(found: Layout, dtype: str) -> Run | None:
-    members = [tensor for tensor in found.tensors if tensor.dtype == dtype]
+def _section(layout: Layout, name: str) -> Section | None:
+    members = tuple(tensor for tensor in layout.tensors if tensor.dtype == name)
     if not members or members[0].begin == members[-1].end:
         return None
-    kind = np.dtype(tensors.NUMPY_DTYPES[dtype])
-    size = members[-1].end - members[0].begin
-    return Run(dtype=kind, begin=len(found.header) + members[0].begin, count=size // kind.itemsize)
+    dtype = np.dtype(tensors.NUMPY_DTYPES[name])
+    count = (members[-1].end - members[0].begin) // dtype.itemsize
+    return Section(dtype=dtype, begin=len(layout.header) + members[0].begin, count=count, tensors=members)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcli.aggregation.engine.fold import StateFiles, fold
-from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fedcli.aggregation.engine.fold import Folded
+    from fedcli.aggregation.fold import Folded
     from fedcli.aggregation.update import Update
     from fedcli.environment import Environment
     from fedcli.exchange.outbox import Draft
@@ -158,8 +157,9 @@ class _Closing:
             before = state_before(self.party.folder, self.number, settings, self.layout)
             state = StateFiles(before=before, target=draft.folder / _STATE)
         label = f"round {self.number}: aggregating {len(updates)} updates"
-        with Crew(num_threads()) as crew, self.party.environment.progress.track(label, 1, "models") as advance:
-            folded = fold(rule, self.layout, self.base, updates, draft.folder / _MODEL, state=state, crew=crew)
+        with self.party.environment.progress.track(label, 1, "models") as advance:
+            target = draft.folder / _MODEL
+            folded = fold(rule, self.layout, self.base, updates, target, state=state, threads=num_threads())
             advance(1, "")
         return folded
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli import tensors
 from fedcli.aggregation.rules import rule_of
-from fedcli.aggregation.state import state_layout
+from fedcli.aggregation.server_state import state_layout
 from fedcli.aggregation.update import Update
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.aggregation.engine.fold import StateFiles, fold
-from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange.history import Problem
@@ -23,7 +22,7 @@ from fedcli.party.folder import Folder
 from fedcli.party.folding import base_of, layout_of, num_threads, state_before, update_of
 
 if TYPE_CHECKING:
-    from fedcli.aggregation.engine.fold import Folded
+    from fedcli.aggregation.fold import Folded
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Contribution, RoundRecord, UpdateRecord
@@ -57,9 +56,8 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
     settled: set[str] = set()
     problems: list[Problem] = []
     numbers = range(first, len(history.rounds))
-    alone = Crew(1)  # each thread replays rounds of its own, in the memory that another round has left
     with progress.track("replaying rounds", len(numbers), "rounds") as advance, ThreadPoolExecutor(num_threads()) as pool:
-        for number, outcome in zip(numbers, pool.map(partial(_attempt, folder, history, alone), numbers), strict=True):
+        for number, outcome in zip(numbers, pool.map(partial(_attempt, folder, history), numbers), strict=True):
             if isinstance(outcome, TrustError | UnreadableError):
                 key = history.rounds[number].key
                 problems.append(Problem(key=key, message=f"{key}: cannot be replayed: {outcome}"))
@@ -69,18 +67,18 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
     return Replay(rounds=len(numbers) - len(problems), settled=frozenset(settled), problems=tuple(problems))
 
 
-def _attempt(folder: Folder, history: History, crew: Crew, number: int) -> set[str] | TrustError | UnreadableError:
+def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustError | UnreadableError:
     """Replay one round with private copies of its own; return the keys of the artifacts that it has settled, or what failed."""
     with tempfile.TemporaryDirectory(prefix="fedcli-replay-") as scratch:
         private = Folder(folder.store, coordinator=folder.ledger.pinned, cache=Path(scratch) / "cache")
         private.ledger = folder.ledger
         try:
-            return _replay_round(private, history, crew, number, Path(scratch))
+            return _replay_round(private, history, number, Path(scratch))
         except (TrustError, UnreadableError) as error:
             return error
 
 
-def _replay_round(folder: Folder, history: History, crew: Crew, number: int, scratch: Path) -> set[str]:
+def _replay_round(folder: Folder, history: History, number: int, scratch: Path) -> set[str]:
     record = history.rounds[number].record
     settings = folder.ledger.in_force(number).record.plan.aggregation
     used = [_used(history, number, item) for item in record.contributions]
@@ -91,7 +89,7 @@ def _replay_round(folder: Folder, history: History, crew: Crew, number: int, scr
     state = None
     if rule.server is not None:
         state = StateFiles(before=state_before(folder, number, settings, layout), target=scratch / "state")
-    _compare(record, fold(rule, layout, base, updates, None, state=state, crew=crew))
+    _compare(record, fold(rule, layout, base, updates, None, state=state))
     return {history.rounds[number - 1].artifact.key, *(found.artifact.key for found in used)}
 
 

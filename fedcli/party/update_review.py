@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from fedcli.aggregation.engine.fold import Share
+    from fedcli.aggregation.fold import Share
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import UpdateRecord
 

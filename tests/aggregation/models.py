@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcli import tensors
-from fedcli.aggregation.engine.fold import fold
-from fedcli.aggregation.engine.stack import MEMORY
-from fedcli.aggregation.engine.thread_pool import Crew
-from fedcli.aggregation.rules import Rule
+from fedcli.aggregation.fold import fold
+from fedcli.aggregation.rules import AggregationRule
 from fedcli.aggregation.update import Update
 
 if TYPE_CHECKING:
@@ -22,11 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.engine.fold import Folded, StateFiles
+    from fedcli.aggregation.fold import Folded, StateFiles
 
     Arrays = dict[str, NDArray[Any]]
 
-MEAN = Rule()
+MEAN = AggregationRule()
 
 
 def arrays(seed: int, *, scale: float = 1.0, length: int = 1003) -> Arrays:
@@ -80,25 +77,21 @@ class Bench:
 
     def fold(
         self,
-        rule: Rule = MEAN,
+        rule: AggregationRule = MEAN,
         *,
         updates: Sequence[Update] = (),
         threads: int = 1,
-        crew: Crew | None = None,
-        memory: int = MEMORY,
+        memory: int | None = None,
         state: StateFiles | None = None,
         out: str = "out",
     ) -> Folded:
-        """Fold all updates into `out`, with a crew's memory of folds before, or with a new crew."""
+        """Fold all updates into `out`."""
         (self.folder / out).unlink(missing_ok=True)
         base = Update(site="coordinator", path=self.folder / "base")
-        found = updates or self.updates()
-        with nullcontext(crew) if crew else Crew(threads) as those:
-            return fold(
-                rule, tensors.layout_of(self.base), base, found, self.folder / out, state=state, crew=those, memory=memory
-            )
+        layout, target = tensors.layout_of(self.base), self.folder / out
+        return fold(rule, layout, base, updates or self.updates(), target, state=state, threads=threads, memory=memory)
 
-    def result(self, rule: Rule = MEAN, **options: Any) -> Arrays:
+    def result(self, rule: AggregationRule = MEAN, **options: Any) -> Arrays:
         """Fold, and return the new model."""
         self.fold(rule, **options)
         return tensors.read(self.folder / options.get("out", "out"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import resource
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
-from fedcli.aggregation import mean
-from fedcli.aggregation.engine.stack import Stack
+from fedcli.aggregation.mean import Mean
+from fedcli.aggregation.rules import AggregationRule
 from fedcli.errors import TrustError
 from tests.aggregation.models import Bench, bench, same, weighted_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 WEIGHTS = {"a": 717, "b": 262, "b-1": 1379, "c": 1}
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100)
@@ -65,61 +70,40 @@ def test_order_threads_and_memory_do_not_show(
         assert share.cosine == pytest.approx(expected.cosine, abs=1e-5)
 
 
-@pytest.mark.parametrize("in_order", [True, False], ids=["at once", "row by row"])
-@pytest.mark.parametrize("elements", [1, 2, 3, 17, 8191, 8192, 8193, 70_001])
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 33, 150])
-def test_rows_are_added_one_after_another(monkeypatch: pytest.MonkeyPatch, count: int, elements: int, in_order: bool) -> None:  # noqa: FBT001 - pytest passes it
-    """To the bit, whatever numpy's `einsum` does with an array of that shape; the sum of negative zeros is +0.0."""
-    assert mean._einsum_adds_in_order()
-    monkeypatch.setattr(mean, "_einsum_adds_in_order", lambda: in_order)
-    generator = np.random.default_rng(count * elements)
-    rows = np.ldexp(generator.standard_normal((count, elements)), generator.integers(-140, 100, (count, elements))).astype(
-        np.float32
-    )
-    rows[generator.random(rows.shape) < 0.1] = -0.0
-    rows[:, 0] = -0.0
-    weights = [int(weight) for weight in generator.integers(1, 2**29, count)]
-    expected = np.zeros(elements)
-    for row, weight in zip(rows.astype(np.float64), weights, strict=True):
-        expected = expected + row * np.float64(weight)
-    found = np.full(elements, np.nan)
-    mean.total(found, rows, np.array(weights, np.float64), np.empty(elements))
-    assert found.tobytes() == expected.tobytes()
-
-
-def test_an_einsum_that_adds_in_another_order_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    einsum = np.einsum
-    monkeypatch.setattr(np, "einsum", lambda text, left, right, **options: einsum(text, left[::-1], right[::-1], **options))
-    assert not mean._einsum_adds_in_order.__wrapped__()
-
-
 def descriptors() -> int:
     """Count what this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+class CountingMean(Mean):
+    """The mean, which counts what is open while it sums."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def floats(self, deltas: NDArray[np.float32], weights: Sequence[int], step: NDArray[np.float64]) -> None:
+        """Count and sum."""
+        self.counts.append(descriptors())
+        super().floats(deltas, weights, step)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_more_sites_than_files_may_be_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threads: int) -> None:
-    before, most, look = descriptors(), list[int](), Stack._hash
-
-    def spy(*arguments: Any) -> None:
-        most.append(descriptors() - before)
-        look(*arguments)
-
     monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
-    monkeypatch.setattr(Stack, "_hash", spy)
     weights = {f"site-{number:03d}": number + 1 for number in range(300)}
     made = bench(tmp_path, weights, length=3001)
     names = list(weights)
     random.Random(0).shuffle(names)
-    found = made.fold(updates=made.updates(names, hashed=True), threads=threads, memory=20_000)
+    before, counting = descriptors(), CountingMean()
+    rule = AggregationRule(average=counting)
+    folded = made.fold(rule, updates=made.updates(names, hashed=True), threads=threads, memory=20_000)
     total = np.zeros(3001)
     for site in sorted(weights, key=str.encode):
         total = total + np.float64(weights[site]) * made.deltas[site]["classifier.bias"].astype(np.float64)
     expected = (made.base["classifier.bias"] + total / sum(weights.values())).astype(np.float32)
     assert tensors.read(tmp_path / "out")["classifier.bias"].tobytes() == expected.tobytes()
-    assert len(found.shares) == 300
-    assert 100 < max(most) < 110
+    assert len(folded.shares) == 300
+    assert all(100 < count - before < 110 for count in counting.counts)
 
 
 def test_norms_and_cosines_are_those_of_all_float_tensors(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.engine.fold import StateFiles, fold
-from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
 from fedcli.plan import Aggregation, Rule
@@ -81,8 +80,7 @@ def test_a_rule_is_flowers(tmp_path: Path, flower: dict[str, NDArray[Any]], name
         before = tmp_path / f"state-{number - 1}"
         state = StateFiles(before=before if before.exists() else None, target=tmp_path / f"state-{number}")
         base = Update(site="coordinator", path=tmp_path / f"model-{number - 1}")
-        with Crew(1) as crew:
-            fold(rule, layout, base, updates, tmp_path / f"model-{number}", state=state, crew=crew)
+        fold(rule, layout, base, updates, tmp_path / f"model-{number}", state=state)
         found = tensors.read(tmp_path / f"model-{number}")["w"]
         assert np.abs(found - flower[name][number - 1]).max() <= TOLERANCE
     assert np.abs(found - given["base"]).max() > 1000 * TOLERANCE

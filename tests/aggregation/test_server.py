@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.engine.fold import StateFiles
-from fedcli.aggregation.rules import Rule, rule_of
-from fedcli.aggregation.state import Weights, state_layout
+from fedcli.aggregation.fold import StateFiles
+from fedcli.aggregation.rules import AggregationRule, rule_of
+from fedcli.aggregation.server_state import TrainedElements, state_layout
 from fedcli.errors import TrustError
 from fedcli.plan import Aggregation
 from fedcli.plan import Rule as Name
@@ -115,16 +115,16 @@ def test_a_state_of_another_rule_or_model_is_refused(tmp_path: Path) -> None:
 
 def test_which_elements_are_weights(tmp_path: Path) -> None:
     model = tensors.layout_of(arrays(0))
-    weights = Weights(model)
+    trained = TrainedElements(model)
     names = [item for item in model.tensors if item.dtype == "F32" and item.begin != item.end]
     assert [item.name for item in names] == ["classifier.bias", "norm.running_mean", "norm.running_var", "stem.weight"]
-    assert weights.count == 1003 + 72
+    assert trained.count == 1003 + 72
     for first in range(0, 1091, 7):
         for last in (first + 1, first + 5, 1091):
-            inside = [number for part in weights.within(first, last) for number in range(part.start + first, part.stop + first)]
-            trained = [number for number in range(first, min(last, 1091)) if number < 1003 or number >= 1019]
-            assert inside == trained
-        assert weights.position(first) == sum(1 for number in range(first) if number < 1003 or number >= 1019)
+            parts, position = trained.within(first, last)
+            inside = [number for part in parts for number in range(part.start + first, part.stop + first)]
+            assert inside == [number for number in range(first, min(last, 1091)) if number < 1003 or number >= 1019]
+            assert not inside or position == sum(1 for number in range(inside[0]) if number < 1003 or number >= 1019)
 
 
 def test_the_state_holds_weights_alone() -> None:
@@ -135,4 +135,4 @@ def test_the_state_holds_weights_alone() -> None:
         f"{kind}/{name}" for kind in ("momentum", "variance") for name in ("classifier.bias", "empty", "stem.weight")
     ]
     assert {item.dtype for item in found.tensors} == {"F32"}
-    assert Rule().server is None
+    assert AggregationRule().server is None

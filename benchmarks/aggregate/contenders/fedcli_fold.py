@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 from fedcli import plan, tensors
 from fedcli.aggregation.engine import output
-from fedcli.aggregation.engine.fold import fold
-from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
 from fedcli.party.folding import num_threads
@@ -38,5 +37,5 @@ def work(
         Update(site=f"s{number:04d}", path=Path(path), weight=weight, sha256=sha256(path) if sha256 else None)
         for number, (path, weight) in enumerate(updates)
     ]
-    with Crew(threads or num_threads()) as crew:
-        fold(rule_of(plan.Aggregation()), layout, Update(site="coordinator", path=Path(base)), named, Path(target), crew=crew)
+    rule, first = rule_of(plan.Aggregation()), Update(site="coordinator", path=Path(base))
+    fold(rule, layout, first, named, Path(target), threads=threads or num_threads())

@@ -12,6 +12,8 @@ from fedcli.tensors import Measured
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.tensors import Layout
+
 _STRETCH = 1 << 21
 """Bytes that are sent on their way to the disk together."""
 
@@ -24,10 +26,15 @@ class Output:
 
     Args:
         target: Where it goes; None hashes only.
+        layout: What it will hold; its header is written at once, and the rest of its size is reserved.
+
+    Raises:
+        OSError: The disk has no room for it.
     """
 
-    def __init__(self, target: Path | None) -> None:
+    def __init__(self, target: Path | None, layout: Layout) -> None:
         self._target = target
+        self._layout = layout
         self._partial = target.with_name(f".{target.name}.partial") if target is not None else None
         self._file = self._partial.open("wb", buffering=0) if self._partial is not None else None
         self._hasher = hashlib.sha256()
@@ -35,25 +42,19 @@ class Output:
         self._on_its_way = 0
 
     def __enter__(self) -> Self:
+        try:
+            if self._file is not None:
+                _reserve(self._file.fileno(), self._layout.size)
+            self.write(self._layout.header)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None and self._partial is not None:
             self._file.close()
             self._partial.unlink(missing_ok=True)
-
-    def reserve(self, size: int) -> None:
-        """Take the room for the whole file, so that bytes on their way to the disk need not wait for it to grow.
-
-        Raises:
-            OSError: The disk has no room for it.
-        """
-        if self._file is not None and hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(self._file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno not in _CANNOT:
-                    raise
 
     def write(self, data: memoryview | bytes) -> None:
         """Take the next bytes."""
@@ -78,3 +79,13 @@ class Output:
             os.fsync(self._file.fileno())
             self._partial.rename(self._target)
         return Measured(size=self._size, sha256=self._hasher.hexdigest())
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Reserve the disk space for a file where the file system can, so that it does not have to grow as it is written."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
-from unittest.mock import Mock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.engine import floats
-from fedcli.aggregation.engine.buffer_pool import Rooms
-from fedcli.aggregation.engine.fold import fold
-from fedcli.aggregation.engine.stack import Stack
-from fedcli.aggregation.engine.thread_pool import Crew
+from fedcli.aggregation.engine.dot_products import PIECE
+from fedcli.aggregation.fold import fold
 from fedcli.aggregation.krum import Krum
+from fedcli.aggregation.mean import Mean
 from fedcli.aggregation.median import Median
-from fedcli.aggregation.rules import Rule
-from fedcli.aggregation.update import Run, Update, UpdateError
+from fedcli.aggregation.rules import AggregationRule
+from fedcli.aggregation.update import Update, UpdateError
 from tests.aggregation.models import MEAN, Bench, bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 WEIGHTS = {"a": 7, "b": 2, "c": 3, "d": 5, "e": 1}
 RULES = {
     "mean": MEAN,
-    "median": Rule(columns=Median()),
-    "krum": Rule(krum=Krum(byzantine=1, keep=1)),
-    "clipped": Rule(clip_norm=1.0),
+    "median": AggregationRule(average=Median()),
+    "krum": AggregationRule(krum=Krum(byzantine=1, keep=1)),
+    "clipped": AggregationRule(clip_norm=1.0),
 }
 
 
-def refused(made: Bench, rule: Rule = MEAN, *, hashed: bool = False, memory: int = 1 << 20) -> dict[str, str]:
+def refused(made: Bench, rule: AggregationRule = MEAN, *, hashed: bool = False, memory: int = 1 << 20) -> dict[str, str]:
     """Return why sites are refused; nothing may be left behind."""
     with pytest.raises(UpdateError) as caught:
         made.fold(rule, updates=made.updates(hashed=hashed), memory=memory)
@@ -44,7 +46,7 @@ def refused(made: Bench, rule: Rule = MEAN, *, hashed: bool = False, memory: int
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_names_the_sites_and_tensors_that_are_not_finite(tmp_path: Path, rule: Rule, value: float) -> None:
+def test_names_the_sites_and_tensors_that_are_not_finite(tmp_path: Path, rule: AggregationRule, value: float) -> None:
     made = bench(tmp_path, WEIGHTS)
     made.deltas["b"]["norm.running_var"][3] = value
     made.deltas["d"]["classifier.bias"][500] = value
@@ -65,7 +67,7 @@ def test_not_finite_values_are_found_beyond_the_first_range(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("place", [0, 200, -1])
-def test_a_file_with_another_digest_is_refused(tmp_path: Path, rule: Rule, place: int) -> None:
+def test_a_file_with_another_digest_is_refused(tmp_path: Path, rule: AggregationRule, place: int) -> None:
     """In the header, among the integers, or in the last float: with the digest named, no byte may differ."""
     made = bench(tmp_path, WEIGHTS)
     updates = made.updates(hashed=True)
@@ -94,10 +96,10 @@ def test_a_changed_file_is_blamed_on_its_digest_not_on_its_numbers(tmp_path: Pat
 def test_the_base_is_hashed_too(tmp_path: Path) -> None:
     made = bench(tmp_path, WEIGHTS)
     base = Update(site="coordinator", path=tmp_path / "base", sha256=tensors.measure(tmp_path / "base").sha256)
-    with Crew(1) as crew:
-        assert fold(MEAN, tensors.layout_of(made.base), base, made.updates(), None, crew=crew).model == made.fold().model
-        with pytest.raises(UpdateError, match="base of coordinator: SHA-256") as caught:
-            fold(MEAN, tensors.layout_of(made.base), replace(base, sha256="0" * 64), made.updates(), None, crew=crew)
+    layout = tensors.layout_of(made.base)
+    assert fold(MEAN, layout, base, made.updates(), None).model == made.fold().model
+    with pytest.raises(UpdateError, match="base of coordinator: SHA-256") as caught:
+        fold(MEAN, layout, replace(base, sha256="0" * 64), made.updates(), None)
     assert list(caught.value.reasons) == ["coordinator"]
 
 
@@ -123,23 +125,35 @@ def test_a_file_that_ends_early_or_is_none_is_refused(tmp_path: Path) -> None:
     assert reasons["c"] == f"the update of c: 0 bytes, expected {size}"
 
 
+class ShapeOfDeltas(Mean):
+    """The mean, which notes how many deltas and elements it sums at a time."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def floats(self, deltas: NDArray[np.float32], weights: Sequence[int], step: NDArray[np.float64]) -> None:
+        """Note and sum."""
+        self.shapes.append(deltas.shape)
+        super().floats(deltas, weights, step)
+
+
 @pytest.mark.parametrize("count", [2, 3, 20, 100, 200])
-def test_a_range_has_more_dot_products_than_numpy_takes_under_the_lock(count: int) -> None:
+def test_a_range_has_more_dot_products_than_numpy_takes_under_the_lock(tmp_path: Path, count: int) -> None:
     """Of up to 500 in one call of `vecdot`, numpy keeps Python's lock, and two threads would measure one after the other."""
-    run = Run(dtype=np.dtype("<f4"), begin=0, count=7_000_000)
-    update = Update(site="a", path=Path("unread"))
-    stack = Stack([update] * count, tensors.layout_of({}), Crew(1), Rooms().lend())
-    first, last = next(stack.ranges(run, together=stack.together()))
-    assert count * (last - first) // floats._PIECE > 500
+    model = {"w": np.ones(300_000, np.float32)}
+    made = Bench(tmp_path, model, {"a": model}, {"a": 1})
+    updates = [replace(made.updates()[0], site=f"s{number:03d}") for number in range(count)]
+    average = ShapeOfDeltas()
+    made.fold(AggregationRule(average=average), updates=updates)
+    deltas, elements = average.shapes[0]
+    assert deltas * elements // PIECE > 500
 
 
 MEASURE = """
 import sys
 from pathlib import Path
 from fedcli import tensors
-from fedcli.aggregation.engine import floats
-from fedcli.aggregation.engine.thread_pool import Crew
-from fedcli.aggregation.engine.fold import fold
+from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
 from fedcli.plan import Aggregation, Rule
@@ -150,8 +164,7 @@ with (folder / "base").open("rb") as file:
     layout = tensors.read_layout(file)
 updates = [Update(site=f"s{number:04d}", path=update, sha256=tensors.measure(update).sha256) for number in range(sites)]
 base = Update(site="coordinator", path=folder / "base")
-with Crew(2) as crew:
-    fold(rule_of(Aggregation(rule=rule)), layout, base, updates, folder / "out", crew=crew)
+fold(rule_of(Aggregation(rule=rule)), layout, base, updates, folder / "out", threads=2)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -167,23 +180,3 @@ def test_memory_does_not_grow_with_sites_nor_with_the_model(tmp_path: Path, rule
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=300, env=environment)
     assert int(done.stdout) / 1024 < 96
-
-
-@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
-def test_a_file_system_that_cannot_reserve_room_does_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    made = bench(tmp_path, {"a": 1, "b": 2})
-    expected = made.fold(out="other").model
-    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(number, os.strerror(number))))
-    assert made.fold().model == expected == tensors.measure(tmp_path / "out")
-
-
-def test_a_disk_without_room_is_noticed_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = bench(tmp_path, {"a": 1, "b": 2})
-    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
-    monkeypatch.setattr(Stack, "read", None)
-    before = set(tmp_path.iterdir())
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        made.fold()
-    assert set(tmp_path.iterdir()) == before

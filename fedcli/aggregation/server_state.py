@@ -8,8 +8,7 @@ model's order.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
@@ -21,8 +20,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.rules import Server
     from fedcli.tensors import Layout, Measured
+
+
+class Server(Protocol):
+    """What the server makes of the weights' mean, with a memory of its own: float32 values, a few for each weight."""
+
+    @property
+    def state(self) -> tuple[tuple[str, float], ...]:
+        """What the server remembers of each weight, in the order of its file, and where each begins."""
+
+    def step(
+        self, mean: NDArray[np.float64], state: tuple[NDArray[np.float32], ...]
+    ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float32], ...]]:
+        """Return how far the weights move, and what the server remembers then."""
 
 
 def state_layout(server: Server, model: Layout) -> Layout:
@@ -31,39 +42,27 @@ def state_layout(server: Server, model: Layout) -> Layout:
     return tensors.layout((f"{name}/{item.name}", "F32", item.shape) for name, _ in server.state for item in weights)
 
 
-class Weights:
-    """Which elements of the model's float run are trained, and where they stand in a run of trained ones alone."""
+class TrainedElements:
+    """Which elements of the model's float section are trained, and where each of them is in the state."""
 
     def __init__(self, model: Layout) -> None:
-        floats = [item for item in model.tensors if item.dtype == "F32" and item.begin != item.end]
-        origin = floats[0].begin if floats else 0
-        self._begins: list[int] = []
-        self._ends: list[int] = []
-        self._before: list[int] = []
+        floats = [item for item in model.tensors if item.dtype == "F32"]
+        self._parts: list[tuple[int, int, int]] = []
         self.count = 0
         for item in floats:
             if not tensors.is_buffer(item.name):
-                begin, end = (item.begin - origin) // 4, (item.end - origin) // 4
-                self._begins.append(begin)
-                self._ends.append(end)
-                self._before.append(self.count)
+                begin, end = (item.begin - floats[0].begin) // 4, (item.end - floats[0].begin) // 4
+                self._parts.append((begin, end, self.count))
                 self.count += end - begin
 
-    def within(self, first: int, last: int) -> list[slice]:
-        """Return the trained parts of a range, counted from its start."""
-        found = []
-        for number in range(max(bisect_right(self._begins, first) - 1, 0), len(self._begins)):
-            if self._begins[number] >= last:
-                break
-            begin, end = max(self._begins[number], first), min(self._ends[number], last)
-            if begin < end:
-                found.append(slice(begin - first, end - first))
-        return found
-
-    def position(self, element: int) -> int:
-        """Return how many trained elements come before one."""
-        number = bisect_right(self._begins, element) - 1
-        return 0 if number < 0 else self._before[number] + min(element, self._ends[number]) - self._begins[number]
+    def within(self, first: int, last: int) -> tuple[list[slice], int]:
+        """Return the trained parts of a range, counted from its start, and the position of the first one in the state."""
+        overlapping = [part for part in self._parts if part[0] < last and part[1] > first]
+        if not overlapping:
+            return [], 0
+        begin, _, position = overlapping[0]
+        slices = [slice(max(begin, first) - first, min(end, last) - first) for begin, end, _ in overlapping]
+        return slices, position + max(first - begin, 0)
 
 
 class ServerState:
@@ -82,7 +81,7 @@ class ServerState:
     def __init__(self, server: Server, model: Layout, before: Path | None, target: Path) -> None:
         self._server = server
         self._layout = state_layout(server, model)
-        self._weights = Weights(model)
+        self._trained = TrainedElements(model)
         self._target = target
         self._partial = target.with_name(f".{target.name}.partial")
         self._before = before.open("rb", buffering=0) if before is not None else None
@@ -103,11 +102,10 @@ class ServerState:
             self._before.close()
 
     def advance(self, mean: NDArray[np.float64], first: int) -> None:
-        """Turn a range of the mean, beginning at an element, into the movement, and write the state after it; any thread may."""
-        parts = self._weights.within(first, first + mean.size)
+        """Turn a range of the mean, beginning at an element, into the movement, and write the state after it."""
+        parts, position = self._trained.within(first, first + mean.size)
         if not parts:
             return
-        position = self._weights.position(first)
         gathered = np.concatenate([mean[part] for part in parts])
         count = gathered.size
         values = tuple(self._read(number, position, count) for number in range(len(self._server.state)))
@@ -141,4 +139,4 @@ class ServerState:
             raise OSError(msg)
 
     def _offset(self, number: int, position: int) -> int:
-        return len(self._layout.header) + 4 * (number * self._weights.count + position)
+        return len(self._layout.header) + 4 * (number * self._trained.count + position)

@@ -1,0 +1,128 @@
+"""One site's update as a file that is read and hashed part by part."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from fedcli import tensors
+from fedcli.aggregation.update import UpdateError
+from fedcli.tensors import TensorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcli.aggregation.update import Update
+    from fedcli.tensors import Layout
+
+
+class UpdateFile:
+    """A file of a given layout; every error about it names the site.
+
+    Args:
+        update: The update.
+        layout: What the file must hold.
+        keep_open: Whether it stays open between the parts.
+
+    Attributes:
+        descriptor: Of the open file; None where it is opened for each part.
+        hasher: Takes the file's bytes in their order; None where the update names no digest.
+    """
+
+    def __init__(self, update: Update, layout: Layout, *, keep_open: bool) -> None:
+        self.update = update
+        self.hasher = hashlib.sha256() if update.sha256 else None
+        self.descriptor: int | None = None
+        self._layout = layout
+        self._keep_open = keep_open
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+    def check_header(self) -> None:
+        """Compare the header with that of the layout.
+
+        Raises:
+            UpdateError: They differ, or the file cannot be read.
+        """
+        header = bytearray(len(self._layout.header))
+        self.read(memoryview(header), 0)
+        with self._naming_the_site():
+            if header != self._layout.header:
+                with self.update.path.open("rb") as file:
+                    raise TensorError(self._departure(file) or "its header changed while it was read")
+        if self.hasher is not None:
+            self.hasher.update(header)
+
+    def read(self, part: memoryview, offset: int) -> None:
+        """Fill memory with the bytes from an offset on.
+
+        Raises:
+            UpdateError: The file cannot be read.
+        """
+        view = part.cast("B")
+        with self._naming_the_site():
+            descriptor = self._open() if self.descriptor is None else self.descriptor
+            try:
+                while len(view):
+                    count = os.preadv(descriptor, [view], offset)
+                    if not count:
+                        msg = f"cut off after {offset} bytes, expected {self._layout.size}"
+                        raise TensorError(msg)
+                    view, offset = view[count:], offset + count
+            finally:
+                if self.descriptor is None:
+                    os.close(descriptor)
+
+    def wrong_digest(self) -> str:
+        """Return the reason why all that was hashed is not what the update's record says; empty where it is."""
+        return "" if self.hasher is None else self._compare(self.hasher.hexdigest())
+
+    def not_finite(self, tensor: str) -> str:
+        """Return the reason to refuse the update: another digest if it has one, else that a tensor is not finite."""
+        wrong = self.update.sha256 and self._compare(tensors.measure(self.update.path).sha256)
+        return wrong or f"the update of {self.update.site} holds NaN or infinity in tensor {tensor}"
+
+    def _compare(self, digest: str) -> str:
+        update, expected = self.update, self.update.sha256 or ""
+        if digest == expected:
+            return ""
+        return f"{update.path.name} of {update.site}: SHA-256 {digest[:12]}, expected {expected[:12]}, which its record names"
+
+    @contextmanager
+    def _naming_the_site(self) -> Iterator[None]:
+        site = self.update.site
+        try:
+            yield
+        except TensorError as error:
+            raise UpdateError({site: f"the update of {site}: {error}"}) from error
+        except OSError as error:
+            raise UpdateError({site: f"the update of {site} cannot be read: {error.strerror}"}) from error
+
+    def _open(self) -> int:
+        """Return a new descriptor; only a regular file of the right size is opened."""
+        descriptor = os.open(self.update.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = os.fstat(descriptor)  # a pipe that a peer has put there must not be waited for
+        if not stat.S_ISREG(status.st_mode) or status.st_size != self._layout.size:
+            try:
+                departure = ""
+                if stat.S_ISREG(status.st_mode):  # its header tells more than its size
+                    with os.fdopen(descriptor, "rb", closefd=False) as file:
+                        departure = self._departure(file)
+            finally:
+                os.close(descriptor)
+            raise TensorError(departure or f"{status.st_size} bytes, expected {self._layout.size}")
+        if self._keep_open:
+            self.descriptor = descriptor
+            tensors.read_sequentially(descriptor)
+        return descriptor
+
+    def _departure(self, file: BinaryIO) -> str:
+        """Say how a file's header departs from the layout; empty where it does not."""
+        difference = self._layout.difference(tensors.read_layout(file))
+        return difference and f"not the federation's model: {difference}"

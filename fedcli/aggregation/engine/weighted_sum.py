@@ -1,0 +1,45 @@
+"""The sum Σ w_k · x_k of the rows of a matrix, in float64: row after row, multiplication and addition each rounded.
+
+`add_row_by_row` says what the sum is. numpy's `einsum` makes the same one in a single call, which converts, multiplies and adds
+8192 elements at a time; threads then wait less for Python's global interpreter lock. numpy does not promise in which order
+`einsum` adds. So the first sum of a process tries it on an array whose sum depends on the order; where the bits differ, rows are
+added one by one. A processor that fuses multiplication and addition gives the same bits, as long as the products are exact.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def weighted_sum(rows: NDArray[np.float32], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Make `out` the sum of all rows, (rows, elements) to (elements,), from +0.0; each product must be exact in float64."""
+    if out.size > 1 and einsum_adds_row_by_row():  # a single column would be summed in parts
+        np.einsum("k,kn->n", weights, rows, out=out, dtype=np.float64, casting="safe")
+    else:
+        add_row_by_row(rows, weights, out)
+
+
+def add_row_by_row(rows: NDArray[np.float32], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Make `out` the sum of all rows, in three calls of numpy for each."""
+    out.fill(0.0)
+    product = np.empty_like(out)
+    for row, weight in zip(rows, weights, strict=True):
+        np.copyto(product, row)
+        np.multiply(product, weight, out=product)
+        np.add(out, product, out=out)
+
+
+@cache
+def einsum_adds_row_by_row() -> bool:
+    """Tell whether this numpy's `einsum` gives the bits of `add_row_by_row`."""
+    rows = np.sin(np.arange(5 * 9001, dtype=np.float32)).reshape(5, -1)  # longer than the pieces in which numpy converts
+    weights = np.array([3, 1e8, 7, 12345, 1])
+    expected = np.empty(rows.shape[1])
+    add_row_by_row(rows, weights, expected)
+    return np.array_equal(np.einsum("k,kn->n", weights, rows, dtype=np.float64, casting="safe"), expected)

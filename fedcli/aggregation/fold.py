@@ -1,0 +1,201 @@
+"""The fold of K updates into one model: exact to the bit, in bounded memory, the same for every order and thread count.
+
+    φ(t) = float32(φ(t-1) + step)        step from the rule, in float64; each element by itself
+
+Integers: φ(t-1) + step in exact integers. The files are read range by range; no sum that decides a bit runs over elements, so
+that neither ranges nor threads show in the result. In the same pass each site's norm is measured, and the cosine between its
+delta and the step before the server's own momentum: they tell a person which update is the odd one out.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedcli.aggregation import clipping, krum
+from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
+from fedcli.aggregation.engine.output import Output
+from fedcli.aggregation.engine.update_matrix import UpdateMatrix
+from fedcli.aggregation.server_state import ServerState
+from fedcli.aggregation.update import sections
+from fedcli.errors import TrustError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedcli.aggregation.engine.columns import Columns
+    from fedcli.aggregation.rules import AggregationRule, Average
+    from fedcli.aggregation.update import Update
+    from fedcli.tensors import Layout, Measured
+
+_DIGITS = 6
+_INTEGERS = 1 << 16
+"""Python integers held at a time; each takes some forty bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one site's update contributed.
+
+    Attributes:
+        site: The site's name.
+        weight: What its delta was multiplied by; 0 where Krum did not choose it.
+        norm: Euclidean norm of the delta's float tensors as sent, to six digits.
+        cosine: Between its delta and the step, to six digits; None where one of them is zero.
+    """
+
+    site: str
+    weight: int
+    norm: float
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """A new model: its file's size and digest, those of the server's state, and every site's share, sorted by site."""
+
+    model: Measured
+    state: Measured | None
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFiles:
+    """The server's state: the file after the round before (None in the first round), and where the new one goes."""
+
+    before: Path | None
+    target: Path
+
+
+def fold(
+    rule: AggregationRule,
+    layout: Layout,
+    base: Update,
+    updates: Sequence[Update],
+    target: Path | None,
+    *,
+    state: StateFiles | None = None,
+    threads: int = 1,
+    memory: int | None = None,
+) -> Folded:
+    """Compute φ(t).
+
+    Args:
+        rule: How.
+        layout: What every file must hold, byte for byte in its header.
+        base: φ(t-1); an error about it names `base.site`.
+        updates: At least one, in any order, each site once.
+        target: Where φ(t) goes; None computes its digest only.
+        state: The server's state, where the rule has any.
+        threads: The number of threads.
+        memory: Bytes of numbers that each thread reads at a time; None suits the processor.
+
+    Raises:
+        UpdateError: Updates are not finite, or not what their records say; nothing is written.
+        TrustError: φ(t) would not be finite, or the rule needs more updates.
+    """
+    ordered = sorted(updates, key=lambda update: update.site.encode())
+    if len(ordered) < rule.least:
+        msg = f"the plan's rule needs at least {rule.least} updates, found {len(ordered)}"
+        raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
+    opened = partial(UpdateMatrix, layout=layout, threads=threads, memory=memory)
+    integers, floats = sections(layout)
+    weights, scales, norms = [update.weight for update in ordered], [1.0] * len(ordered), None
+    if rule.clip_norm:
+        with opened(ordered) as matrix:
+            norms = clipping.norms(matrix, integers, floats)
+        scales = clipping.scales(norms, rule.clip_norm)
+    if rule.krum is not None:
+        with opened(ordered, scales=scales) as matrix:
+            chosen = rule.krum.choose(krum.squared_distances(matrix, integers, floats))
+        weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
+    with (
+        opened([base, *ordered], scales=[1.0, *scales]) as matrix,
+        Output(target, layout) as output,
+        _server_state(rule, layout, state) as server,
+    ):
+        model = _NewModel(rule.average, weights, matrix, server, output, DotProducts.zeros(len(ordered)))
+        matrix.run(integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
+        matrix.run(floats, model.floats, model.write)
+        matrix.check_digests()
+        after = server.finish() if server is not None else None
+        return Folded(model=output.finish(), state=after, shares=_shares(ordered, weights, model.sums, norms))
+
+
+def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | None) -> AbstractContextManager[ServerState | None]:
+    if rule.server is None:
+        return nullcontext()
+    if state is None:
+        msg = "a rule with a server of its own needs files for its state"
+        raise TypeError(msg)
+    return ServerState(rule.server, layout, state.before, state.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewModel:
+    """φ(t) range by range: row 0 of the matrix is φ(t-1), the others are the deltas."""
+
+    average: Average
+    weights: Sequence[int]
+    matrix: UpdateMatrix
+    server: ServerState | None
+    output: Output
+    sums: DotProducts
+
+    def integers(self, columns: Columns) -> memoryview:
+        """Return a range of the integer tensors, such as counters: φ(t) = φ(t-1) + step, in Python's exact integers."""
+        rows = columns.rows[:, : columns.count].astype(object)
+        model = rows[0] + self.average.integers(rows[1:], self.weights)
+        limits = np.iinfo(columns.section.dtype)
+        if (outside := (model < limits.min) | (model > limits.max)).any():
+            msg = f"an integer buffer overflows, in tensor {columns.tensor_at(int(np.argmax(outside)))}"
+            raise TrustError(msg)
+        result: NDArray[np.int64] = model.astype(columns.section.dtype)
+        return result.data
+
+    def floats(self, columns: Columns) -> tuple[memoryview, DotProducts]:
+        """Return a range of the float tensors, φ(t) = float32(φ(t-1) + step), and the dot products of its deltas."""
+        base, deltas, step = columns.rows[0], columns.rows[1:], columns.step
+        with np.errstate(all="ignore"):  # what is not finite is named afterwards
+            self.average.floats(deltas, self.weights, step)
+            sums = dot_products(deltas, step, columns.count)
+            self.matrix.require_finite([True, *np.isfinite(sums.squares)], columns)
+            if self.server is not None:
+                self.server.advance(step[: columns.count], columns.first)
+            np.add(base, step, out=base, dtype=np.float64, casting="same_kind")
+        model = base[: columns.count]
+        if not (finite := np.isfinite(model)).all():
+            msg = f"the global model would not be finite in tensor {columns.tensor_at(int(np.argmin(finite)))}"
+            raise TrustError(msg)
+        return model.data, sums
+
+    def write(self, new: tuple[memoryview, DotProducts]) -> None:
+        """Write the next range of the float tensors."""
+        data, sums = new
+        self.output.write(data)
+        self.sums.add(sums)
+
+
+def _shares(
+    updates: Sequence[Update], weights: Sequence[int], dots: DotProducts, norms: Sequence[float] | None
+) -> tuple[Share, ...]:
+    """Return every site's share; where deltas were clipped, `norms` are those before."""
+    shares = []
+    length = math.sqrt(dots.step_square)
+    for number, update in enumerate(updates):
+        norm = math.sqrt(dots.squares[number])
+        cosine = None
+        if norm > 0 and length > 0:
+            cosine = round(min(1.0, max(-1.0, float(dots.products[number]) / norm / length)), _DIGITS)
+        sent = norm if norms is None else norms[number]
+        shares.append(Share(site=update.site, weight=weights[number], norm=float(f"{sent:.{_DIGITS}g}"), cosine=cosine))
+    return tuple(shares)
