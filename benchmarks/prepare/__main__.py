@@ -34,7 +34,7 @@ from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS
 from fedcli.imaging.phantoms.scanner import expose
 from fedcli.plan import Images
-from tests.imaging.dicom.encoded import write_encoded
+from tests.fixtures.dicom_files import write_encoded
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, COLUMNS = 3328, 2560

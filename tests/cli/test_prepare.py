@@ -16,7 +16,7 @@ from pydicom import uid
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.plan import template
 from tests.fixtures.command import COMMAND, run, succeed
-from tests.imaging.dicom.encoded import write_encoded
+from tests.fixtures.dicom_files import write_encoded
 
 if TYPE_CHECKING:
     from pathlib import Path

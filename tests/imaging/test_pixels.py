@@ -13,7 +13,7 @@ from fedcli.imaging.mammogram import ImageMetadata, Mammogram
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Aspect, Images, Intensity
-from tests.imaging.dicom.reading import read
+from tests.fixtures.dicom_files import read
 
 if TYPE_CHECKING:
     from pathlib import Path

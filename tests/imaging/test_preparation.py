@@ -26,11 +26,11 @@ from fedcli.imaging.preparation import DatasetRequest, LabelFiles, PreparationSu
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Plan, Preparation
 from fedcli.progress import Silent
+from tests.fixtures.dicom_files import write_mammogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.imaging.conftest import WriteMammogram
 
 PSEUDONYMS = Pseudonyms(secret=bytes(range(32)))
 PUBLIC = (prepared_dataset.IMAGES, prepared_dataset.INDEX, prepared_dataset.DESCRIPTION, prepared_dataset.SPLIT)
@@ -90,7 +90,7 @@ def real(cbis: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetR
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory, write_mammogram: WriteMammogram, preparation: Preparation) -> Mixed:
+def mixed(tmp_path_factory: pytest.TempPathFactory, preparation: Preparation) -> Mixed:
     """Return an archive of good and bad files, prepared."""
     folder = tmp_path_factory.mktemp("mixed")
     source = folder / "archive"
@@ -244,7 +244,7 @@ def test_loads(mixed: Mixed) -> None:
     assert (loaded.images.max(), loaded.images.flags.writeable) == (loaded.images[:].max(), False)
 
 
-def test_new_patients_move_nobody(mixed: Mixed, tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_new_patients_move_nobody(mixed: Mixed, tmp_path: Path) -> None:
     request = mixed[0]
     folder = tmp_path / "archive"
     folder.mkdir()

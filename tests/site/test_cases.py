@@ -15,7 +15,7 @@ from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.plan import Images, Plan
 from fedcli.progress import Silent
 from fedcli.site import cases
-from tests.imaging.dicom.encoded import write_encoded
+from tests.fixtures.dicom_files import write_encoded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -94,8 +94,8 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Road:
-    """A server, and the store on the way to it through a port.
+class Server:
+    """A server, and the store that reaches it through a port.
 
     Attributes:
         port: Of the server itself.
@@ -107,12 +107,12 @@ class Road:
 
 
 @pytest.fixture(params=["sftp", "s3"])
-def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Road:
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     if request.param == "sftp":
         sshd: Sshd = request.getfixturevalue("sshd")
         below = sshd.folder("north")
         # 127.0.0.1 with another port is another host to known_hosts; the pinned fingerprint holds anyhow
-        return Road(
+        return Server(
             port=sshd.port,
             through=lambda port: open_store(sshd.address("north", below, port), sshd.options("north", timeout=TIMEOUT)),
         )
@@ -120,7 +120,7 @@ def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Roa
     for name, value in s3.environment("north").items():
         monkeypatch.setenv(name, value)
     address = f"s3://{BUCKET}/sites/north/{id(monkeypatch):x}"
-    return Road(
+    return Server(
         port=s3.port,
         through=lambda port: open_store(address, s3.options(endpoint=f"http://127.0.0.1:{port}", timeout=TIMEOUT)),
     )
@@ -144,49 +144,49 @@ def fail(work: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "silent"])
-def test_an_upload_that_is_broken_off_fails_in_time_and_leaves_nothing(road: Road, source: Path, *, cut: bool) -> None:
+def test_an_upload_that_is_broken_off_fails_in_time_and_leaves_nothing(server: Server, source: Path, *, cut: bool) -> None:
     def attempt(offset: int) -> None:
-        with Gate(port=road.port, limit=offset, upwards=True, cut=cut).opened() as port:
-            store = road.through(port)
+        with Gate(port=server.port, limit=offset, upwards=True, cut=cut).opened() as port:
+            store = server.through(port)
             fail(lambda: store.put_artifact(f"{offset}/{KEY}", source))
 
     with ThreadPoolExecutor(len(OFFSETS)) as pool:
         list(pool.map(attempt, OFFSETS))
-    assert road.through(road.port).list("") == ()
+    assert server.through(server.port).list("") == ()
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "silent"])
-def test_a_download_that_is_broken_off_fails_in_time(road: Road, source: Path, tmp_path: Path, *, cut: bool) -> None:
-    road.through(road.port).put_artifact(KEY, source)
+def test_a_download_that_is_broken_off_fails_in_time(server: Server, source: Path, tmp_path: Path, *, cut: bool) -> None:
+    server.through(server.port).put_artifact(KEY, source)
 
     def attempt(offset: int) -> None:
-        with Gate(port=road.port, limit=offset, upwards=False, cut=cut).opened() as port:
-            store = road.through(port)
+        with Gate(port=server.port, limit=offset, upwards=False, cut=cut).opened() as port:
+            store = server.through(port)
             fail(lambda: store.fetch(KEY, tmp_path / f"target-{offset}", SIZE))
 
     with ThreadPoolExecutor(len(OFFSETS)) as pool:
         list(pool.map(attempt, OFFSETS))
-    assert road.through(road.port).fetch(KEY, tmp_path / "whole", SIZE).sha256 == sha256(source.read_bytes())
+    assert server.through(server.port).fetch(KEY, tmp_path / "whole", SIZE).sha256 == sha256(source.read_bytes())
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "silent"])
-def test_reading_many_records_that_is_broken_off_fails_in_time(road: Road, *, cut: bool) -> None:
+def test_reading_many_records_that_is_broken_off_fails_in_time(server: Server, *, cut: bool) -> None:
     """They are read ahead, many at once: the time-out counts once, not once a record."""
     keys = tuple(f"round-{number:04d}/update.json" for number in range(100))
-    store = road.through(road.port)
+    store = server.through(server.port)
     for key in keys:
         store.publish(key, b"x" * 1000)
 
     def read_all(port: int) -> None:
-        reader = road.through(port)
+        reader = server.through(port)
         assert reader.list("") == keys
         assert all(reader.read(key, 2000) for key in keys)
 
     def attempt(offset: int) -> None:
-        with Gate(port=road.port, limit=offset, upwards=False, cut=cut).opened() as port:
+        with Gate(port=server.port, limit=offset, upwards=False, cut=cut).opened() as port:
             fail(lambda: read_all(port))
 
-    read_all(road.port)
+    read_all(server.port)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(attempt, [5000, 15_000, 30_000, 60_000, 80_000, 100_000]))
 

@@ -22,6 +22,7 @@ from fedcli.imaging.preparation import prepare as prepare_as
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Intensity
 from fedcli.progress import Silent
+from tests.fixtures.dicom_files import write_mammogram
 from tests.imaging.test_preparation import Interrupted
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from fedcli.plan import Preparation
     from fedcli.progress import Progress
-    from tests.imaging.conftest import WriteMammogram
 
 STAMP = FileStamp(size=7, changed=9)
 METADATA = ImageMetadata(
@@ -39,11 +39,11 @@ METADATA = ImageMetadata(
 
 
 @pytest.fixture
-def request_of_eight(tmp_path: Path, write_mammogram: WriteMammogram, preparation: Preparation) -> DatasetRequest:
+def request_of_eight(tmp_path: Path, preparation: Preparation) -> DatasetRequest:
     archive = tmp_path / "archive"
     archive.mkdir()
     for number in range(8):
-        write(archive / f"p{number}", write_mammogram)
+        write(archive / f"p{number}")
     (archive / "notes").write_text("not DICOM")
     rows = "".join(f"p{number},{'abcd'[number % 4]}\n" for number in range(12))
     (tmp_path / "labels.csv").write_text(f"patient,density\n{rows}")
@@ -59,7 +59,7 @@ def prepare(request: DatasetRequest, progress: Progress | None = None) -> Prepar
     return prepare_as(request, pseudonyms=Pseudonyms(secret=bytes(32)), progress=progress or Silent())
 
 
-def write(path: Path, write_mammogram: WriteMammogram) -> None:
+def write(path: Path) -> None:
     pixels = np.random.default_rng(int(path.name[1:])).integers(0, 4096, (64, 48)).astype(np.uint16)
     write_mammogram(path, pixels, BitsStored=12)
 
@@ -75,11 +75,11 @@ def content(request: DatasetRequest) -> dict[str, bytes]:
     return {name: (request.out / name).read_bytes() for name in prepared_dataset.FILES}
 
 
-def test_of_a_grown_archive_only_new_files_are_read(request_of_eight: DatasetRequest, write_mammogram: WriteMammogram) -> None:
+def test_of_a_grown_archive_only_new_files_are_read(request_of_eight: DatasetRequest) -> None:
     request = request_of_eight
     prepare(request)
     for number in (8, 9):
-        write(request.archive.folder / f"p{number}", write_mammogram)
+        write(request.archive.folder / f"p{number}")
     prepare(replace(request, out=request.out.with_name("scratch")))
     for number in range(8):
         spoil(request.archive.folder / f"p{number}")

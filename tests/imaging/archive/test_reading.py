@@ -20,11 +20,10 @@ from fedcli.imaging.archive.reading import read_all
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Presentation, Tomosynthesis
 from fedcli.progress import Silent
+from tests.fixtures.dicom_files import write_mammogram
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.imaging.conftest import WriteMammogram
 
 
 def outcome(folder: Path, **settings: Any) -> dict[str, Reason | str]:
@@ -36,7 +35,7 @@ def outcome(folder: Path, **settings: Any) -> dict[str, Reason | str]:
 
 
 @pytest.fixture
-def study(tmp_path: Path, write_mammogram: WriteMammogram) -> Path:
+def study(tmp_path: Path) -> Path:
     """Return a study of volumes and 2-D images: both of L CC, of R CC a synthetic one, of L MLO only the volume."""
     archive = tmp_path / "archive"
     archive.mkdir()
@@ -88,7 +87,7 @@ def test_volumes(tomosynthesis: Tomosynthesis, doubled: Reason | str, single: Re
         (Presentation.ANY, {"class-presentation", "class-processing", "intent-presentation", "intent-processing", "silent"}),
     ],
 )
-def test_presentation(presentation: Presentation, taken: set[str], tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_presentation(presentation: Presentation, taken: set[str], tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 4096, (40, 30)).astype(np.uint16)
     written: dict[str, dict[str, Any]] = {
         "class-presentation": {"SOPClassUID": DigitalMammographyXRayImageStorageForPresentation},

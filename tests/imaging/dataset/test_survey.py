@@ -15,7 +15,7 @@ from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.plan import Aspect, Images, Intensity, Part
 from fedcli.progress import Silent
-from tests.imaging.dicom.reading import read
+from tests.fixtures.dicom_files import read
 
 if TYPE_CHECKING:
     from pathlib import Path

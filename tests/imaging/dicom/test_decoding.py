@@ -15,16 +15,13 @@ from fedcli.imaging.dicom.syntaxes import SYNTAXES, decodable
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Frames, Images
-from tests.imaging.dicom.encoded import ENCODERS, LOSSLESS, NATIVE, write_encoded
-from tests.imaging.dicom.reading import grey_of, read
+from tests.fixtures.dicom_files import ENCODERS, LOSSLESS, NATIVE, grey_of, read, write_encoded, write_mammogram
 from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from tests.imaging.conftest import WriteMammogram
 
 
 def noisy(bits: int, shape: tuple[int, ...] = (130, 110)) -> NDArray[Any]:
@@ -102,7 +99,7 @@ def test_a_codestream_without_its_end_is_rejected(syntax: uid.UID, tmp_path: Pat
     assert caught.value.reason in {Reason.TRUNCATED, Reason.UNDECODABLE}
 
 
-def test_pixels_that_are_compressed_without_saying_so(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_pixels_that_are_compressed_without_saying_so(tmp_path: Path) -> None:
     path = write_mammogram(tmp_path / "a", noisy(12), BitsStored=12)
     dataset = pydicom.dcmread(path)
     dataset.PixelData = encapsulate([bytes(ENCODERS[uid.JPEGLSLossless](noisy(12), 12))])

@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_files
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from fedcli.imaging.rejection import Reason, RejectedError
-from tests.imaging.dicom.reading import read
+from tests.fixtures.dicom_files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

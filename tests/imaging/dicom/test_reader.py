@@ -23,13 +23,12 @@ from pydicom.uid import (
 
 from fedcli.imaging.dicom import header
 from fedcli.imaging.rejection import Reason, RejectedError
-from tests.imaging.dicom.reading import grey_of, read
+from tests.fixtures.dicom_files import grey_of, read, write_mammogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcli.imaging.mammogram import Mammogram
-    from tests.imaging.conftest import WriteMammogram
 
 # Samples that break the standard are written with pydicom, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The pixel data is")
@@ -120,14 +119,14 @@ def test_reasons(name: str, reason: Reason, tmp_path: Path) -> None:
     assert reason_of(original if reason in untouched else as_mammogram(name, tmp_path)) is reason
 
 
-def test_monochrome1_is_inverted(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_monochrome1_is_inverted(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
     values, low, high = grey_range_of(read(path))
     assert np.array_equal(values, 4095 - gradient)
     assert (low, high) == (0, 4095)
 
 
-def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     signed = gradient.astype(np.int16) - 2048
     # The four bits above Bits Stored hold something else, which must not matter.
     stored = (signed & 0x0FFF) | 0x5000
@@ -138,13 +137,13 @@ def test_signed_pixels(tmp_path: Path, gradient: NDArray[np.uint16], write_mammo
     assert np.array_equal(grey_range_of(inverted)[0], -1 - signed)
 
 
-def test_high_bit(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_high_bit(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     mammogram = read(write_mammogram(tmp_path / "a", (gradient << 4) | 9, BitsStored=12, HighBit=15))
     assert np.array_equal(mammogram.pixels, gradient)
     assert (mammogram.high, mammogram.metadata.bits) == (4095, 12)
 
 
-def test_rescale(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_rescale(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     falling: dict[str, Any] = {"BitsStored": 12, "RescaleSlope": -0.5, "RescaleIntercept": 7}
     values, low, high = grey_range_of(read(write_mammogram(tmp_path / "a", gradient, **falling)))
     assert np.array_equal(values, 7 - gradient / 2)
@@ -154,7 +153,7 @@ def test_rescale(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: 
     assert reason_of(write_mammogram(tmp_path / "c", gradient, RescaleSlope=0, RescaleIntercept=0)) is Reason.CONTRADICTION
 
 
-def test_modality_lut(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_modality_lut(tmp_path: Path) -> None:
     lut = Dataset()
     lut.add_new(0x00283002, "US", [256, 0, 16])
     lut.ModalityLUTType = "US"
@@ -165,7 +164,7 @@ def test_modality_lut(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
     assert (mammogram.low, mammogram.high) == (0, 65535)
 
 
-def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     transformation, anatomy, group = Dataset(), Dataset(), Dataset()
     transformation.RescaleSlope, transformation.RescaleIntercept = 2, 1
     anatomy.FrameLaterality = "R"
@@ -180,18 +179,18 @@ def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16], write_mammog
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
-def test_uncompressed_syntaxes(syntax: Any, tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_uncompressed_syntaxes(syntax: Any, tmp_path: Path, gradient: Any) -> None:
     assert np.array_equal(read(write_mammogram(tmp_path / "a", gradient, syntax=syntax)).pixels, gradient)
 
 
-def test_without_preamble(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_without_preamble(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     dataset = pydicom.dcmread(write_mammogram(tmp_path / "a", gradient, syntax=ImplicitVRLittleEndian))
     bare = Dataset(dataset)
     bare.save_as(tmp_path / "b", implicit_vr=True, little_endian=True)
     assert np.array_equal(read(tmp_path / "b").pixels, gradient)
 
 
-def test_what_leaves_the_site_is_a_defined_term(tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_what_leaves_the_site_is_a_defined_term(tmp_path: Path, gradient: Any) -> None:
     written: dict[str, Any] = {"DetectorType": "ROOM_OF_MRS_DOE", "ViewPosition": "DOE", "ImageLaterality": "X"}
     metadata = read(write_mammogram(tmp_path / "a", gradient, **written)).metadata
     assert (metadata.detector, metadata.view, metadata.laterality) == ("OTHER", "", "")
@@ -199,7 +198,7 @@ def test_what_leaves_the_site_is_a_defined_term(tmp_path: Path, gradient: Any, w
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any) -> None:
     path = write_mammogram(tmp_path / "a", gradient)
     uid = pydicom.dcmread(path).StudyInstanceUID.encode()
     path.write_bytes(path.read_bytes().replace(uid, b"not a uid: Jane Doe".ljust(len(uid), b".")))
@@ -225,18 +224,18 @@ def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any, write_ma
         ({"PixelRepresentation": 2}, Reason.CONTRADICTION),
     ],
 )
-def test_lies(attributes: dict[str, Any], reason: Reason, tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_lies(attributes: dict[str, Any], reason: Reason, tmp_path: Path, gradient: Any) -> None:
     assert reason_of(write_mammogram(tmp_path / "a", gradient, **attributes)) is reason
 
 
-def test_syntax_of_a_film(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_syntax_of_a_film(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     path = write_mammogram(tmp_path / "a", gradient)
     content = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", MPEG2MPML.encode()[:19] + b"\0")
     path.write_bytes(content)
     assert reason_of(path) is Reason.UNSUPPORTED
 
 
-def test_deflate_bomb(tmp_path: Path, gradient: NDArray[np.uint16], write_mammogram: WriteMammogram) -> None:
+def test_deflate_bomb(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     path = write_mammogram(tmp_path / "a", gradient, syntax=DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()
     begin = 144 + int.from_bytes(content[140:144], "little")
@@ -255,7 +254,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", ["native", "rle"])
-def test_damage_is_rejected_or_harmless(syntax: str, tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_damage_is_rejected_or_harmless(syntax: str, tmp_path: Path, gradient: Any) -> None:
     """Whatever happens to the bytes, the outcome is a reason or an image of the stated size."""
     path = write_mammogram(tmp_path / "a", gradient)
     if syntax == "rle":

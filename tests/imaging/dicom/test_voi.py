@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Images, Intensity
-from tests.imaging.dicom.reading import read
+from tests.fixtures.dicom_files import read, write_mammogram
 from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tests.imaging.conftest import WriteMammogram
 
 WINDOWED = Images(size=16, intensity=Intensity.WINDOW)
 EQUALIZED = Images(size=16, intensity=Intensity.EQUALIZED)
@@ -57,7 +56,6 @@ def test_what_pydicom_shows(
     photometric: str,
     tmp_path: Path,
     gradient: NDArray[np.uint16],
-    write_mammogram: WriteMammogram,
 ) -> None:
     inverted = photometric == "MONOCHROME1"
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, PhotometricInterpretation=photometric, **shown)
@@ -67,14 +65,14 @@ def test_what_pydicom_shows(
     assert np.abs(square(path, WINDOWED) - (1 - expected if inverted else expected)).max() < 1e-3
 
 
-def test_a_window_is_one_of_rescaled_values(tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_a_window_is_one_of_rescaled_values(tmp_path: Path, gradient: Any) -> None:
     attributes = {"RescaleSlope": -2, "RescaleIntercept": 100, "WindowCenter": -4000, "WindowWidth": 3000}
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, VOILUTFunction="LINEAR_EXACT", **attributes)
     expected = area_average(np.clip((100 - 2.0 * gradient + 4000) / 3000 + 0.5, 0, 1), 16)
     assert np.abs(square(path, WINDOWED) - expected).max() < 1e-3
 
 
-def test_signed_values_are_windowed(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_signed_values_are_windowed(tmp_path: Path) -> None:
     pixels = np.linspace(-32768, 32767, 48 * 40).astype(np.int16).reshape(48, 40)
     path = write_mammogram(tmp_path / "a", pixels, WindowCenter=0, WindowWidth=20000, VOILUTFunction="LINEAR_EXACT")
     expected = area_average(np.clip(pixels / 20000 + 0.5, 0, 1), 16)
@@ -90,14 +88,14 @@ def test_signed_values_are_windowed(tmp_path: Path, write_mammogram: WriteMammog
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, Reason.CONTRADICTION),
     ],
 )
-def test_no_window(shown: dict[str, Any], reason: Reason, tmp_path: Path, gradient: Any, write_mammogram: WriteMammogram) -> None:
+def test_no_window(shown: dict[str, Any], reason: Reason, tmp_path: Path, gradient: Any) -> None:
     path = write_mammogram(tmp_path / "a", gradient, BitsStored=12, **shown)
     with pytest.raises(RejectedError) as caught:
         square(path, WINDOWED)
     assert caught.value.reason is reason
 
 
-def test_equalized_images_are_alike_for_all_scanners(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_equalized_images_are_alike_for_all_scanners(tmp_path: Path) -> None:
     """Values in any rising relation give the same image, whose levels are equally common."""
     ranks = np.random.default_rng(1).permutation(4096).reshape(64, 64)
     curve = np.cumsum(np.random.default_rng(2).integers(1, 16, 4096))
@@ -114,7 +112,6 @@ def test_padding_is_darkest(
     photometric: str,
     tmp_path: Path,
     gradient: NDArray[np.uint16],
-    write_mammogram: WriteMammogram,
 ) -> None:
     pixels = gradient // 2 + 500
     padded = pixels.copy()
@@ -131,7 +128,7 @@ def test_padding_is_darkest(
     assert np.array_equal(read(write_mammogram(tmp_path / "b", pixels, PixelPaddingValue=7, **attributes)).pixels, pixels)
 
 
-def test_nothing_but_padding(tmp_path: Path, write_mammogram: WriteMammogram) -> None:
+def test_nothing_but_padding(tmp_path: Path) -> None:
     path = write_mammogram(tmp_path / "a", np.full((40, 40), 7, np.uint16), PixelPaddingValue=7)
     with pytest.raises(RejectedError) as caught:
         read(path)

@@ -17,7 +17,7 @@ from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, DENSITIES, Hospital
 from fedcli.imaging.phantoms.scanner import Photometric, Scanner, TransferSyntax, expose
 from fedcli.progress import Silent
-from tests.imaging.dicom.reading import grey_of, read
+from tests.fixtures.dicom_files import grey_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
