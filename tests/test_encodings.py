@@ -44,20 +44,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(values=arrays_of.arrays(np.float32, st.integers(0, 40), elements=FINITE))
 def test_bfloat16_rounds_to_nearest_even_as_torch_does(folder: Path, values: NDArray[np.float32]) -> None:
-    found, _ = through(folder, {"w": values}, Encoding.BFLOAT16)
+    decoded, _ = through(folder, {"w": values}, Encoding.BFLOAT16)
     expected = torch.from_numpy(values.copy()).to(torch.bfloat16).to(torch.float32).numpy()
-    assert found["w"].tobytes() == expected.tobytes()
+    assert decoded["w"].tobytes() == expected.tobytes()
 
 
 @given(values=MATRICES)
 def test_int8_is_the_formula_done_by_hand(folder: Path, values: NDArray[np.float32]) -> None:
-    found, encoded = through(folder, {"w": values}, Encoding.INT8)
+    decoded, encoded = through(folder, {"w": values}, Encoding.INT8)
     stored = tensors.read(encoded)
     for channel in range(values.shape[0]):
         row = values[channel].ravel()
         scale = np.float32(max((abs(value) for value in row), default=np.float32(0))) / np.float32(127)
         assert stored["w:scale"][channel] == scale
-        for value, level, back in zip(row, stored["w"][channel].ravel(), found["w"][channel].ravel(), strict=True):
+        for value, level, back in zip(row, stored["w"][channel].ravel(), decoded["w"][channel].ravel(), strict=True):
             with np.errstate(over="ignore"):
                 expected = int(np.clip(np.rint(value / scale), -127, 127)) if scale else 0
                 assert level == expected
@@ -67,17 +67,17 @@ def test_int8_is_the_formula_done_by_hand(folder: Path, values: NDArray[np.float
 @given(values=MATRICES.filter(lambda values: values.size > 0))
 def test_int8_errs_by_half_a_level_at_most(folder: Path, values: NDArray[np.float32]) -> None:
     moderate = np.clip(values, -1e30, 1e30)
-    found, encoded = through(folder, {"w": moderate}, Encoding.INT8)
+    decoded, encoded = through(folder, {"w": moderate}, Encoding.INT8)
     scales = tensors.read(encoded)["w:scale"].astype(np.float64).reshape(-1, *(1,) * (values.ndim - 1))
     smallest = np.finfo(np.float32).smallest_normal  # below it the scale itself has few digits
-    error = np.abs(found["w"].astype(np.float64) - moderate)
+    error = np.abs(decoded["w"].astype(np.float64) - moderate)
     assert (error <= scales * (0.5 + 1e-4) + smallest).all()
 
 
 def test_what_bfloat16_cannot_hold_becomes_infinite_and_so_never_leaves_unseen(folder: Path) -> None:
     largest = np.array([np.finfo(np.float32).max], np.float32)
-    found, _ = through(folder, {"w": largest}, Encoding.BFLOAT16)
-    assert np.isinf(found["w"]).all()
+    decoded, _ = through(folder, {"w": largest}, Encoding.BFLOAT16)
+    assert np.isinf(decoded["w"]).all()
 
 
 UNTOUCHED: dict[str, NDArray[Any]] = {
@@ -90,10 +90,10 @@ UNTOUCHED: dict[str, NDArray[Any]] = {
 @pytest.mark.parametrize("encoding", Encoding)
 def test_buffers_and_integers_travel_as_they_are(folder: Path, encoding: Encoding) -> None:
     delta = UNTOUCHED | {"layer.weight": np.linspace(-1, 1, 21, dtype=np.float32).reshape(3, 7)}
-    found, _ = through(folder, delta, encoding)
+    decoded, _ = through(folder, delta, encoding)
     for name, value in UNTOUCHED.items():
-        assert found[name].tobytes() == value.tobytes()
-    assert (found["layer.weight"].tobytes() == delta["layer.weight"].tobytes()) is (encoding is Encoding.FLOAT32)
+        assert decoded[name].tobytes() == value.tobytes()
+    assert (decoded["layer.weight"].tobytes() == delta["layer.weight"].tobytes()) is (encoding is Encoding.FLOAT32)
 
 
 def test_int8_leaves_tensors_of_one_dimension_alone_and_bfloat16_does_not(folder: Path) -> None:
@@ -116,8 +116,8 @@ def test_no_variance_becomes_negative(folder: Path, variances: NDArray[np.float3
     """A site's variance is the received one and its delta, and neither is below zero: not for any encoding."""
     received, *own = variances
     for trained in own:
-        found, _ = through(folder, {"running_var": trained - received}, encoding)
-        assert (received + found["running_var"] >= 0).all()
+        decoded, _ = through(folder, {"running_var": trained - received}, encoding)
+        assert (received + decoded["running_var"] >= 0).all()
 
 
 @pytest.mark.parametrize("encoding", Encoding)

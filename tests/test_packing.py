@@ -77,18 +77,18 @@ def test_a_file_of_many_blocks_comes_back(folder: Path) -> None:
 
 
 def test_the_bytes_of_a_number_are_regrouped_as_documented(folder: Path) -> None:
-    """Another program can unpack the file by the module's docstring alone."""
+    """Another program can unpack the file from the module's docstring."""
     values = np.arange(1000, dtype=np.float32)
     content, data = packed(folder, {"a": values})
     assert data.startswith(b"fedcli-packed@1\n")
-    position, found = 16, b""
+    position, unpacked_bytes = 16, b""
     while position < len(data):
         width, size, length = struct.unpack_from("<BII", data, position)
         plain = zstandard.decompress(data[position + 9 : position + 9 + length])
         assert len(plain) == size
-        found += b"".join(plain[number :: size // width] for number in range(size // width))
+        unpacked_bytes += b"".join(plain[number :: size // width] for number in range(size // width))
         position += 9 + length
-    assert found == content
+    assert unpacked_bytes == content
 
 
 CONTENT = b"x" * 64
@@ -146,10 +146,10 @@ def test_no_flipped_bit_goes_unseen(folder: Path, position: int, bit: int) -> No
     changed = bytearray(data)
     changed[position % len(data)] ^= 1 << bit
     try:
-        found = unpacked(folder, bytes(changed), len(content))
+        result = unpacked(folder, bytes(changed), len(content))
     except TensorError:
         return
-    assert len(found) == len(content)  # other numbers of the same size: the digest in the record tells
+    assert len(result) == len(content)  # other numbers of the same size: the digest in the record tells
 
 
 @given(length=st.integers(0))

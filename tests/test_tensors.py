@@ -66,11 +66,11 @@ def written(arrays: Arrays) -> bytes:
         return data
 
 
-def assert_identical(found: Arrays, expected: Arrays) -> None:
-    assert found.keys() == expected.keys()
+def assert_identical(actual: Arrays, expected: Arrays) -> None:
+    assert actual.keys() == expected.keys()
     for name, array in expected.items():
-        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
-        assert found[name].tobytes() == array.tobytes()
+        assert (actual[name].dtype, actual[name].shape) == (array.dtype, array.shape)
+        assert actual[name].tobytes() == array.tobytes()
 
 
 def compact(entries: object) -> bytes:
@@ -133,16 +133,16 @@ def test_round_trip(arrays: Arrays) -> None:
         tensors.write(path, arrays)
         assert_identical(tensors.read(path), arrays)
         with path.open("rb") as file:
-            found = tensors.read_layout(file)
-            assert file.tell() == len(found.header)
-        assert found == tensors.layout_of(arrays)
-        tensors.check_size(found, path)
+            layout = tensors.read_layout(file)
+            assert file.tell() == len(layout.header)
+        assert layout == tensors.layout_of(arrays)
+        tensors.check_size(layout, path)
 
 
 def test_what_is_read_may_be_changed_in_place(tmp_path: Path) -> None:
     tensors.write(tmp_path / "model", state_dict())
-    found = tensors.read(tmp_path / "model")
-    found["classifier.bias"] += 1
+    loaded = tensors.read(tmp_path / "model")
+    loaded["classifier.bias"] += 1
     assert_identical(tensors.read(tmp_path / "model"), state_dict())
 
 
@@ -154,10 +154,10 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_large_alignments_come_first_then_names() -> None:
-    found = tensors.layout([("b", "F32", ()), ("z", "I64", ()), ("a", "U8", ()), ("a.b", "F32", ()), ("B", "F32", ())])
-    assert [tensor.name for tensor in found.tensors] == ["z", "B", "a.b", "b", "a"]
-    assert [(tensor.begin, tensor.end) for tensor in found.tensors] == [(0, 8), (8, 12), (12, 16), (16, 20), (20, 21)]
-    assert len(found.header) % 8 == 0
+    layout = tensors.layout([("b", "F32", ()), ("z", "I64", ()), ("a", "U8", ()), ("a.b", "F32", ()), ("B", "F32", ())])
+    assert [tensor.name for tensor in layout.tensors] == ["z", "B", "a.b", "b", "a"]
+    assert [(tensor.begin, tensor.end) for tensor in layout.tensors] == [(0, 8), (8, 12), (12, 16), (16, 20), (20, 21)]
+    assert len(layout.header) % 8 == 0
 
 
 @pytest.mark.parametrize(
@@ -360,18 +360,18 @@ def test_one_changed_byte_of_a_header_is_another_layout_or_an_error(data: st.Dat
     changed = bytearray(original.header)
     changed[position] ^= data.draw(st.integers(1, 255))
     try:
-        found = tensors.read_layout(io.BytesIO(bytes(changed) + b"\0" * 512))
+        layout = tensors.read_layout(io.BytesIO(bytes(changed) + b"\0" * 512))
     except TensorError:
         return
-    assert found.header == bytes(changed)
-    assert original.difference(found)
+    assert layout.header == bytes(changed)
+    assert original.difference(layout)
 
 
 def test_a_dtype_that_numpy_lacks_has_a_layout_and_no_arrays(tmp_path: Path) -> None:
-    found = tensors.layout([("half", "BF16", (2,))])
-    (tmp_path / "model").write_bytes(found.header + b"\0" * 4)
+    layout = tensors.layout([("half", "BF16", (2,))])
+    (tmp_path / "model").write_bytes(layout.header + b"\0" * 4)
     with (tmp_path / "model").open("rb") as file:
-        assert tensors.read_layout(file) == found
+        assert tensors.read_layout(file) == layout
     with pytest.raises(TensorError, match="BF16"):
         tensors.read(tmp_path / "model")
 

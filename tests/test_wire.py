@@ -189,9 +189,9 @@ def test_two_plans_have_two_digests() -> None:
 
 def test_moments_keep_their_offset() -> None:
     east = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=9)))
-    found = wire.decode(Visit, visit(at="2024-01-01T00:00:00+09:00"))
-    assert found.at == east
-    assert b'"2024-01-01T00:00:00+09:00"' in wire.encode(found)
+    decoded = wire.decode(Visit, visit(at="2024-01-01T00:00:00+09:00"))
+    assert decoded.at == east
+    assert b'"2024-01-01T00:00:00+09:00"' in wire.encode(decoded)
 
 
 # -------------------------------------------------------------------------------------------------------------- strictness
@@ -242,9 +242,9 @@ def test_an_unknown_key_is_named() -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    found = wire.plain(VISIT)
-    del found["count"]
-    (fault,) = faults(json.dumps(found).encode())
+    mapping = wire.plain(VISIT)
+    del mapping["count"]
+    (fault,) = faults(json.dumps(mapping).encode())
     assert str(fault) == "count: this key is missing"
 
 
@@ -351,10 +351,10 @@ def test_one_changed_byte_decodes_or_is_malformed(data: st.DataObject) -> None:
     changed = bytearray(wire.encode(VISIT))
     changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     try:
-        found = wire.decode(Visit, bytes(changed))
+        decoded = wire.decode(Visit, bytes(changed))
     except MalformedError:
         return
-    assert wire.decode(Visit, wire.encode(found)) == found
+    assert wire.decode(Visit, wire.encode(decoded)) == decoded
 
 
 @pytest.mark.parametrize("key", ["k" * 100_000, "\x1b[2J", "line\nbreak", "a.b\r"])

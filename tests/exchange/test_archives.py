@@ -37,8 +37,8 @@ def archive(history: HandmadeHistory, signer: str = "coordinator", **values: Any
 
 
 def test_the_coordinator_says_what_was_moved(history: HandmadeHistory) -> None:
-    found = history.ledger().archive(1, archive(history))
-    assert (found.record.before, found.record.tar) == (1, "a" * 64)
+    verified = history.ledger().archive(1, archive(history))
+    assert (verified.record.before, verified.record.tar) == (1, "a" * 64)
 
 
 @pytest.mark.parametrize(

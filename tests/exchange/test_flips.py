@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A record as it lies in the drop folder, and the ledger's look at it.
+    """A record as the drop folder holds it, and how the ledger checks it.
 
     Attributes:
         ledger: Has taken everything before the record.
@@ -41,9 +41,9 @@ class Case:
 def case_of(history: HandmadeHistory, kind: str) -> Case:
     if kind == "federation":
         ledger = Ledger(signer_of("coordinator").verify_key.fingerprint)
-        return Case(ledger=ledger, signed=history.federation, take=lambda ledger, found, _: ledger.add_federation(found))
+        return Case(ledger=ledger, signed=history.federation, take=lambda ledger, signed, _: ledger.add_federation(signed))
     if kind == "round":
-        return Case(ledger=history.ledger(1), signed=history.rounds[1], take=lambda ledger, found, _: ledger.add_round(found))
+        return Case(ledger=history.ledger(1), signed=history.rounds[1], take=lambda ledger, signed, _: ledger.add_round(signed))
     ledger = history.ledger()
     if kind == "rotation":
         first = ledger.enrolment("north", history.enrolments["north"])
@@ -52,20 +52,20 @@ def case_of(history: HandmadeHistory, kind: str) -> Case:
         return Case(
             ledger=ledger,
             signed=signed,
-            take=lambda ledger, found, second: ledger.rotation("north", first, found, second),
+            take=lambda ledger, signed, second: ledger.rotation("north", first, signed, second),
             countersignature=signer_of("north-new").sign(signed.data),
         )
     others: dict[str, tuple[Signed, Callable[[Ledger, Signed, bytes], object]]] = {
-        "amendment": (amendment(history.federation, 2), lambda ledger, found, _: ledger.add_federation(found)),
-        "enrolment": (history.enrolments["north"], lambda ledger, found, _: ledger.enrolment("north", found)),
-        "update": (history.updates["north", 1], lambda ledger, found, _: ledger.update("north", 1, found)),
-        "dataset": (history.datasets["north"], lambda ledger, found, _: ledger.dataset("north", 1, found)),
+        "amendment": (amendment(history.federation, 2), lambda ledger, signed, _: ledger.add_federation(signed)),
+        "enrolment": (history.enrolments["north"], lambda ledger, signed, _: ledger.enrolment("north", signed)),
+        "update": (history.updates["north", 1], lambda ledger, signed, _: ledger.update("north", 1, signed)),
+        "dataset": (history.datasets["north"], lambda ledger, signed, _: ledger.dataset("north", 1, signed)),
         "model": (
             history.models["north", "federated"],
-            lambda ledger, found, _: ledger.model("north", 1, "federated", found),
+            lambda ledger, signed, _: ledger.model("north", 1, "federated", signed),
         ),
-        "evaluation": (history.evaluations["north"], lambda ledger, found, _: ledger.evaluation("north", 1, found)),
-        "archive": (archive(history), lambda ledger, found, _: ledger.archive(1, found)),
+        "evaluation": (history.evaluations["north"], lambda ledger, signed, _: ledger.evaluation("north", 1, signed)),
+        "archive": (archive(history), lambda ledger, signed, _: ledger.archive(1, signed)),
     }
     signed, take = others[kind]
     return Case(ledger=ledger, signed=signed, take=take)
@@ -82,10 +82,10 @@ def test_no_flipped_bit_of_a_record_or_its_signatures_is_taken(history: Handmade
         for position in range(len(original) * 8):
             flipped = bytearray(original)
             flipped[position // 8] ^= 1 << position % 8
-            found = parts | {name: bytes(flipped)}
-            signed = replace(case.signed, data=found["record"], signature=found["signature"])
+            altered = parts | {name: bytes(flipped)}
+            signed = replace(case.signed, data=altered["record"], signature=altered["signature"])
             try:
-                case.take(case.ledger, signed, found["countersignature"])
+                case.take(case.ledger, signed, altered["countersignature"])
             except TrustError:
                 continue
             pytest.fail(f"bit {position} of the {name} was flipped unnoticed")

@@ -74,10 +74,10 @@ def die(
         place = new_place()
         store = place.store()
         assert run_dying(number, work(place), folder / str(number), place.environment) is None
-        found = store.list("")
-        assert found in {(), (key,)}
-        seen.append(found != ())
-        if found:
+        listed = store.list("")
+        assert listed in {(), (key,)}
+        seen.append(listed != ())
+        if listed:
             assert store.fetch(key, folder / f"{number}-before", len(data)).sha256 == wire.sha256(data)
         with place.acting():
             work(place)()

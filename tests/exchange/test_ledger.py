@@ -130,19 +130,19 @@ def blob_changed(signature: bytes, before: bytes, after: bytes) -> bytes:
 
 
 MALLEATIONS: dict[str, Callable[[bytes], bytes]] = {
-    "carriage returns": lambda found: found.replace(b"\n", b"\r\n"),
-    "no last newline": lambda found: found[:-1],
-    "one newline more": lambda found: found + b"\n",
-    "a comment before": lambda found: b"signed by north\n" + found,
-    "other width": lambda found: armoured(binary(found), 76),
-    "one line": lambda found: armoured(binary(found), 10_000),
-    "an empty line": lambda found: found.replace(b"-----\n", b"-----\n\n", 1),
-    "other armour": lambda found: found.replace(b"SSH SIGNATURE", b"PGP SIGNATURE"),
-    "other magic": lambda found: blob_changed(found, b"SSHSIG", b"SSHSAG"),
-    "version 2": lambda found: blob_changed(found, b"SSHSIG\0\0\0\1", b"SSHSIG\0\0\0\2"),
-    "reserved bytes": lambda found: blob_changed(found, b"@v1\0\0\0\0", b"@v1\0\0\0\1x"),
-    "other hash": lambda found: blob_changed(found, b"\0\0\0\6sha512", b"\0\0\0\6sha256"),
-    "trailing bytes": lambda found: armoured(binary(found) + b"\0\0\0\0"),
+    "carriage returns": lambda signature: signature.replace(b"\n", b"\r\n"),
+    "no last newline": lambda signature: signature[:-1],
+    "one newline more": lambda signature: signature + b"\n",
+    "a comment before": lambda signature: b"signed by north\n" + signature,
+    "other width": lambda signature: armoured(binary(signature), 76),
+    "one line": lambda signature: armoured(binary(signature), 10_000),
+    "an empty line": lambda signature: signature.replace(b"-----\n", b"-----\n\n", 1),
+    "other armour": lambda signature: signature.replace(b"SSH SIGNATURE", b"PGP SIGNATURE"),
+    "other magic": lambda signature: blob_changed(signature, b"SSHSIG", b"SSHSAG"),
+    "version 2": lambda signature: blob_changed(signature, b"SSHSIG\0\0\0\1", b"SSHSIG\0\0\0\2"),
+    "reserved bytes": lambda signature: blob_changed(signature, b"@v1\0\0\0\0", b"@v1\0\0\0\1x"),
+    "other hash": lambda signature: blob_changed(signature, b"\0\0\0\6sha512", b"\0\0\0\6sha256"),
+    "trailing bytes": lambda signature: armoured(binary(signature) + b"\0\0\0\0"),
 }
 
 
@@ -243,7 +243,7 @@ def test_3_signed_bytes_that_are_no_record_are_refused(history: HandmadeHistory,
     refused(history, sign("k", data, "north"), match)
 
 
-# ----------------------------------------------------------------------------------- 4: the record stands where it belongs
+# ----------------------------------------------------------------------------------- 4: the record is where it belongs
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_4_a_valid_update_cannot_be_replayed_for_another_site(history: HandmadeH
 
 
 def test_4_a_valid_update_cannot_be_replayed_for_another_site_of_the_same_key() -> None:
-    """Two members that share a key (one hospital, two departments) still cannot stand in for each other."""
+    """Two members that share a key (one hospital, two departments) still cannot replace each other."""
     history = complete_history()
     members = [{"site": site, "keys": wire.plain(keys_of("north"))} for site in SITES]
     first = changed(history.federation, "coordinator", members=members)
@@ -489,7 +489,7 @@ def test_4_a_removed_member_signs_nothing_newer(history: HandmadeHistory) -> Non
     ledger = history.ledger()
     remaining = [{"site": "valley", "keys": wire.plain(keys_of("valley"))}]
     ledger.add_federation(amendment(history.federation, 2, members=remaining))
-    assert ledger.update("north", 1, history.updates["north", 1]).record.round == 1  # what it did as a member stands
+    assert ledger.update("north", 1, history.updates["north", 1]).record.round == 1  # what it did as a member stays valid
     assert ledger.dataset("north", 1, history.datasets["north"]).record.as_of == 0
     assert ledger.model("north", 1, "federated", history.models["north", "federated"]).record.as_of == 1
     assert ledger.evaluation("north", 1, history.evaluations["north"]).record.as_of == 1
@@ -513,8 +513,8 @@ def test_4_an_update_under_a_changed_plan_names_the_changed_plan(history: Handma
 
 def contributions(history: HandmadeHistory, *sites: str) -> list[dict[str, Any]]:
     """Return what a round says of the sites that it used, in the order given; an outsider gets north's numbers."""
-    found = {item["site"]: item for item in json.loads(history.rounds[1].data)["contributions"]}
-    return [found.get(site, found["north"]) | {"site": site} for site in sites]
+    contributions = {item["site"]: item for item in json.loads(history.rounds[1].data)["contributions"]}
+    return [contributions.get(site, contributions["north"]) | {"site": site} for site in sites]
 
 
 def rejections(*sites: str) -> list[dict[str, Any]]:
@@ -654,8 +654,8 @@ def test_5_a_comparison_of_a_model_that_was_not_scored_is_refused(history: Handm
     with pytest.raises(TrustError, match="a comparison names a model that was not scored"):
         history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", comparisons=[pair]))
     pair["other"] = score["model"]
-    found = history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", comparisons=[pair]))
-    assert found.record.comparisons[0].result.p_value == 0.5
+    verified = history.ledger().evaluation("north", 1, changed(history.evaluations["north"], "north", comparisons=[pair]))
+    assert verified.record.comparisons[0].result.p_value == 0.5
 
 
 @pytest.mark.parametrize(
@@ -675,9 +675,9 @@ def test_4_a_rotation_follows_the_enrolment_before_it(history: HandmadeHistory, 
     for countersigner in ("north", "valley"):
         with pytest.raises(TrustError, match="signed by the key"):
             ledger.rotation("north", first, good, signer_of(countersigner).sign(good.data))
-    alone = changed(history.enrolments["north"], "north-new", **sound)
+    uncountersigned = changed(history.enrolments["north"], "north-new", **sound)
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.rotation("north", first, alone, signer_of("north-new").sign(alone.data))
+        ledger.rotation("north", first, uncountersigned, signer_of("north-new").sign(uncountersigned.data))
     bad = changed(history.enrolments["north"], "north", **(sound | values))
     with pytest.raises(TrustError, match=message):
         ledger.rotation("north", first, bad, signer_of("north-new").sign(bad.data))

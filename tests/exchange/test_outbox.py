@@ -95,8 +95,8 @@ def test_an_entry_is_published_in_order_and_its_state_installed(tmp_path: Path) 
     assert outbox.pending() == ()
     assert list((tmp_path / "outbox").iterdir()) == []
     for publication in publications:
-        found = store.read(layout.signature(publication.key, publication.digest), 2048)
-        assert signatures.verify(found, publication.data, [SIGNER.verify_key]) == SIGNER.verify_key
+        signature = store.read(layout.signature(publication.key, publication.digest), 2048)
+        assert signatures.verify(signature, publication.data, [SIGNER.verify_key]) == SIGNER.verify_key
 
 
 def test_what_is_sealed_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

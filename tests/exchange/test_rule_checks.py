@@ -83,8 +83,8 @@ def test_a_rule_that_remembers_has_its_state_beside_the_model(rule: Rule) -> Non
         "content_sha256": digest,
     }
     assert len(close(history, rule=rule, artifacts=[held, state]).record.artifacts) == 2
-    for wrong, found in (([held], "model"), ([state, held], "server_state, model"), ([held, held], "model, model")):
-        with pytest.raises(TrustError, match=f"artifacts' roles: expected model, server_state, found {found}"):
+    for wrong, named in (([held], "model"), ([state, held], "server_state, model"), ([held, held], "model, model")):
+        with pytest.raises(TrustError, match=f"artifacts' roles: expected model, server_state, found {named}"):
             close(history, rule=rule, artifacts=wrong)
     with pytest.raises(TrustError, match="artifacts' roles: expected model, found model, server_state"):
         close(under(), artifacts=[held, state])

@@ -58,8 +58,8 @@ def test_killed_anywhere_everything_that_left_is_logged_once(tmp_path: Path) -> 
         cut_off += left != logged
         for attempt in ("second", "third"):
             run(folder, attempt)
-            found = said(folder)
-            assert sorted(found) == sorted((key, len(data), wire.sha256(data)) for key, data in contents(folder / "drop").items())
+            lines = said(folder)
+            assert sorted(lines) == sorted((key, len(data), wire.sha256(data)) for key, data in contents(folder / "drop").items())
     assert cut_off >= 5, "there is a moment between each file and its line"
 
 

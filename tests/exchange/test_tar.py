@@ -39,8 +39,8 @@ def write(path: Path, files: dict[str, bytes]) -> Measured:
 
 
 def read_all(path: Path) -> dict[str, bytes]:
-    found = Tar(path)
-    return {key: found.read(key, 1 << 20) for key in found.list("")}
+    archive = Tar(path)
+    return {key: archive.read(key, 1 << 20) for key in archive.list("")}
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_the_same_files_are_the_same_bytes_on_every_machine(tmp_path: Path, good
 def test_the_systems_tar_unpacks_it(tmp_path: Path, good: Path) -> None:
     (tmp_path / "out").mkdir()
     subprocess.run(["tar", "xf", good, "-C", tmp_path / "out"], check=True)
-    found = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert {key: path.read_bytes() for key, path in found.items()} == FILES
+    unpacked = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {key: path.read_bytes() for key, path in unpacked.items()} == FILES
 
 
 @pytest.mark.parametrize("key", FILES)
@@ -228,11 +228,11 @@ def test_a_changed_byte_is_refused_or_shows_in_a_files_content(data: st.DataObje
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
         try:
-            found = read_all(path)
+            content = read_all(path)
         except TrustError:
             return
-        assert found.keys() == FILES.keys()
-        assert sum(found[key] != FILES[key] for key in FILES) == 1
+        assert content.keys() == FILES.keys()
+        assert sum(content[key] != FILES[key] for key in FILES) == 1
 
 
 @given(data=st.binary(max_size=4000))
@@ -248,21 +248,21 @@ def test_no_bytes_make_it_stumble(data: bytes) -> None:
 
 
 def test_it_is_read_as_a_store_is(tmp_path: Path, good: Path) -> None:
-    found = Tar(good)
+    archive = Tar(good)
     (record, model, *_) = FILES
-    assert found.list("") == tuple(FILES)
-    assert found.list("coordinator/round-0000/") == tuple(FILES)[1:3]
-    assert found.stat(model) == 768
-    assert found.stat("nothing") is None
-    assert found.local_path(model) is None
-    assert found.read(record, 3) == b"{}\n"
-    assert found.fetch(model, tmp_path / "copy", 768) == Measured(size=768, sha256=wire.sha256(FILES[model]))
+    assert archive.list("") == tuple(FILES)
+    assert archive.list("coordinator/round-0000/") == tuple(FILES)[1:3]
+    assert archive.stat(model) == 768
+    assert archive.stat("nothing") is None
+    assert archive.local_path(model) is None
+    assert archive.read(record, 3) == b"{}\n"
+    assert archive.fetch(model, tmp_path / "copy", 768) == Measured(size=768, sha256=wire.sha256(FILES[model]))
     assert (tmp_path / "copy").read_bytes() == FILES[model]
-    for attempt in (lambda: found.read(model, 767), lambda: found.fetch(model, tmp_path / "capped", 767)):
+    for attempt in (lambda: archive.read(model, 767), lambda: archive.fetch(model, tmp_path / "capped", 767)):
         with pytest.raises(StoreError, match="more than the 767 bytes"):
             attempt()
     assert not (tmp_path / "capped").exists()
-    for attempt in (lambda: found.read("nothing", 9), lambda: found.fetch("nothing", tmp_path / "capped", 9)):
+    for attempt in (lambda: archive.read("nothing", 9), lambda: archive.fetch("nothing", tmp_path / "capped", 9)):
         with pytest.raises(MissingError):
             attempt()
     with pytest.raises(StoreError, match="cannot be read"):
@@ -270,11 +270,11 @@ def test_it_is_read_as_a_store_is(tmp_path: Path, good: Path) -> None:
 
 
 def test_a_record_that_was_read_stays_as_it_was(good: Path) -> None:
-    found = Tar(good)
+    archive = Tar(good)
     key = next(iter(FILES))
-    first = found.read(key, 100)
+    first = archive.read(key, 100)
     good.write_bytes(good.read_bytes().replace(b"{}\n", b"[]\n"))
-    assert found.read(key, 100) == first
+    assert archive.read(key, 100) == first
 
 
 def test_large_files_go_through_in_chunks(tmp_path: Path) -> None:

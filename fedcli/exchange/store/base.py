@@ -130,7 +130,7 @@ def prove_create_once(store: Store, prefix: str, remove: Callable[[str], None], 
 
     Args:
         store: The place.
-        prefix: Where the probe lies.
+        prefix: Where the probe is published.
         remove: Removes a key.
         hint: What to use instead.
 

@@ -295,10 +295,10 @@ class Overwriting(paramiko.SFTPServerInterface):  # type: ignore[misc]  # parami
 
     def _answer(self, work: Any) -> Any:
         try:
-            found = work()
+            result = work()
         except OSError as error:
             return paramiko.SFTPServer.convert_errno(error.errno)
-        return paramiko.SFTP_OK if found is None or isinstance(found, Path) else found
+        return paramiko.SFTP_OK if result is None or isinstance(result, Path) else result
 
     def stat(self, path: str) -> Any:
         return self._answer(lambda: paramiko.SFTPAttributes.from_stat(self._at(path).stat()))

@@ -95,8 +95,8 @@ def az_place(azurite: StoreOptions, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.getfixturevalue(request.param)
-    return found
+    place: Place = request.getfixturevalue(request.param)
+    return place
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Ca
         OSError: The path exists, or the server refuses.
     """
     done = 0
-    with session.open(path, "wx") as file:  # paramiko's "x" alone does not open for writing
+    with session.open(path, "wx") as file:  # paramiko's "x" by itself does not open for writing
         while chunk := source.read(CHUNK_BYTES):
             done += len(chunk)
             file.set_pipelined(done < size)  # the last write waits for the answers to all
@@ -186,7 +186,7 @@ def upload(session: Session, source: BinaryIO, size: int, path: str, advance: Ca
 
 @contextmanager
 def temporary(session: Session, path: str) -> Iterator[str]:
-    """Yield a new name beside `path`, whose folder is made if it is missing; a failure leaves nothing under it."""
+    """Yield a new name beside `path`, whose folder is created if it is missing; after a failure nothing is left under it."""
     folder = path.rpartition("/")[0]
     _make_folder(session, folder)
     _sweep(session, folder or "/")
