@@ -201,11 +201,11 @@ def test_folders_and_records_are_asked_for_many_at_once(sshd: Sshd, below: str, 
         path.parent.mkdir()
         path.write_bytes(key.encode())
     store = sshd.store("north", below)
-    read = paramiko.SFTPClient._read_response
+    read = paramiko.SFTPClient._read_response  # noqa: SLF001 - the store waits there for answers
     polls: list[int] = []
 
     def counting(client: Any, waitfor: int | None = None) -> Any:
-        polls.append(len(client._expecting))
+        polls.append(len(client._expecting))  # noqa: SLF001
         return read(client, waitfor)
 
     monkeypatch.setattr(paramiko.SFTPClient, "_read_response", counting)
