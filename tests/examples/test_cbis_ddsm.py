@@ -94,10 +94,10 @@ class Walk:
         return self.root / "work" / "drop"
 
     def run(self, line: str) -> Outcome:
-        """Run a command with `--json`; its object is the last line."""
+        """Run a command with `--json`; its object comes last."""
         step = self.shell.run(f"{line} --json")
-        last = step.printed.rstrip().rpartition("\n")[2]
-        return Outcome(code=step.code, result=json.loads(last) if last.startswith("{") else {}, printed=step.printed)
+        _, start, rest = step.printed.rpartition('{"command"')
+        return Outcome(code=step.code, result=json.loads(start + rest) if start else {}, printed=step.printed)
 
     def go(self, line: str) -> walkthrough.Step:
         """Run a line, and again where it is new and not site-b's."""
