@@ -103,9 +103,9 @@ def bench(folder: Path, weights: Mapping[str, int], **options: Any) -> Bench:
     return Bench(folder, arrays(0, **options), deltas, weights)
 
 
-def same(found: Arrays, expected: Arrays) -> bool:
+def same(result: Arrays, expected: Arrays) -> bool:
     """Tell whether two state dicts are the same to the bit."""
-    return {name: (value.dtype, value.tobytes()) for name, value in found.items()} == {
+    return {name: (value.dtype, value.tobytes()) for name, value in result.items()} == {
         name: (value.dtype, value.tobytes()) for name, value in expected.items()
     }
 

@@ -61,8 +61,8 @@ def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[str, NDArray[Any]]:
     np.savez(folder / "input.npz", **numbers(), **SETTINGS)
     script = BENCHMARKS / "aggregate" / "flower_rules.py"
     subprocess.run([str(python), str(script), str(folder / "input.npz"), str(folder / "output.npz")], check=True)
-    with np.load(folder / "output.npz") as found:
-        return dict(found)
+    with np.load(folder / "output.npz") as file:
+        return dict(file)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -81,6 +81,6 @@ def test_a_rule_is_flowers(tmp_path: Path, flower: dict[str, NDArray[Any]], name
         state = StateFiles(before=before if before.exists() else None, target=tmp_path / f"state-{number}")
         base = Update(site="coordinator", path=tmp_path / f"model-{number - 1}")
         fold(rule, layout, base, updates, tmp_path / f"model-{number}", state=state)
-        found = tensors.read(tmp_path / f"model-{number}")["w"]
-        assert np.abs(found - flower[name][number - 1]).max() <= TOLERANCE
-    assert np.abs(found - given["base"]).max() > 1000 * TOLERANCE
+        model = tensors.read(tmp_path / f"model-{number}")["w"]
+        assert np.abs(model - flower[name][number - 1]).max() <= TOLERANCE
+    assert np.abs(model - given["base"]).max() > 1000 * TOLERANCE

@@ -57,8 +57,8 @@ def floored_middle(column: list[int]) -> int:
 @pytest.mark.parametrize("memory", [0, 1 << 20])
 def test_median(tmp_path: Path, sites: str, memory: int) -> None:
     made = bench(tmp_path, dict.fromkeys(sites, 5) | {sites[0]: 500}, length=2500)
-    found = made.result(AggregationRule(average=Median()), memory=memory, threads=2)
-    assert same(found, columns(made.base, made.deltas, middle, floored_middle))
+    result = made.result(AggregationRule(average=Median()), memory=memory, threads=2)
+    assert same(result, columns(made.base, made.deltas, middle, floored_middle))
 
 
 @pytest.mark.parametrize(("sites", "trim"), [("abc", 0), ("abc", 1), ("abcdefg", 2), ("abcdefg", 3)])
@@ -72,8 +72,8 @@ def test_trimmed_mean(tmp_path: Path, sites: str, trim: int) -> None:
             total = total + value
         return total / kept
 
-    found = made.result(AggregationRule(average=TrimmedMean(trim=trim)), memory=0)
-    assert same(found, columns(made.base, made.deltas, mean, lambda column: sum(column[trim : trim + kept]) // kept))
+    result = made.result(AggregationRule(average=TrimmedMean(trim=trim)), memory=0)
+    assert same(result, columns(made.base, made.deltas, mean, lambda column: sum(column[trim : trim + kept]) // kept))
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

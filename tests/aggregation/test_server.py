@@ -94,9 +94,9 @@ def test_momentum_of_nothing_at_rate_one_is_the_mean(tmp_path: Path) -> None:
     base = {n: v for n, v in arrays(0).items() if n != "classifier.bias"}
     made = Bench(tmp_path, base, deltas, WEIGHTS)
     rule = rule_of(Aggregation(rule=Name.MOMENTUM, momentum=0.0, server_rate=1.0))
-    found = made.result(rule, state=StateFiles(before=None, target=tmp_path / "state"))
+    result = made.result(rule, state=StateFiles(before=None, target=tmp_path / "state"))
     expected = made.result()
-    for name, value in found.items():  # the velocity is rounded to float32 on its way
+    for name, value in result.items():  # the velocity is rounded to float32 on its way
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-9)
 
 
@@ -130,9 +130,9 @@ def test_which_elements_are_weights(tmp_path: Path) -> None:
 def test_the_state_holds_weights_alone() -> None:
     server = rule_of(SETTINGS[Name.ADAM]).server
     assert server is not None
-    found = state_layout(server, tensors.layout_of(arrays(0)))
-    assert [item.name for item in found.tensors] == [
+    layout = state_layout(server, tensors.layout_of(arrays(0)))
+    assert [item.name for item in layout.tensors] == [
         f"{kind}/{name}" for kind in ("momentum", "variance") for name in ("classifier.bias", "empty", "stem.weight")
     ]
-    assert {item.dtype for item in found.tensors} == {"F32"}
+    assert {item.dtype for item in layout.tensors} == {"F32"}
     assert AggregationRule().server is None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "auditor.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-SCRIPTS = {found[1]: text for kind, text in BLOCKS if kind == "python" and (found := re.match(r"# (\w+\.py)\n", text))}
+SCRIPTS = {title[1]: text for kind, text in BLOCKS if kind == "python" and (title := re.match(r"# (\w+\.py)\n", text))}
 COMMANDS = "".join(text for kind, text in BLOCKS if kind == "sh")
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed (openssh-client)")

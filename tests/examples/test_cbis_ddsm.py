@@ -172,8 +172,8 @@ def test_the_real_patient_trains_and_phantoms_validate_and_test(walk: Walk, site
     views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
     assert sorted((row["laterality"], row["view"]) for row in parts["train"]) == views
     assert {row["class"] for row in parts["train"]} == {SITES[site][1]}
-    patients = {part: {row["patient"] for row in found} for part, found in parts.items()}
-    assert {part: len(found) for part, found in patients.items()} == {"train": 1, "validation": 4, "test": 4}
+    patients = {part: {row["patient"] for row in rows} for part, rows in parts.items()}
+    assert {part: len(names) for part, names in patients.items()} == {"train": 1, "validation": 4, "test": 4}
     assert len(set.union(*patients.values())) == 9
     for part in ("validation", "test"):
         assert sorted(row["class"] for row in parts[part]) == sorted(4 * "abcd")
@@ -240,10 +240,10 @@ def test_verified_with_the_coordinators_key_and_only_consistent_without(walk: Wa
 
 @pytest.mark.parametrize("expected", ["--coordinator-key work/site-a/key.pub", "--expect-head 000000000000"])
 def test_verify_fails_against_another_key_or_head(walk: Walk, expected: str) -> None:
-    found = walk.run(f"fedcli verify work/drop {expected}")
-    assert (found.code, found.result["verified"], found.result["consistent"]) == (6, False, False)
-    assert found.result["problems"]
-    assert found.result["message"].startswith("NOT verified")
+    step = walk.run(f"fedcli verify work/drop {expected}")
+    assert (step.code, step.result["verified"], step.result["consistent"]) == (6, False, False)
+    assert step.result["problems"]
+    assert step.result["message"].startswith("NOT verified")
 
 
 def test_openssh_accepts_every_records_signature(walk: Walk) -> None:
@@ -304,8 +304,8 @@ def test_the_report_stands_on_the_verified_folder(walk: Walk) -> None:
 )
 def test_what_cannot_work_ends_with_its_familys_exit_code(walk: Walk, line: str, code: int) -> None:
     before = snapshot(walk.drop)
-    found = walk.run(line)
-    assert (found.code, found.result["status"], found.result["exit_code"]) == (code, "error", code), found.printed
+    step = walk.run(line)
+    assert (step.code, step.result["status"], step.result["exit_code"]) == (code, "error", code), step.printed
     assert snapshot(walk.drop) == before
 
 

@@ -49,57 +49,57 @@ class Prepared:
 
     def classes(self) -> dict[str, str]:
         """Return each patient's classes, a letter an image."""
-        found: dict[str, list[str]] = {}
+        classes: dict[str, list[str]] = {}
         for image in self.images:
-            found.setdefault(image["identifier"], []).append(image["class"])
-        return {patient: "".join(sorted(letters)) for patient, letters in found.items()}
+            classes.setdefault(image["identifier"], []).append(image["class"])
+        return {patient: "".join(sorted(letters)) for patient, letters in classes.items()}
 
     def sides_and_views(self) -> Counter[tuple[str, str]]:
         return Counter((image["laterality"], image["view"]) for image in self.images)
 
 
 def test_cbis_ddsm(work: Path) -> None:
-    found = Prepared(work / "cbis-ddsm" / "prepared")
-    assert found.classes() == {"P_10001": "ccc", "P_10002": "b", "P_10003": "d", "P_10006": "aa"}
-    assert {image["path"].split("/")[0] for image in found.images if image["identifier"] == "P_10001"} == {
+    dataset = Prepared(work / "cbis-ddsm" / "prepared")
+    assert dataset.classes() == {"P_10001": "ccc", "P_10002": "b", "P_10003": "d", "P_10006": "aa"}
+    assert {image["path"].split("/")[0] for image in dataset.images if image["identifier"] == "P_10001"} == {
         "Mass-Training_P_10001_LEFT_CC", "Mass-Training_P_10001_LEFT_MLO", "Calc-Training_P_10001_RIGHT_CC"
     }  # fmt: skip
-    assert len({image["part"] for image in found.images if image["identifier"] == "P_10001"}) == 1
-    assert found.rejects == {
+    assert len({image["part"] for image in dataset.images if image["identifier"] == "P_10001"}) == 1
+    assert dataset.rejects == {
         Reason.OTHER_PATIENT: 11,  # the cropped images
         Reason.CONFLICTING_LABELS: 2,  # P_10004, 2 in one table and 3 in another
         Reason.UNKNOWN_CLASS: 1,  # P_10005, 0
     }
-    assert found.faults == {RowFault.CONFLICT: 2, RowFault.UNKNOWN_CLASS: 1}
+    assert dataset.faults == {RowFault.CONFLICT: 2, RowFault.UNKNOWN_CLASS: 1}
 
 
 @pytest.mark.parametrize("prepared", ["prepared", "prepared-png"])
 def test_vindr_mammo(work: Path, prepared: str) -> None:
-    found = Prepared(work / "vindr-mammo" / prepared)
-    assert sorted(found.classes().values()) == ["aabb", "cccc", "dddd"]
-    assert {image["identifier"] for image in found.images} == {image["path"].split("/")[0] for image in found.images}
-    assert (found.rejects, found.faults) == ({}, {})
+    dataset = Prepared(work / "vindr-mammo" / prepared)
+    assert sorted(dataset.classes().values()) == ["aabb", "cccc", "dddd"]
+    assert {image["identifier"] for image in dataset.images} == {image["path"].split("/")[0] for image in dataset.images}
+    assert (dataset.rejects, dataset.faults) == ({}, {})
     if prepared == "prepared-png":  # DICOM headers tell side and view themselves: the phantoms', not the rows'
-        assert found.sides_and_views() == dict.fromkeys([("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO")], 3)
+        assert dataset.sides_and_views() == dict.fromkeys([("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO")], 3)
         table = {row["image_id"]: row for row in rows_of(EXAMPLE / "vindr-mammo" / "breast-level_annotations.csv")}
-        for image in found.images:
+        for image in dataset.images:
             row = table[Path(image["path"]).stem]
             assert (image["laterality"], image["view"]) == (row["laterality"], row["view_position"])
             assert row["breast_density"] == f"DENSITY {image['class'].upper()}"
 
 
 def test_embed(work: Path) -> None:
-    found = Prepared(work / "embed" / "prepared")
-    assert found.classes() == {"99999901": "bbcc", "99999902": "dd"}
-    assert found.rejects == {Reason.UNKNOWN_CLASS: 1, Reason.NO_LABEL: 1}
-    assert found.faults == {RowFault.UNKNOWN_CLASS: 1, RowFault.NO_CLASS: 1}
+    dataset = Prepared(work / "embed" / "prepared")
+    assert dataset.classes() == {"99999901": "bbcc", "99999902": "dd"}
+    assert dataset.rejects == {Reason.UNKNOWN_CLASS: 1, Reason.NO_LABEL: 1}
+    assert dataset.faults == {RowFault.UNKNOWN_CLASS: 1, RowFault.NO_CLASS: 1}
 
 
 @pytest.mark.parametrize("prepared", ["prepared", "prepared-png"])
 def test_rsna(work: Path, prepared: str) -> None:
-    found = Prepared(work / "rsna" / prepared)
-    assert found.classes() == {"990001": "bbbb", "990003": "dddd"}
-    assert (found.rejects, found.faults) == ({Reason.NO_LABEL: 4}, {RowFault.NO_CLASS: 4})
+    dataset = Prepared(work / "rsna" / prepared)
+    assert dataset.classes() == {"990001": "bbbb", "990003": "dddd"}
+    assert (dataset.rejects, dataset.faults) == ({Reason.NO_LABEL: 4}, {RowFault.NO_CLASS: 4})
 
 
 def test_no_identifier_of_the_data_sets_is_in_the_tables() -> None:

@@ -70,9 +70,9 @@ class Place:
         (self.root / "drop" / artifact.key).write_bytes((stored or content).read_bytes())
         signed: Signed = changed(held, "north", artifacts=[wire.plain(artifact) | lies])
         place(self.root / "drop", signed)
-        found = self.folder.update("north", 2)
-        assert found is not None
-        return found
+        update = self.folder.update("north", 2)
+        assert update is not None
+        return update
 
 
 @pytest.mark.parametrize("travel", COMPACT, ids=named)
@@ -85,31 +85,31 @@ def test_what_is_sent_is_what_is_decoded(tmp_path: Path, travel: Updates) -> Non
         shutil.copy(outgoing.path, content)
     else:
         assert packing.unpack(outgoing.path, content, outgoing.content.size) == outgoing.content
-    found = place.send(content, outgoing.path)
-    delta = place.folder.artifacts.delta(found, EXPECTED)
+    update = place.send(content, outgoing.path)
+    delta = place.folder.artifacts.delta(update, EXPECTED)
     plain = travel == Updates()
     assert (delta.sha256 is None) is not plain
     arrays = tensors.read(delta.path)
     assert {name: value.tobytes() for name, value in arrays.items()} == {
         name: value.tobytes() for name, value in outgoing.delta.items()
     }
-    assert place.folder.artifacts.fetch(found, found.artifact, EXPECTED).read_bytes() == content.read_bytes()
-    assert place.folder.artifacts.delta(found, EXPECTED) == delta
+    assert place.folder.artifacts.fetch(update, update.artifact, EXPECTED).read_bytes() == content.read_bytes()
+    assert place.folder.artifacts.delta(update, EXPECTED) == delta
 
 
 def test_nothing_is_copied_where_an_update_lies_plain_on_this_machine(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates())
-    found = place.folder.update("north", 1)
-    assert found is not None
-    path = tmp_path / "drop" / found.artifact.key
-    assert place.folder.artifacts.delta(found, EXPECTED) == DeltaFile(path=path, sha256=found.artifact.stored_sha256)
+    update = place.folder.update("north", 1)
+    assert update is not None
+    path = tmp_path / "drop" / update.artifact.key
+    assert place.folder.artifacts.delta(update, EXPECTED) == DeltaFile(path=path, sha256=update.artifact.stored_sha256)
     assert not (tmp_path / "cache").exists()
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(TrustError, match=r"bytes, expected \d+ bytes, named by"):
-        place.folder.artifacts.delta(found, EXPECTED)
+        place.folder.artifacts.delta(update, EXPECTED)
     path.unlink()
     with pytest.raises(TrustError, match="missing, expected"):
-        place.folder.artifacts.delta(found, EXPECTED)
+        place.folder.artifacts.delta(update, EXPECTED)
 
 
 def test_only_what_must_is_left_in_the_outbox(tmp_path: Path) -> None:
@@ -139,29 +139,29 @@ def test_content_that_is_longer_or_shorter_than_stated_is_refused(tmp_path: Path
     content, packed = packed_file(tmp_path, DELTA)
     size = content.stat().st_size
     for stated, match in (size - 1, "bytes longer than expected"), (size + 1, f"the packed content has {size} bytes"):
-        found = place.send(content, packed, content_size=stated)
+        update = place.send(content, packed, content_size=stated)
         with pytest.raises(TrustError, match=match):
-            place.folder.artifacts.delta(found, EXPECTED)
+            place.folder.artifacts.delta(update, EXPECTED)
         assert kept(place) == []
 
 
 def test_content_of_another_digest_is_refused(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     content, packed = packed_file(tmp_path, DELTA)
-    found = place.send(content, packed, content_sha256="0" * 64)
-    with pytest.raises(TrustError, match=f"expected by {found.key}: {content.stat().st_size} bytes with 000000000000"):
-        place.folder.artifacts.delta(found, EXPECTED)
+    update = place.send(content, packed, content_sha256="0" * 64)
+    with pytest.raises(TrustError, match=f"expected by {update.key}: {content.stat().st_size} bytes with 000000000000"):
+        place.folder.artifacts.delta(update, EXPECTED)
     assert kept(place) == []
 
 
 def test_a_copy_does_not_stand_for_another_artifact_that_names_the_same_content(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     content, packed = packed_file(tmp_path, DELTA)
-    found = place.send(content, packed)
-    place.folder.artifacts.delta(found, EXPECTED)
+    update = place.send(content, packed)
+    place.folder.artifacts.delta(update, EXPECTED)
     (tmp_path / "garbage").write_bytes(b"whatever")
     again = place.send(content, tmp_path / "garbage")
-    assert again.artifact.content_sha256 == found.artifact.content_sha256
+    assert again.artifact.content_sha256 == update.artifact.content_sha256
     with pytest.raises(TrustError, match="not a packed file"):
         place.folder.artifacts.delta(again, EXPECTED)
 
@@ -169,29 +169,29 @@ def test_a_copy_does_not_stand_for_another_artifact_that_names_the_same_content(
 def test_stored_bytes_of_another_digest_are_not_even_unpacked(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     content, packed = packed_file(tmp_path, DELTA)
-    found = place.send(content, packed)
-    stored = tmp_path / "drop" / found.artifact.key
+    update = place.send(content, packed)
+    stored = tmp_path / "drop" / update.artifact.key
     stored.write_bytes(b"x" * stored.stat().st_size)
     with pytest.raises(TrustError, match=r"with SHA-256 .* expected by"):
-        place.folder.artifacts.delta(found, EXPECTED)
+        place.folder.artifacts.delta(update, EXPECTED)
     assert kept(place) == []
 
 
 def test_another_model_or_encoding_inside_is_refused(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
     without = {name: value for name, value in DELTA.items() if name != "layer.bias"}
-    found = place.send(*packed_file(tmp_path, without))
+    update = place.send(*packed_file(tmp_path, without))
     with pytest.raises(TrustError, match=r"not the federation's model: 1 missing tensors, first layer\.bias"):
-        place.folder.artifacts.delta(found, EXPECTED)
+        place.folder.artifacts.delta(update, EXPECTED)
     assert kept(place) == []
 
 
 @pytest.mark.parametrize("encoding", [Encoding.FLOAT32, Encoding.BFLOAT16])
 def test_another_encoding_than_the_record_names_is_refused(tmp_path: Path, encoding: Encoding) -> None:
     place = Place(tmp_path, Updates(encoding=Encoding.INT8, packing=Packing.ZSTD))
-    found = place.send(*packed_file(tmp_path, DELTA, encoding))
+    update = place.send(*packed_file(tmp_path, DELTA, encoding))
     with pytest.raises(TrustError, match="not the federation's model: "):
-        place.folder.artifacts.delta(found, EXPECTED)
+        place.folder.artifacts.delta(update, EXPECTED)
 
 
 def test_a_value_that_the_encoding_cannot_hold_does_not_leave(tmp_path: Path) -> None:
@@ -220,9 +220,9 @@ def test_a_federation_goes_its_way_on_what_was_sent(tmp_path: Path, prepared: di
         record = json.loads((federation.drop / layout.update(site, 1)).read_text())
         (artifact,) = record["artifacts"]
         assert (artifact["encoding"], artifact["packing"]) == (travel.encoding, travel.packing)
-        found = folder.update(site, 1)
-        assert found is not None
-        delta = folder.artifacts.delta(found, layout_of_model(federation))
+        update = folder.update(site, 1)
+        assert update is not None
+        delta = folder.artifacts.delta(update, layout_of_model(federation))
         assert record["norm"] == euclidean_norm(tensors.read(delta.path))
 
 
@@ -266,11 +266,11 @@ def test_densenet_in_int8_has_no_negative_variance(tmp_path: Path) -> None:
     for _ in range(2):
         federation.train()
         assert federation.aggregate().status is Status.PUBLISHED
-    found = tensors.read(next((federation.drop / "coordinator/round-0002").glob("global-*")))
+    after = tensors.read(next((federation.drop / "coordinator/round-0002").glob("global-*")))
     before = tensors.read(next((federation.drop / "coordinator/round-0000").glob("global-*")))
-    variances = [name for name in found if name.endswith("running_var")]
+    variances = [name for name in after if name.endswith("running_var")]
     assert len(variances) == 121
     for name in variances:
-        assert (found[name] >= 0).all()
-        assert not np.array_equal(found[name], before[name])
-    assert all(np.isfinite(value).all() for value in found.values())
+        assert (after[name] >= 0).all()
+        assert not np.array_equal(after[name], before[name])
+    assert all(np.isfinite(value).all() for value in after.values())

@@ -73,7 +73,7 @@ def refused(tmp_path: Path, match: str) -> None:
 def test_the_whole_history_is_taken_and_remembered(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
     assert folder.ledger.newest_round == 1
-    assert [found.digest for found in folder.ledger.rounds] == [wire.sha256(signed.data) for signed in history.rounds]
+    assert [record.digest for record in folder.ledger.rounds] == [wire.sha256(signed.data) for signed in history.rounds]
     remembered = (history.federation, *history.rounds)
     keys = [signed.key for signed in remembered] + [
         layout.signature(signed.key, wire.sha256(signed.data)) for signed in remembered
@@ -207,13 +207,13 @@ def test_memory_that_was_changed_is_refused(tmp_path: Path, drop: Path, history:
 
 def test_a_used_update_is_remembered_and_then_read_from_memory(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     signed = history.updates["north", 1]
-    found = synchronised(tmp_path).update("north", 1)
-    assert found is not None
+    update = synchronised(tmp_path).update("north", 1)
+    assert update is not None
     assert (tmp_path / "trusted" / signed.key).read_bytes() == signed.data
     place(drop, changed(signed, "north", norm=99.0))
-    assert synchronised(tmp_path).update("north", 1) == found
+    assert synchronised(tmp_path).update("north", 1) == update
     shutil.rmtree(drop / "sites")
-    assert synchronised(tmp_path).update("north", 1) == found
+    assert synchronised(tmp_path).update("north", 1) == update
 
 
 def test_another_update_than_the_round_used_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
@@ -228,10 +228,10 @@ def test_another_update_than_the_round_used_is_refused(tmp_path: Path, drop: Pat
 
 def test_an_update_that_no_round_has_used_is_not_remembered(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
-    found = folder.update("north", 2)
-    assert found is not None
-    assert found.digest == wire.sha256(history.updates["north", 2].data)
-    assert not (tmp_path / "trusted" / found.key).exists()
+    update = folder.update("north", 2)
+    assert update is not None
+    assert update.digest == wire.sha256(history.updates["north", 2].data)
+    assert not (tmp_path / "trusted" / update.key).exists()
     other = changed(history.updates["north", 2], "north", norm=99.0)
     place(drop, other)
     again = folder.update("north", 2)
@@ -276,13 +276,13 @@ def files(folder: Path) -> list[Path]:
 
 def test_an_artifact_is_copied_once_and_then_private(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
-    found = folder.ledger.rounds[1]
+    record = folder.ledger.rounds[1]
     path = folder.global_model(1)
-    assert path.read_bytes() == history.artifacts[found.artifact.key]
+    assert path.read_bytes() == history.artifacts[record.artifact.key]
     assert files(tmp_path / "cache") == [path]
-    (drop / found.artifact.key).write_bytes(b"replaced later")
-    assert folder.artifacts.fetch(found, found.artifact, EXPECTED) == path
-    assert path.read_bytes() == history.artifacts[found.artifact.key]
+    (drop / record.artifact.key).write_bytes(b"replaced later")
+    assert folder.artifacts.fetch(record, record.artifact, EXPECTED) == path
+    assert path.read_bytes() == history.artifacts[record.artifact.key]
 
 
 TAMPERED: dict[str, Any] = {
@@ -302,37 +302,37 @@ def test_a_tampered_artifact_is_refused_by_its_digest_and_never_kept(
 ) -> None:
     """Not even its header is parsed: the message is that of the size or the digest, whatever the header says."""
     folder = synchronised(tmp_path)
-    found = folder.update("north", 1)
-    assert found is not None
-    key = found.artifact.key
+    update = folder.update("north", 1)
+    assert update is not None
+    key = update.artifact.key
     content = history.artifacts[key]
     other = next(held for name, held in history.artifacts.items() if name.startswith("sites/valley/"))
     assert len(other) == len(content)
     (drop / key).write_bytes(tamper(content, other))
     size = len(content)
-    with pytest.raises(TrustError, match=match.format(less=size - 1, more=size + 1, size=size, record=found.key)):
-        folder.artifacts.fetch(found, found.artifact, EXPECTED)
+    with pytest.raises(TrustError, match=match.format(less=size - 1, more=size + 1, size=size, record=update.key)):
+        folder.artifacts.fetch(update, update.artifact, EXPECTED)
     assert files(tmp_path / "cache") == []
     (drop / key).write_bytes(content)
-    assert folder.artifacts.fetch(found, found.artifact, EXPECTED).read_bytes() == content
+    assert folder.artifacts.fetch(update, update.artifact, EXPECTED).read_bytes() == content
 
 
 def test_a_missing_artifact_is_named(tmp_path: Path, drop: Path) -> None:
     folder = synchronised(tmp_path)
-    found = folder.update("north", 1)
-    assert found is not None
-    (drop / found.artifact.key).unlink()
-    with pytest.raises(TrustError, match=f"{found.artifact.key}: missing, expected .* named by {found.key}"):
-        folder.artifacts.fetch(found, found.artifact)
+    update = folder.update("north", 1)
+    assert update is not None
+    (drop / update.artifact.key).unlink()
+    with pytest.raises(TrustError, match=f"{update.artifact.key}: missing, expected .* named by {update.key}"):
+        folder.artifacts.fetch(update, update.artifact)
 
 
 def test_an_oversize_artifact_is_refused_without_being_copied(tmp_path: Path, drop: Path) -> None:
     folder = synchronised(tmp_path)
-    found = folder.update("north", 1)
-    assert found is not None
-    os.truncate(drop / found.artifact.key, 1 << 40)  # a sparse file: reading it would take hours
-    with pytest.raises(TrustError, match=f"{1 << 40} bytes, expected {found.artifact.stored_size} bytes"):
-        folder.artifacts.fetch(found, found.artifact)
+    update = folder.update("north", 1)
+    assert update is not None
+    os.truncate(drop / update.artifact.key, 1 << 40)  # a sparse file: reading it would take hours
+    with pytest.raises(TrustError, match=f"{1 << 40} bytes, expected {update.artifact.stored_size} bytes"):
+        folder.artifacts.fetch(update, update.artifact)
     assert not (tmp_path / "cache").exists()
 
 
@@ -363,21 +363,21 @@ def test_what_a_site_signed_itself_is_refused_by_its_header(
     place(drop, changed(history.updates["north", 2], "north", artifacts=[wire.plain(named)]))
     (drop / named.key).write_bytes(content)
     folder = synchronised(tmp_path)
-    found = folder.update("north", 2)
-    assert found is not None
+    update = folder.update("north", 2)
+    assert update is not None
     with pytest.raises(TrustError, match=match):
-        folder.artifacts.fetch(found, found.artifact, EXPECTED)
+        folder.artifacts.fetch(update, update.artifact, EXPECTED)
     assert files(tmp_path / "cache") == []
 
 
 def test_a_cached_copy_is_held_against_what_is_expected_now(tmp_path: Path, drop: Path) -> None:
     folder = synchronised(tmp_path)
-    found = folder.update("north", 1)
-    assert found is not None
-    folder.artifacts.fetch(found, found.artifact, EXPECTED)
+    update = folder.update("north", 1)
+    assert update is not None
+    folder.artifacts.fetch(update, update.artifact, EXPECTED)
     larger = tensors.layout_of(model(0.0) | {"layer.extra": np.zeros(1, np.float32)})
     with pytest.raises(TrustError, match=r"not the federation's model: 1 missing tensors, first layer\.extra"):
-        folder.artifacts.fetch(found, found.artifact, larger)
+        folder.artifacts.fetch(update, update.artifact, larger)
 
 
 def test_forgetting_keeps_what_is_named_and_sweeps_torn_copies(tmp_path: Path, drop: Path) -> None:
