@@ -2,9 +2,9 @@
 
     python benchmarks/store.py [--megabytes 500] [--runs 5] [--only sftp|s3|records]
 
-One large file, up and down; and over SFTP the records of 100 rounds of three sites, all listed and read, through a line on which
-there and back take 20 ms. Rivals alternate, connecting included, each begins every other time, and medians are compared. fedcli
-hashes what it fetches; scp and boto3 do not.
+One large file, up and down; and over SFTP the records of 100 rounds of three sites, all listed and read, over a line with a round
+trip of 20 ms. The contenders alternate, each goes first every other time, connecting is included, and medians are compared.
+fedcli hashes what it fetches; scp and boto3 do not.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.store import Store
 
-Work = dict[str, "Callable[[], object]"]
+Transfers = dict[str, "Callable[[], object]"]
 _ROUNDS = 100
-_THERE_AND_BACK = 0.02
+_ROUND_TRIP = 0.02
 """Seconds."""
 
 
 def main() -> None:
-    """Start the servers, run the rivals in turn, print medians and ratios."""
+    """Start the servers, run the contenders in turn, print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--runs", type=int, default=5)
@@ -66,16 +66,16 @@ def _sftp(folder: Path, source: Path, runs: int) -> None:
         account, key = server.accounts["north"], server.keys["north"]
         scp = ["scp", "-q", "-P", str(server.port), "-i", str(key), "-o", f"UserKnownHostsFile={folder}/known_hosts"]
         there, target = f"{account}@127.0.0.1:{server.root}", folder / "target"
-        works = _fedcli(lambda: server.store("north"), source, target) | {
+        transfers = _fedcli(lambda: server.store("north"), source, target) | {
             "scp up": lambda: subprocess.run([*scp, source, f"{there}/scp.safetensors"], check=True),
             "scp down": lambda: subprocess.run([*scp, f"{there}/fedcli.safetensors", target], check=True),
         }
-        _compare("SFTP", works, "scp", source.stat().st_size, target, runs)
+        _compare("SFTP", transfers, "scp", source.stat().st_size, target, runs)
 
 
 def _records(folder: Path, runs: int) -> None:
     (folder / "records").mkdir()
-    with running_sshd(folder / "records", apart=False) as server, long_line(server.port, _THERE_AND_BACK) as port:
+    with running_sshd(folder / "records", apart=False) as server, long_line(server.port, _ROUND_TRIP) as port:
         for party in ("coordinator", "sites/north", "sites/south", "sites/west"):
             for number in range(_ROUNDS):
                 place = server.root / party / f"round-{number:04d}"
@@ -95,15 +95,15 @@ def _records(folder: Path, runs: int) -> None:
             subprocess.run([*scp, f"{server.accounts['north']}@127.0.0.1:{server.root}", target], check=True)
             assert sum(path.stat().st_size for path in target.rglob("*") if path.is_file()) == 4 * _ROUNDS * 1800
 
-        works: Work = {"fedcli": read_all, "scp -r": copy_all}
-        seconds: dict[str, list[float]] = {name: [] for name in works}
+        transfers: Transfers = {"fedcli": read_all, "scp -r": copy_all}
+        seconds: dict[str, list[float]] = {name: [] for name in transfers}
         for number in range(runs):
-            for name in list(works)[:: (-1) ** number]:
-                begun = time.perf_counter()
-                works[name]()
-                seconds[name].append(time.perf_counter() - begun)
-        own, other = (statistics.median(seconds[name]) for name in works)
-        print(f"Records in {4 * _ROUNDS} folders, {_THERE_AND_BACK} s there and back; median of {runs} alternating runs")
+            for name in list(transfers)[:: (-1) ** number]:
+                started = time.perf_counter()
+                transfers[name]()
+                seconds[name].append(time.perf_counter() - started)
+        own, other = (statistics.median(seconds[name]) for name in transfers)
+        print(f"Records in {4 * _ROUNDS} folders, {_ROUND_TRIP} s round trip; median of {runs} alternating runs")
         print(f"  read  fedcli {own:.2f} s  scp -r {other:.2f} s  ratio {other / own:.1f}")
 
 
@@ -115,35 +115,35 @@ def _s3(folder: Path, source: Path, runs: int) -> None:
         os.environ.update(server.environment("north"))
         client = boto3.client("s3", endpoint_url=server.endpoint)
         target = folder / "target"
-        works = _fedcli(lambda: open_store(f"s3://{BUCKET}/sites/north", server.options()), source, target) | {
+        transfers = _fedcli(lambda: open_store(f"s3://{BUCKET}/sites/north", server.options()), source, target) | {
             "boto3 up": lambda: client.upload_file(str(source), BUCKET, "sites/north/boto3.safetensors"),
             "boto3 down": lambda: client.download_file(BUCKET, "sites/north/fedcli.safetensors", str(target)),
         }
-        _compare("S3", works, "boto3", source.stat().st_size, target, runs)
+        _compare("S3", transfers, "boto3", source.stat().st_size, target, runs)
 
 
-def _fedcli(opened: Callable[[], Store], source: Path, target: Path) -> Work:
+def _fedcli(opened: Callable[[], Store], source: Path, target: Path) -> Transfers:
     return {
         "fedcli up": lambda: opened().put_artifact("fedcli.safetensors", source),
         "fedcli down": lambda: opened().fetch("fedcli.safetensors", target, 1 << 40),
     }
 
 
-def _compare(title: str, works: Work, rival: str, size: int, target: Path, runs: int) -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+def _compare(title: str, transfers: Transfers, other: str, size: int, target: Path, runs: int) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in transfers}
     for number in range(runs):
         for way in ("up", "down"):
-            for who in ("fedcli", rival) if number % 2 else (rival, "fedcli"):
+            for who in ("fedcli", other) if number % 2 else (other, "fedcli"):
                 target.unlink(missing_ok=True)
-                os.sync()  # what the run before has left to write is not this one's
-                begun = time.perf_counter()
-                works[f"{who} {way}"]()
-                seconds[f"{who} {way}"].append(time.perf_counter() - begun)
+                os.sync()  # writes that the previous run left pending do not count for this one
+                started = time.perf_counter()
+                transfers[f"{who} {way}"]()
+                seconds[f"{who} {way}"].append(time.perf_counter() - started)
     print(f"{title}: {size / 1e6:.0f} MB, median of {runs} alternating runs")
     for way in ("up", "down"):
-        rates = {who: size / 1e6 / statistics.median(seconds[f"{who} {way}"]) for who in ("fedcli", rival)}
-        ratio = rates["fedcli"] / rates[rival]
-        print(f"  {way:5} fedcli {rates['fedcli']:6.0f} MB/s  {rival} {rates[rival]:6.0f} MB/s  ratio {ratio:.2f}")
+        rates = {who: size / 1e6 / statistics.median(seconds[f"{who} {way}"]) for who in ("fedcli", other)}
+        ratio = rates["fedcli"] / rates[other]
+        print(f"  {way:5} fedcli {rates['fedcli']:6.0f} MB/s  {other} {rates[other]:6.0f} MB/s  ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":
