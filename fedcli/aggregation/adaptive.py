@@ -6,7 +6,7 @@
     φ(t) = φ(t-1) + η · m(t) / (√v(t) + τ)
 
 in float64, each operation rounded, from left to right; without bias correction, as in the paper. m(t) and v(t) are rounded to
-float32, and it is the rounded ones that move the model. η is `server_rate`.
+float32 before they move the model. η is `server_rate`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
-    """The rules; `yogi` tells which."""
+    """The rules: FedYogi where `yogi` is true, else FedAdam."""
 
     rate: float
     beta1: float
@@ -32,18 +32,18 @@ class Adaptive:
 
     @property
     def state(self) -> tuple[tuple[str, float], ...]:
-        """What the server remembers of each weight, and where it begins."""
+        """The values that the server keeps, with their initial values."""
         return (("momentum", 0.0), ("variance", self.tau * self.tau))
 
     def step(
         self, mean: NDArray[np.float64], state: tuple[NDArray[np.float32], ...]
     ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float32], ...]]:
-        """Return how far the weights move, and what the server remembers then."""
-        first, second = (values.astype(np.float64) for values in state)
+        """Return how far the weights move, and the values that the server keeps then."""
+        m, v = (values.astype(np.float64) for values in state)
         square = mean * mean
-        fresh = np.float64(1 - self.beta2) * square
-        after = second - fresh * np.sign(second - square) if self.yogi else np.float64(self.beta2) * second + fresh
-        momentum = (np.float64(self.beta1) * first + np.float64(1 - self.beta1) * mean).astype(np.float32)
-        variance = after.astype(np.float32)
-        root = np.sqrt(variance.astype(np.float64)) + np.float64(self.tau)
-        return np.float64(self.rate) * momentum.astype(np.float64) / root, (momentum, variance)
+        change = (1 - self.beta2) * square
+        m = self.beta1 * m + (1 - self.beta1) * mean
+        v = v - change * np.sign(v - square) if self.yogi else self.beta2 * v + change
+        momentum, variance = m.astype(np.float32), v.astype(np.float32)
+        step = self.rate * momentum.astype(np.float64) / (np.sqrt(variance.astype(np.float64)) + self.tau)
+        return step, (momentum, variance)

@@ -1,10 +1,10 @@
-"""Norm clipping: no update moves the model further than C (the clipping of McMahan et al. 2018, Sun et al. 2019, without noise).
+"""Norm clipping: no update moves the model further than C (McMahan et al. 2018 and Sun et al. 2019, without their noise).
 
     s_k  = C / ‖Δ_k‖ where ‖Δ_k‖ > C, in float64; else 1
     Δ'_k = float32(float64(Δ_k) · s_k)
 
-The norm is that of all float tensors together, buffers included: the square root of the sum that `squares` states. Integers are
-left as they are. Every rule then sees the clipped deltas.
+The norm is that of all float tensors together, buffers included: the square root of the sum that `squares` defines. Integers stay
+as they are. Every rule then sees the clipped deltas.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.engine.columns import Columns
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
-    from fedcli.aggregation.update import Section
 
 
-def norms(matrix: UpdateMatrix, integers: Section | None, floats: Section | None) -> list[float]:
+def norms(matrix: UpdateMatrix) -> list[float]:
     """Return the norm of every update, in one pass.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say.
     """
-    matrix.skip(integers)
+    matrix.skip(matrix.integers)
     total = np.zeros(len(matrix))
-    matrix.run(floats, partial(_unit_sums, matrix), partial(add_in_order, total))
+    matrix.run(matrix.floats, partial(_unit_sums, matrix), partial(add_in_order, total))
     matrix.check_digests()
     return [math.sqrt(value) for value in total]
 
@@ -47,5 +46,5 @@ def _unit_sums(matrix: UpdateMatrix, columns: Columns) -> NDArray[np.float64]:
     """Return the sums of squares of a range, (updates, units)."""
     with np.errstate(all="ignore"):  # what is not finite is named afterwards
         sums = np.concatenate([unit_sums(row[None].astype(np.float64)) for row in columns.rows])
-    matrix.require_finite(np.isfinite(sums).all(axis=1).tolist(), columns)
+    matrix.require_finite(np.isfinite(sums).all(axis=1), columns)
     return sums

@@ -1,10 +1,10 @@
-"""The fold of K updates into one model: exact to the bit, in bounded memory, the same for every order and thread count.
+"""The fold of K updates into one model, in bounded memory.
 
-    φ(t) = float32(φ(t-1) + step)        step from the rule, in float64; each element by itself
+    φ(t) = float32(φ(t-1) + step)        with the step of the rule, in float64; each element by itself
 
-Integers: φ(t-1) + step in exact integers. The files are read range by range; no sum that decides a bit runs over elements, so
-that neither ranges nor threads show in the result. In the same pass each site's norm is measured, and the cosine between its
-delta and the step before the server's own momentum: they tell a person which update is the odd one out.
+Integers: φ(t-1) + step in exact integers. No sum that decides a bit of the model runs over elements. So the result is the same
+for every order of updates, number of threads and size of memory. The same pass measures the norm of each delta, and the cosine
+between the delta and the step (before the server's own momentum): they tell a person which update is the odd one out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
 from fedcli.aggregation.engine.output import Output
 from fedcli.aggregation.engine.update_matrix import UpdateMatrix
 from fedcli.aggregation.server_state import ServerState
-from fedcli.aggregation.update import sections
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
 
 _DIGITS = 6
 _INTEGERS = 1 << 16
-"""Python integers held at a time; each takes some forty bytes."""
+"""Python integers held at a time; each takes about forty bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one site's update contributed.
+    """What the update of one site contributed.
 
     Attributes:
         site: The site's name.
@@ -61,7 +60,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """A new model: its file's size and digest, those of the server's state, and every site's share, sorted by site."""
+    """A new model: size and digest of its file and of the server's state, and the share of every site, sorted by site."""
 
     model: Measured
     state: Measured | None
@@ -70,7 +69,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFiles:
-    """The server's state: the file after the round before (None in the first round), and where the new one goes."""
+    """The server's state: the file after the round before (None where there is none), and where the new one goes."""
 
     before: Path | None
     target: Path
@@ -90,33 +89,32 @@ def fold(
     """Compute φ(t).
 
     Args:
-        rule: How.
+        rule: The rule.
         layout: What every file must hold, byte for byte in its header.
         base: φ(t-1); an error about it names `base.site`.
         updates: At least one, in any order, each site once.
         target: Where φ(t) goes; None computes its digest only.
-        state: The server's state, where the rule has any.
-        threads: The number of threads.
+        state: The server's state, if the rule has one.
+        threads: The number of threads that read and compute.
         memory: Bytes of numbers that each thread reads at a time; None suits the processor.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say; nothing is written.
-        TrustError: φ(t) would not be finite, or the rule needs more updates.
+        TrustError: φ(t) would not be finite, a tensor cannot be aggregated, or the rule needs more updates.
     """
     ordered = sorted(updates, key=lambda update: update.site.encode())
     if len(ordered) < rule.least:
         msg = f"the plan's rule needs at least {rule.least} updates, found {len(ordered)}"
         raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
     opened = partial(UpdateMatrix, layout=layout, threads=threads, memory=memory)
-    integers, floats = sections(layout)
     weights, scales, norms = [update.weight for update in ordered], [1.0] * len(ordered), None
     if rule.clip_norm:
         with opened(ordered) as matrix:
-            norms = clipping.norms(matrix, integers, floats)
+            norms = clipping.norms(matrix)
         scales = clipping.scales(norms, rule.clip_norm)
     if rule.krum is not None:
         with opened(ordered, scales=scales) as matrix:
-            chosen = rule.krum.choose(krum.squared_distances(matrix, integers, floats))
+            chosen = rule.krum.choose(krum.squared_distances(matrix))
         weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
     with (
         opened([base, *ordered], scales=[1.0, *scales]) as matrix,
@@ -124,8 +122,8 @@ def fold(
         _server_state(rule, layout, state) as server,
     ):
         model = _NewModel(rule.average, weights, matrix, server, output, DotProducts.zeros(len(ordered)))
-        matrix.run(integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
-        matrix.run(floats, model.floats, model.write)
+        matrix.run(matrix.integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
+        matrix.run(matrix.floats, model.floats, model.write)
         matrix.check_digests()
         after = server.finish() if server is not None else None
         return Folded(model=output.finish(), state=after, shares=_shares(ordered, weights, model.sums, norms))
@@ -135,14 +133,14 @@ def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | Non
     if rule.server is None:
         return nullcontext()
     if state is None:
-        msg = "a rule with a server of its own needs files for its state"
+        msg = "a rule that keeps a state needs files for it"
         raise TypeError(msg)
     return ServerState(rule.server, layout, state.before, state.target)
 
 
 @dataclass(frozen=True, slots=True)
 class _NewModel:
-    """φ(t) range by range: row 0 of the matrix is φ(t-1), the others are the deltas."""
+    """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas."""
 
     average: Average
     weights: Sequence[int]
@@ -168,7 +166,7 @@ class _NewModel:
         with np.errstate(all="ignore"):  # what is not finite is named afterwards
             self.average.floats(deltas, self.weights, step)
             sums = dot_products(deltas, step, columns.count)
-            self.matrix.require_finite([True, *np.isfinite(sums.squares)], columns)
+            self.matrix.require_finite(np.append(True, np.isfinite(sums.squares)), columns)
             if self.server is not None:
                 self.server.advance(step[: columns.count], columns.first)
             np.add(base, step, out=base, dtype=np.float64, casting="same_kind")
@@ -188,7 +186,7 @@ class _NewModel:
 def _shares(
     updates: Sequence[Update], weights: Sequence[int], dots: DotProducts, norms: Sequence[float] | None
 ) -> tuple[Share, ...]:
-    """Return every site's share; where deltas were clipped, `norms` are those before."""
+    """Return the share of every site; `norms` are those before the deltas were clipped."""
     shares = []
     length = math.sqrt(dots.step_square)
     for number, update in enumerate(updates):

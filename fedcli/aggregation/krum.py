@@ -1,9 +1,11 @@
-"""Krum and multi-Krum (Blanchard et al. 2017, "Machine Learning with Adversaries"): the updates that lie closest to others.
+"""Krum and multi-Krum (Blanchard et al. 2017, "Machine Learning with Adversaries"): only the updates closest to others take part.
 
-A site's score is the sum of the squared distances to its K - f - 2 nearest others, f being the number of sites that may lie. The
-`keep` lowest scores are chosen, of equal ones the first by name; the weighted mean of the chosen is the step (`keep` = 1: Krum
-itself). Distances run over all float tensors, buffers included: differences rounded in float64, their squares summed as `squares`
-states; the nearest distances are added from the smallest up. Krum's promise holds for K ≥ 2f + 3.
+    score_k = Σ ‖Δ_k - Δ_j‖²        over the K - f - 2 updates j that are nearest to k
+
+f is the number of sites that may be dishonest. The `keep` updates with the lowest scores are chosen, of equal scores the first by
+site name; the step is the weighted mean of the chosen ones (Krum itself has `keep` = 1). Distances run over all float tensors,
+buffers included: differences are rounded in float64, their squares summed as `squares` defines, and the distances added from the
+smallest up. The guarantee of the paper holds for K ≥ 2f + 3.
 """
 
 from __future__ import annotations
@@ -22,10 +24,9 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.engine.columns import Columns
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
-    from fedcli.aggregation.update import Section
 
 _TILE = 64
-"""Rows whose differences from one row are taken at once."""
+"""Updates whose differences from one update are taken at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,43 +34,42 @@ class Krum:
     """The rule.
 
     Attributes:
-        byzantine: f, the number of sites that may lie.
-        keep: Updates that are chosen.
+        byzantine: f, the number of sites that may be dishonest.
+        keep: The number of updates that are chosen.
     """
 
     byzantine: int
     keep: int
 
     def choose(self, distances: NDArray[np.float64]) -> list[int]:
-        """Return the rows chosen, ascending, by their squared distances (K, K)."""
+        """Return the numbers of the chosen updates, ascending, by the squared distances between all, (K, K)."""
         nearest = len(distances) - self.byzantine - 2
         scores = []
         for number, row in enumerate(distances):
-            score = 0.0
+            score = 0.0  # not by sum(), which compensates its rounding errors from Python 3.12 on
             for distance in sorted(np.delete(row, number).tolist())[:nearest]:
                 score += distance
             scores.append((score, number))
         return sorted(number for _, number in sorted(scores)[: self.keep])
 
 
-def squared_distances(matrix: UpdateMatrix, integers: Section | None, floats: Section | None) -> NDArray[np.float64]:
+def squared_distances(matrix: UpdateMatrix) -> NDArray[np.float64]:
     """Return the squared distance between every two updates, (K, K), in one pass.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say.
     """
-    matrix.skip(integers)
-    count = len(matrix)
-    total = np.zeros((count, count))
-    matrix.run(floats, partial(_unit_distances, matrix), partial(add_in_order, total))
+    matrix.skip(matrix.integers)
+    total = np.zeros((len(matrix), len(matrix)))
+    matrix.run(matrix.floats, partial(_unit_distances, matrix), partial(add_in_order, total))
     matrix.check_digests()
     return total + total.T
 
 
 def _unit_distances(matrix: UpdateMatrix, columns: Columns) -> NDArray[np.float64]:
-    """Return the squared distances of a range from every row to the later ones, (K, K, units)."""
+    """Return the squared distances of a range from every update to the later ones, (K, K, units)."""
     rows = columns.rows
-    matrix.require_finite(np.isfinite(rows).all(axis=1).tolist(), columns)
+    matrix.require_finite(np.isfinite(rows).all(axis=1), columns)
     count, length = rows.shape
     sums = np.zeros((count, count, length // UNIT))
     units = max(1, _TILE // count)

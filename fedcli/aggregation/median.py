@@ -1,7 +1,7 @@
 """The median of every coordinate (Yin et al. 2018, "Byzantine-Robust Distributed Learning", Definition 1).
 
-Every site counts once, whatever its weight. Of an even number the two middle values are added and halved, in float64. A negative
-zero counts as zero. Integers likewise, the half floored. Buffers are treated as weights are.
+Every site counts once, whatever its weight. For an even number of sites the two middle values are added and halved, in float64. A
+negative zero counts as zero. Integers likewise, with the half floored. Buffers are treated like weights.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     v(t) = β · v(t-1) + mean(t)      v(0) = 0
     φ(t) = φ(t-1) + η · v(t)
 
-in float64; v(t) is rounded to float32, and it is the rounded one that moves the model. η is `server_rate`, β `momentum`.
+in float64. v(t) is rounded to float32 before it moves the model. η is `server_rate`, β is `momentum`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ class Momentum:
 
     @property
     def state(self) -> tuple[tuple[str, float], ...]:
-        """What the server remembers of each weight, and where it begins."""
+        """The values that the server keeps, with their initial value."""
         return (("momentum", 0.0),)
 
     def step(
         self, mean: NDArray[np.float64], state: tuple[NDArray[np.float32], ...]
     ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float32], ...]]:
-        """Return how far the weights move, and what the server remembers then."""
+        """Return how far the weights move, and the values that the server keeps then."""
         (before,) = state
-        velocity = np.float64(self.momentum) * before.astype(np.float64)
-        after = np.add(velocity, mean).astype(np.float32)
-        return np.float64(self.rate) * after.astype(np.float64), (after,)
+        velocity = (self.momentum * before.astype(np.float64) + mean).astype(np.float32)
+        return self.rate * velocity.astype(np.float64), (velocity,)

@@ -1,4 +1,4 @@
-"""The plan's rule: clip, choose, average, and then move the weights by the average or by what the server makes of it."""
+"""The aggregation rule of a plan: which updates take part, how they are averaged, and how the server moves the weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Average(Protocol):
-    """What makes one value of all sites' values of one coordinate."""
+    """A rule that makes one value of the values of all sites in each coordinate."""
 
     def floats(self, deltas: NDArray[np.float32], weights: Sequence[int], step: NDArray[np.float64], /) -> None:
         """Make `step` one value for each column, (sites, elements) to (elements,)."""
@@ -38,9 +38,9 @@ class AggregationRule:
 
     Attributes:
         clip_norm: The largest norm of a delta; 0 clips none.
-        krum: Chooses the updates that take part; None takes all.
+        krum: Chooses the updates that take part; None chooses all.
         average: Makes the step.
-        server: Moves the weights by more than the step; buffers always take the step itself.
+        server: Makes another step of it for trained weights; None keeps it. Buffers always move by the step of `average`.
         least: The number of updates that the rule needs.
     """
 

@@ -1,8 +1,8 @@
-"""The server's memory between rounds, as a canonical safetensors file of its own.
+"""What the server keeps from one round to the next, in a canonical safetensors file of its own.
 
-For each value that a rule remembers (`momentum`, `variance`) it holds one float32 tensor for each float tensor of the model that
-is trained, `momentum/<tensor>`, of the same shape; buffers have none. As names are sorted, each value is one flat run, in the
-model's order.
+For each kind of value that a rule keeps (`momentum`, `variance`), the file has a float32 tensor `<kind>/<tensor>` for each
+trained float tensor of the model, of the same shape. Buffers have none. Since names are sorted, all values of one kind follow one
+another in the order of the model.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 
 class Server(Protocol):
-    """What the server makes of the weights' mean, with a memory of its own: float32 values, a few for each weight."""
+    """A rule that moves the trained weights by a function of their mean and of float32 values that the server keeps for each."""
 
     @property
     def state(self) -> tuple[tuple[str, float], ...]:
-        """What the server remembers of each weight, in the order of its file, and where each begins."""
+        """The kinds of values that the server keeps, in the order of its file, each with its initial value."""
 
     def step(
         self, mean: NDArray[np.float64], state: tuple[NDArray[np.float32], ...]
     ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float32], ...]]:
-        """Return how far the weights move, and what the server remembers then."""
+        """Return how far the weights move, and the values that the server keeps then."""
 
 
 def state_layout(server: Server, model: Layout) -> Layout:
-    """Return the layout of a rule's state for a model."""
+    """Return the layout of the state of a rule for a model."""
     weights = [item for item in model.tensors if item.dtype == "F32" and not tensors.is_buffer(item.name)]
     return tensors.layout((f"{name}/{item.name}", "F32", item.shape) for name, _ in server.state for item in weights)
 
 
 class TrainedElements:
-    """Which elements of the model's float section are trained, and where each of them is in the state."""
+    """Which elements of the model's floats are trained, and where each of them is in the state."""
 
     def __init__(self, model: Layout) -> None:
         floats = [item for item in model.tensors if item.dtype == "F32"]
@@ -55,27 +55,28 @@ class TrainedElements:
                 self._parts.append((begin, end, self.count))
                 self.count += end - begin
 
-    def within(self, first: int, last: int) -> tuple[list[slice], int]:
-        """Return the trained parts of a range, counted from its start, and the position of the first one in the state."""
-        overlapping = [part for part in self._parts if part[0] < last and part[1] > first]
-        if not overlapping:
-            return [], 0
-        begin, _, position = overlapping[0]
-        slices = [slice(max(begin, first) - first, min(end, last) - first) for begin, end, _ in overlapping]
-        return slices, position + max(first - begin, 0)
+    def within(self, first: int, count: int) -> tuple[NDArray[np.bool_], int]:
+        """Tell which elements of a range are trained, and the position of the first of them in the state."""
+        trained = np.zeros(count, np.bool_)
+        positions = []
+        for begin, end, position in self._parts:
+            if begin < first + count and end > first:
+                trained[max(begin - first, 0) : end - first] = True
+                positions.append(position + max(first - begin, 0))
+        return trained, positions[0] if positions else 0
 
 
 class ServerState:
-    """The state before and after a round, read and written range by range.
+    """The state before and after a round, read and written range by range, in any order.
 
     Args:
         server: The rule.
         model: The global model's layout.
-        before: The state after the round before; None begins.
+        before: The file of the state after the round before; None where there is none.
         target: Where the state after this round goes.
 
     Raises:
-        TensorError: `before` is not this rule's state of this model.
+        TensorError: `before` is not a state of this rule and model.
     """
 
     def __init__(self, server: Server, model: Layout, before: Path | None, target: Path) -> None:
@@ -102,20 +103,13 @@ class ServerState:
             self._before.close()
 
     def advance(self, mean: NDArray[np.float64], first: int) -> None:
-        """Turn a range of the mean, beginning at an element, into the movement, and write the state after it."""
-        parts, position = self._trained.within(first, first + mean.size)
-        if not parts:
-            return
-        gathered = np.concatenate([mean[part] for part in parts])
-        count = gathered.size
-        values = tuple(self._read(number, position, count) for number in range(len(self._server.state)))
-        movement, after = self._server.step(gathered, values)
-        for number, value in enumerate(after):
-            self._write(number, position, value)
-        done = 0
-        for part in parts:
-            mean[part] = movement[done : done + part.stop - part.start]
-            done += part.stop - part.start
+        """Turn a range of the mean, from element `first` on, into the movement, and write the state after it."""
+        trained, position = self._trained.within(first, mean.size)
+        count = int(np.count_nonzero(trained))
+        before = tuple(self._read(number, position, count) for number in range(len(self._server.state)))
+        mean[trained], after = self._server.step(mean[trained], before)
+        for number, values in enumerate(after):
+            self._write(number, position, values)
 
     def finish(self) -> Measured:
         """Give the file its name; return its size and digest."""

@@ -1,8 +1,8 @@
 """The trimmed mean of every coordinate (Yin et al. 2018, "Byzantine-Robust Distributed Learning", Definition 2).
 
-In each coordinate the `trim` smallest and the `trim` largest values are left out, and the others averaged: summed from the
+In each coordinate the `trim` smallest and the `trim` largest values are left out. The others are averaged: summed from the
 smallest up, from +0.0, in float64, then divided by their number. Every site counts once, whatever its weight. Integers likewise,
-exact, the mean floored. Buffers are treated as weights are.
+exactly, with the mean floored. Buffers are treated like weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TrimmedMean:
     """The rule.
 
     Attributes:
-        trim: Values left out at each end.
+        trim: The number of values that are left out at each end.
     """
 
     trim: int

@@ -15,40 +15,43 @@ UNIT = 1024
 """Ranges begin at multiples of this many columns."""
 
 
-class Buffer:
-    """Memory for a range of `count` columns of so many rows, used again for one range after another."""
-
-    def __init__(self, section: Section, count: int, num_rows: int) -> None:
-        self.num_rows = num_rows
-        self.numbers = np.empty(num_rows * _padded(count), section.dtype)
-        self.step = np.empty(_padded(count), np.float64)
-
-
 class Columns:
-    """A range of columns of a section, filled up with zeros to a multiple of UNIT columns.
+    """A thread's range of columns, filled up with zeros to a multiple of UNIT; it moves from one range of a section to another.
 
     Args:
         section: The section.
-        first: The first column.
-        count: The number of columns.
-        buffer: Where the numbers go.
+        length: The number of columns, at most.
+        num_rows: The number of files.
 
     Attributes:
+        first: The first column.
+        count: The number of columns, without the zeros.
         rows: The numbers of every file, (files, columns).
         parts: The rows without the zeros, as `preadv` takes them.
         step: Room for one float64 number for each column.
     """
 
-    def __init__(self, section: Section, first: int, count: int, buffer: Buffer) -> None:
+    def __init__(self, section: Section, length: int, num_rows: int) -> None:
         self.section = section
+        self._num_rows = num_rows
+        self._numbers = np.empty(num_rows * _padded(length), section.dtype)
+        self._step = np.empty(_padded(length), np.float64)
+        self.count = 0
+
+    def move(self, first: int, count: int) -> None:
+        """Go to another range, of which nothing has been read yet."""
         self.first = first
-        self.count = count
-        self.offset = section.begin + first * section.dtype.itemsize
-        width = _padded(count)
-        self.step = buffer.step[:width]
-        self.rows: NDArray[Any] = buffer.numbers[: buffer.num_rows * width].reshape(-1, width)
-        self.rows[:, count:] = 0
-        self.parts = [(row[:count].data,) for row in self.rows]
+        if count != self.count:
+            self.count, width = count, _padded(count)
+            self.step = self._step[:width]
+            self.rows: NDArray[Any] = self._numbers[: self._num_rows * width].reshape(-1, width)
+            self.rows[:, count:] = 0
+            self.parts = [(row[:count].data,) for row in self.rows]
+
+    @property
+    def offset(self) -> int:
+        """Where the range begins in every file, in bytes."""
+        return self.section.begin + self.first * self.section.dtype.itemsize
 
     def tensor_at(self, column: int) -> str:
         """Return the name of the tensor that a column of this range belongs to."""

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
-from fedcli.aggregation.engine.columns import UNIT, Buffer, Columns
+from fedcli.aggregation.engine.columns import UNIT, Columns
 from fedcli.aggregation.engine.ordered_stages import OrderedStages
 from fedcli.aggregation.engine.update_file import UpdateFile
-from fedcli.aggregation.update import UpdateError
+from fedcli.aggregation.update import UpdateError, sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from fedcli.aggregation.update import Section, Update
     from fedcli.tensors import Layout
@@ -52,6 +54,13 @@ class UpdateMatrix:
         threads: The number of threads that read and compute.
         memory: Bytes of numbers that each thread reads at a time, if UNIT columns fit; None suits the processor.
         scales: What each row of floats is multiplied by, rounded to float32; 1 leaves it as it is.
+
+    Attributes:
+        integers: The section of I64; None where the layout has none.
+        floats: The section of F32; None where the layout has none.
+
+    Raises:
+        TensorError: The layout has a tensor of another dtype.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class UpdateMatrix:
         memory: int | None = None,
         scales: Sequence[float] = (),
     ) -> None:
+        self.integers, self.floats = sections(layout)
         most = _most_open()
         self._files = [UpdateFile(update, layout, keep_open=number < most) for number, update in enumerate(updates)]
         self._pool = ThreadPoolExecutor(threads)
@@ -115,12 +125,12 @@ class UpdateMatrix:
         fitting = max(UNIT, self._memory // (len(self) * section.dtype.itemsize))
         length = min(fitting // _PIECE * _PIECE or fitting // UNIT * UNIT, longest, section.count)
         stages = OrderedStages()
-        spare: list[Buffer] = []
+        spare: list[Columns] = []
 
         def attempt(first: int) -> None:
-            buffer = spare.pop() if spare else Buffer(section, length, len(self))
+            columns = spare.pop() if spare else Columns(section, length, len(self))
             try:
-                columns = Columns(section, first, min(length, section.count - first), buffer)
+                columns.move(first, min(length, section.count - first))
                 self._read(columns, stages)
                 result = work(columns)
                 with stages.stage("finish", first, columns.count):
@@ -129,7 +139,7 @@ class UpdateMatrix:
                 stages.fail(error)
                 raise
             finally:
-                spare.append(buffer)
+                spare.append(columns)
 
         for _ in self._pool.map(attempt, range(0, section.count, length)):
             pass
@@ -147,16 +157,16 @@ class UpdateMatrix:
         """
         _refuse({file.update.site: reason for file in self._files if (reason := file.wrong_digest())})
 
-    def require_finite(self, finite: Sequence[bool], columns: Columns) -> None:
+    def require_finite(self, finite: NDArray[np.bool_], columns: Columns) -> None:
         """Refuse the files with numbers in a range that are not finite.
 
         Raises:
             UpdateError: There are such files.
         """
         reasons = {}
-        for file, row, good in zip(self._files, columns.rows, finite, strict=True):
-            if not good:
-                reasons[file.update.site] = file.not_finite(columns.tensor_at(int(np.argmin(np.isfinite(row)))))
+        for number in np.flatnonzero(~finite):
+            file, column = self._files[number], int(np.argmin(np.isfinite(columns.rows[number])))
+            reasons[file.update.site] = file.not_finite(columns.tensor_at(column))
         _refuse(reasons)
 
     def _read(self, columns: Columns, stages: OrderedStages) -> None:
