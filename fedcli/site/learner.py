@@ -106,12 +106,9 @@ class Learner:
 
     def predict(self, samples: Samples, label: str) -> Predictions:
         """Return the network's predictions for every image of a part; there must be some."""
+        label = f"{self.site}: {label}"
         probabilities = inference.probabilities(
-            self.module,
-            samples.images,
-            device=self.device,
-            progress=self.progress,
-            label=f"{self.site}: {label}",
+            self.module, samples.images, device=self.device, progress=self.progress, label=label
         )
         return self.predictions(samples, probabilities)
 
@@ -155,14 +152,8 @@ class Learner:
     def recalibrate(self, label: str) -> None:
         """Measure the BatchNorm statistics again on the training images, if the plan says so."""
         if self.plan.training.statistics is Statistics.RECALIBRATE:
-            batch_norm.recalibrate(
-                self.module,
-                self.samples(Part.TRAIN),
-                batch_size=self.plan.training.batch_size,
-                device=self.device,
-                progress=self.progress,
-                label=f"{self.site}: {label}",
-            )
+            samples, size, label = self.samples(Part.TRAIN), self.plan.training.batch_size, f"{self.site}: {label}"
+            batch_norm.recalibrate(self.module, samples, batch_size=size, device=self.device, progress=self.progress, label=label)
 
 
 def choose_device(name: str, replicas: Replicas = SINGLE_PROCESS) -> torch.device:

@@ -105,10 +105,10 @@ class LocalTraining:
         self._module = module.to(device).to(memory_format=torch.channels_last)
         if replicas.size > 1:  # all begin with the first process's φ(t-1), from which FedProx measures
             load_arrays(module, replicas.broadcast(to_arrays(module)))
+        dtype = next(module.parameters()).dtype
         self._loader = BatchLoader(
-            samples=samples, training=training, augmentation=augmentation, device=device, replicas=replicas,
-            dtype=next(module.parameters()).dtype,
-        )  # fmt: skip
+            samples=samples, training=training, augmentation=augmentation, device=device, replicas=replicas, dtype=dtype
+        )
         self._objective = Objective(training, samples.labels, samples.num_classes)
         self._proximal = Proximal(module, training.proximal)
         self._optimizer = adam(module, rate=training.rate, weight_decay=training.weight_decay)
