@@ -33,7 +33,7 @@ from fedcli.imaging.phantoms import hospitals
 from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.training.local_training import LocalTraining
-from fedcli.operations.simulate import simulate
+from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.party.artifacts import prepare_update
 from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
 from fedcli.progress import Silent
@@ -117,7 +117,12 @@ def compare_kappas(folder: Path) -> None:
             packing = Packing.NONE if encoding is Encoding.FLOAT32 else Packing.ZSTD
             started = time.perf_counter()
             drop = folder / str(seed) / encoding / "drop"
-            simulate(replace(plan, updates=Updates(encoding=encoding, packing=packing)), sites, drop, ENVIRONMENT, threads=1)
+            simulate(
+                SimulateRequest(
+                    plan=replace(plan, updates=Updates(encoding=encoding, packing=packing)), sites=sites, drop=drop, threads=1
+                ),
+                ENVIRONMENT,
+            )
             own = final_kappas(plan, sites, drop)
             kappas[encoding].append(statistics.fmean(own.values()))
             sent = sum(path.stat().st_size for path in drop.glob("sites/*/round-*/*.safetensors"))

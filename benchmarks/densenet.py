@@ -36,7 +36,7 @@ from fedcli import wire
 from fedcli.exchange.records import ModelKind, ModelRecord
 from fedcli.learning.evaluation import metrics
 from fedcli.learning.evaluation.metrics import Predictions
-from fedcli.operations.simulate import simulate
+from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.plan import Finetuning, Network, OptimizerState, Part, Plan, Training
 
 SEEDS = (1, 2, 3)
@@ -64,7 +64,7 @@ def study(seed: int, folder: Path) -> dict[str, object]:
 def federation(plan: Plan, folder: Path, num_patients: int) -> dict[str, object]:
     """Run a federation; return each kind's kappas, source by target, and the paired differences with their resamples."""
     sites = prepared(folder, plan, num_patients)
-    simulate(plan, sites, folder / "drop", ENVIRONMENT, threads=1, full=True)
+    simulate(SimulateRequest(plan=plan, sites=sites, drop=folder / "drop", threads=1, full=True), ENVIRONMENT)
     names = tuple(sorted(sites))
     predicted = {key: predictions(folder, plan, sites[key[2]], *key) for key in product(KINDS, names, names)}
     kappas = {kind.value: [[kappa_of(predicted[kind, source, target]) for target in names] for source in names] for kind in KINDS}

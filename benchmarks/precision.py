@@ -30,7 +30,7 @@ from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.evaluation.metrics import Predictions
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.networks.registry import SMALL
-from fedcli.operations.simulate import simulate
+from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.plan import Network, OptimizerState, Part, Plan, Precision, Split, Training
 from fedcli.progress import Silent
 
@@ -59,7 +59,7 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
     for precision, plan in plans.items():
         sites = prepared(folder, plan, num_patients)
         drop = folder / precision / "drop"
-        simulate(plan, sites, drop, ENVIRONMENT, threads=1)
+        simulate(SimulateRequest(plan=plan, sites=sites, drop=drop, threads=1), ENVIRONMENT)
         module = registry.build(plan.network, len(plan.classes))
         newest = next((drop / f"coordinator/round-{plan.rounds:04d}").glob("global-*.safetensors"))
         weights.load_arrays(module, tensors.read(newest))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-_MINUTE, _HOUR = 60, 3600
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the unit that fits: `40 s`, `12 min`, `3.5 h`."""
+    """Return a duration in the unit that fits: `40 s`, `12 min`, `3.5 h`, `5 days`."""
     if seconds < 2 * _MINUTE:
         return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.3g} h" if seconds < 2 * _DAY else f"{seconds / _DAY:.0f} days"

@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""Durations in messages and on pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from fedcli.durations import duration
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (129_600, "36.0 h")]
-)
+    ("seconds", "shown"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (12600, "3.5 h"), (172799, "48 h"),
+     (172800, "2 days"), (864000, "10 days")],
+)  # fmt: skip
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown

@@ -15,11 +15,12 @@ from fedcli import tensors
 from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role, UpdateRecord, ValidationScore
-from fedcli.operations.admit import admit
-from fedcli.operations.aggregate import aggregate
-from fedcli.operations.init import init
+from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.source import Source
 from fedcli.plan import Plan
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
@@ -57,13 +58,15 @@ class Rehearsal:
         self._generator = np.random.default_rng(0)
         coordinator = folder / "coordinator"
         plan = plan or Plan(name="bench")
-        self.fingerprint = init(coordinator, plan, str(folder / "drop"), None, {}, self._environment).coordinator
+        self.fingerprint = init(
+            InitRequest(root=coordinator, plan=plan, source=Source(address=str(folder / "drop"))), self._environment
+        ).coordinator
         self._base = next((folder / "drop/coordinator/round-0000").glob("global-*"))
         self._steps = {f"s{number:04d}": 100 + number for number in range(num_sites)}
         for site in self._steps:
-            request = JoinRequest(root=folder / site, site=site, drop=str(folder / "drop"))
-            joined = join(request, inspect(request.drop, self.fingerprint), self._environment)
-            admit(coordinator, site, joined.fingerprint, self._environment)
+            source = Source(address=str(folder / "drop"), coordinator=self.fingerprint)
+            joined = join(JoinRequest(root=folder / site, site=site, invitation=inspect(source)), self._environment)
+            admit(AdmitRequest(root=coordinator, site=site, fingerprint=joined.fingerprint), self._environment)
         self.send()
         shutil.copytree(coordinator, folder / "coordinator.before")
         shutil.copytree(folder / "drop/coordinator", folder / "records.before")
@@ -76,7 +79,7 @@ class Rehearsal:
     def go_on(self, num_rounds: int) -> None:
         """Aggregate, send, aggregate, … until so many rounds are done."""
         for number in range(1, num_rounds + 1):
-            aggregate(self._folder / "coordinator", self._environment)
+            aggregate(AggregateRequest(root=self._folder / "coordinator"), self._environment)
             if number < num_rounds:
                 self.send()
 

@@ -1,8 +1,8 @@
-"""The command line: typer and rich live here and in `render`, nowhere else.
+"""The command line; only this package uses typer and rich.
 
-Each command builds a request, calls one operation and renders its result. What is heavy (torch, pydicom,
-matplotlib) is imported inside the command that needs it, so that `--help` and `status` start at once; and a
-process that runs one command makes the commands of its module alone.
+Each command builds a request, calls one operation and prints its result. What is heavy (torch, pydicom, matplotlib) is imported
+inside the command that needs it, so that `--help` and `status` start at once. A process that runs one command imports only that
+command's module.
 """
 
 from __future__ import annotations
@@ -18,21 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "coordinator_commands": ("init", "admit", "aggregate"),
-    "amendments": ("remove", "amend", "rotate-key"),
-    "access": ("access",),
-    "site_commands": ("join", "approve", "prepare", "train-round", "finetune", "evaluate"),
-    "predict": ("predict",),
-    "audit": ("status", "verify", "report"),
-    "rehearsal": ("simulate", "demo"),
-    "transfer": ("export", "import", "archive"),
-    "doctor": ("doctor",),
+    "Coordinator": ("init", "admit", "aggregate", "remove", "amend", "access"),
+    "Site": ("join", "approve", "prepare", "train-round", "finetune", "evaluate", "predict"),
+    "Everybody": ("status", "verify", "report", "export", "import", "archive", "rotate-key", "doctor"),
+    "One machine": ("simulate", "demo"),
 }
-"""Modules, in the order of `--help`, and what each registers."""
+"""The commands by who runs them, in the order of `--help`; each has a module, with a function of its name and an example."""
+_MODULES = {"import": "import_"}
 
 
 def command_line(arguments: Sequence[str]) -> typer.Typer:
-    """Return the command line as far as arguments need it: with one command's module, or with all."""
+    """Return the command line as far as arguments need it: with one command, or with all."""
     app = typer.Typer(
         name="fedcli",
         help="Federated learning between hospitals through a drop folder: signed, stateless, replayable rounds.",
@@ -43,9 +39,23 @@ def command_line(arguments: Sequence[str]) -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.callback()(options)
-    for name in [name for name, commands in COMMANDS.items() if {*arguments[:1]} & {*commands}] or COMMANDS:
-        import_module(f"fedcli.cli.{name}").register(app)
+    known = {name for names in COMMANDS.values() for name in names}
+    wanted = known.intersection(arguments[:1]) or known
+    for panel, names in COMMANDS.items():
+        for name in names:
+            if name in wanted:
+                _add(app, name, panel)
     return app
+
+
+def _add(app: typer.Typer, name: str, panel: str) -> None:
+    stem = _MODULES.get(name, name.replace("-", "_"))
+    module = import_module(f"fedcli.cli.{stem}")
+    command = getattr(module, stem)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, rich_help_panel=panel)
+    else:
+        app.command(name, rich_help_panel=panel, epilog=module.EXAMPLE)(command)
 
 
 def _show_version(asked: bool) -> None:
@@ -56,7 +66,7 @@ def _show_version(asked: bool) -> None:
 
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options of fedcli itself."""

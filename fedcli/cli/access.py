@@ -1,4 +1,4 @@
-"""What whoever runs the store needs: the rights under which a party writes only its own part."""
+"""The commands access sshd and access s3, for whoever runs the store."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli.running import Conduct, JsonOption
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.access import S3Access, SshdAccess
 
-SitesArgument = Annotated[list[str], typer.Argument(help="The sites' names, also of those that have not joined yet.")]
+SitesArgument = Annotated[list[str], typer.Argument(help="The sites' names, also of sites that have not joined yet.")]
+
+access = typer.Typer(no_args_is_help=True, help="Print the rights with which a party can write only its own part.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Print the rights under which a party writes only its own part.")
-    group.command(epilog="Example: fedcli access sshd north valley --root /srv/study > access.sh")(sshd)
-    group.command(epilog="Example: fedcli access s3 north valley --bucket study > policies.json")(s3)
-    app.add_typer(group, name="access", rich_help_panel="Coordinator")
-
-
+@access.command(epilog="Example: fedcli access sshd north valley --root /srv/study > access.sh")
 def sshd(
     sites: SitesArgument,
     root: Annotated[str, typer.Option(help="The folder on the server that becomes the drop folder.")],
@@ -32,13 +28,14 @@ def sshd(
     """Print accounts, folders and sshd_config of an SFTP server, as a script for its operator."""
 
     def work(_environment: Environment) -> SshdAccess:
-        from fedcli.operations.access import sshd_access
+        from fedcli.operations.access import SshdAccessRequest, sshd_access
 
-        return sshd_access(tuple(sites), root, name)
+        return sshd_access(SshdAccessRequest(sites=tuple(sites), root=root, name=name))
 
-    Conduct(command="access sshd", as_json=json).run(work)
+    Invocation(command="access sshd", as_json=json).run(work)
 
 
+@access.command(epilog="Example: fedcli access s3 north valley --bucket study > policies.json")
 def s3(
     sites: SitesArgument,
     bucket: Annotated[str, typer.Option(help="The bucket.")],
@@ -48,8 +45,8 @@ def s3(
     """Print an IAM policy for each party's user."""
 
     def work(_environment: Environment) -> S3Access:
-        from fedcli.operations.access import s3_access
+        from fedcli.operations.access import S3AccessRequest, s3_access
 
-        return s3_access(tuple(sites), bucket, prefix)
+        return s3_access(S3AccessRequest(sites=tuple(sites), bucket=bucket, prefix=prefix))
 
-    Conduct(command="access s3", as_json=json).run(work)
+    Invocation(command="access s3", as_json=json).run(work)

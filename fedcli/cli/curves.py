@@ -1,4 +1,4 @@
-"""A site's learning at a glance: its validation kappa and loss round by round, a line of blocks each."""
+"""A site's learning curves: its validation kappa and loss round by round, one line of blocks each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedcli.reporting.tables.learning import LearningCurve
 
 WIDTH = 16
-"""Characters of a line: what lets a table of three fit 80 columns."""
+"""Characters of a line, so that a table of three fits into 80 columns."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
 _FEWEST = 2
@@ -24,33 +24,33 @@ _FEWEST = 2
 
 
 def table(curves: Sequence[LearningCurve]) -> Table | None:
-    """Return a row a site; None where no site has trained twice."""
+    """Return one row per site; None if no site has trained twice."""
     drawn = [curve for curve in curves if len(curve.points) >= _FEWEST]
     if not drawn:
         return None
     last = max(curve.points[-1].round for curve in drawn)
     title = f"Validation, rounds 1 to {last}: kappa from 0 to 1, loss from 0 to the site's largest"
-    found = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    curves_table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in ("site", "kappa, received", "kappa, trained", "loss, trained"):
-        found.add_column(Text(column), overflow="fold")
+        curves_table.add_column(Text(column), overflow="fold")
     for curve in drawn:
         points = {point.round: point for point in curve.points}
         rounds = [points.get(number) for number in range(1, last + 1)]
         losses = [point.trained_loss if point else None for point in rounds]
         largest = max((loss for loss in losses if loss is not None), default=0.0)
-        found.add_row(
+        curves_table.add_row(
             Text(curve.site),
             line([point.received_kappa if point else None for point in rounds], 1.0),
             line([point.trained_kappa if point else None for point in rounds], 1.0),
             line(losses, largest),
         )
-    return found
+    return curves_table
 
 
 def line(values: Sequence[float | None], highest: float, width: int = WIDTH) -> str:
-    """Return values as blocks, the lowest for 0 and below, the full one for the highest; a dot where there is none.
+    """Return values as blocks, the lowest for 0 and below, the full one for the highest; a dot for None.
 
-    Where there are more values than characters, a character is the mean of its share of them.
+    If there are more values than characters, a character is the mean of several values.
     """
     width = min(width, len(values))
     bounds = [round(number * len(values) / width) for number in range(width + 1)]

@@ -1,16 +1,17 @@
-"""The command that says what is wrong, and what to do about it."""
+"""The command doctor."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption, absolute
-from fedcli.cli.store_options import EndpointOption, HostKeyOption, SshKeyOption, options_of
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.source_options import DropArgument, EndpointOption, HostKeyOption, SshKeyOption, chosen_source
 from fedcli.results import Status
 
 if TYPE_CHECKING:
@@ -19,47 +20,42 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.doctor import DoctorResult
 
-NOT_WELL = 9
+EXAMPLE = "Example: fedcli doctor -C north"
+CHECK_FAILED = 9
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command(rich_help_panel="Everybody", epilog="Example: fedcli doctor -C north")(doctor)
-
-
 def doctor(
-    drop: Annotated[str | None, typer.Argument(help="A drop folder's path or URL; without it the workspace and its own.")] = None,
+    drop: DropArgument = None,
     workspace: WorkspaceOption = Path(),
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
     endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Look for whatever would stop the next command, and say what to do about it."""
-    found: list[Status] = []
+    """Check for everything that would stop the next command, and say what to do about it."""
 
     def work(environment: Environment) -> DoctorResult:
+        from fedcli.operations.doctor import DoctorRequest
         from fedcli.operations.doctor import doctor as operation
 
-        options = options_of(drop, host_key, ssh_key, endpoint)
-        result = operation(absolute(drop) if drop else None, workspace, environment, options)
-        found.append(result.status)
-        return result
+        source = None
+        if drop is not None or host_key or ssh_key is not None or endpoint:
+            source = chosen_source(drop, workspace, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        return operation(DoctorRequest(root=workspace, source=source), environment)
 
-    Conduct(command="doctor", as_json=json).run(work, show)  # no log: a workspace may take none
-    if found == [Status.FAILED]:
-        raise typer.Exit(NOT_WELL)
+    result = Invocation(command="doctor", as_json=json).run(work, _show)  # no log: the workspace may not be writable
+    if result.status is Status.FAILED:
+        raise typer.Exit(CHECK_FAILED)
 
 
-def show(out: Console, result: DoctorResult) -> None:
-    """Print one line a check, with the remedy of each that asks for one below what was found."""
+def _show(out: Console, result: DoctorResult) -> None:
     table = Table(title=f"Examined: {result.party or result.drop or 'this machine'}", title_justify="left", title_style="bold")
     for column in ("check", "outcome", "found, and what to do"):
         table.add_column(column, overflow="fold")
     for finding in result.findings:
-        told = Text(finding.found)
+        text = Text(finding.found)
         if finding.remedy:
-            told.append(f"\n→ {finding.remedy}", style="bold")
-        table.add_row(finding.name, Text(finding.outcome, style=_STYLES[finding.outcome]), told)
+            text.append(f"\n→ {finding.remedy}", style="bold")
+        table.add_row(finding.name, Text(finding.outcome, style=_STYLES[finding.outcome]), text)
     out.print(table)

@@ -1,11 +1,11 @@
-"""An update that is about to leave, as its operator sees it: the record in words, norms by layer group, every file."""
+"""An update that is about to be published, as its operator sees it: the record in words, norms by layer group, every file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fedcli.cli import render
-from fedcli.cli.running import confirm
+from fedcli.cli.questions import confirm
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,32 +15,31 @@ if TYPE_CHECKING:
 
 
 def ask(egress: Egress) -> bool:
-    """Show an update on stderr, and ask whether it may leave."""
+    """Show an update on stderr, and ask whether it may be published."""
     _, err = render.consoles()
     show(err, egress)
-    return confirm("May this leave?")
+    return confirm("Publish this?")
 
 
 def show(console: Console, egress: Egress) -> None:
-    """Print what is about to leave."""
+    """Print what is about to be published."""
     record = egress.record
     render.print_table(
-        console, f"About to leave {record.party}: its update of round {record.round}", ("what", "value"), _words(record)
+        console, f"About to be published by {record.party}: its update of round {record.round}", ("what", "value"), _words(record)
     )
     norms = [(item.group, f"{item.values:,}", f"{item.norm:.3g}", f"{item.largest:.3g}") for item in egress.groups]
     render.print_table(console, "Weight differences by layer group", ("layers", "values", "norm", "largest"), norms)
     files = [(key, f"{size:,}") for key, _, size in egress.files]
     total = sum(size for _, _, size in egress.files)
-    render.print_table(console, f"Files, {total:,} bytes together", ("key in the drop folder", "bytes"), files)
+    render.print_table(console, f"Files, {total:,} bytes in total", ("key in the drop folder", "bytes"), files)
     for key, path, _ in egress.files:
         if key.endswith(".json"):
-            console.print(f"{key}, word for word: {path}", highlight=False, markup=False, soft_wrap=True)
-    models = "Models are not among them: fedcli evaluate sends them, where share_models is true."
-    console.print(models, highlight=False, markup=False, soft_wrap=True)
+            render.print_line(console, f"{key}, word for word: {path}")
+    render.print_line(console, "Models are not among them: fedcli evaluate sends them if share_models is true.")
 
 
 def _words(record: UpdateRecord) -> list[tuple[str, str]]:
-    """Return everything that an update's record says of the site's data and machine."""
+    """Return everything that an update's record says about the site's data and machine."""
     versions = record.versions
     artifact = record.artifacts[0]
     return [
@@ -50,7 +49,7 @@ def _words(record: UpdateRecord) -> list[tuple[str, str]]:
         ("own model on validation patients", _score(record.trained)),
         ("training loss", f"{record.training_loss:.4g}"),
         ("norm of the difference", f"{record.norm:.4g}"),
-        ("numbers, file", f"{artifact.encoding}, {'as it is' if artifact.packing == 'none' else artifact.packing}"),
+        ("numbers, file", f"{artifact.encoding}, {'not packed' if artifact.packing == 'none' else artifact.packing}"),
         ("data set record", "none" if record.dataset is None else record.dataset[:12]),
         ("made", f"{record.created:%Y-%m-%d %H:%M:%S} UTC, {record.seconds:g} s of training"),
         ("machine", f"{record.device}, {record.threads} threads"),

@@ -1,4 +1,4 @@
-"""A live view of a federation: a full screen on a terminal; elsewhere a line or a JSON object whenever something has changed."""
+"""A live view of a federation: a full screen on a terminal; otherwise one line or JSON object per change."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def follow(looks: Iterator[Look], out: Console, err: Console, *, as_json: bool) -> None:
-    """Show looks until the user interrupts; a terminal then keeps the last state.
+    """Show looks until the user interrupts; the last state then stays on a terminal.
 
     Raises:
-        FedcliError: A look failed for good.
+        FedcliError: A look failed for a reason that does not pass.
     """
     last: Look | None = None
     try:
@@ -30,28 +30,28 @@ def follow(looks: Iterator[Look], out: Console, err: Console, *, as_json: bool) 
                 for last in looks:
                     live.update(status_view.screen(out, last.result, last.moment, _footer(last)), refresh=True)
         else:
-            for found in looks:
-                if found.changed:
-                    _tell(found, out, err, as_json=as_json)
+            for look in looks:
+                if look.changed:
+                    _tell(look, out, err, as_json=as_json)
     except KeyboardInterrupt:
         if last is not None:
             status_view.show(out, last.result, last.moment)
-            out.print(last.result.message, highlight=False, markup=False, soft_wrap=True)
+            render.print_line(out, last.result.message)
 
 
-def _tell(found: Look, out: Console, err: Console, *, as_json: bool) -> None:
-    if found.error is not None:
-        render.print_error(err, "status", found.error, as_json=as_json)
+def _tell(look: Look, out: Console, err: Console, *, as_json: bool) -> None:
+    if look.error is not None:
+        render.print_error(err, "status", look.error, as_json=as_json)
     elif as_json:
-        render.print_json("status", found.result)
+        render.print_json("status", look.result)
     else:
-        text = f"{found.moment:%Y-%m-%d %H:%M:%S} UTC {status_view.line(found.result)}"
-        out.print(text, highlight=False, markup=False, soft_wrap=True)
-        out.file.flush()  # whoever reads a pipe sees the line now
+        text = f"{look.moment:%Y-%m-%d %H:%M:%S} UTC {status_view.line(look.result)}"
+        render.print_line(out, text)
+        out.file.flush()  # a pipe gets the line now
 
 
-def _footer(found: Look) -> Text:
-    footer = Text(f"last look {found.moment:%Y-%m-%d %H:%M:%S} UTC; Ctrl-C leaves", style="dim")
-    if found.error is not None:
-        footer = Text(f"cannot be read now: {found.error}; above is the last state seen\n", style="red") + footer
+def _footer(look: Look) -> Text:
+    footer = Text(f"last look {look.moment:%Y-%m-%d %H:%M:%S} UTC; Ctrl-C exits", style="dim")
+    if look.error is not None:
+        footer = Text(f"cannot be read now: {look.error}; the last known state is above\n", style="red") + footer
     return footer

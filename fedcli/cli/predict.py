@@ -1,4 +1,4 @@
-"""The command that applies a model: predict."""
+"""The command predict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fedcli.cli import render
-from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,32 +17,33 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.predict import PredictResult
 
+EXAMPLE = "Example: fedcli predict /archive/new -C north --model finetuned --out new.csv"
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    example = "Example: fedcli predict /archive/new -C north --model finetuned --out new.csv"
-    app.command(rich_help_panel="Site", epilog=example)(predict)
+ImagesArgument = Annotated[
+    Path | None, typer.Argument(help="Prepared data, or a folder of DICOM files; default: the workspace's prepared data.")
+]
+ModelOption = Annotated[
+    str, typer.Option(metavar="MODEL", help="best, local, finetuned, global, a key in the drop folder, or a model's file.")
+]
+OutOption = Annotated[Path, typer.Option(help="The table to write, and beside it a .json file that says how it was made.")]
+PartOption = Annotated[Literal["train", "validation", "test"], typer.Option(help="Whose patients (prepared data only).")]
+PatternOption = Annotated[
+    str, typer.Option(help="Regular expression whose group is the patient in Patient ID (DICOM input only).")
+]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes (DICOM input only).")]
 
 
 def predict(
-    source: Annotated[
-        Path | None, typer.Argument(help="Prepared data, or a folder of DICOM files; without it the workspace's prepared data.")
-    ] = None,
+    images: ImagesArgument = None,
     workspace: WorkspaceOption = Path(),
-    model: Annotated[
-        str, typer.Option(metavar="MODEL", help="best, local, finetuned, global, a key in the drop folder, or a model's file.")
-    ] = "best",
-    out: Annotated[Path, typer.Option(help="The table; what made it stands beside it, in a .json file.")] = Path(
-        "predictions.csv"
-    ),
-    part: Annotated[Literal["train", "validation", "test"], typer.Option(help="Of prepared data: whose patients.")] = "test",
-    patient_pattern: Annotated[
-        str, typer.Option(help="Of DICOM files: regular expression whose group is the patient in Patient ID.")
-    ] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Of DICOM files: processes.")] = 1,
+    model: ModelOption = "best",
+    out: OutOption = Path("predictions.csv"),
+    part: PartOption = "test",
+    patient_pattern: PatternOption = "",
+    workers: WorkersOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Write what a model of the federation says about patients: a table for your own eyes, with where the model comes from."""
+    """Write a model's predictions for patients into a table, for your own eyes, with the origin of the model."""
 
     def work(environment: Environment) -> PredictResult:
         from fedcli.operations.predict import PredictRequest
@@ -50,7 +52,7 @@ def predict(
 
         request = PredictRequest(
             root=workspace,
-            source=source,
+            images=images,
             out=out,
             model=model,
             part=Part(part),
@@ -59,8 +61,9 @@ def predict(
         )
         return operation(request, environment)
 
-    def show(console: Console, result: PredictResult) -> None:
-        rows = [(name, str(count)) for name, count in zip(result.classes, result.class_cases, strict=True)]
-        render.print_table(console, "Predicted", ("class", "cases"), rows)
+    Invocation(command="predict", as_json=json, root=workspace).run(work, _show)
 
-    Conduct(command="predict", as_json=json, root=workspace).run(work, show)
+
+def _show(out: Console, result: PredictResult) -> None:
+    rows = [(name, str(count)) for name, count in zip(result.classes, result.class_cases, strict=True)]
+    render.print_table(out, "Predicted", ("class", "cases"), rows)

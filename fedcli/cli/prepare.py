@@ -1,4 +1,4 @@
-"""The command that prepares an archive: prepare, with --check first."""
+"""The command prepare, with --check first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from fedcli.cli import render
-from fedcli.cli.running import Conduct, JsonOption, WorkspaceOption
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
 from fedcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.labels.matching import FaultCount
     from fedcli.operations.prepare import CheckResult, PrepareRequest, PrepareResult
 
+EXAMPLE = "Example: fedcli prepare /archive --labels labels.csv -C north"
 _DECADES = 5
 """The histogram counts thousandths of a per cent of all pixels."""
 
@@ -73,11 +75,11 @@ def prepare(
 
         return operation(request(), environment.progress)
 
-    command = Conduct(command="prepare", as_json=json, root=workspace)
+    invocation = Invocation(command="prepare", as_json=json, root=workspace)
     if check:
-        command.run(examine, show_check)
+        invocation.run(examine, show_check)
     else:
-        command.run(work, show_prepared)
+        invocation.run(work, show_prepared)
 
 
 def label_columns(values: list[str]) -> LabelColumns:

@@ -1,4 +1,4 @@
-"""What people see: progress and events on stderr, results on stdout, as text or as one JSON object."""
+"""What is printed: progress and events on stderr, results on stdout, as text or as one JSON object."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LOG_FILES = 5
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def render(self, task: Task) -> Text:
         """Return `12.3 steps/s`, or nothing before there is a rate."""
@@ -55,7 +55,7 @@ class _Rate(ProgressColumn):
 
 
 class _Amount(ProgressColumn):
-    """What is done and what there is, bytes in units that fit."""
+    """The units that are done and all units; bytes in units that fit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _Amount(ProgressColumn):
 
 
 class Narrator:
-    """The `Progress` of the command line: bars where stderr is a terminal, one line an event, and the workspace's log."""
+    """The `Progress` of the command line: bars on a terminal, one line per event, and the workspace's log."""
 
     def __init__(self, console: Console, log: Path | None = None) -> None:
         self._console = console
@@ -99,7 +99,7 @@ class Narrator:
 
     @contextmanager
     def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
-        """Show one bar; bars within bars stand below one another."""
+        """Show one bar; nested bars are shown below one another."""
         task = self._bars.add_task(escape(label), total=total, unit=unit, note="")
         if self._depth == 0:
             self._bars.start()
@@ -114,7 +114,7 @@ class Narrator:
 
 
 def consoles() -> tuple[Console, Console]:
-    """Return the consoles of results and of everything else."""
+    """Return the console for results, and the console for everything else."""
     return Console(file=sys.stdout), Console(file=sys.stderr)
 
 
@@ -124,7 +124,7 @@ def print_json(command: str, result: object) -> None:
 
 
 def print_error(console: Console, command: str, error: FedcliError, *, as_json: bool) -> None:
-    """Print what failed and what to do next; with JSON, also as one object on stdout."""
+    """Print what failed and what to do next; with JSON, also one object on stdout."""
     console.print(f"[bold red]fedcli {command}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     if error.hint:
         console.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
@@ -141,8 +141,13 @@ def print_error(console: Console, command: str, error: FedcliError, *, as_json: 
         )
 
 
+def print_line(console: Console, text: str, style: str = "") -> None:
+    """Print a text as it is, in one line."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a small table; the first column is text, the others are figures."""
+    """Print a small table; the first column is text, the others are numbers."""
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if number == 0 else "right")
@@ -152,10 +157,10 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
 
 
 def bars(values: Sequence[int], *, decades: int = 0) -> str:
-    """Return one block a value, as high as its share of the greatest; 0 is a space, anything above it shows.
+    """Return one block per value, as high as its share of the greatest; 0 is a space, everything above it is visible.
 
     Args:
-        values: None is negative.
+        values: None of them is negative.
         decades: Powers of ten below the greatest value that a logarithmic scale spans; 0 draws a linear one.
     """
     greatest = max(values, default=0)
@@ -179,13 +184,13 @@ def _print_object(mapping: dict[str, Any]) -> None:
 
 
 def _say_nothing(record: logging.LogRecord) -> None:
-    """Leave a line out that the log's disk does not take."""
+    """Ignore a line that cannot be written to the log."""
 
 
 def _logger(path: Path) -> logging.Logger:
-    logger = logging.Logger("fedcli")  # noqa: LOG001 - this command's own, not one for the process
+    logger = logging.Logger("fedcli")  # noqa: LOG001 - one per command, not per process
     handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.handleError = _say_nothing  # type: ignore[method-assign] # a full disk is the command's to tell, once
+    handler.handleError = _say_nothing  # type: ignore[method-assign] # the command itself reports a full disk, once
     logger.addHandler(handler)
     return logger

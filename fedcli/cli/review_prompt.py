@@ -1,4 +1,4 @@
-"""The coordinator's look at a round on a terminal: a table of the sites, and a question."""
+"""The coordinator's review of a round on a terminal: a table of the sites, and a question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict
     """Return a reviewer that shows the sites and asks.
 
     Args:
-        accept: Whether to publish without asking. Without a terminal to ask on, nothing is published else.
+        accept: Whether to publish without asking; otherwise nothing is published without a terminal.
     """
 
     def look(round_number: int, sites: tuple[SiteReview, ...]) -> Verdict:
@@ -40,7 +40,7 @@ def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict
 
 
 def _ask(names: set[str]) -> Verdict:
-    """Ask until the answer is one; a rejection asks for its reason."""
+    """Ask until the answer is valid; a rejection needs a reason."""
     from fedcli.party.update_review import Verdict
 
     while True:
@@ -48,7 +48,7 @@ def _ask(names: set[str]) -> Verdict:
         if answer in {"yes", "no"}:
             return Verdict(publish=answer == "yes")
         if answer in names:
-            reason = typer.prompt(f"Why is {answer} left out? The round record will say it", err=True).strip()
+            reason = typer.prompt(f"Why is {answer} left out? The round record will state the reason", err=True).strip()
             return Verdict(publish=True, rejected=((answer, reason),))
         typer.echo(f"{answer}: expected yes, no, or one of {', '.join(sorted(names))}", err=True)
 

@@ -1,11 +1,12 @@
-"""How a federation's standing looks: a few lines on what is open, rounds × sites, the sites, and at the end whose turn it is.
+"""The state of a federation on a terminal: the open round, rounds × sites, the sites, and at the end whose turn it is.
 
-Moments stand in UTC and, beside it, as the span from now. Where the sites do not fit beside one another, the rounds name those
-that are not in.
+Every time is shown in UTC and relative to now. If the sites do not fit side by side, each round names the sites whose update is
+missing.
 """
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -14,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcli.cli import curves, render
-from fedcli.party.attendance import Standing
-from fedcli.party.turn import names
+from fedcli.durations import duration
+from fedcli.party.newest_rounds import UpdateState
+from fedcli.party.next_commands import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,30 +25,29 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from fedcli.operations.status.standing import StatusResult
-    from fedcli.party.attendance import Presence, RoundPresence
+    from fedcli.operations.status.overview import StatusResult
+    from fedcli.party.newest_rounds import MemberRound, RoundRow
 
 _STYLES = {
-    Standing.IN: "green",
-    Standing.AWAITED: "yellow",
-    Standing.ABSENT: "red",
-    Standing.REJECTED: "red",
-    Standing.LATE: "magenta",
-    Standing.OUTSIDE: "dim",
+    UpdateState.IN: "green",
+    UpdateState.AWAITED: "yellow",
+    UpdateState.ABSENT: "red",
+    UpdateState.REJECTED: "red",
+    UpdateState.LATE: "magenta",
+    UpdateState.OUTSIDE: "dim",
 }
-_NOT_IN = (Standing.AWAITED, Standing.REJECTED, Standing.LATE, Standing.ABSENT)
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_NOT_IN = (UpdateState.AWAITED, UpdateState.REJECTED, UpdateState.LATE, UpdateState.ABSENT)
 _ENDLESS = 100_000
 
 
 def show(out: Console, result: StatusResult, moment: datetime) -> None:
-    """Print everything but the message, which ends the output of every command."""
+    """Print everything except the message, which every command prints at the end."""
     for item in _parts(out, result, moment, num_rounds=len(result.matrix), with_sites=True, with_curves=True):
         out.print(item, soft_wrap=isinstance(item, Text))
 
 
 def screen(console: Console, result: StatusResult, moment: datetime, footer: Text) -> RenderableType:
-    """Return what fills a terminal: as many rounds and sites as it has lines for, the message and the footer always."""
+    """Return what fills a terminal: as many rounds and sites as fit, and always the message and the footer."""
     ends = (Text(result.message, style="bold"), footer)
     for num_rounds, with_sites, with_curves in (
         (12, True, True),
@@ -63,11 +64,11 @@ def screen(console: Console, result: StatusResult, moment: datetime, footer: Tex
 
 
 def line(result: StatusResult) -> str:
-    """Return the standing in one line."""
+    """Return the state of a federation in one line."""
     text = f"{result.name}: round {result.round} of {result.rounds}"
     if result.open_round is not None:
-        there = len(result.matrix[-1].those(Standing.IN))
-        text += f", round {result.open_round} has {there} of {len(result.sites)} updates"
+        arrived = len(result.matrix[-1].members(UpdateState.IN))
+        text += f", round {result.open_round} has {arrived} of {len(result.sites)} updates"
     elif result.sites:
         evaluated = sum(site.evaluated for site in result.sites)
         text += f", {sum(len(site.models) for site in result.sites)} models shared, {evaluated} of {len(result.sites)} evaluated"
@@ -75,18 +76,8 @@ def line(result: StatusResult) -> str:
 
 
 def utc(moment: datetime) -> str:
-    """Return a moment as people read it."""
+    """Return a time in UTC, to the minute."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def span(duration: timedelta) -> str:
-    """Return a duration in its largest fitting unit: `<1 min`, `45 min`, `3 h`, `5 days`; a negative one counts as none."""
-    seconds = max(0, int(duration.total_seconds()))
-    if seconds < _MINUTE:
-        return "<1 min"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE} min"
-    return f"{seconds // _HOUR} h" if seconds < 2 * _DAY else f"{seconds // _DAY} days"
 
 
 def _parts(
@@ -114,29 +105,33 @@ def _parts(
 
 
 def _open_lines(result: StatusResult, moment: datetime) -> Iterator[Text]:
-    """Yield since when the open round is open, until when, and since when each site is awaited."""
+    """Yield since when the round has been open, its deadline, and since when each site is awaited."""
     if result.open_round is None or result.waiting_since is None:
         return
-    text = f"round {result.open_round} is open since {_ago(result.waiting_since, moment)}"
+    text = f"round {result.open_round} has been open since {_ago(result.waiting_since, moment)}"
     if result.deadline is not None:
-        when = f"passed {span(moment - result.deadline)} ago" if result.overdue else f"in {span(result.deadline - moment)}"
+        when = f"passed {_time(moment - result.deadline)} ago" if result.overdue else f"in {_time(result.deadline - moment)}"
         text += f"; deadline {utc(result.deadline)}, {when}"
     yield Text(text)
-    waiting: dict[str, list[str]] = {}
-    for since, site in sorted((item.since, item.site) for item in result.matrix[-1].sites if item.since is not None):
-        waiting.setdefault(_ago(since, moment), []).append(site)
-    for when, sites in waiting.items():
-        yield Text(f"awaited since {when}: {names(tuple(sites))}", style=_STYLES[Standing.AWAITED])
+    waiting = sorted((item.since, item.site) for item in result.matrix[-1].sites if item.since is not None)
+    for _, group in groupby(waiting, key=lambda item: utc(item[0])):
+        (since, first), *others = group
+        sites = (first, *(site for _, site in others))
+        yield Text(f"awaited since {_ago(since, moment)}: {names(sites)}", style=_STYLES[UpdateState.AWAITED])
     if result.applicants:
         yield Text(f"enrolled, not admitted: {names(result.applicants)}")
 
 
 def _ago(since: datetime, moment: datetime) -> str:
-    return f"{utc(since)}, {span(moment - since)} ago"
+    return f"{utc(since)}, {_time(moment - since)} ago"
 
 
-def _rounds_table(console: Console, result: StatusResult, rows: tuple[RoundPresence, ...], moment: datetime) -> Table:
-    """Return rounds × sites, or, where that is too wide, who is not in."""
+def _time(time: timedelta) -> str:
+    return duration(max(0.0, time.total_seconds()))  # clocks may differ
+
+
+def _rounds_table(console: Console, result: StatusResult, rows: tuple[RoundRow, ...], moment: datetime) -> Table:
+    """Return rounds × sites, or, if that is too wide, the sites whose update is missing."""
     sites = tuple(site.site for site in result.sites)
     for beginning in (("round", "published (UTC)"), ("round",)):
         matrix = _table("Newest rounds", *beginning, *sites, "kappa")
@@ -148,27 +143,27 @@ def _rounds_table(console: Console, result: StatusResult, rows: tuple[RoundPrese
     listing = _table("Newest rounds", "round", "published (UTC)", "in", "not in", "kappa")
     listing.columns[3].justify = "left"
     for row in rows:
-        there = f"{len(row.those(Standing.IN))} of {len(row.sites)}" if row.sites else ""
-        listing.add_row(*_begin(row), Text(there), _not_in(row), Text(render.kappa(row.kappa)))
+        arrived = f"{len(row.members(UpdateState.IN))} of {len(row.sites)}" if row.sites else ""
+        listing.add_row(*_begin(row), Text(arrived), _not_in(row), Text(render.kappa(row.kappa)))
     return listing
 
 
-def _begin(row: RoundPresence) -> tuple[Text, Text]:
+def _begin(row: RoundRow) -> tuple[Text, Text]:
     return Text(str(row.round)), Text(f"{row.created:%Y-%m-%d %H:%M}") if row.created else Text("open", style="bold")
 
 
-def _not_in(row: RoundPresence) -> Text:
+def _not_in(row: RoundRow) -> Text:
     return Text("; ").join(
-        Text(f"{standing}: {names(sites)}", style=_STYLES[standing]) for standing in _NOT_IN if (sites := row.those(standing))
+        Text(f"{state}: {names(sites)}", style=_STYLES[state]) for state in _NOT_IN if (sites := row.members(state))
     )
 
 
-def _cell(item: Presence, moment: datetime) -> Text:
+def _cell(item: MemberRound, moment: datetime) -> Text:
     words = {
-        Standing.IN: f"✓ {render.kappa(item.kappa)}",
-        Standing.AWAITED: f"awaited\n{span(moment - item.since)}" if item.since else "awaited",
-        Standing.LATE: f"late {render.kappa(item.kappa)}",
-        Standing.OUTSIDE: "—",
+        UpdateState.IN: f"✓ {render.kappa(item.kappa)}",
+        UpdateState.AWAITED: f"awaited\n{_time(moment - item.since)}" if item.since else "awaited",
+        UpdateState.LATE: f"late {render.kappa(item.kappa)}",
+        UpdateState.OUTSIDE: "—",
     }
     return Text(words.get(item.standing, item.standing.value), style=_STYLES[item.standing])
 

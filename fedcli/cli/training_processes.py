@@ -1,4 +1,4 @@
-"""Commands that train: on several devices, as one of torchrun's processes, and stopped in good order by SIGTERM."""
+"""Commands that train: on several devices, as one of torchrun's processes, and stopped cleanly by SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from fedcli import machine_errors
 from fedcli.cli import render
-from fedcli.cli.running import INTERRUPTED
+from fedcli.cli.invocation import INTERRUPTED
 from fedcli.errors import FedcliError
 from fedcli.site.interruption import heed_termination
 
@@ -22,8 +22,8 @@ DevicesOption = Annotated[
 ]
 
 
-def run_training(workspace: Path, command: Callable[[], None]) -> None:
-    """Run a command that may train; in a process that torchrun started beside the first one, help that one instead."""
+def run_training(workspace: Path, command: Callable[[], object]) -> None:
+    """Run a command that may train; in torchrun's other processes, help the first one instead."""
     heed_termination()
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         command()

@@ -23,15 +23,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitRequest:
+    """Whom to admit.
+
+    Attributes:
+        root: The coordinator's workspace.
+        site: The site.
+        fingerprint: Fingerprint of its key, as the site has told the coordinator.
+    """
+
+    root: Path
+    site: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applicant:
     """A site that has enrolled.
 
     Attributes:
         site: Its name.
-        fingerprint: Of the key that it enrolled.
+        fingerprint: Fingerprint of the key that it enrolled.
         plan: Digest of the plan that its operator approved.
         plan_is_current: Whether that is the plan in force.
-        admitted: Whether this very key is a member's already.
+        admitted: Whether this key is admitted already.
     """
 
     site: str
@@ -52,7 +67,7 @@ class AdmitResult(Result):
 
 
 def inspect(root: Path, site: str, environment: Environment) -> Applicant:
-    """Return what a site has enrolled, for the operator to compare with what the site says by telephone.
+    """Return what a site has enrolled, for the operator to compare with what the site says on the telephone.
 
     Raises:
         UsageError: The site has not enrolled.
@@ -62,18 +77,19 @@ def inspect(root: Path, site: str, environment: Environment) -> Applicant:
         return _applicant(party, site, _enrolment(party, site))
 
 
-def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> AdmitResult:
-    """Admit the site's key with this fingerprint, or find that it is admitted.
+def admit(request: AdmitRequest, environment: Environment) -> AdmitResult:
+    """Admit the site's key with this fingerprint, unless it is admitted already.
 
     Raises:
         ApprovalError: The enrolled key has another fingerprint.
     """
-    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+    site = request.site
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         enrolment = _enrolment(party, site)
         applicant = _applicant(party, site, enrolment)
-        if applicant.fingerprint != fingerprint:
-            msg = f"{site}: enrolled the key {applicant.fingerprint}, expected {fingerprint}"
-            raise ApprovalError(msg, hint="ask the site by telephone; admit only a fingerprint that it read to you")
+        if applicant.fingerprint != request.fingerprint:
+            msg = f"{site}: enrolled the key {applicant.fingerprint}, expected {request.fingerprint}"
+            raise ApprovalError(msg, hint="ask the site by telephone; admit only a fingerprint that the site has read to you")
         if not applicant.admitted:
             others = (item for item in party.ledger.newest_federation.members if item.site != site)
             member = Member(site=site, keys=enrolment.record.keys)
@@ -81,21 +97,21 @@ def admit(root: Path, site: str, fingerprint: str, environment: Environment) -> 
         newest = party.ledger.newest_federation
         return AdmitResult(
             status=Status.DONE if applicant.admitted else Status.PUBLISHED,
-            message=f"{site} is a member from round {newest.from_round} on; fedcli status shows whose turn it is",
+            message=f"{site} is a member from round {newest.from_round} on; `{party.command('status')}` shows whose turn it is",
             site=site,
-            fingerprint=fingerprint,
+            fingerprint=applicant.fingerprint,
             from_round=newest.from_round,
             sites=tuple(member.site for member in newest.members),
         )
 
 
 def _enrolment(party: Party, site: str) -> Verified[EnrolmentRecord]:
-    found = party.folder.enrolments(site)
-    if not found:
+    enrolments = party.folder.enrolments(site)
+    if not enrolments:
         known = layout.site_names(party.store.list(""))
-        msg = f"{site}: has not enrolled in {party.store.address}; enrolled are {', '.join(known) or 'none'}"
+        msg = f"{site}: has not enrolled in {party.store.address}; enrolled sites: {', '.join(known) or 'none'}"
         raise UsageError(msg, hint="the site enrols with fedcli join")
-    return found[-1]
+    return enrolments[-1]
 
 
 def _applicant(party: Party, site: str, enrolment: Verified[EnrolmentRecord]) -> Applicant:

@@ -1,13 +1,12 @@
 """The coordinator's part of a round: the server's lines of Algorithm 1.
 
-list → verify each update → name absentees and rejects → wait, or go on by the plan's quorum and deadline → φ(t) → review
-→ publish.
-Nothing is silently left out: every member stands in the round record, as contributor, absentee, or rejected with the reason.
+verify each update → wait, or continue by the plan's quorum and deadline → compute φ(t) → review → publish.
+Nothing is left out silently: every member is in the round record, as contributor, absent, or rejected with the reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,9 @@ from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
-from fedcli.party.folding import base_of, layout_of, num_threads, state_before
-from fedcli.party.intake import Intake, late_updates, open_deadline, take_in
+from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
 from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.received_updates import ReceivedUpdates, late_updates, open_deadline, receive_updates
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.outbox import Draft
     from fedcli.exchange.records import FederationRecord
-    from fedcli.party.update_review import Reviewer
+    from fedcli.party.update_review import RoundReviewer
     from fedcli.tensors import Layout
 
 _MODEL = "model"
@@ -41,19 +40,34 @@ _STATE = "server_state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AggregateRequest:
+    """How to close the open round.
+
+    Attributes:
+        root: The coordinator's workspace.
+        without: Sites to leave out of this round, each with the reason, which the round record states.
+        reviewer: Reviews the updates before anything is published; None publishes.
+    """
+
+    root: Path
+    without: Mapping[str, str] = field(default_factory=dict)
+    reviewer: RoundReviewer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AggregateResult(Result):
-    """How the open round stands, or stood when it was closed.
+    """The open round, or the one that was closed.
 
     Attributes:
         round: The round that the command was about.
         rounds: All rounds of the plan.
-        used: Sites whose update is in, or was used.
+        used: Sites whose update has arrived, or was used.
         absent: Sites that have sent nothing.
-        rejected: Sites whose update was refused, with the reason.
-        late: Sites whose update of an earlier round has come since the last round record.
+        rejected: Sites whose update was rejected, with the reason.
+        late: Sites whose update of an earlier round has arrived since the last round record.
         deadline: When the round may be closed with a quorum.
-        global_model: SHA-256 of φ(t) where it was published.
-        review: Each used site's figures, where φ(t) was computed.
+        global_model: SHA-256 of φ(t) if it was published.
+        review: Each used site's figures, if φ(t) was computed.
     """
 
     round: int
@@ -67,29 +81,21 @@ class AggregateResult(Result):
     review: tuple[SiteReview, ...] = ()
 
 
-def aggregate(
-    root: Path, environment: Environment, *, without: Mapping[str, str] | None = None, reviewer: Reviewer | None = None
-) -> AggregateResult:
-    """Close the open round if its updates are in, or say who is awaited.
-
-    Args:
-        root: The coordinator's workspace.
-        environment: Clock, progress, passphrase.
-        without: Sites to go on without in this round, each with the reason, which the round record states.
-        reviewer: Looks at the updates before anything is published; None publishes.
+def aggregate(request: AggregateRequest, environment: Environment) -> AggregateResult:
+    """Close the open round if its updates have arrived, or say who is awaited.
 
     Raises:
         TrustError: The coordinator's own records do not verify, or φ(t) would not be finite.
-        UsageError: `without` names no member.
+        UsageError: `without` names a site that is no member.
     """
-    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
-        ledger = party.ledger
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         if done := _already_done(party):
             return done
-        number = ledger.newest_round + 1
+        number = party.ledger.newest_round + 1
         base = base_of(party.folder, number)
-        closing = _Closing(party, number, ledger.in_force(number).record, base, layout_of(base))
-        return closing.close(take_in(party, number, closing.federation, closing.layout, without or {}), reviewer)
+        closing = _RoundClosing(party, number, party.ledger.in_force(number).record, base, layout_of(base))
+        received = receive_updates(party, number, closing.federation, closing.layout, request.without)
+        return closing.close(received, request.reviewer)
 
 
 def _already_done(party: Party) -> AggregateResult | None:
@@ -99,17 +105,18 @@ def _already_done(party: Party) -> AggregateResult | None:
     if newest is None:
         return None
     if newest.round >= rounds:
-        message = f"all {rounds} rounds are done; next: the sites evaluate, then fedcli report"
+        command = party.command("report", "--out", "report")
+        message = f"all {rounds} rounds are done; next: the sites evaluate, then `{command}`"
         return AggregateResult(status=Status.FINISHED, message=message, round=newest.round, rounds=rounds)
     if f"round-{newest.round:04d}" in party.published and newest.round > 0:
-        message = f"round {newest.round} is published; it had been aggregated before"
+        message = f"round {newest.round} is published; an earlier run had aggregated it"
         return AggregateResult(status=Status.PUBLISHED, message=message, round=newest.round, rounds=rounds)
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class _Closing:
-    """The open round of a coordinator, on its way to its record."""
+class _RoundClosing:
+    """What closes the open round and writes its record."""
 
     party: Party
     number: int
@@ -117,41 +124,45 @@ class _Closing:
     base: Update
     layout: Layout
 
-    def close(self, intake: Intake, reviewer: Reviewer | None) -> AggregateResult:
-        """Fold, review and publish; after a rejection, begin again with what remains."""
-        settings = self.federation.plan.aggregation
+    def close(self, received: ReceivedUpdates, reviewer: RoundReviewer | None) -> AggregateResult:
+        """Aggregate, review and publish; after a rejection, start again with the remaining updates."""
+        settings, root = self.federation.plan.aggregation, self.party.workspace.root
         deadline = open_deadline(self.party.ledger)
         figures: tuple[SiteReview, ...] = ()
-        while not (reason := intake.reason_to_wait(settings, deadline, self.party.environment.clock())):
+        while not (reason := received.reason_to_wait(settings, deadline, self.party.environment.clock(), root)):
             draft = self.party.outbox.draft(f"round-{self.number:04d}")
             try:
-                folded = self._fold(intake, draft)
+                folded = self._fold(received, draft)
             except UpdateError as error:
                 if layout.COORDINATOR in error.reasons:
                     raise
                 for site, why in error.reasons.items():
-                    intake.reject(site, why)
-                    self.party.environment.progress.event(f"round {self.number}: {site} is rejected: {why}")
+                    received.reject(site, why)
+                    self._tell(f"{site} is rejected: {why}")
                 continue
-            figures = review(intake.records, folded.shares, self.party.environment.clock())
+            figures = review(received.records, folded.shares, self.party.environment.clock())
             for figure in figures:
                 if figure.odd:
-                    self.party.environment.progress.event(f"round {self.number}: look at {figure.site}: {'; '.join(figure.odd)}")
+                    self._tell(f"look at {figure.site}: {'; '.join(figure.odd)}")
             verdict = reviewer(self.number, figures) if reviewer is not None else None
             if verdict is None or (verdict.publish and not verdict.rejected):
-                return self._publish(intake, draft, folded, figures)
+                return self._publish(received, draft, folded, figures)
             for site, why in verdict.rejected:
-                intake.reject(site, why, excused=True)
+                received.reject(site, why, excused=True)
             if not verdict.publish:
-                reason = "reviewed, not published: fedcli aggregate --review asks on a terminal, with --yes it publishes"
+                command = self.party.command("aggregate", "--review")
+                reason = f"reviewed, not published: `{command}` asks on a terminal, and with --yes it publishes"
                 break
-        message = f"round {self.number}: {intake.summary}; {reason}"
-        return self._outcome(intake, Status.WAITING, message, figures)
+        message = f"round {self.number}: {received.summary}; {reason}"
+        return self._result(received, Status.WAITING, message, figures)
 
-    def _fold(self, intake: Intake, draft: Draft) -> Folded:
+    def _tell(self, text: str) -> None:
+        self.party.environment.progress.event(f"round {self.number}: {text}")
+
+    def _fold(self, received: ReceivedUpdates, draft: Draft) -> Folded:
         settings = self.federation.plan.aggregation
         rule = rule_of(settings)
-        updates = list(intake.updates.values())
+        updates = list(received.updates.values())
         state = None
         if rule.server is not None:
             before = state_before(self.party.folder, self.number, settings, self.layout)
@@ -163,7 +174,9 @@ class _Closing:
             advance(1, "")
         return folded
 
-    def _publish(self, intake: Intake, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]) -> AggregateResult:
+    def _publish(
+        self, received: ReceivedUpdates, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]
+    ) -> AggregateResult:
         """Publish φ(t) and the round record."""
         plan, ledger = self.federation.plan, self.party.ledger
         key = layout.round_record(self.number)
@@ -181,9 +194,9 @@ class _Closing:
             parent=ledger.rounds[-1].digest,
             federation_record=ledger.in_force(self.number).digest,
             rule=plan.aggregation.rule,
-            contributions=_contributions(intake, folded),
-            absent=intake.absent,
-            rejected=intake.refusals,
+            contributions=_contributions(received, folded),
+            absent=received.absent,
+            rejected=received.rejections,
             late=late_updates(self.party, self.number),
             deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
             artifacts=tuple(artifact for artifact, _ in files),
@@ -191,12 +204,12 @@ class _Closing:
         self.party.commit(draft, publication(key, record, *files))
         self.party.folder.artifacts.forget()
         self.party.folder.synchronise()
-        message = f"round {self.number} of {plan.rounds} is published: {intake.summary}"
-        return self._outcome(intake, Status.PUBLISHED, message, figures, folded.model.sha256)
+        message = f"round {self.number} of {plan.rounds} is published: {received.summary}"
+        return self._result(received, Status.PUBLISHED, message, figures, folded.model.sha256)
 
-    def _outcome(
+    def _result(
         self,
-        intake: Intake,
+        received: ReceivedUpdates,
         status: Status,
         message: str,
         figures: tuple[SiteReview, ...],
@@ -208,9 +221,9 @@ class _Closing:
             message=message,
             round=self.number,
             rounds=self.federation.plan.rounds,
-            used=tuple(sorted(intake.records)),
-            absent=intake.absent,
-            rejected=intake.refusals,
+            used=tuple(sorted(received.records)),
+            absent=received.absent,
+            rejected=received.rejections,
             late=newest.late if newest.round == self.number else (),
             deadline=open_deadline(self.party.ledger),
             global_model=global_model,
@@ -218,11 +231,11 @@ class _Closing:
         )
 
 
-def _contributions(intake: Intake, folded: Folded) -> tuple[Contribution, ...]:
-    found = []
+def _contributions(received: ReceivedUpdates, folded: Folded) -> tuple[Contribution, ...]:
+    contributions = []
     for share in folded.shares:
-        update = intake.records[share.site]
-        found.append(
+        update = received.records[share.site]
+        contributions.append(
             Contribution(
                 site=share.site,
                 update=update.digest,
@@ -234,4 +247,4 @@ def _contributions(intake: Intake, folded: Folded) -> tuple[Contribution, ...]:
                 cosine=share.cosine,
             )
         )
-    return tuple(found)
+    return tuple(contributions)

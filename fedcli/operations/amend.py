@@ -1,4 +1,4 @@
-"""The coordinator changes the plan: the sites' operators approve it before they train on."""
+"""The coordinator changes the plan: the sites' operators approve it before they train under it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError, UsageError
-from fedcli.operations.approve import changes
 from fedcli.party.amendment import amend_federation, first_round
+from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.party import Party
+from fedcli.plan.settings import PlanChange, plan_changes
 from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
@@ -16,8 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
-    from fedcli.operations.approve import Change
     from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendRequest:
+    """What to change.
+
+    Attributes:
+        root: The coordinator's workspace.
+        plan: The new plan.
+        changes: What it changes, as `inspect` returned it.
+    """
+
+    root: Path
+    plan: Plan
+    changes: tuple[PlanChange, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +40,14 @@ class Amendment:
     """What a new plan would change.
 
     Attributes:
-        digest: The new plan's.
-        changes: Setting by setting; empty where nothing changes.
+        digest: Digest of the new plan.
+        changes: Setting by setting; empty if nothing changes.
         from_round: First round under it.
-        prepare_again: Whether the sites must prepare their data anew.
+        prepare_again: Whether the sites must prepare their data again.
     """
 
     digest: str
-    changes: tuple[Change, ...]
+    changes: tuple[PlanChange, ...]
     from_round: int
     prepare_again: bool
 
@@ -43,44 +58,45 @@ class AmendResult(Result):
 
     plan: str
     from_round: int
-    changes: tuple[Change, ...]
+    changes: tuple[PlanChange, ...]
 
 
 def inspect(root: Path, plan: Plan, environment: Environment) -> Amendment:
     """Return what a plan would change.
 
     Raises:
-        UsageError: It changes what cannot change: classes, network, or rounds that have been.
+        UsageError: It changes what cannot change: classes, network, or rounds that are done.
     """
     with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         return _amendment(party, plan)
 
 
-def amend(root: Path, plan: Plan, amendment: Amendment, environment: Environment) -> AmendResult:
-    """Put a plan in force, if it still changes what `inspect` told.
+def amend(request: AmendRequest, environment: Environment) -> AmendResult:
+    """Put a plan in force, if it still changes what `inspect` returned.
 
     Raises:
         UsageError: It changes what cannot change.
-        ApprovalError: Something else would change by now.
+        ApprovalError: It would change something else now.
     """
-    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
-        found = _amendment(party, plan)
-        if found.changes != amendment.changes:
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
+        amendment = _amendment(party, request.plan)
+        if amendment.changes != request.changes:
             msg = "the plan in force has changed meanwhile"
-            raise ApprovalError(msg, hint="look at the changes again: fedcli amend")
-        if not found.changes:
-            message = "this plan is in force already"
-            return AmendResult(
-                status=Status.DONE, message=message, plan=plan.digest, from_round=found.from_round, changes=found.changes
+            raise ApprovalError(msg, hint=f"look at the changes again: `{party.command('amend', '--plan', 'PLAN')}`")
+        from_round, message = amendment.from_round, "this plan is in force already"
+        if amendment.changes:
+            from_round = amend_federation(party, from_round, plan=request.plan).from_round
+            again = "; the sites prepare their data again" if amendment.prepare_again else ""
+            command = party_command(WORKSPACE, "approve")
+            message = (
+                f"The plan is in force from round {from_round} on; every site looks at it and approves it: `{command}`{again}"
             )
-        record = amend_federation(party, found.from_round, plan=plan)
-        again = "; the sites prepare their data again" if found.prepare_again else ""
         return AmendResult(
-            status=Status.PUBLISHED,
-            message=f"The plan is in force from round {record.from_round} on; every site looks at it with fedcli approve{again}",
-            plan=plan.digest,
-            from_round=record.from_round,
-            changes=found.changes,
+            status=Status.PUBLISHED if amendment.changes else Status.DONE,
+            message=message,
+            plan=request.plan.digest,
+            from_round=from_round,
+            changes=amendment.changes,
         )
 
 
@@ -89,16 +105,16 @@ def _amendment(party: Party, plan: Plan) -> Amendment:
     before = ledger.newest_federation.plan
     if (plan.classes, plan.network) != (before.classes, before.network):
         msg = (
-            f"classes and network stay what they are: expected {', '.join(before.classes)} and {before.network.name}, "
+            f"classes and network cannot change: expected {', '.join(before.classes)} and {before.network.name}, "
             f"found {', '.join(plan.classes)} and {plan.network.name}"
         )
-        raise UsageError(msg, hint="another network is another federation: fedcli init in an empty drop folder")
+        raise UsageError(msg, hint="another network needs another federation: fedcli init in an empty drop folder")
     if plan.rounds < ledger.newest_round:
-        msg = f"round {ledger.newest_round} has been, expected at least as many rounds, found {plan.rounds}"
+        msg = f"round {ledger.newest_round} is done, expected at least as many rounds, found {plan.rounds}"
         raise UsageError(msg)
     return Amendment(
         digest=plan.digest,
-        changes=changes(before, plan),
+        changes=plan_changes(before, plan),
         from_round=first_round(party, (member.site for member in ledger.newest_federation.members)),
         prepare_again=plan.preparation != before.preparation,
     )

@@ -1,4 +1,4 @@
-"""A site's operator agrees to the plan in force."""
+"""A site's operator approves the plan in force."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError
 from fedcli.party.party import Party
-from fedcli.plan.settings import flat_settings
+from fedcli.plan.settings import PlanChange, plan_changes
 from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
@@ -19,29 +19,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A setting that differs from the plan approved before; an empty text where it is in one plan alone."""
+class ApproveRequest:
+    """What the operator approves.
 
-    setting: str
-    before: str
-    after: str
+    Attributes:
+        root: The site's workspace.
+        digest: Digest of the plan, or its beginning.
+    """
+
+    root: Path
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """The plan in force, and what the operator agreed to before.
+    """The plan in force, and what the operator approved before.
 
     Attributes:
         plan: The plan in force.
         digest: Its digest.
-        approved: Whether it is the approved one already.
-        changes: Where it differs from the approved one; all settings where none was approved.
+        approved: Whether it is the approved plan already.
+        changes: Where it differs from the approved plan; all settings if none was approved.
     """
 
     plan: Plan
     digest: str
     approved: bool
-    changes: tuple[Change, ...]
+    changes: tuple[PlanChange, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class ApproveResult(Result):
 
     site: str
     plan: str
-    changes: tuple[Change, ...]
+    changes: tuple[PlanChange, ...]
 
 
 def inspect(root: Path, environment: Environment) -> Proposal:
@@ -59,21 +63,21 @@ def inspect(root: Path, environment: Environment) -> Proposal:
         return _proposal(party)
 
 
-def approve(root: Path, digest: str, environment: Environment) -> ApproveResult:
-    """Approve the plan in force, if it still has this digest.
+def approve(request: ApproveRequest, environment: Environment) -> ApproveResult:
+    """Approve the plan in force, if it has this digest.
 
     Raises:
-        ApprovalError: The plan in force is another one by now.
+        ApprovalError: Another plan is in force.
     """
-    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         proposal = _proposal(party)
-        if not proposal.digest.startswith(digest):
-            msg = f"the plan in force is {proposal.digest[:12]}, expected {digest[:12]}"
-            raise ApprovalError(msg, hint="look at the plan again: fedcli approve")
+        if not request.digest or not proposal.digest.startswith(request.digest):
+            msg = f"the plan in force is {proposal.digest[:12]}, expected {request.digest[:12]}"
+            raise ApprovalError(msg, hint=f"look at the plan again: `{party.command('approve')}`")
         party.workspace.approve(proposal.plan)
         return ApproveResult(
             status=Status.DONE,
-            message="The plan is approved; fedcli train-round goes on",
+            message=f"The plan is approved; next: `{party.command('train-round')}`",
             site=party.name,
             plan=proposal.digest,
             changes=proposal.changes,
@@ -86,16 +90,5 @@ def _proposal(party: Party) -> Proposal:
         plan=plan,
         digest=plan.digest,
         approved=approval is not None and approval.digest == plan.digest,
-        changes=changes(approval.plan if approval else None, plan),
-    )
-
-
-def changes(before: Plan | None, after: Plan) -> tuple[Change, ...]:
-    """Return every setting that differs between two plans, sorted by name."""
-    old = flat_settings(before) if before else {}
-    new = flat_settings(after)
-    return tuple(
-        Change(setting=name, before=old.get(name, ""), after=new.get(name, ""))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        changes=plan_changes(approval.plan if approval else None, plan),
     )

@@ -1,9 +1,9 @@
 """Make room: move the artifacts of old rounds out of the drop folder into a tar; records and signatures stay.
 
-verify → tar, flushed and read back → the coordinator's signed record of it → remove. From that record on `verify` knows that
-these artifacts are not lost, and from which round on everything can be recomputed without the tar. What running parties need
-stays: the newest rounds, φ(0), the best model so far, and what the first round that stays begins from. A party removes what it
-may: the coordinator everything that the store lets it, a site what is its own. Cut off anywhere and run again, it goes on.
+verify → tar, flushed and read back → the coordinator's signed record of it → remove. From that record `verify` knows that these
+artifacts are not lost, and from which round on everything can be recomputed without the tar. What running parties need stays: the
+newest rounds, φ(0), the best model so far, and what the first round that stays begins from. A party removes what it may: the
+coordinator everything that the store lets it remove, a site its own files. If it is interrupted, the next run goes on.
 """
 
 from __future__ import annotations
@@ -17,17 +17,34 @@ from fedcli import tensors
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.records import ArchiveRecord, archivable
-from fedcli.party import tar_contents
+from fedcli.party.chain_check import require_chain
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.party import Party, publication
+from fedcli.party.tar_members import file_of, private_copy, tar_members
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.history import History
     from fedcli.party.history_reader import Reading
+    from fedcli.party.tar_members import DropFile
     from fedcli.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRequest:
+    """What to move, and where to.
+
+    Attributes:
+        root: The workspace: the coordinator's, or, once the coordinator has archived, a site's.
+        file: The tar; if it exists, an earlier run that was interrupted has written it.
+        before: The first round that stays.
+    """
+
+    root: Path
+    file: Path
+    before: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +52,10 @@ class ArchiveResult(Result):
     """What was moved.
 
     Attributes:
-        file: The tar; null where there was nothing to move.
+        file: The tar; null if there was nothing to move.
         sha256: Its digest.
         before: The first round that can be recomputed without it.
-        moved: Artifacts that are now in the tar alone.
+        moved: Artifacts that are now only in the tar.
         left: Artifacts that this party may not remove, by their keys; they are in the tar and in the drop folder.
     """
 
@@ -49,37 +66,34 @@ class ArchiveResult(Result):
     left: tuple[str, ...]
 
 
-def archive(root: Path, target: Path, before: int, environment: Environment) -> ArchiveResult:
+def archive(request: ArchiveRequest, environment: Environment) -> ArchiveResult:
     """Move out the artifacts that no round from `before` on needs.
 
-    Args:
-        root: The workspace: the coordinator's, or, once the coordinator has archived, a site's.
-        target: The tar; where it exists, a run that was cut off has written it.
-        before: The first round that stays.
-        environment: Clock, progress, passphrase.
-
     Raises:
-        UsageError: There is no such round, a site comes before the coordinator, or the tar holds something else.
+        UsageError: There is no such round, a site comes before the coordinator, or the tar has other content.
         TrustError: Something does not verify; nothing was removed.
         StoreError: The drop folder or the tar cannot be read or written.
     """
-    with Party.at_work(root, None, environment) as party, tempfile.TemporaryDirectory(prefix="fedcli-archive-") as scratch:
+    with (
+        Party.at_work(request.root, None, environment) as party,
+        tempfile.TemporaryDirectory(prefix="fedcli-archive-") as scratch,
+    ):
         history, reading = read_history(party.folder)
-        tar_contents.require_chain(history, reading)
+        require_chain(history, reading)
         archived = reading.archive.record.before if reading.archive is not None else 0
-        _require_round(party, before, archived)
-        files = _movable(party, history, reading, before)
+        _require_round(party, request.before, archived)
+        files = _movable(party, history, reading, request.before)
         if not files:
-            return _result(party, before, (), None, target, ())
-        if not target.exists():
-            tar.write(target, tar_contents.members(party.store, files, Path(scratch), environment.progress))
-        _read_back(target, files, Path(scratch), environment.progress)
-        digest = tensors.measure(target).sha256
-        if archived < before:
-            _publish(party, reading, before, digest)
+            return _result(party, request, (), None, ())
+        if not request.file.exists():
+            tar.write(request.file, tar_members(party.store, files, Path(scratch), environment.progress))
+        _read_back(request.file, files, Path(scratch), environment.progress)
+        digest = tensors.measure(request.file).sha256
+        if archived < request.before:
+            _publish(party, reading, request.before, digest)
         left = _remove(party, files)
         party.folder.artifacts.forget()
-        return _result(party, before, files, digest, target, left)
+        return _result(party, request, files, digest, left)
 
 
 def _require_round(party: Party, before: int, archived: int) -> None:
@@ -92,12 +106,12 @@ def _require_round(party: Party, before: int, archived: int) -> None:
         raise UsageError(msg, hint="the coordinator's record says what may be missing; a site archives after it")
 
 
-def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[tar_contents.File, ...]:
-    """Return the artifacts that can go, oldest round first, once they are verified; what does not verify stays where it is."""
+def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[DropFile, ...]:
+    """Verify the artifacts that can be moved, and return those that hold, oldest round first."""
     kept = history.rounds[history.best_round()].artifact.key
     prefix = "" if party.name == layout.COORDINATOR else layout.prefix(party.name)
-    named = [(round_of(found.record), artifact) for found in reading.every for artifact in found.artifacts]
-    there = {
+    named = [(round_of(verified.record), artifact) for verified in reading.records for artifact in verified.artifacts]
+    movable = {
         artifact.key: (number, artifact)
         for number, artifact in named
         if number is not None
@@ -106,71 +120,69 @@ def _movable(party: Party, history: History, reading: Reading, before: int) -> t
         and artifact.key.startswith(prefix)
         and artifact.key != kept
     }
-    inspect_artifacts(reading, party.environment.progress, {artifact.key for _, artifact in named} - there.keys())
-    tar_contents.require_chain(history, reading)
+    inspect_artifacts(reading, party.environment.progress, {artifact.key for _, artifact in named} - movable.keys())
+    require_chain(history, reading)
     for problem in reading.problems:
-        there.pop(problem.key, None)
-    return tuple(
-        tar_contents.file_of(artifact) for _, artifact in sorted(there.values(), key=lambda item: (item[0], item[1].key))
-    )
+        movable.pop(problem.key, None)
+    return tuple(file_of(artifact) for _, artifact in sorted(movable.values(), key=lambda item: (item[0], item[1].key)))
 
 
-def _read_back(target: Path, files: tuple[tar_contents.File, ...], scratch: Path, progress: Progress) -> None:
-    """Read every artifact from the tar before the drop folder loses it."""
-    found = tar.Tar(target)
+def _read_back(path: Path, files: tuple[DropFile, ...], scratch: Path, progress: Progress) -> None:
+    """Read every artifact from the tar before it is removed from the drop folder."""
+    written = tar.Tar(path)
     with progress.track("reading the tar back", len(files), "files") as advance:
         for file in files:
-            if found.stat(file.key) is None:
-                msg = f"{target}: is there already, without {file.key}"
-                raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
-            with tar_contents.private_copy(found, file, scratch):
+            if written.stat(file.key) is None:
+                msg = f"{path}: exists already, without {file.key}"
+                raise UsageError(msg, hint="name another file: this one may be the only copy of its content")
+            with private_copy(written, file, scratch):
                 advance(1, "")
 
 
 def _publish(party: Party, reading: Reading, before: int, digest: str) -> None:
-    ledger = party.ledger
     record = ArchiveRecord(
-        federation=ledger.identity,
+        federation=party.ledger.identity,
         party=layout.COORDINATOR,
         created=party.environment.clock(),
         versions=party.versions(),
         number=reading.archive.record.number + 1 if reading.archive is not None else 1,
-        as_of=ledger.newest_round,
+        as_of=party.ledger.newest_round,
         before=before,
         tar=digest,
     )
     party.commit(party.outbox.draft(f"archive-{record.number:04d}"), publication(layout.archive(record.number), record))
 
 
-def _remove(party: Party, files: tuple[tar_contents.File, ...]) -> tuple[str, ...]:
-    """Remove what lies in the tar now; return what the store does not let this party remove."""
+def _remove(party: Party, files: tuple[DropFile, ...]) -> tuple[str, ...]:
+    """Remove what is in the tar now; return the keys that the store does not let this party remove."""
     left: list[str] = []
     with party.environment.progress.track("removing", len(files), "files") as advance:
         for file in files:
             try:
                 party.store.remove_artifact(file.key)
             except StoreError as error:
-                party.environment.progress.event(f"left: {error}")
+                party.environment.progress.event(f"not removed: {error}")
                 left.append(file.key)
             advance(1, "")
     return tuple(left)
 
 
 def _result(
-    party: Party, before: int, files: tuple[tar_contents.File, ...], digest: str | None, target: Path, left: tuple[str, ...]
+    party: Party, request: ArchiveRequest, files: tuple[DropFile, ...], digest: str | None, left: tuple[str, ...]
 ) -> ArchiveResult:
-    moved = len(files) - len(left)
+    moved, before = len(files) - len(left), request.before
     if digest is None:
-        message = f"{party.store.address}: nothing is there to be moved before round {before}"
+        message = f"{party.store.address}: there is nothing to move before round {before}"
     else:
-        message = f"{moved} artifacts moved to {target}, SHA-256 {digest}; replayable from round {before} without it"
+        message = f"{moved} artifacts moved to {request.file}, SHA-256 {digest}; replayable from round {before} without it"
     if left:
         owners = ", ".join(sorted({key.rpartition("/")[0].rpartition("/")[0] for key in left}))
-        message += f"; {len(left)} stay in {owners}, whose owners remove them by fedcli archive --before {before}"
+        command = f"fedcli archive TAR -C WORKSPACE --before {before}"
+        message += f"; {len(left)} stay in {owners}, whose owners can remove them: `{command}`"
     return ArchiveResult(
         status=Status.PUBLISHED if moved else Status.DONE,
         message=message,
-        file=str(target) if digest is not None else None,
+        file=str(request.file) if digest is not None else None,
         sha256=digest,
         before=before,
         moved=moved,

@@ -1,4 +1,4 @@
-"""The main job on a built-in federation: phantoms → prepare → simulate → evaluate → fine-tune → report."""
+"""The whole workflow on a built-in federation: phantoms → prepare → simulate → evaluate → fine-tune → report."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.preparation import LabelFiles
 from fedcli.operations.prepare import PrepareRequest, prepare
-from fedcli.operations.report import report
-from fedcli.operations.simulate import simulate
+from fedcli.operations.report import ReportRequest, report
+from fedcli.operations.simulate import SimulateRequest, simulate
+from fedcli.party.source import Source
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
@@ -27,11 +28,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRequest:
+    """How to run the demonstration.
+
+    Attributes:
+        out: The folder for everything: phantoms, prepared data, the drop folder, workspaces, the report.
+        rounds: Rounds instead of the demo plan's.
+        seed: Seed instead of the demo plan's, for phantoms, split, weights and training.
+    """
+
+    out: Path
+    rounds: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult(Result):
     """A demonstration that ran.
 
     Attributes:
-        drop: The drop folder, to look into.
+        drop: The drop folder.
         coordinator: Fingerprint of the coordinator's key.
         head: Digest of the newest round record.
         global_model: SHA-256 of the final global model.
@@ -50,28 +66,21 @@ class DemoResult(Result):
     means: tuple[ModelMeans, ...]
 
 
-def demo(out: Path, environment: Environment, *, rounds: int | None = None, seed: int | None = None) -> DemoResult:
-    """Run the demonstration in a folder, or go on with one that was cut off.
-
-    Args:
-        out: Where everything goes: phantoms, prepared data, the drop folder, workspaces, the report.
-        environment: Clock, progress.
-        rounds: Rounds instead of the demo plan's.
-        seed: Seed instead of the demo plan's; phantoms, split, weights and training all follow from it.
-    """
+def demo(request: DemoRequest, environment: Environment) -> DemoResult:
+    """Run the demonstration in a folder, or continue one that was interrupted."""
     with as_file(files("fedcli").joinpath("demo_plan.toml")) as path:
         plan = plans.load(path)
-    if seed is not None:
-        plan = replace(plan, seed=seed)
-    if rounds is not None:
-        plan = replace(plan, rounds=rounds)
-    prepared = {hospital.name: _prepare(out, hospital, plan, environment) for hospital in hospitals.DEMO_HOSPITALS}
-    # One thread: the small network gains nothing from more, and the figures are the same on machines of any size.
-    result = simulate(plan, prepared, out / "drop", environment, threads=1, full=True)
-    written = report(result.drop, out / "report", progress=environment.progress, coordinator=result.coordinator)
+    seed, rounds = request.seed, request.rounds
+    plan = replace(plan, seed=plan.seed if seed is None else seed, rounds=rounds or plan.rounds)
+    prepared = {hospital.name: _prepare(request.out, hospital, plan, environment) for hospital in hospitals.DEMO_HOSPITALS}
+    # One thread: the small network is no faster with more, and the results are the same on every machine.
+    simulation = SimulateRequest(plan=plan, sites=prepared, drop=request.out / "drop", threads=1, full=True)
+    result = simulate(simulation, environment)
+    source = Source(address=result.drop, coordinator=result.coordinator)
+    written = report(ReportRequest(source=source, out=request.out / "report"), environment)
     return DemoResult(
         status=Status.FINISHED,
-        message=f"{result.message}; look at {written.page}",
+        message=f"{result.message}; the report is {written.page}",
         drop=result.drop,
         coordinator=result.coordinator,
         rounds=result.rounds,

@@ -1,8 +1,7 @@
 """A site's part of the cross-site evaluation, the paper's Table 2.
 
-Share this site's best models where its operator agreed → score every shared model, and the final and the best global model, on
-this site's test patients → publish the scores, signed. Run again it does what has become possible; scores that are there are not
-computed again.
+Share this site's best models if its operator agreed → score every shared model, and the final and the best global model, on this
+site's test patients → publish the signed scores. A later run does what has become possible since; scores are computed only once.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.counts import counted
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import reference_to
@@ -44,15 +44,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """Whose part of the evaluation to do.
+
+    Attributes:
+        root: The site's workspace.
+    """
+
+    root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult(Result):
-    """What a site has published of its test patients.
+    """What a site has published about its test patients.
 
     Attributes:
         number: Number of its newest evaluation.
         scores: The scores in it.
-        comparisons: This site's own models compared.
+        comparisons: Comparisons of this site's own models.
         shared: Models that this run shared.
-        missing: What is not there yet, in words.
+        missing: What is still missing, in words.
     """
 
     site: str
@@ -63,15 +74,15 @@ class EvaluateResult(Result):
     missing: tuple[str, ...]
 
 
-def evaluate(root: Path, environment: Environment) -> EvaluateResult:
+def evaluate(request: EvaluateRequest, environment: Environment) -> EvaluateResult:
     """Share, score and publish what is possible now.
 
     Raises:
         UsageError: No round has been aggregated yet.
         ApprovalError: The operator has not approved the plan in force.
-        DataError: The prepared data do not fit the plan, or hold no test images though the plan asks for some.
+        DataError: The prepared data do not fit the plan, or have no test images though the plan requires them.
     """
-    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         history, shared = _share(party)
         learner = Learner(party.workspace, party.approved_plan(), environment.progress)
         if Part.TEST not in learner.plan.allow_empty:
@@ -83,10 +94,11 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         comparisons = scoring.compare(scores)
         number = _publish(party, history, scores, comparisons, final)
         missing = (*refused, *_missing(party, history))
-        shown = f"; still missing: {'; '.join(missing)}" if missing else "; nothing is missing"
+        gaps = f"still missing: {'; '.join(missing)}" if missing else "nothing is missing"
+        num_cases = len(set(learner.test.units.tolist()))
         return EvaluateResult(
             status=Status.PUBLISHED if number else Status.WAITING if missing else Status.FINISHED,
-            message=f"{party.name}: {len(scores)} models scored on {len(set(learner.test.units.tolist()))} cases{shown}",
+            message=f"{party.name}: {counted(len(scores), 'model')} scored on {counted(num_cases, 'case')}; {gaps}",
             site=party.name,
             number=number or _newest_number(history, party.name),
             scores=scores,
@@ -96,18 +108,18 @@ def evaluate(root: Path, environment: Environment) -> EvaluateResult:
         )
 
 
-def share(root: Path, environment: Environment) -> tuple[ModelKind, ...]:
-    """Share this site's best models where its operator agreed, and return the kinds that were new."""
-    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+def share(request: EvaluateRequest, environment: Environment) -> tuple[ModelKind, ...]:
+    """Share this site's best models if its operator agreed; return the kinds that are new."""
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         return _share(party)[1]
 
 
 def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
-    """Publish the models that are better than those shared before; return the drop folder's history afterwards."""
+    """Publish the models that differ from those shared before; return the history afterwards, and the new kinds."""
     history, _ = read_history(party.folder)
-    if history.rounds and len(history.rounds) < 2:  # noqa: PLR2004 - round 0 holds φ(0) alone
+    if history.rounds and len(history.rounds) < 2:  # noqa: PLR2004 - round 0 is φ(0)
         msg = f"{party.name}: no round has been aggregated yet"
-        raise UsageError(msg, hint="fedcli status shows whose turn it is")
+        raise UsageError(msg, hint=f"`{party.command('status')}` shows whose turn it is")
     if not party.workspace.settings.share_models:
         return history, ()
     party.approved_plan()
@@ -151,31 +163,31 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
 
 
 def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[tuple[Verified[Record], ModelReference]]:
-    """Return every model to score: the sites' newest of each kind, the final and the best global one.
+    """Return every model to score: the sites' newest of each kind, the final and the best global model.
 
-    This site's score of the final one counts for the best before it is published: it must not change what the next run scores.
+    This site's score of the final model is used before it is published: publishing it must not change what the next run scores.
     """
     members = set(history.sites)
-    found: list[tuple[Verified[Record], ModelReference]] = [
+    shared: list[tuple[Verified[Record], ModelReference]] = [
         (item, reference_to(item)) for (site, _), item in sorted(history.models.items()) if site in members
     ]
     globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final)})
-    return found + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]
+    return shared + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]
 
 
 def _score(
     scoring: Scoring, candidates: list[tuple[Verified[Record], ModelReference]]
 ) -> tuple[tuple[TestScore, ...], tuple[str, ...]]:
-    """Return the scores, and what is wrong with the shared models that cannot be used: they stop nobody's evaluation."""
+    """Return the scores, and what is wrong with the shared models that cannot be used; they do not stop the evaluation."""
     scores: list[TestScore] = []
     refused: list[str] = []
-    for found, reference in candidates:
+    for verified, reference in candidates:
         try:
-            scores.append(scoring.test(found, reference))
+            scores.append(scoring.test(verified, reference))
         except (TrustError, UnreadableError, TrainingError) as error:
             if reference.kind is ModelKind.GLOBAL:
                 raise
-            refused.append(f"the {reference.kind.word} model of {reference.party} is refused: {error}")
+            refused.append(f"the {reference.kind.word} model of {reference.party} is rejected: {error}")
     return tuple(scores), tuple(refused)
 
 
@@ -186,12 +198,12 @@ def _publish(
     comparisons: tuple[Comparison, ...],
     final: ValidationScore | None,
 ) -> int:
-    """Publish the evaluation unless the newest one says the same; return its number, 0 where there was no need."""
+    """Publish the evaluation, unless the newest one says the same; return its number, or 0 if it was not published."""
     newest = history.evaluations.get(party.name)
     last = len(history.rounds) - 1
     dataset = history.datasets.get(party.name)
-    says = (last, dataset.digest if dataset else None, scores, comparisons)
-    if newest is not None and says == (
+    content = (last, dataset.digest if dataset else None, scores, comparisons)
+    if newest is not None and content == (
         newest.record.as_of,
         newest.record.dataset,
         newest.record.scores,
@@ -217,15 +229,15 @@ def _publish(
 
 
 def _newest_number(history: History, site: str) -> int:
-    found = history.evaluations.get(site)
-    return found.record.number if found else 0
+    newest = history.evaluations.get(site)
+    return newest.record.number if newest else 0
 
 
 def _missing(party: Party, history: History) -> tuple[str, ...]:
-    """Name what the full tables still need."""
+    """Return what the complete tables still need."""
     pairs = [(site, kind) for site in history.sites for kind in SHARED_KINDS]
-    found = [f"the {kind.word} model of {site}" for site, kind in pairs if (site, kind) not in history.models]
-    found += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
+    missing = [f"the {kind.word} model of {site}" for site, kind in pairs if (site, kind) not in history.models]
+    missing += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
     if not history.finished:
-        found.append(f"rounds {len(history.rounds)} to {history.plan.rounds}")
-    return tuple(found)
+        missing.append(f"rounds {len(history.rounds)} to {history.plan.rounds}")
+    return tuple(missing)

@@ -1,8 +1,8 @@
 """Local training beside the federation.
 
-The paper's second step goes on from the site's best federated model, `--from best`. Its baseline, the local-only model, is
-`--from initial`: from φ(0), as many epochs as there are rounds, epoch e at round e's rate, the optimizer's state kept. Either way
-every epoch's model is scored on the validation patients, and the best stays in the workspace for `evaluate`.
+The paper's second step continues from the site's best federated model, `--from best`. Its baseline, the local-only model, is
+`--from initial`: from φ(0), as many epochs as there are rounds, epoch e at round e's rate, the optimizer's state kept. In both
+cases every epoch's model is scored on the validation patients, and the best is kept in the workspace for `evaluate`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     from fedcli.plan import Plan
 
 
-_PROVENANCE = "provenance.json"
+_INPUTS = "provenance.json"
 
 
 class Start(StrEnum):
-    """The model from which local training goes on."""
+    """The model from which local training starts."""
 
     BEST = "best"
     INITIAL = "initial"
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Provenance:
-    """What a local training was made from; the same again gives the same model.
+class TrainingInputs:
+    """What a local training depends on; the same inputs give the same model.
 
     Attributes:
         source: Digest of the model's file that training started from.
@@ -64,6 +64,21 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneRequest:
+    """What to train.
+
+    Attributes:
+        root: The site's workspace.
+        start: The model to start from.
+        devices: How many devices train together.
+    """
+
+    root: Path
+    start: Start = Start.BEST
+    devices: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneResult(Result):
     """The best model of a local training.
 
@@ -73,7 +88,7 @@ class FinetuneResult(Result):
         best_epoch: Epoch of the best model; 0 is the model that training started from.
         start_kappa: Validation kappa of the starting model.
         best_kappa: Validation kappa of the best one.
-        seconds: Duration; null where it had been trained before.
+        seconds: Duration; null if an earlier run had trained it.
     """
 
     site: str
@@ -85,26 +100,27 @@ class FinetuneResult(Result):
     seconds: float | None
 
 
-def finetune(root: Path, start: Start, environment: Environment, *, devices: int = 1) -> FinetuneResult:
+def finetune(request: FinetuneRequest, environment: Environment) -> FinetuneResult:
     """Train locally, unless the same training has been done.
 
     Raises:
         UsageError: There is no model to start from yet.
         ApprovalError: The operator has not approved the plan in force.
         DataError: The prepared data do not fit the plan.
-        KeyboardInterrupt: It was interrupted; the next run goes on.
+        KeyboardInterrupt: It was interrupted; the next run continues.
     """
-    with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         plan = party.approved_plan()
-        with gathered(party.workspace, devices) as replicas:
+        with gathered(party.workspace, request.devices) as replicas:
             learner = Learner(party.workspace, plan, environment.progress, replicas)
-            kind = ModelKind.LOCAL if start is Start.INITIAL else ModelKind.FINETUNED
-            source, base = _source(party, start)
-            provenance = Provenance(source=tensors.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
+            kind = ModelKind.LOCAL if request.start is Start.INITIAL else ModelKind.FINETUNED
+            source, base = _source(party, request.start)
+            inputs = TrainingInputs(source=tensors.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
             target = selection.own_model_folder(party.workspace, kind)
-            if (target / _PROVENANCE).is_file() and (target / _PROVENANCE).read_bytes() == wire.encode(provenance):
-                return _result(learner, kind, target, None, None)
-            return _finetune(learner, kind, source, base, provenance, target)
+            if (target / _INPUTS).is_file() and (target / _INPUTS).read_bytes() == wire.encode(inputs):
+                return _result(party, learner, kind, None, None)
+            start_kappa, seconds = _finetune(learner, kind, source, base, inputs, target)
+            return _result(party, learner, kind, start_kappa, seconds)
 
 
 def _source(party: Party, start: Start) -> tuple[Path, str]:
@@ -114,12 +130,15 @@ def _source(party: Party, start: Start) -> tuple[Path, str]:
     state = selection.newest_state(party.workspace)
     if state is None:
         msg = f"{party.name}: there is no federated model in this workspace yet"
-        raise UsageError(msg, hint="run fedcli train-round first, or fine-tune from φ(0) with --from initial")
+        raise UsageError(msg, hint=f"run `{party.command('train-round')}` first, or start from φ(0) with --from initial")
     path, _ = selection.best_weights(state)
     return path, selection.read_best(state).base
 
 
-def _finetune(learner: Learner, kind: ModelKind, source: Path, base: str, provenance: Provenance, target: Path) -> FinetuneResult:
+def _finetune(
+    learner: Learner, kind: ModelKind, source: Path, base: str, inputs: TrainingInputs, target: Path
+) -> tuple[float | None, float]:
+    """Train, and save the best model; return the starting model's validation kappa and the duration."""
     plan = learner.plan
     require_images(learner.samples(Part.TRAIN), learner.site, Part.TRAIN)
     checkpoint = learner.checkpoint(kind.value, source)
@@ -144,11 +163,11 @@ def _finetune(learner: Learner, kind: ModelKind, source: Path, base: str, proven
     draft = target.with_name(f".{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
     best.copy(draft)
-    write_whole(draft / _PROVENANCE, wire.encode(provenance))
+    write_whole(draft / _INPUTS, wire.encode(inputs))
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     checkpoint.remove()
-    return _result(learner, kind, target, start_kappa, result.seconds)
+    return start_kappa, result.seconds
 
 
 def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:
@@ -158,14 +177,17 @@ def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:
     return (plan.finetuning.rate,) * plan.finetuning.epochs
 
 
-def _result(learner: Learner, kind: ModelKind, target: Path, start_kappa: float | None, seconds: float | None) -> FinetuneResult:
-    best = selection.read_best(target)
-    shown = "undefined" if best.kappa is None else f"{best.kappa:.3f}"
-    origin = "the model it started from" if best.round == 0 else f"epoch {best.round}"
-    again = " (trained before)" if seconds is None else ""
+def _result(party: Party, learner: Learner, kind: ModelKind, start_kappa: float | None, seconds: float | None) -> FinetuneResult:
+    best = selection.read_best(selection.own_model_folder(party.workspace, kind))
+    kappa = "undefined" if best.kappa is None else f"{best.kappa:.3f}"
+    origin = "the starting model" if best.round == 0 else f"epoch {best.round}"
+    again = " (trained by an earlier run)" if seconds is None else ""
     return FinetuneResult(
         status=Status.DONE,
-        message=f"{learner.site}: best {kind.word} model is {origin}, validation kappa {shown}{again}; next: fedcli evaluate",
+        message=(
+            f"{party.name}: best {kind.word} model: {origin}, validation kappa {kappa}{again}; "
+            f"next: `{party.command('evaluate')}`"
+        ),
         site=learner.site,
         kind=kind,
         epochs=len(_rates(learner.plan, kind)),

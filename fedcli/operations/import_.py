@@ -1,7 +1,7 @@
-"""Bring what a tar carries into a drop folder.
+"""Write into a drop folder what a tar contains.
 
-Conflicts are named → the tar and the folder are verified together, as the one history that they must be → only then is anything
-written, in the protocol's order. Cut off anywhere and run again, it goes on where it was; run twice, it writes nothing.
+Conflicts are reported → the tar and the folder are verified together, as one history → only then are files written, in the
+protocol's order. If it is interrupted, the next run goes on; a second run writes nothing.
 """
 
 from __future__ import annotations
@@ -11,39 +11,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.counts import counted
 from fedcli.errors import ConflictError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord, RoundRecord
 from fedcli.exchange.tar import Tar
-from fedcli.party import tar_contents
+from fedcli.party.chain_check import chain_problems, confirmation
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.tar_members import files_of, private_copy, read_verified
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
+    from fedcli.environment import Environment
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
-    from fedcli.exchange.store import Store, StoreOptions
+    from fedcli.exchange.store import Store
     from fedcli.party.history_reader import Reading
+    from fedcli.party.source import Source
+    from fedcli.party.tar_members import DropFile
     from fedcli.progress import Progress
 
-_NAMED = 5
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """What to import.
+
+    Attributes:
+        source: The drop folder that gets the tar's files.
+        file: The tar.
+    """
+
+    source: Source
+    file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult(Result):
-    """What a tar has brought.
+    """What a tar has added.
 
     Attributes:
         file: The tar.
-        records: Records that are new here.
-        artifacts: Artifacts that are new here.
-        known: Files of the tar that were here before.
-        round: The newest round here now.
+        records: Records that are new in the drop folder.
+        artifacts: Artifacts that are new there.
+        known: Files of the tar that were there before.
+        round: The newest round there now.
         verified: Whether the coordinator's key is one that was given or pinned.
     """
 
@@ -55,108 +73,91 @@ class ImportResult(Result):
     verified: bool
 
 
-def import_(
-    path: Path,
-    drop: str | None,
-    root: Path,
-    *,
-    progress: Progress,
-    coordinator: str | None = None,
-    options: StoreOptions | None = None,
-) -> ImportResult:
+def import_(request: ImportRequest, environment: Environment) -> ImportResult:
     """Verify a tar together with a drop folder, then write what is new.
 
-    Args:
-        path: The tar.
-        drop: The drop folder's address; None takes the workspace's, with its pinned key.
-        root: The workspace.
-        progress: Told of every file.
-        coordinator: Fingerprint of the coordinator's first key.
-        options: How the given drop folder is reached.
-
     Raises:
-        ConflictError: A place in the drop folder holds another record than the tar; nothing was written.
+        ConflictError: The drop folder and the tar have different bytes for one record; nothing was written.
         TrustError: Something in the tar does not verify; nothing was written.
         StoreError: The drop folder cannot be read or written.
     """
-    found = Tar(path)
+    tar = Tar(request.file)
     with tempfile.TemporaryDirectory(prefix="fedcli-import-") as scratch:
-        store, pinned = tar_contents.open_drop(drop, options, root, coordinator)
+        store = request.source.open()
         here = frozenset(store.list(""))
-        _refuse_conflicts(store, here, found)
-        folder = Folder(Overlay(found, store), coordinator=pinned, cache=Path(scratch) / "cache")
+        _refuse_conflicts(store, here, tar)
+        folder = Folder(Overlay(tar, store), coordinator=request.source.coordinator, cache=Path(scratch) / "cache")
         history, reading = read_history(folder)
-        _verify(history, reading, here, found, progress)
+        _verify(history, reading, here, tar, environment.progress)
         if not here:
             store.probe(layout.prefix(layout.COORDINATOR))
-        brought = [
-            file for item in _in_order(reading, found) for file in tar_contents.files_of(item) if found.stat(file.key) is not None
-        ]
-        new = [file for file in brought if file.key not in here]
-        _write(store, found, new, Path(scratch), progress)
+        files = [file for verified in _in_order(reading, tar) for file in files_of(verified) if tar.stat(file.key) is not None]
+        new = [file for file in files if file.key not in here]
+        _write(store, tar, new, Path(scratch), environment.progress)
         num_artifacts = sum(layout.is_artifact(file.key) for file in new)
         num_records = sum(file.key.endswith(".json") for file in new)
-        said = f"{num_records} records and {num_artifacts} artifacts are new" if new else "nothing is new"
+        extent = f"{num_records} records and {num_artifacts} artifacts are new" if new else "nothing is new"
         return ImportResult(
             status=Status.PUBLISHED if new else Status.DONE,
-            message=f"{path}: {said} in {store.address}; {tar_contents.confirmation(folder.ledger)}",
-            file=str(path),
+            message=f"{request.file}: {extent} in {store.address}; {confirmation(folder.ledger)}",
+            file=str(request.file),
             records=num_records,
             artifacts=num_artifacts,
-            known=len(brought) - len(new),
+            known=len(files) - len(new),
             round=len(history.rounds) - 1,
             verified=folder.ledger.pinned is not None,
         )
 
 
-def _refuse_conflicts(store: Store, here: frozenset[str], found: Tar) -> None:
+def _refuse_conflicts(store: Store, here: frozenset[str], tar: Tar) -> None:
     """Compare the records and signatures that both have; artifacts are what their records say, or do not verify."""
-    both = [key for key in found.list("") if key in here and not layout.is_artifact(key)]
-    conflicts = [key for key in both if store.read(key, MAX_RECORD_BYTES) != found.read(key, MAX_RECORD_BYTES)]
+    both = [key for key in tar.list("") if key in here and not layout.is_artifact(key)]
+    conflicts = [key for key in both if store.read(key, MAX_RECORD_BYTES) != tar.read(key, MAX_RECORD_BYTES)]
     if conflicts:
-        more = " …" if len(conflicts) > _NAMED else ""
-        msg = f"{', '.join(conflicts[:_NAMED])}{more}: {store.address} holds other bytes than {found.address}"
-        raise ConflictError(msg, hint="another federation, or somebody has signed two records for one place: keep both, and ask")
+        more = " …" if len(conflicts) > _LISTED else ""
+        msg = f"{', '.join(conflicts[:_LISTED])}{more}: {store.address} has other bytes than {tar.address}"
+        hint = "it is another federation, or somebody has signed two records for one place: keep both, and ask the coordinator"
+        raise ConflictError(msg, hint=hint)
 
 
-def _verify(history: History, reading: Reading, here: frozenset[str], found: Tar, progress: Progress) -> None:
-    """Check the chain, and what the tar brings: every record, every artifact of theirs that is new, and nothing else."""
-    keys = frozenset(found.list(""))
-    brought = [item for item in reading.every if item.key in keys]
-    new = {artifact.key for item in brought for artifact in item.artifacts if artifact.key in keys or artifact.key not in here}
-    inspect_artifacts(reading, progress, {artifact.key for item in reading.every for artifact in item.artifacts} - new)
-    chain = tar_contents.faults_of_chain(history, reading)
-    problems = chain + [item for item in reading.problems if item not in chain and (item.key in keys or item.key not in here)]
-    named = {file.key for item in brought for file in tar_contents.files_of(item)}
+def _verify(history: History, reading: Reading, here: frozenset[str], tar: Tar, progress: Progress) -> None:
+    """Check the chain and the tar's files: every record, every new artifact of theirs, and nothing else may be there."""
+    keys = frozenset(tar.list(""))
+    records = [verified for verified in reading.records if verified.key in keys]
+    artifacts = {artifact.key for verified in records for artifact in verified.artifacts}
+    new = {key for key in artifacts if key in keys or key not in here}
+    inspect_artifacts(reading, progress, {item.key for verified in reading.records for item in verified.artifacts} - new)
+    problems = chain_problems(history, reading)
+    problems += [item for item in reading.problems if item not in problems and (item.key in keys or item.key not in here)]
+    named = {file.key for verified in records for file in files_of(verified)}
     refused = {problem.key for problem in problems}
     strays = [key for key in sorted(keys - named) if not refused & {key, f"{key.partition('.json')[0]}.json"}]
     problems += [Problem(key=key, message=f"{key}: no verified record names this file") for key in strays]
     if problems:
-        shown = "; ".join(item.message for item in problems[:_NAMED])
-        msg = f"{found.address}: not imported, {len(problems)} problems: {shown}{' …' if len(problems) > _NAMED else ''}"
-        raise TrustError(
-            msg, hint="nothing was written; where earlier rounds are missing here, export again with a lower --since"
-        )
+        listed = "; ".join(item.message for item in problems[:_LISTED]) + (" …" if len(problems) > _LISTED else "")
+        msg = f"{tar.address}: not imported, {counted(len(problems), 'problem')}: {listed}"
+        hint = "nothing was written; if earlier rounds are missing here, export again with a lower --since"
+        raise TrustError(msg, hint=hint)
 
 
-def _in_order(reading: Reading, found: Tar) -> list[Verified[Record]]:
-    """Return the tar's records in an order in which whoever looks meanwhile finds nothing that is not there yet."""
+def _in_order(reading: Reading, tar: Tar) -> list[Verified[Record]]:
+    """Return the tar's records in the protocol's order, so that a reader never finds one before what it refers to."""
 
-    def place(item: Verified[Record]) -> tuple[int, int, bool, str]:
-        number = round_of(item.record)
+    def place(verified: Verified[Record]) -> tuple[int, int, bool, str]:
+        number = round_of(verified.record)
         if number is None:
-            return (0 if isinstance(item.record, FederationRecord) else 2, 0, False, item.key)
-        return (1, number, isinstance(item.record, RoundRecord), item.key)
+            return (0 if isinstance(verified.record, FederationRecord) else 2, 0, False, verified.key)
+        return (1, number, isinstance(verified.record, RoundRecord), verified.key)
 
-    return sorted((item for item in reading.every if found.stat(item.key) is not None), key=place)
+    return sorted((verified for verified in reading.records if tar.stat(verified.key) is not None), key=place)
 
 
-def _write(store: Store, found: Tar, files: list[tar_contents.File], scratch: Path, progress: Progress) -> None:
+def _write(store: Store, tar: Tar, files: list[DropFile], scratch: Path, progress: Progress) -> None:
     with progress.track("importing", len(files), "files") as advance:
         for file in files:
             if layout.is_artifact(file.key):
-                with tar_contents.private_copy(found, file, scratch) as path:
+                with private_copy(tar, file, scratch) as path:
                     store.put_artifact(file.key, path)
             else:
-                store.publish(file.key, tar_contents.read(found, file))
+                store.publish(file.key, read_verified(tar, file))
             advance(1, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedcli import tensors
@@ -10,8 +10,8 @@ from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import own_key, public_keys, read_public_key
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
-from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.party.party import Party, artifact_of, publication, store_settings
+from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.source import store_settings
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
@@ -22,7 +22,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
+    from fedcli.party.source import Source
     from fedcli.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRequest:
+    """How a federation begins.
+
+    Attributes:
+        root: The coordinator's workspace; created if it is missing.
+        plan: The plan.
+        source: The drop folder; how it is reached is kept in the workspace's settings.
+        key: The coordinator's Ed25519 key; None creates one in the workspace.
+        sites: Public key files of sites that are members from the start, by name.
+        weights: The file of ImageNet weights, if the plan begins from them; None takes torchvision's cache.
+    """
+
+    root: Path
+    plan: Plan
+    source: Source
+    key: Path | None = None
+    sites: Mapping[str, Path] = field(default_factory=dict)
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +56,7 @@ class InitResult(Result):
         federation: Digest of the federation's first record.
         plan: Digest of the plan, which every site's operator approves.
         network: The network's name.
-        values: Numbers that each round sends: weights, and the buffers of its normalisation.
+        values: Numbers that each round sends: weights, and the buffers of the normalisation.
         sites: Members from the start.
     """
 
@@ -47,58 +69,39 @@ class InitResult(Result):
     sites: tuple[str, ...]
 
 
-def init(
-    root: Path,
-    plan: Plan,
-    drop: str,
-    key: Path | None,
-    sites: Mapping[str, Path],
-    environment: Environment,
-    options: StoreOptions | None = None,
-    weights: Path | None = None,
-) -> InitResult:
+def init(request: InitRequest, environment: Environment) -> InitResult:
     """Begin a federation, or finish beginning it.
 
-    Args:
-        root: The coordinator's workspace; made if it is missing.
-        plan: The plan.
-        drop: The drop folder.
-        key: The coordinator's Ed25519 key; None makes one in the workspace.
-        sites: Public key files of sites that are members from the start, by name.
-        environment: Clock, progress, passphrase.
-        options: How the drop folder is reached; kept in the workspace's settings.
-        weights: The file of ImageNet weights, where the plan begins from them; None takes torchvision's cache.
-
     Raises:
-        ConfigurationError: A key is wrong, the drop folder holds another federation, the network does not take images of the
+        ConfigurationError: A key is wrong, the drop folder contains another federation, the network does not take images of the
             plan's size, or the ImageNet weights are missing, wrong, or not what the plan begins from.
     """
-    if weights is not None and plan.network.weights is not Beginning.IMAGENET:
-        msg = f"{weights}: the plan begins without trained weights"
+    plan, source = request.plan, request.source
+    if request.weights is not None and plan.network.weights is not Beginning.IMAGENET:
+        msg = f"{request.weights}: the plan begins without trained weights"
         raise ConfigurationError(msg, hint='set network.weights = "imagenet" in the plan, or leave --weights out')
-    members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(sites.items()))
-    options = options or StoreOptions()
-    open_store(drop, options).probe(layout.prefix(layout.COORDINATOR))
-    _create_workspace(root, drop, key, environment, options)
-    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+    members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(request.sites.items()))
+    source.open().probe(layout.prefix(layout.COORDINATOR))
+    _create_workspace(request, environment)
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         if party.ledger.newest_round < 0:
-            _publish_beginning(party, plan, members, weights)
+            _publish_beginning(party, plan, members, request.weights)
             party.folder.synchronise()
         return _result(party, plan)
 
 
-def _create_workspace(root: Path, drop: str, key: Path | None, environment: Environment, options: StoreOptions) -> None:
-    with locked(root):
-        name, verify_key = own_key(root, key, layout.COORDINATOR, environment.passphrase)
+def _create_workspace(request: InitRequest, environment: Environment) -> None:
+    with locked(request.root):
+        key_name, verify_key = own_key(request.root, request.key, layout.COORDINATOR, environment.passphrase)
         settings = Settings(
             role=WorkspaceRole.COORDINATOR,
             name=layout.COORDINATOR,
-            drop=drop,
+            drop=request.source.address,
             coordinator=verify_key.fingerprint,
-            key=name,
-            **store_settings(options),
+            key=key_name,
+            **store_settings(request.source.options),
         )
-        Workspace.create(root, settings)
+        Workspace.create(request.root, settings)
 
 
 def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], weights: Path | None) -> None:
@@ -144,9 +147,10 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], we
 
 def _result(party: Party, plan: Plan) -> InitResult:
     ledger = party.ledger
-    found = ledger.newest_federation
-    if found.plan != plan:
-        msg = f"{party.store.address}: holds a federation under another plan, {found.plan.digest[:12]}, not {plan.digest[:12]}"
+    newest = ledger.newest_federation
+    if newest.plan != plan:
+        digests = f"{newest.plan.digest[:12]}, not {plan.digest[:12]}"
+        msg = f"{party.store.address}: contains a federation under another plan, {digests}"
         raise ConfigurationError(msg, hint="begin a new federation in an empty drop folder")
     with party.folder.global_model(0).open("rb") as file:
         values = sum((item.end - item.begin) // tensors.DTYPE_BYTES[item.dtype] for item in tensors.read_layout(file).tensors)
@@ -160,5 +164,5 @@ def _result(party: Party, plan: Plan) -> InitResult:
         plan=plan.digest,
         network=plan.network.name,
         values=values,
-        sites=tuple(member.site for member in found.members),
+        sites=tuple(member.site for member in newest.members),
     )

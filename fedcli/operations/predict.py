@@ -1,7 +1,7 @@
-"""What a model of the federation says about patients: probabilities and classes, in a table that stays where it is written.
+"""Predict with a model of the federation: each case's probabilities and class, in a table that is not published.
 
 Find the model and the record behind it → read the images, prepared or a folder of DICOM files → the mean probability over each
-case's images → a CSV, and beside it a JSON file that says what made it.
+case's images → a CSV, and beside it a JSON file that says how it was made.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from fedcli.learning.evaluation.units import mean_by_unit
 from fedcli.party.party import Party
 from fedcli.plan import Part, Unit
 from fedcli.results import Result, Status
-from fedcli.site import cases as caseload
-from fedcli.site import lineage
-from fedcli.site.cases import LeftOut
 from fedcli.site.learner import Learner
+from fedcli.site.model_lookup import BEST, find_model
+from fedcli.site.prediction_input import SkippedFile, from_files, from_prepared
 from fedcli.wire import STRICT, Digest, Timestamp
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
     from fedcli.environment import Environment
     from fedcli.plan import Plan
-    from fedcli.site.cases import Caseload
+    from fedcli.site.prediction_input import PredictionInput
 
 _PRIVATE = 0o600
 
@@ -49,26 +48,26 @@ class PredictRequest:
 
     Attributes:
         root: The workspace.
-        source: Prepared data, or a folder of DICOM files; None takes the workspace's prepared data.
+        images: Prepared data, or a folder of DICOM files; None takes the workspace's prepared data.
         out: The table to write; the JSON file beside it has the same name.
-        model: Which model: see `lineage`.
-        part: Of prepared data: whose patients.
-        patient_pattern: Of DICOM files: finds the patient in Patient ID.
-        workers: Of DICOM files: processes.
+        model: Name of the model, see `model_lookup`.
+        part: Whose patients (prepared data only).
+        patient_pattern: Finds the patient in Patient ID (DICOM files only).
+        workers: Worker processes (DICOM files only).
     """
 
     root: Path
-    source: Path | None
+    images: Path | None
     out: Path
-    model: str = lineage.BEST
+    model: str = BEST
     part: Part = Part.TEST
     patient_pattern: str = ""
     workers: int = 1
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Provenance:
-    """What made a table of predictions.
+class PredictionProvenance:
+    """How a table of predictions was made.
 
     Attributes:
         schema: Name and version of this class.
@@ -76,9 +75,9 @@ class Provenance:
         coordinator: Fingerprint of its coordinator's key.
         plan: Digest of the plan, by whose settings the images were prepared.
         model: The model, and the record behind it.
-        versions: What computed.
+        versions: Versions of the software.
         created: When, in UTC.
-        data: Digest of the prepared data; null where DICOM files were read.
+        data: Digest of the prepared data; null if DICOM files were read.
         part: Part of the prepared data; null likewise.
         unit: What a row of the table is.
         cases: Rows of the table.
@@ -100,7 +99,7 @@ class Provenance:
     cases: int
     images: int
     table_sha256: Digest
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedFile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,51 +128,51 @@ class PredictResult(Result):
 
 
 def predict(request: PredictRequest, environment: Environment) -> PredictResult:
-    """Write a table of predictions, and what made it.
+    """Write a table of predictions, and how it was made.
 
     Raises:
         UsageError: There is no such model, or the table cannot have this name.
-        TrustError: The model is not of this federation.
-        DataError: There are no images, or they were prepared otherwise than the plan says.
+        TrustError: The model does not belong to this federation.
+        DataError: There are no images, or they were not prepared by this plan.
     """
     companion = request.out.with_suffix(".json")
     if companion == request.out:
-        msg = f"{request.out}: the table's name must not end in .json, as the file beside it does"
+        msg = f"{request.out}: the table's name must not end in .json, the ending of the file beside it"
         raise UsageError(msg)
     with Party.at_work(request.root, None, environment) as party, tempfile.TemporaryDirectory() as scratch:
         plan = party.plan
         learner = Learner(party.workspace, plan, environment.progress)
-        path, model = lineage.find(party, request.model, learner.layout, Path(scratch))
+        path, model = find_model(party, request.model, learner.layout, Path(scratch))
         learner.load(path)
         party.folder.artifacts.forget()
         images = _images(request, party, plan, Path(scratch))
         label = f"{model.kind.word} model of {model.party}"
-        found = inference.probabilities(
+        probabilities = inference.probabilities(
             learner.module, images.pixels, device=learner.device, progress=environment.progress, label=label
         )
     names, positions = np.unique(np.array(images.cases, dtype=str), return_inverse=True)
-    means = mean_by_unit(found, positions.astype(np.int64))
+    means = mean_by_unit(probabilities, positions.astype(np.int64))
     table = _table(plan, images, names.tolist(), means)
-    said = _provenance(request, party, model, images, cases=len(names), table=table)
+    provenance = _provenance(request, party, model, images, cases=len(names), table=table)
     write_whole(request.out, table, mode=_PRIVATE)
-    write_whole(companion, wire.encode(said), mode=_PRIVATE)
-    return _result(request.out, companion, said, plan, means)
+    write_whole(companion, wire.encode(provenance), mode=_PRIVATE)
+    return _result(request.out, companion, provenance, plan, means)
 
 
-def _images(request: PredictRequest, party: Party, plan: Plan, scratch: Path) -> Caseload:
-    source = request.source or party.workspace.prepared_path
-    if request.source is None or (source / DESCRIPTION).is_file():
-        return caseload.of_prepared(source, plan, request.part)
+def _images(request: PredictRequest, party: Party, plan: Plan, scratch: Path) -> PredictionInput:
+    folder = request.images or party.workspace.prepared_path
+    if request.images is None or (folder / DESCRIPTION).is_file():
+        return from_prepared(folder, plan, request.part)
     rule = PatientRule(pattern=request.patient_pattern)
-    archive = ImageArchive(folder=source, patient_rule=rule, workers=request.workers)
+    archive = ImageArchive(folder=folder, patient_rule=rule, workers=request.workers)
     progress = party.environment.progress
-    return caseload.of_files(archive, plan, secret=party.workspace.secret, scratch=scratch, progress=progress)
+    return from_files(archive, plan, secret=party.workspace.secret, scratch=scratch, progress=progress)
 
 
 def _provenance(
-    request: PredictRequest, party: Party, model: ModelReference, images: Caseload, *, cases: int, table: bytes
-) -> Provenance:
-    return Provenance(
+    request: PredictRequest, party: Party, model: ModelReference, images: PredictionInput, *, cases: int, table: bytes
+) -> PredictionProvenance:
+    return PredictionProvenance(
         federation=party.ledger.identity,
         coordinator=party.workspace.settings.coordinator,
         plan=party.plan.digest,
@@ -190,8 +189,8 @@ def _provenance(
     )
 
 
-def _table(plan: Plan, images: Caseload, names: list[str], means: NDArray[np.float64]) -> bytes:
-    """Return the CSV: a row a case, in the order of the pseudonyms; of equally probable classes the lower is predicted."""
+def _table(plan: Plan, images: PredictionInput, names: list[str], means: NDArray[np.float64]) -> bytes:
+    """Return the CSV: one row per case, in the order of the pseudonyms; of equally probable classes the lower is predicted."""
     files: dict[str, list[str]] = {name: [] for name in names}
     counts = dict.fromkeys(names, 0)
     for number, name in enumerate(images.cases):
@@ -199,29 +198,31 @@ def _table(plan: Plan, images: Caseload, names: list[str], means: NDArray[np.flo
         files[name] += images.files[number : number + 1]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    also = ("files",) if images.files else ()
-    writer.writerow(("case", "images", *(f"p({name})" for name in plan.classes), "predicted", *also))
+    last = ("files",) if images.files else ()
+    writer.writerow(("case", "images", *(f"p({name})" for name in plan.classes), "predicted", *last))
     for name, row in zip(names, means, strict=True):
-        found = ("; ".join(files[name]),) if images.files else ()
-        shown = (f"{value:.6f}" for value in row)
-        writer.writerow((name, counts[name], *shown, plan.classes[int(np.argmax(row))], *found))
+        last = ("; ".join(files[name]),) if images.files else ()
+        probabilities = (f"{value:.6f}" for value in row)
+        writer.writerow((name, counts[name], *probabilities, plan.classes[int(np.argmax(row))], *last))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _result(out: Path, companion: Path, said: Provenance, plan: Plan, means: NDArray[np.float64]) -> PredictResult:
-    model = said.model
+def _result(
+    out: Path, companion: Path, provenance: PredictionProvenance, plan: Plan, means: NDArray[np.float64]
+) -> PredictResult:
+    model = provenance.model
     when = f"{'epoch' if model.kind in {'local', 'finetuned'} else 'round'} {model.round}"
-    by = f"the {model.kind.word} model of {model.party}"
-    left_out = f"; {len(said.left_out)} files left out, with the reason in {companion}" if said.left_out else ""
+    origin = f"by the {model.kind.word} model of {model.party}, {when}"
+    left_out = f"; {len(provenance.left_out)} files left out, with the reason in {companion}" if provenance.left_out else ""
     return PredictResult(
         status=Status.DONE,
-        message=f"{said.cases} cases, {said.images} images, by {by}, {when}: {out}{left_out}",
+        message=f"{provenance.cases} cases, {provenance.images} images, {origin}: {out}{left_out}",
         out=str(out),
         provenance=str(companion),
         model=model,
-        cases=said.cases,
-        images=said.images,
-        left_out=len(said.left_out),
+        cases=provenance.cases,
+        images=provenance.images,
+        left_out=len(provenance.left_out),
         classes=plan.classes,
         class_cases=tuple(np.bincount(np.argmax(means, axis=1), minlength=len(plan.classes)).tolist()),
     )

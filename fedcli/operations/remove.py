@@ -1,4 +1,4 @@
-"""The coordinator removes a site: its updates are refused from the next round on, what it has contributed stays."""
+"""The coordinator removes a site: its updates are refused from the next round on; what it has contributed stays."""
 
 from __future__ import annotations
 
@@ -18,28 +18,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRequest:
+    """Whom to remove.
+
+    Attributes:
+        root: The coordinator's workspace.
+        site: The member.
+    """
+
+    root: Path
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveResult(Result):
-    """The members that are left, and from which round on."""
+    """The members that remain, and from which round on."""
 
     site: str
     from_round: int
     sites: tuple[str, ...]
 
 
-def remove(root: Path, site: str, environment: Environment) -> RemoveResult:
-    """Remove a member, from the open round on, or from the one after it where its update is in already.
+def remove(request: RemoveRequest, environment: Environment) -> RemoveResult:
+    """Remove a member from the open round on, or, if its update has arrived already, from the round after it.
 
     Raises:
-        UsageError: It is no member.
+        UsageError: It is not a member.
     """
-    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+    site = request.site
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         members = party.ledger.newest_federation.members
         if all(member.site != site for member in members):
             names = ", ".join(member.site for member in members) or "none"
             msg = f"{site} cannot be removed, expected one of the members: {names}"
-            raise UsageError(msg, hint="it may have been removed before; fedcli status shows the members")
-        left = (member for member in members if member.site != site)
-        record = amend_federation(party, first_round(party, [site]), members=left)
+            raise UsageError(msg, hint=f"it may have been removed already; `{party.command('status')}` shows the members")
+        remaining = (member for member in members if member.site != site)
+        record = amend_federation(party, first_round(party, [site]), members=remaining)
         return RemoveResult(
             status=Status.PUBLISHED,
             message=f"{site} is no member from round {record.from_round} on; what it contributed before stays in the history",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError
-from fedcli.operations.verify import verify
+from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.reporting.report_files import write_report
 from fedcli.reporting.tables import BEST
 from fedcli.results import Result, Status
@@ -14,9 +14,24 @@ from fedcli.results import Result, Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.environment import Environment
     from fedcli.exchange.history import Problem
-    from fedcli.exchange.store import StoreOptions
-    from fedcli.progress import Progress
+    from fedcli.party.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest:
+    """What to report on, and where.
+
+    Attributes:
+        source: The drop folder.
+        out: The folder to write.
+        model: Which model the model card describes: `best`, `final`, or `SITE/KIND`.
+    """
+
+    source: Source
+    out: Path
+    model: str = BEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +55,8 @@ class ReportResult(Result):
     problems: tuple[Problem, ...]
 
 
-def report(
-    drop: str,
-    out: Path,
-    *,
-    progress: Progress,
-    coordinator: str | None = None,
-    model: str = BEST,
-    options: StoreOptions | None = None,
-) -> ReportResult:
+def report(request: ReportRequest, environment: Environment) -> ReportResult:
     """Verify the drop folder and write the report, naming what is missing or does not hold.
-
-    Args:
-        drop: The drop folder's address.
-        out: The folder to write.
-        progress: Told of every artifact.
-        coordinator: Fingerprint of the coordinator's first key.
-        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
-        options: How the drop folder is reached.
 
     Raises:
         UsageError: There can be no such model.
@@ -65,10 +64,10 @@ def report(
         TrustError: The folder holds no federation that verifies.
         StoreError: The drop folder cannot be read.
     """
-    found, history = verify(drop, progress=progress, coordinator=coordinator, options=options)
+    verified, history = verify(VerifyRequest(source=request.source), environment)
     if not history.rounds:
-        raise TrustError("\n".join(problem.message for problem in found.problems) or found.message)
-    files = write_report(history, found.message, out, model)
+        raise TrustError("\n".join(problem.message for problem in verified.problems) or verified.message)
+    files = write_report(history, verified.message, request.out, request.model)
     page, card = (next(path for path in files if path.suffix == suffix) for suffix in (".html", ".md"))
     return ReportResult(
         status=Status.DONE,
@@ -76,7 +75,7 @@ def report(
         page=str(page),
         card=str(card),
         files=tuple(map(str, files)),
-        verified=found.verified,
-        statement=found.message,
-        problems=found.problems,
+        verified=verified.verified,
+        statement=verified.message,
+        problems=verified.problems,
     )

@@ -1,6 +1,6 @@
-"""A whole federation on one machine: all parties' operations, the very same code, through a real drop folder.
+"""A whole federation on one machine: the operations of all parties, through a real drop folder.
 
-For rehearsals and for research. Cut off anywhere and run again with the same arguments, it goes on where it was.
+For rehearsals and for research. If it is interrupted, a run with the same arguments continues.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fedcli.counts import counted
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.records import SHARED_KINDS
-from fedcli.operations.admit import admit
-from fedcli.operations.aggregate import aggregate
-from fedcli.operations.evaluate import evaluate, share
-from fedcli.operations.finetune import Start, finetune
-from fedcli.operations.init import init
+from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.evaluate import EvaluateRequest, evaluate, share
+from fedcli.operations.finetune import FinetuneRequest, Start, finetune
+from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.train_round import train_round
-from fedcli.operations.verify import verify
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.progress import Silent
 from fedcli.reporting import tables
 from fedcli.results import Result, Status
@@ -35,8 +37,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimulateRequest:
+    """What to simulate.
+
+    Attributes:
+        plan: The plan.
+        sites: Every site's prepared data, by name.
+        drop: The drop folder; the workspaces are beside it.
+        threads: CPU threads for training; 0 takes PyTorch's default.
+        full: Also train the local-only baseline, fine-tune, and evaluate every model at every site.
+    """
+
+    plan: Plan
+    sites: Mapping[str, Path]
+    drop: Path
+    threads: int = 0
+    full: bool = False
+
+    @property
+    def coordinator(self) -> Path:
+        """The coordinator's workspace."""
+        return self.drop.parent / "coordinator"
+
+    @property
+    def workspaces(self) -> dict[str, Path]:
+        """Every site's workspace, by name."""
+        return {site: self.drop.parent / "sites" / site for site in self.sites}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TestKappa:
-    """A kappa on a site's own test patients, with its 95 % bootstrap interval; null where there is none."""
+    """A kappa on a site's own test patients, with its 95 % bootstrap interval; null if there is none."""
 
     kappa: float | None
     interval: tuple[float, float] | None
@@ -45,7 +76,7 @@ class TestKappa:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteOutcome:
-    """What a site has at the end.
+    """A site's models at the end.
 
     Attributes:
         best_round: Round of its best federated model.
@@ -82,8 +113,8 @@ class SimulateResult(Result):
         rounds: Rounds that are done.
         head: Digest of the newest round record.
         global_model: SHA-256 of the final global model.
-        sites: What every site has.
-        means: Table 2's means, where the models were evaluated.
+        sites: Every site's models.
+        means: Table 2's means, if the models were evaluated.
     """
 
     drop: str
@@ -96,81 +127,56 @@ class SimulateResult(Result):
     means: tuple[ModelMeans, ...] = ()
 
 
-def simulate(
-    plan: Plan,
-    sites: Mapping[str, Path],
-    drop: Path,
-    environment: Environment,
-    *,
-    rounds: int | None = None,
-    threads: int = 0,
-    full: bool = False,
-) -> SimulateResult:
-    """Run a federation from its beginning to its last round, or go on with one that was cut off.
-
-    Args:
-        plan: The plan.
-        sites: Every site's prepared data, by name.
-        drop: The drop folder; the workspaces are made beside it, in `coordinator` and `sites/<name>`.
-        environment: Clock, progress.
-        rounds: Rounds instead of the plan's.
-        threads: CPU threads for training; 0 takes PyTorch's default.
-        full: Also train the local-only baseline, fine-tune, and evaluate every model at every site.
+def simulate(request: SimulateRequest, environment: Environment) -> SimulateResult:
+    """Run a federation from its beginning to its last round, or continue one that was interrupted.
 
     Raises:
         UsageError: There are no sites.
     """
-    if not sites:
+    if not request.sites:
         msg = "a simulation needs at least one site: --site NAME=PREPARED_DIR"
         raise UsageError(msg)
-    if rounds is not None:
-        plan = replace(plan, rounds=rounds)
-    coordinator = drop.parent / "coordinator"
-    roots = {site: drop.parent / "sites" / site for site in sites}
-    fingerprint = _found(plan, sites, drop, coordinator, roots, threads, environment)
-    outcomes = _run_rounds(plan, coordinator, roots, environment)
-    if full:
+    plan, roots = request.plan, request.workspaces
+    fingerprint = _begin(request, environment)
+    outcomes = _run_rounds(plan, request.coordinator, roots, environment)
+    if request.full:
         _evaluate_all(roots, environment)
-    found, history = verify(str(drop), progress=Silent(), coordinator=fingerprint)
-    if not found.verified:
-        raise TrustError(found.message)
+    source = Source(address=str(request.drop), coordinator=fingerprint)
+    verified, history = verify(VerifyRequest(source=source), replace(environment, progress=Silent()))
+    if not verified.verified:
+        raise TrustError(verified.message)
     return SimulateResult(
         status=Status.FINISHED,
-        message=f"{plan.name}: {plan.rounds} rounds at {len(sites)} sites are done; {found.message}",
-        drop=str(drop),
-        workspaces=str(drop.parent),
+        message=f"{plan.name}: {plan.rounds} rounds at {counted(len(roots), 'site')} are done; {verified.message}",
+        drop=str(request.drop),
+        workspaces=str(request.drop.parent),
         coordinator=fingerprint,
-        rounds=found.round,
-        head=found.head,
+        rounds=verified.round,
+        head=verified.head,
         global_model=history.rounds[-1].artifact.content_sha256,
-        sites=_site_outcomes(history, outcomes, full=full),
-        means=_means(history) if full else (),
+        sites=_site_outcomes(history, outcomes, full=request.full),
+        means=_means(history) if request.full else (),
     )
 
 
-def _found(
-    plan: Plan,
-    sites: Mapping[str, Path],
-    drop: Path,
-    coordinator: Path,
-    roots: Mapping[str, Path],
-    threads: int,
-    environment: Environment,
-) -> str:
-    """Begin the federation: every party's keys, enrolment and admission; return the coordinator's fingerprint."""
-    fingerprint = init(coordinator, plan, str(drop.resolve()), None, {}, environment).coordinator
-    for site, root in roots.items():
-        request = JoinRequest(
-            root=root,
-            site=site,
-            drop=str(drop.resolve()),
-            prepared=str(sites[site].resolve()),
-            share_dataset=True,
-            share_models=True,
-            threads=threads,
+def _begin(request: SimulateRequest, environment: Environment) -> str:
+    """Begin the federation, and let every site join and be admitted; return the coordinator's fingerprint."""
+    source = Source(address=str(request.drop.resolve()))
+    fingerprint = init(InitRequest(root=request.coordinator, plan=request.plan, source=source), environment).coordinator
+    for site, root in request.workspaces.items():
+        joined = join(
+            JoinRequest(
+                root=root,
+                site=site,
+                invitation=inspect(replace(source, coordinator=fingerprint)),
+                prepared=str(request.sites[site].resolve()),
+                share_dataset=True,
+                share_models=True,
+                threads=request.threads,
+            ),
+            environment,
         )
-        joined = join(request, inspect(request.drop, fingerprint), environment)
-        admit(coordinator, site, joined.fingerprint, environment)
+        admit(AdmitRequest(root=request.coordinator, site=site, fingerprint=joined.fingerprint), environment)
     return fingerprint
 
 
@@ -180,11 +186,11 @@ def _run_rounds(plan: Plan, coordinator: Path, roots: Mapping[str, Path], enviro
         while True:
             outcomes = []
             for root in roots.values():
-                outcomes.append(train_round(root, environment))
+                outcomes.append(train_round(TrainRoundRequest(root=root), environment))
                 environment.progress.event(outcomes[-1].message)
             if all(outcome.status is Status.FINISHED for outcome in outcomes):
                 return outcomes
-            environment.progress.event(aggregate(coordinator, environment).message)
+            environment.progress.event(aggregate(AggregateRequest(root=coordinator), environment).message)
             advance(1, "")
 
 
@@ -192,12 +198,12 @@ def _evaluate_all(roots: Mapping[str, Path], environment: Environment) -> None:
     """Train the baseline, fine-tune, share, and score every model at every site."""
     for start in (Start.INITIAL, Start.BEST):
         for root in roots.values():
-            environment.progress.event(finetune(root, start, environment).message)
+            environment.progress.event(finetune(FinetuneRequest(root=root, start=start), environment).message)
     for root in roots.values():
-        share(root, environment)
-    for _ in range(2):  # which global model is the best is known only when every site has scored the last one
+        share(EvaluateRequest(root=root), environment)
+    for _ in range(2):  # the best global model is known only when every site has scored the last one
         for root in roots.values():
-            evaluate(root, environment)
+            evaluate(EvaluateRequest(root=root), environment)
 
 
 def _site_outcomes(history: History, outcomes: list[TrainRoundResult], *, full: bool) -> tuple[SiteOutcome, ...]:
@@ -219,9 +225,9 @@ def _site_outcomes(history: History, outcomes: list[TrainRoundResult], *, full: 
 
 
 def _means(history: History) -> tuple[ModelMeans, ...]:
-    found = ((kind, tables.cross_site_table(history, kind)) for kind in SHARED_KINDS)
+    by_kind = ((kind, tables.cross_site_table(history, kind)) for kind in SHARED_KINDS)
     return tuple(
-        ModelMeans(kind=kind, diagonal=table.diagonal.value, off_diagonal=table.off_diagonal.value) for kind, table in found
+        ModelMeans(kind=kind, diagonal=table.diagonal.value, off_diagonal=table.off_diagonal.value) for kind, table in by_kind
     )
 
 

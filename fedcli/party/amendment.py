@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def first_round(party: Party, concerned: Iterable[str]) -> int:
-    """Return from which round an amendment that concerns these sites is in force.
+    """Return the first round under an amendment that concerns these sites.
 
-    That is the open round, unless one of them has sent its update already: it was made under the record in force now, and counts.
+    That is the open round, unless one of them has already sent its update, which was made under the record in force now.
     """
     ledger = party.ledger
     opened = ledger.newest_round + 1
@@ -35,7 +35,7 @@ def amend_federation(
     members: Iterable[Member] | None = None,
     coordinator: tuple[PublicKey, ...] | None = None,
 ) -> FederationRecord:
-    """Publish the next federation record, the newest one with what is given changed, and return it."""
+    """Publish the next federation record, the newest one with the given changes, and return it."""
     ledger = party.ledger
     newest = ledger.newest_federation
     record = replace(

@@ -42,14 +42,14 @@ class Reading:
         folder: The drop folder.
         keys: What lies there.
         problems: What did not verify so far.
-        every: Every verified record, the older ones of a site too.
+        records: Every verified record, the older ones of a site too.
         archive: The coordinator's newest record of an archive.
     """
 
     folder: Folder
     keys: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
-    every: list[Verified[Record]] = field(default_factory=list)
+    records: list[Verified[Record]] = field(default_factory=list)
     archive: Verified[ArchiveRecord] | None = None
 
     @property
@@ -60,7 +60,7 @@ class Reading:
         before = self.archive.record.before
         named = {
             artifact.key
-            for found in self.every
+            for found in self.records
             if (number := round_of(found.record)) is not None
             for artifact in found.artifacts
             if archivable(number, artifact.role, before)
@@ -74,7 +74,7 @@ class Reading:
         except (TrustError, MissingError, UnreadableError) as error:
             self.note(key, str(error))
             return
-        self.every.append(found)
+        self.records.append(found)
         yield found
 
     def note(self, key: str, message: str) -> None:
@@ -101,7 +101,7 @@ def read_history(folder: Folder) -> tuple[History, Reading]:
     except TrustError as error:
         reading.note(layout.COORDINATOR, str(error))
     ledger = folder.ledger
-    reading.every.extend([*ledger.federations, *ledger.rounds])
+    reading.records.extend([*ledger.federations, *ledger.rounds])
     if ledger.federations:
         _read_archives(reading)
     updates: dict[tuple[str, int], Verified[UpdateRecord]] = {}

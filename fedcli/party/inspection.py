@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from fedcli import tensors
 from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange.records import Role, UpdateRecord
-from fedcli.party.folding import num_threads
+from fedcli.party.aggregation_input import num_threads
 from fedcli.plan import Encoding
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def inspect_artifacts(reading: Reading, progress: Progress, settled: AbstractSet
         settled: Keys of artifacts that need no look: they hold, or somebody else looks at them.
     """
     absent = reading.archived
-    named = [(found, item) for found in reading.every for item in found.artifacts if item.key not in absent]
+    named = [(found, item) for found in reading.records for item in found.artifacts if item.key not in absent]
     groups: dict[str, list[tuple[Verified[Record], Artifact]]] = {}
     for found, artifact in named:
         if artifact.key not in settled:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +18,17 @@ from fedcli.exchange.keys import load_signer, public_half, verify_keys
 from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
-from fedcli.exchange.store import LocalStore, StoreOptions, open_store
+from fedcli.exchange.store import LocalStore
+from fedcli.party.command_lines import party_command
 from fedcli.party.folder import Folder
+from fedcli.party.source import Source
 from fedcli.plan import Updates
 from fedcli.private_files import locked
 from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fedcli.environment import Environment
     from fedcli.exchange.ledger import Ledger
@@ -35,26 +37,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.signatures import Signer
     from fedcli.exchange.store import Store
     from fedcli.plan import Plan
-    from fedcli.progress import Progress
     from fedcli.tensors import Measured
-
-
-def store_of(workspace: Workspace, progress: Progress | None = None) -> Store:
-    """Return the drop folder's place, reached as the workspace's settings say."""
-    settings = workspace.settings
-    options = StoreOptions(
-        host_key=settings.host_key,
-        ssh_key=workspace.root / Path(settings.ssh_key).expanduser() if settings.ssh_key else None,
-        endpoint=settings.endpoint,
-        timeout=settings.timeout,
-    )
-    return open_store(workspace.drop_address, options, progress)
-
-
-def store_settings(options: StoreOptions) -> dict[str, Any]:
-    """Return what a new workspace's settings say of how its drop folder is reached."""
-    key = "" if options.ssh_key is None else str(options.ssh_key)
-    return {"host_key": options.host_key, "ssh_key": key, "endpoint": options.endpoint, "timeout": options.timeout}
 
 
 _FOREIGN_KEY = (
@@ -68,7 +51,8 @@ class Party:
 
     Attributes:
         workspace: The private folder.
-        store: The drop folder's place.
+        source: The drop folder that it names.
+        store: Where that is.
         folder: The drop folder as this party trusts it.
         outbox: What waits to be published.
         environment: Clock, progress, passphrase.
@@ -79,7 +63,8 @@ class Party:
         self.workspace = workspace
         self.environment = environment
         self._signer: Signer | None = None
-        self.store: Store = store_of(workspace, environment.progress)
+        self.source = Source.of_workspace(workspace)
+        self.store: Store = self.source.open(environment.progress)
         memory = workspace.path("trusted")
         memory.mkdir(exist_ok=True)
         self.folder = Folder(
@@ -123,6 +108,10 @@ class Party:
     def name(self) -> str:
         """The party's name."""
         return self.workspace.settings.name
+
+    def command(self, verb: str, *words: str) -> str:
+        """Return a command of this party as its operator types it."""
+        return party_command(self.workspace.root, verb, *words)
 
     @property
     def ledger(self) -> Ledger:

@@ -18,8 +18,8 @@ from fedcli.aggregation.rules import rule_of
 from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Role
+from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before, update_of
 from fedcli.party.folder import Folder
-from fedcli.party.folding import base_of, layout_of, num_threads, state_before, update_of
 
 if TYPE_CHECKING:
     from fedcli.aggregation.fold import Folded

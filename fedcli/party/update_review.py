@@ -1,10 +1,10 @@
-"""The look at a round's updates before they are published: each site's figures, and which of them is the odd one out.
+"""The review of a round's updates before the global model is published: each site's figures, and which of them are unusual.
 
-A value is odd where its robust z-score is large (Iglewicz & Hoaglin 1993): 0.6745 · (x - median) / MAD, MAD being the median
-absolute deviation; where more than half the values are equal, (x - median) / (1.2533 · mean absolute deviation) stands in. The
-divisor is never below 0.01 (of the median, for norms), so that sites that all but agree are not told apart by rounding. Beyond
-3.5 a site is flagged: for its norm on either side, for its cosine and its change of kappa below only. Flags ask a person to
-look; they reject nobody.
+A value is odd if its robust z-score is large (Iglewicz & Hoaglin 1993): 0.6745 · (x - median) / MAD, MAD being the median
+absolute deviation; if more than half of the values are equal, it is (x - median) / (1.2533 · mean absolute deviation). The
+divisor is never below 0.01 (of the median, for norms), so that rounding does not separate sites that almost agree. Beyond 3.5 a
+site is flagged: for its norm on either side, for its cosine and its change of kappa only below. A flag asks a person to look; it
+rejects nobody.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class SiteReview:
     """One site's update of the open round.
 
     Attributes:
-        site: Whose.
+        site: The site.
         steps: n_k.
-        weight: What its delta is multiplied by; 0 where Krum does not choose it.
+        weight: What its delta is multiplied by; 0 if Krum does not choose it.
         received_kappa: Validation kappa of the model that it received.
         trained_kappa: Validation kappa of the model that it trained.
         norm: Norm of its delta.
@@ -42,7 +42,7 @@ class SiteReview:
         cosine: Between its delta and the step of all.
         cosine_score: The cosine's robust z-score.
         age_hours: Hours since it was made.
-        odd: What is odd about it, in words; empty where nothing is.
+        odd: What is odd about it, in words; empty if nothing is.
     """
 
     site: str
@@ -60,7 +60,7 @@ class SiteReview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a reviewer says.
+    """A reviewer's decision.
 
     Attributes:
         publish: Whether to publish what remains; False publishes nothing now.
@@ -71,15 +71,15 @@ class Verdict:
     rejected: tuple[tuple[str, str], ...] = ()
 
 
-class Reviewer(Protocol):
-    """Whoever looks at a round's updates before they are published."""
+class RoundReviewer(Protocol):
+    """Reviews the updates of a round before the global model is published."""
 
     def __call__(self, round_number: int, sites: tuple[SiteReview, ...], /) -> Verdict:
-        """Say what is to be done; called again without the sites that were rejected."""
+        """Return what to do; called again without the sites that were rejected."""
 
 
 def robust_scores(values: Sequence[float | None], *, relative: bool = False) -> tuple[float | None, ...]:
-    """Return the robust z-score of each value; None where there is no value. `relative` measures by the median's own size."""
+    """Return the robust z-score of each value, None for None; `relative` measures in units of the median."""
     known = [value for value in values if value is not None]
     if not known:
         return tuple(None for _ in values)
@@ -95,10 +95,10 @@ def review(records: Mapping[str, Verified[UpdateRecord]], shares: Sequence[Share
     norms = robust_scores([share.norm for share in shares], relative=True)
     cosines = robust_scores([share.cosine for share in shares])
     gains = robust_scores([_gain(records[share.site].record) for share in shares])
-    found = []
+    reviews = []
     for share, norm, cosine, gain in zip(shares, norms, cosines, gains, strict=True):
         record = records[share.site].record
-        found.append(
+        reviews.append(
             SiteReview(
                 site=share.site,
                 steps=record.steps,
@@ -113,7 +113,7 @@ def review(records: Mapping[str, Verified[UpdateRecord]], shares: Sequence[Share
                 odd=tuple(_odd(norm, cosine, gain)),
             )
         )
-    return tuple(found)
+    return tuple(reviews)
 
 
 def _odd(norm: float | None, cosine: float | None, gain: float | None) -> list[str]:
@@ -121,9 +121,9 @@ def _odd(norm: float | None, cosine: float | None, gain: float | None) -> list[s
     if norm is not None and abs(norm) > ODD:
         words.append(f"its norm is {abs(norm):.1f} deviations {'above' if norm > 0 else 'below'} the median")
     if cosine is not None and cosine < -ODD:
-        words.append(f"its direction: the cosine is {-cosine:.1f} deviations below the median")
+        words.append(f"the cosine of its direction is {-cosine:.1f} deviations below the median")
     if gain is not None and gain < -ODD:
-        words.append(f"its kappa has gained {-gain:.1f} deviations less than the median")
+        words.append(f"its gain in kappa is {-gain:.1f} deviations below the median")
     return words
 
 

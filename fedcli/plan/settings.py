@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
@@ -12,9 +13,28 @@ if TYPE_CHECKING:
     from fedcli.plan import Plan, Preparation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChange:
+    """A setting that differs between two plans; an empty text if it is in one of them only."""
+
+    setting: str
+    before: str
+    after: str
+
+
 def flat_settings(plan: Plan | Preparation) -> dict[str, str]:
     """Return the settings of a plan, or of its preparation, by dotted key in the plan's order: `training.rate` is `0.001`."""
     return dict(_flatten("", wire.plain(plan)))
+
+
+def plan_changes(before: Plan | None, after: Plan) -> tuple[PlanChange, ...]:
+    """Return every setting that differs between two plans, sorted by key; every setting if there is no plan before."""
+    old, new = flat_settings(before) if before else {}, flat_settings(after)
+    return tuple(
+        PlanChange(setting=key, before=old.get(key, ""), after=new.get(key, ""))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

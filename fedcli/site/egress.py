@@ -1,7 +1,7 @@
-"""The look at a site's update before it leaves: its record, norms by layer group, and every file that goes along.
+"""The review of a site's update before it is published: its record, norms by layer group, and every file.
 
-The update is trained, signed and committed in the outbox; it is held there, under a note with its norms, until a person agrees.
-So a later yes sends the bytes that were trained before, and a no leaves everything where it is.
+The update is trained, signed and committed in the outbox. It is held there, with a note of its norms, until a person agrees. A
+later yes publishes the same bytes; a no changes nothing.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _GROUP_PARTS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class GroupNorm:
-    """The float tensors of one group of layers, as the others will decode them.
+    """The float tensors of one group of layers, as other parties decode them.
 
     Attributes:
         group: The first parts of the tensors' names.
-        values: How many numbers they hold.
+        values: How many numbers they contain.
         norm: Their Euclidean norm.
         largest: Their largest absolute value.
     """
@@ -52,20 +52,20 @@ class GroupNorm:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Note:
-    """What is written down beside a held update: figures that its record does not hold."""
+    """What is saved beside a held update: figures that are not in its record."""
 
     groups: tuple[GroupNorm, ...]
 
 
 @plain_dataclass(frozen=True, slots=True, kw_only=True)
 class Egress:
-    """An update that is about to leave.
+    """An update that is about to be published.
 
     Attributes:
         name: The outbox entry that holds it.
         record: Its record.
         groups: Norms by layer group, in the natural order of the names.
-        files: The key, the file here and the size in bytes of everything that leaves, in the order of sending.
+        files: Key, local file and size in bytes of everything that is published, in the order of sending.
     """
 
     name: str
@@ -74,15 +74,15 @@ class Egress:
     files: tuple[tuple[str, Path, int], ...]
 
 
-class Reviewer(Protocol):
-    """Whoever looks at an update before it leaves."""
+class EgressReviewer(Protocol):
+    """Reviews an update before it is published."""
 
     def __call__(self, egress: Egress) -> bool:
-        """Tell whether it may leave."""
+        """Return whether it may be published."""
 
 
 def note_of(delta: Arrays) -> bytes:
-    """Return the note under which an update is held."""
+    """Return the note of a held update."""
     grouped: dict[str, list[str]] = {}
     for name in sorted(delta, key=_natural):
         if delta[name].dtype.kind == "f" and delta[name].size:
@@ -92,21 +92,21 @@ def note_of(delta: Arrays) -> bytes:
 
 
 def held_update(party: Party, number: int) -> Egress | None:
-    """Return the held update of the open round; None where there is none.
+    """Return the held update of the open round, or None.
 
-    One that the federation would not take any more (its round was closed without it, or the plan or the key has changed since)
-    is dropped.
+    An update that the federation would not accept any more is dropped: its round was closed without it, or the plan or the key
+    has changed since.
     """
-    found = None
+    egress = None
     for name in party.outbox.held():
         try:
-            found = _read(party, number, name)
+            egress = _read(party, number, name)
         except TrustError as error:
             party.environment.progress.event(
-                f"{party.name}: dropping the held update {name}, which has become of no use: {error}"
+                f"{party.name}: dropping the held update {name}, which cannot be used any more: {error}"
             )
             party.outbox.discard(name)
-    return found
+    return egress
 
 
 def _read(party: Party, number: int, name: str) -> Egress:
@@ -118,10 +118,10 @@ def _read(party: Party, number: int, name: str) -> Egress:
         raise TrustError(msg)
     data = paths[key].read_bytes()
     signature = paths[layout.signature(key, wire.sha256(data))].read_bytes()
-    found = party.ledger.update(party.name, number, Signed(key=key, data=data, signature=signature))
+    update = party.ledger.update(party.name, number, Signed(key=key, data=data, signature=signature))
     return Egress(
         name=name,
-        record=found.record,
+        record=update.record,
         groups=wire.decode(Note, party.outbox.note(name)).groups,
         files=tuple((item, path, path.stat().st_size) for item, path in files),
     )
@@ -133,7 +133,7 @@ def _group_of(name: str) -> str:
 
 
 def _natural(name: str) -> list[str | int]:
-    """Return what sorts layer 9 before layer 10."""
+    """Return a sort key that puts layer 9 before layer 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 

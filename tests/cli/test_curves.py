@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fedcli.cli import curves, status_view
-from fedcli.operations.status.standing import status
 from fedcli.reporting.tables.learning import LearningCurve, LearningPoint
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def test_rounds_without_an_update_are_dots_in_their_place() -> None:
 def test_one_round_is_no_curve_and_two_are(trained: Federation, finished: Federation) -> None:
     def shown(federation: Federation) -> str:
         out = Console(file=io.StringIO(), width=80)
-        status_view.show(out, status(str(federation.drop), federation.root, federation.clock), federation.clock())
+        status_view.show(out, federation.status(), federation.clock())
         return out.file.getvalue()
 
     assert "Validation, rounds" not in shown(trained)

@@ -50,8 +50,8 @@ def test_a_person_says_no_and_later_yes(begun: Federation) -> None:
     command = ("train-round", "-C", begun.site("north"), "--review", "--json")
     code, out, shown = answered("n", *command)
     assert (code, json.loads(out)["error"]) == (7, "ApprovalError")
-    for text in ("About to leave north: its update of round 1", "Weight differences by layer group", "kappa", UPDATE,
-                 "sites/north/dataset/0001.json", "May this leave?", "the update of round 1 is held"):  # fmt: skip
+    for text in ("About to be published by north: its update of round 1", "Weight differences by layer group", "kappa", UPDATE,
+                 "sites/north/dataset/0001.json", "Publish this?", "the update of round 1 is held"):  # fmt: skip
         assert text in shown, (text, shown)
     assert not (begun.drop / UPDATE).exists()
     idle = run("train-round", "-C", begun.site("north"))
@@ -59,7 +59,7 @@ def test_a_person_says_no_and_later_yes(begun: Federation) -> None:
     code, out, shown = answered("y", *command)
     found = json.loads(out)
     assert (code, found["status"], found["steps"]) == (0, "published", None)
-    assert "About to leave north" in shown
+    assert "About to be published by north" in shown
     assert (begun.drop / UPDATE).exists()
     log = [json.loads(line) for line in (begun.site("north") / "sent.log").read_text().splitlines()]
     assert {line["key"]: line["command"] for line in log}[UPDATE] == "train-round"
@@ -70,8 +70,8 @@ def test_cron_hears_once_what_to_type(begun: Federation) -> None:
     settings.write_text(settings.read_text().replace('review = "auto"', 'review = "ask"'))
     first = run("train-round", "-C", begun.site("north"))
     assert (first.returncode, first.stdout) == (0, "")
-    assert first.stderr == "north: the update of round 1 is trained, and held for a person\n"
+    assert first.stderr == "north: the update of round 1 is trained, and held for review\n"
     found = succeed("train-round", "-C", begun.site("north"))
     assert found["status"] == "waiting"
-    assert found["message"].endswith(f"fedcli train-round -C {begun.site('north')} --review shows it and asks")
+    assert found["message"].endswith(f"`fedcli train-round -C {begun.site('north')} --review` shows it and asks")
     assert not (begun.drop / UPDATE).exists()

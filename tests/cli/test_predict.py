@@ -24,5 +24,5 @@ def test_json_keys_are_stable_and_a_stranger_is_refused(finished: Federation, tm
     stranger.write_bytes(b"x" * 100)
     refused = run("predict", "-C", finished.site("north"), "--out", tmp_path / "q.csv", "--model", stranger)
     assert refused.returncode == 6
-    assert "is of no model that" in refused.stderr
+    assert "is not the digest of a model in" in refused.stderr
     assert not (tmp_path / "q.csv").exists()

@@ -15,8 +15,8 @@ import pytest
 
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
-from fedcli.operations.archive import archive
-from fedcli.operations.evaluate import evaluate
+from fedcli.operations.archive import ArchiveRequest, archive
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from tests.fixtures.tampering import flip, rewrite, swap
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-
 @pytest.fixture(scope="module")
 def evaluated_once(tmp_path_factory: pytest.TempPathFactory, finished_once: Federation) -> Federation:
     federation = finished_once.copy(tmp_path_factory.mktemp("evaluated") / "f")
-    evaluate(federation.site("north"), federation.environment)
+    evaluate(EvaluateRequest(root=federation.site("north")), federation.environment)
     return federation
 
 
@@ -150,7 +150,9 @@ def test_a_record_by_another_party_is_caught(federation: Federation) -> None:
 
 
 def test_an_archived_federation_holds_once_the_tar_is_unpacked(federation: Federation) -> None:
-    result = archive(federation.coordinator, federation.root / "archive.tar", 2, federation.environment)
+    result = archive(
+        ArchiveRequest(root=federation.coordinator, file=federation.root / "archive.tar", before=2), federation.environment
+    )
     assert result.moved == 2
     missing = audit(federation)
     assert missing.returncode != 0

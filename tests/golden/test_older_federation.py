@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fedcli.operations.evaluate import evaluate
-from fedcli.operations.status.standing import status
-from fedcli.operations.train_round import train_round
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.train_round import TrainRoundRequest, train_round
 from tests.fixtures.federation import Clock, Federation
 
 FOLDER = Path(__file__).parent
@@ -38,18 +37,21 @@ def test_it_verifies_and_goes_on(golden: Federation) -> None:
     older = golden.verify()
     assert (older.verified, older.replayed, older.problems, older.unaccounted) == (True, 2, (), ())
 
-    seen = status(None, golden.coordinator, golden.clock)
+    seen = golden.status("coordinator")
     assert (seen.round, seen.rounds, seen.open_round, seen.awaited, seen.problems) == (2, 3, 3, ("north", "valley"), ())
     assert [site.models for site in seen.sites] == [("federated",), ("federated", "local")]
     assert all(site.evaluated for site in seen.sites)
 
     (trained,) = golden.train("north")
     assert (trained.status, trained.round) == ("published", 3)
-    held = train_round(golden.site("valley"), golden.environment, review=True, reviewer=lambda egress: egress.record.round == 3)
+    held = train_round(
+        TrainRoundRequest(root=golden.site("valley"), review=True, reviewer=lambda egress: egress.record.round == 3),
+        golden.environment,
+    )
     assert (held.status, held.steps) == ("published", None)  # what the older one has trained
     assert golden.aggregate().used == ("north", "valley")
     assert {result.status for result in golden.train()} == {"finished"}
-    assert evaluate(golden.site("north"), golden.environment).status == "published"
+    assert evaluate(EvaluateRequest(root=golden.site("north")), golden.environment).status == "published"
 
     newer = golden.verify()
     assert (newer.verified, newer.replayed, newer.problems, newer.unaccounted) == (True, 3, (), ())

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore
+from fedcli.party.aggregation_input import base_of, layout_of
 from fedcli.party.folder import Folder
-from fedcli.party.folding import base_of, layout_of
-from fedcli.party.intake import take_in
 from fedcli.party.party import Party
+from fedcli.party.received_updates import receive_updates
 from fedcli.results import Status
 from fedcli.workspace import WorkspaceRole
 from tests.fixtures.federation import SITES, Federation, begun_by_hand
@@ -17,7 +17,7 @@ from tests.fixtures.federation import SITES, Federation, begun_by_hand
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.party.intake import Intake
+    from fedcli.party.received_updates import ReceivedUpdates
     from fedcli.tensors import Measured
 
 
@@ -54,23 +54,23 @@ def refused(federation: Federation, site: str = "valley") -> str:
     return result.rejected[0].reason
 
 
-def taken_in(federation: Federation) -> tuple[Intake, tuple[str, ...]]:
+def taken_in(federation: Federation) -> tuple[ReceivedUpdates, tuple[str, ...]]:
     """Take round 1 in as from a drop folder elsewhere; return also the artifacts of sites that were asked for."""
     watched = Watched(federation.drop)
     with Party.at_work(federation.coordinator, WorkspaceRole.COORDINATOR, federation.environment) as party:
         party.folder = Folder(watched, coordinator=federation.fingerprint, cache=federation.root / "cache")
         party.folder.synchronise()
         expected = layout_of(base_of(party.folder, 1))
-        intake = take_in(party, 1, party.ledger.in_force(1).record, expected, {})
-    return intake, tuple(key for key in watched.asked if key.startswith("sites/"))
+        received = receive_updates(party, 1, party.ledger.in_force(1).record, expected, {})
+    return received, tuple(key for key in watched.asked if key.startswith("sites/"))
 
 
 def refused_unread(federation: Federation, site: str = "valley") -> str:
     """Expect a site's update to be refused in both places, and its artifact not to be asked for. Return the reason."""
-    intake, asked = taken_in(federation)
+    received, asked = taken_in(federation)
     others = [name for name in federation.by_hand if name != site]
-    assert sorted(intake.records) == others
+    assert sorted(received.records) == others
     assert [key.split("/")[1] for key in asked] == others  # the watch sees what is read
     reason = refused(federation, site)
-    assert intake.rejected[site].reason == reason
+    assert received.rejected[site].reason == reason
     return reason

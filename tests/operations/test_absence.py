@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedcli import wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Rejected, RoundRecord
-from fedcli.operations.status.standing import status
-from fedcli.party.attendance import Standing
+from fedcli.party.newest_rounds import UpdateState
 from fedcli.plan import Aggregation
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Federation, begun_by_hand
 from tests.fixtures.tampering import artifact_path, rewrite
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEVEN = ("ash", "birch", "cedar", "elm", "fir", "oak", "yew")
 THREE = ("ash", "birch", "cedar")
@@ -44,7 +46,7 @@ def test_by_default_the_coordinator_waits_for_all_however_long(tmp_path: Path) -
     federation.clock.pass_hours(24 * 365)
     result = federation.aggregate()
     assert (result.status, result.absent, result.deadline) == (Status.WAITING, ("cedar",), None)
-    assert result.message.startswith("round 1: 2 of 3 sites; absent: cedar; waiting for all; ")
+    assert result.message.startswith("round 1: 2 of 3 sites; absent: cedar; waiting for all sites; ")
 
 
 def test_the_first_deadline_starts_with_the_members_given_to_init(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_the_first_deadline_starts_with_the_members_given_to_init(tmp_path: Path
     assert (waiting.status, waiting.deadline) == (Status.WAITING, deadline)
     assert (
         waiting.message
-        == f"round 1: 2 of 3 sites; absent: cedar; waiting for all until {deadline:%Y-%m-%d %H:%M} UTC, then for 2"
+        == f"round 1: 2 of 3 sites; absent: cedar; waiting for all sites until {deadline:%Y-%m-%d %H:%M} UTC, then for at least 2"
     )
     federation.clock.pass_hours(1)
     closed = federation.aggregate()
@@ -76,10 +78,10 @@ def test_the_first_deadline_starts_once_the_last_site_is_admitted(tmp_path: Path
     federation.train("north")
     federation.clock.pass_hours(23)
     assert (federation.aggregate().status, federation.aggregate().deadline) == (Status.WAITING, deadline)
-    seen = status(str(federation.drop), Path("/nowhere"), federation.clock)
+    seen = federation.status()
     assert (seen.deadline, seen.overdue, seen.awaited) == (deadline, False, ("valley",))
     federation.clock.pass_hours(1)
-    assert status(str(federation.drop), Path("/nowhere"), federation.clock).overdue
+    assert federation.status().overdue
     closed = federation.aggregate()
     assert (closed.status, closed.used, closed.absent) == (Status.PUBLISHED, ("north",), ("valley",))
 
@@ -152,8 +154,8 @@ def test_a_rejected_site_is_told_why_and_joins_again_in_the_next_round(tmp_path:
     assert [(item.site, item.reason) for item in first.rejected] == [
         ("cedar", f"{layout.update('cedar', 1)}: 1000001 steps, expected at most 1000000")
     ]
-    told = status(str(federation.drop), Path("/nowhere"), federation.clock).matrix[1].sites[2]
-    assert (told.site, told.standing, told.reason) == ("cedar", Standing.REJECTED, first.rejected[0].reason)
+    told = federation.status().matrix[1].sites[2]
+    assert (told.site, told.standing, told.reason) == ("cedar", UpdateState.REJECTED, first.rejected[0].reason)
     for site in THREE:
         federation.send(site, 2)
     assert federation.aggregate().used == THREE  # before the deadline: all are in

@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 
 from fedcli.errors import ConflictError, StoreError, UsageError
 from fedcli.exchange import layout
-from fedcli.operations.access import s3_access, sshd_access
+from fedcli.operations.access import S3AccessRequest, SshdAccessRequest, s3_access, sshd_access
 from tests.fixtures.servers import BUCKET, PARTIES, READER, SITES
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_sshd_names_that_a_shell_or_a_server_would_take_otherwise_are_refused(
     sites: tuple[str, ...], root: str, name: str
 ) -> None:
     with pytest.raises(UsageError):
-        sshd_access(sites, root, name)
+        sshd_access(SshdAccessRequest(sites=sites, root=root, name=name))
 
 
 # -------------------------------------------------------------------------------------------------------------------- s3
@@ -221,7 +221,10 @@ def test_s3_no_request_touches_what_is_anothers_nor_a_record_at_all(s3: S3, monk
 
 
 def test_s3_a_drop_folder_below_a_prefix_has_its_own_policies() -> None:
-    policies = {party: json.loads(text) for party, text in s3_access(("north",), "fed", "study/a").policies.items()}
+    policies = {
+        party: json.loads(text)
+        for party, text in s3_access(S3AccessRequest(sites=("north",), bucket="fed", prefix="study/a")).policies.items()
+    }
     text = json.dumps(policies["north"])
     assert "arn:aws:s3:::fed/study/a/sites/north/*" in text
     assert "arn:aws:s3:::fed/sites" not in text
@@ -232,16 +235,16 @@ def test_s3_a_drop_folder_below_a_prefix_has_its_own_policies() -> None:
 @pytest.mark.parametrize(("bucket", "prefix"), [("Fed", ""), ("a/b", ""), ("fed", "../x"), ("fed", "A"), ("fed", "a*")])
 def test_s3_names_that_cannot_be_are_refused(bucket: str, prefix: str) -> None:
     with pytest.raises(UsageError):
-        s3_access(("north",), bucket, prefix)
+        s3_access(S3AccessRequest(sites=("north",), bucket=bucket, prefix=prefix))
 
 
 def test_the_command_prints_what_the_operation_makes() -> None:
     command = [sys.executable, "-m", "fedcli", "access", "sshd", "north", "--root", "/srv/study"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == sshd_access(("north",), "/srv/study", "fedcli").message + "\n"
+    assert done.stdout == sshd_access(SshdAccessRequest(sites=("north",), root="/srv/study", name="fedcli")).message + "\n"
     command = [sys.executable, "-m", "fedcli", "access", "s3", "north", "--bucket", "study", "--json"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert found["policies"] == dict(s3_access(("north",), "study").policies)
+    assert found["policies"] == dict(s3_access(S3AccessRequest(sites=("north",), bucket="study")).policies)
     assert found["status"] == "done"
 
 

@@ -12,13 +12,12 @@ from fedcli.errors import ApprovalError, ConfigurationError, StoreError, TrustEr
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.records import EvaluationRecord, FederationRecord
 from fedcli.operations import amend, join
-from fedcli.operations.admit import admit
-from fedcli.operations.approve import approve, inspect
-from fedcli.operations.evaluate import evaluate
+from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.approve import ApproveRequest, approve, inspect
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.join import JoinRequest
-from fedcli.operations.remove import remove
-from fedcli.operations.rotate_key import rotate
-from fedcli.operations.status.standing import status
+from fedcli.operations.remove import RemoveRequest, remove
+from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.plan import Network
 from fedcli.results import Status
 from tests.fixtures.tampering import forge
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
-    from fedcli.operations.rotate_key import RotateResult
+    from fedcli.operations.rotate_key import RotateKeyResult
     from tests.fixtures.federation import Federation
 
 
@@ -43,10 +42,10 @@ def newest_federation(federation: Federation) -> FederationRecord:
     return wire.decode(FederationRecord, path.read_bytes())
 
 
-def rotated(federation: Federation, name: str) -> RotateResult:
+def rotated(federation: Federation, name: str) -> RotateKeyResult:
     """Rotate a site's key, and admit the new one."""
-    result = rotate(federation.site(name), None, federation.environment)
-    admit(federation.coordinator, name, result.fingerprint, federation.environment)
+    result = rotate_key(RotateKeyRequest(root=federation.site(name), key=None), federation.environment)
+    admit(AdmitRequest(root=federation.coordinator, site=name, fingerprint=result.fingerprint), federation.environment)
     return result
 
 
@@ -55,7 +54,7 @@ def rotated(federation: Federation, name: str) -> RotateResult:
 
 def test_a_removed_site_blocks_no_round(begun: Federation) -> None:
     begun.train("north")
-    result = remove(begun.coordinator, "valley", begun.environment)
+    result = remove(RemoveRequest(root=begun.coordinator, site="valley"), begun.environment)
     assert (result.status, result.from_round, result.sites) == (Status.PUBLISHED, 1, ("north",))
     assert begun.aggregate().used == ("north",)
     assert begun.train("valley")[0].status is Status.WAITING
@@ -64,7 +63,7 @@ def test_a_removed_site_blocks_no_round(begun: Federation) -> None:
 
 
 def test_an_update_that_was_in_before_the_removal_still_counts(trained: Federation) -> None:
-    assert remove(trained.coordinator, "valley", trained.environment).from_round == 2
+    assert remove(RemoveRequest(root=trained.coordinator, site="valley"), trained.environment).from_round == 2
     assert trained.aggregate().used == ("north", "valley")
     trained.train("north")
     assert trained.aggregate().used == ("north",)
@@ -72,12 +71,11 @@ def test_an_update_that_was_in_before_the_removal_still_counts(trained: Federati
 
 
 def test_a_newer_file_of_a_removed_site_is_rejected_and_an_older_one_holds(finished: Federation) -> None:
-    evaluate(finished.site("valley"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     extended = replace(finished.plan, rounds=4)
-    change = amend.inspect(finished.coordinator, extended, finished.environment)
-    amend.amend(finished.coordinator, extended, change, finished.environment)
-    assert remove(finished.coordinator, "valley", finished.environment).from_round == 3
-    approve(finished.site("north"), extended.digest, finished.environment)
+    finished.amend(extended)
+    assert remove(RemoveRequest(root=finished.coordinator, site="valley"), finished.environment).from_round == 3
+    approve(ApproveRequest(root=finished.site("north"), digest=extended.digest), finished.environment)
     finished.train("north")
     finished.aggregate()
     history = verified(finished)
@@ -92,7 +90,7 @@ def test_a_newer_file_of_a_removed_site_is_rejected_and_an_older_one_holds(finis
 
 
 def test_a_site_that_comes_back_is_admitted_again(begun: Federation) -> None:
-    remove(begun.coordinator, "valley", begun.environment)
+    remove(RemoveRequest(root=begun.coordinator, site="valley"), begun.environment)
     begun.train("north")
     begun.aggregate()
     begun.join("valley")
@@ -103,17 +101,17 @@ def test_a_site_that_comes_back_is_admitted_again(begun: Federation) -> None:
 
 def test_only_a_member_can_be_removed(begun: Federation) -> None:
     with pytest.raises(UsageError, match="south cannot be removed, expected one of the members: north, valley"):
-        remove(begun.coordinator, "south", begun.environment)
+        remove(RemoveRequest(root=begun.coordinator, site="south"), begun.environment)
 
 
 # ----------------------------------------------------------------------------------------------------------------- keys
 
 
 def test_a_sites_old_key_signs_until_the_new_one_is_listed(begun: Federation) -> None:
-    result = rotate(begun.site("north"), None, begun.environment)
+    result = rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     assert (result.status, result.listed) == (Status.PUBLISHED, False)
     begun.train("north", "valley")
-    admitted = admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+    admitted = admit(AdmitRequest(root=begun.coordinator, site="north", fingerprint=result.fingerprint), begun.environment)
     assert admitted.from_round == 2
     assert begun.aggregate().used == ("north", "valley")
     begun.train("north", "valley")
@@ -155,17 +153,15 @@ def test_a_rotated_out_key_signs_nothing_any_more(begun: Federation) -> None:
 
 
 def test_a_retired_key_cannot_take_the_place_of_a_newer_record(finished: Federation) -> None:
-    evaluate(finished.site("north"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     extended = replace(finished.plan, rounds=3)
-    amend.amend(
-        finished.coordinator, extended, amend.inspect(finished.coordinator, extended, finished.environment), finished.environment
-    )
+    finished.amend(extended)
     rotated(finished, "north")
     for site in ("north", "valley"):
-        approve(finished.site(site), extended.digest, finished.environment)
+        approve(ApproveRequest(root=finished.site(site), digest=extended.digest), finished.environment)
     finished.train()
     finished.aggregate()
-    evaluate(finished.site("north"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert verified(finished).evaluations["north"].record.as_of == 3
     path = finished.drop / layout.evaluation("north", 1)
     forged = replace(wire.decode(EvaluationRecord, path.read_bytes()), number=3)
@@ -176,23 +172,23 @@ def test_a_retired_key_cannot_take_the_place_of_a_newer_record(finished: Federat
 
 
 def test_a_rotation_needs_both_keys(begun: Federation) -> None:
-    result = rotate(begun.site("north"), None, begun.environment)
+    result = rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     (countersignature,) = begun.drop.glob("sites/north/enrolment-0001.json.*.new.sig")
     data = (begun.drop / layout.enrolment("north", 1)).read_bytes()
     countersignature.write_bytes(begun.signer("valley").sign(data))
     with pytest.raises(TrustError, match=r"enrolment-0001\.json: signed by the key"):
-        admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+        admit(AdmitRequest(root=begun.coordinator, site="north", fingerprint=result.fingerprint), begun.environment)
     countersignature.unlink()
     with pytest.raises(TrustError, match=r"unsigned: there is no sites/north/enrolment-0001\.json"):
-        admit(begun.coordinator, "north", result.fingerprint, begun.environment)
+        admit(AdmitRequest(root=begun.coordinator, site="north", fingerprint=result.fingerprint), begun.environment)
 
 
 def test_the_coordinators_new_key_is_signed_for_by_the_old_one(begun: Federation) -> None:
-    result = rotate(begun.coordinator, None, begun.environment)
+    result = rotate_key(RotateKeyRequest(root=begun.coordinator, key=None), begun.environment)
     assert result.listed
     begun.train()
     begun.aggregate()
-    remove(begun.coordinator, "valley", begun.environment)
+    remove(RemoveRequest(root=begun.coordinator, site="valley"), begun.environment)
     history = verified(begun)
     assert len(history.rounds) == 2
     assert signer_of(begun, layout.round_record(1)) == result.fingerprint
@@ -202,7 +198,7 @@ def test_the_coordinators_new_key_is_signed_for_by_the_old_one(begun: Federation
 
 def test_the_coordinators_old_key_publishes_no_round_any_more(begun: Federation) -> None:
     before = begun.copy(begun.root.parent / "thief")
-    rotate(begun.coordinator, None, begun.environment)
+    rotate_key(RotateKeyRequest(root=begun.coordinator, key=None), begun.environment)
     before.train()
     before.aggregate()
     for path in (before.drop / "coordinator/round-0001").iterdir():
@@ -218,15 +214,15 @@ def test_a_rotation_goes_on_where_it_was_cut_off(begun: Federation) -> None:
     sites.rename(sites.with_name("hidden"))
     sites.write_text("in the way")
     with pytest.raises((StoreError, UsageError)):
-        rotate(begun.site("north"), None, begun.environment)
+        rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     sites.unlink()
     sites.with_name("hidden").rename(sites)
-    first = rotate(begun.site("north"), None, begun.environment)
-    again = rotate(begun.site("north"), None, begun.environment)
+    first = rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
+    again = rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     assert again.fingerprint == first.fingerprint
     assert sorted(path.name for path in begun.site("north").glob("key-*.pub")) == ["key-0001.pub"]
     with pytest.raises(UsageError, match="a rotation to key-0001 has begun"):
-        rotate(begun.site("north"), begun.coordinator / "key", begun.environment)
+        rotate_key(RotateKeyRequest(root=begun.site("north"), key=begun.coordinator / "key"), begun.environment)
 
 
 def test_a_second_machine_joins_with_the_new_key(begun: Federation, tmp_path: Path) -> None:
@@ -234,18 +230,14 @@ def test_a_second_machine_joins_with_the_new_key(begun: Federation, tmp_path: Pa
     request = JoinRequest(
         root=tmp_path / "second",
         site="north",
-        drop=str(begun.drop),
+        invitation=join.inspect(begun.source()),
         key=begun.site("north") / "key-0001",
         prepared=str(begun.prepared["north"]),
     )
-    joined = join.join(request, join.inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    joined = join.join(request, begun.environment)
     assert joined.admitted
     with pytest.raises(ConfigurationError, match="another key"):
-        join.join(
-            replace(request, root=tmp_path / "third", key=begun.site("north") / "key"),
-            join.inspect(str(begun.drop), begun.fingerprint),
-            begun.environment,
-        )
+        join.join(replace(request, root=tmp_path / "third", key=begun.site("north") / "key"), begun.environment)
 
 
 # ----------------------------------------------------------------------------------------------------------------- plan
@@ -256,14 +248,14 @@ def test_a_changed_plan_is_in_force_from_the_next_round_and_stops_sites_until_th
     found = amend.inspect(trained.coordinator, plan, trained.environment)
     assert [(item.setting, item.before, item.after) for item in found.changes] == [("training.rate", "0.001", "0.0005")]
     assert (found.from_round, found.prepare_again) == (2, False)
-    result = amend.amend(trained.coordinator, plan, found, trained.environment)
+    result = trained.amend(plan)
     assert (result.status, result.plan) == (Status.PUBLISHED, plan.digest)
     assert trained.aggregate().used == ("north", "valley")
     with pytest.raises(ApprovalError, match="the plan is now"):
         trained.train("north")
     for site in ("north", "valley"):
         assert inspect(trained.site(site), trained.environment).changes == found.changes
-        approve(trained.site(site), plan.digest, trained.environment)
+        approve(ApproveRequest(root=trained.site(site), digest=plan.digest), trained.environment)
     trained.train()
     assert trained.aggregate().used == ("north", "valley")
     assert verified(trained).plan == plan
@@ -271,11 +263,11 @@ def test_a_changed_plan_is_in_force_from_the_next_round_and_stops_sites_until_th
 
 def test_more_rounds_go_on_after_the_last_one(finished: Federation) -> None:
     plan = replace(finished.plan, rounds=3)
-    assert status(str(finished.drop), finished.root).open_round is None
-    amend.amend(finished.coordinator, plan, amend.inspect(finished.coordinator, plan, finished.environment), finished.environment)
-    assert status(str(finished.drop), finished.root).open_round == 3
+    assert finished.status().open_round is None
+    finished.amend(plan)
+    assert finished.status().open_round == 3
     for site in ("north", "valley"):
-        approve(finished.site(site), plan.digest, finished.environment)
+        approve(ApproveRequest(root=finished.site(site), digest=plan.digest), finished.environment)
     finished.train()
     assert finished.aggregate().round == 3
     verified(finished)
@@ -283,14 +275,13 @@ def test_more_rounds_go_on_after_the_last_one(finished: Federation) -> None:
 
 def test_what_cannot_change_is_refused(finished: Federation) -> None:
     for plan, message in (
-        (replace(finished.plan, network=Network(name="densenet121")), "classes and network stay what they are"),
-        (replace(finished.plan, classes=("a", "b", "c", "d", "e")), "classes and network stay what they are"),
-        (replace(finished.plan, rounds=1), "round 2 has been, expected at least as many rounds, found 1"),
+        (replace(finished.plan, network=Network(name="densenet121")), "classes and network cannot change"),
+        (replace(finished.plan, classes=("a", "b", "c", "d", "e")), "classes and network cannot change"),
+        (replace(finished.plan, rounds=1), "round 2 is done, expected at least as many rounds, found 1"),
     ):
         with pytest.raises(UsageError, match=message):
             amend.inspect(finished.coordinator, plan, finished.environment)
-    same = amend.inspect(finished.coordinator, finished.plan, finished.environment)
-    assert amend.amend(finished.coordinator, finished.plan, same, finished.environment).status is Status.DONE
+    assert finished.amend(finished.plan).status is Status.DONE
 
 
 def test_a_federation_record_that_changes_the_network_is_refused_by_everybody(begun: Federation) -> None:

@@ -6,24 +6,28 @@ import os
 from dataclasses import replace
 from errno import EACCES
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli.counts import counted
+from fedcli.environment import Environment
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.tar import Tar
-from fedcli.operations.archive import archive
-from fedcli.operations.evaluate import evaluate
-from fedcli.operations.export import export
-from fedcli.operations.import_ import import_
-from fedcli.progress import Silent
+from fedcli.operations.archive import ArchiveRequest, archive
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.export import ExportRequest, export
+from fedcli.operations.import_ import ImportRequest, import_
+from fedcli.party.source import Source
 from fedcli.results import Status
+from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Federation, files_below
 from tests.fixtures.killing import chosen, run_dying
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fedcli.operations.archive import ArchiveResult
     from fedcli.operations.verify import VerifyResult
 
@@ -50,7 +54,9 @@ def long(tmp_path: Path, long_once: Federation) -> Federation:
 
 
 def archived(federation: Federation, name: str = "a.tar", before: int = BEFORE, party: str = "coordinator") -> ArchiveResult:
-    return archive(federation.root / party, federation.root / name, before, federation.environment)
+    return archive(
+        ArchiveRequest(root=federation.root / party, file=federation.root / name, before=before), federation.environment
+    )
 
 
 def verified(federation: Federation, *tars: str, replay: bool = True) -> VerifyResult:
@@ -93,7 +99,9 @@ def test_verify_says_from_where_on_and_takes_the_tar_for_the_rest(long: Federati
     without = verified(long)
     assert (without.verified, without.replayable_from, without.archived) == (True, BEFORE, goes)
     assert (without.replayed, without.artifacts) == (CLOSED - BEFORE + 1, whole.artifacts - goes)
-    assert without.message.endswith(f", {CLOSED - BEFORE + 1} rounds recomputed bit for bit, replayable from round {BEFORE}")
+    assert without.message.endswith(
+        f", {counted(CLOSED - BEFORE + 1, 'round')} recomputed bit for bit, replayable from round {BEFORE}"
+    )
     within = verified(long, "a.tar")
     assert (within.verified, within.replayable_from, within.archived, within.replayed) == (True, 1, 0, CLOSED)
     assert within.artifacts == whole.artifacts
@@ -160,7 +168,7 @@ def test_archived_again_with_a_later_round(long: Federation) -> None:
 def test_running_parties_have_what_they_need(long: Federation) -> None:
     archived(long)
     assert [result.status for result in long.train()] == [Status.FINISHED] * 2
-    assert evaluate(long.site("north"), long.environment).status is Status.PUBLISHED
+    assert evaluate(EvaluateRequest(root=long.site("north")), long.environment).status is Status.PUBLISHED
     assert verified(long).verified
 
 
@@ -195,7 +203,7 @@ def test_nothing_moves_while_something_does_not_verify(long: Federation) -> None
 def test_a_tar_that_holds_something_else_is_not_taken_for_it(long: Federation) -> None:
     archived(long, "a.tar", before=2)
     before = long.files()
-    with pytest.raises(UsageError, match=r"a\.tar: is there already, without coordinator/round-000[12]/global-"):
+    with pytest.raises(UsageError, match=r"a\.tar: exists already, without coordinator/round-000[12]/global-"):
         archived(long, "a.tar", before=4)
     (long.root / "b.tar").write_bytes(b"something else")
     with pytest.raises(TrustError, match=r"b\.tar"):
@@ -220,7 +228,7 @@ def test_each_party_removes_what_it_may(long: Federation, monkeypatch: pytest.Mo
     left = {key for key in goes if key.startswith("sites/valley/")}
     assert set(result.left) == left
     assert result.moved == len(goes) - len(left)
-    assert "stay in sites/valley, whose owners remove them by fedcli archive --before 4" in result.message
+    assert "stay in sites/valley, whose owners can remove them: `fedcli archive TAR -C WORKSPACE --before 4`" in result.message
     assert verified(long).replayable_from == BEFORE
 
     own = archived(long, "valley.tar", party="valley")
@@ -250,6 +258,8 @@ def test_an_archived_folder_travels(long: Federation, tmp_path: Path) -> None:
     archived(long)
     other = tmp_path / "other"
     other.mkdir()
-    export(tmp_path / "a.tar", None, long.coordinator, progress=Silent())
-    import_(tmp_path / "a.tar", str(other), Path("nowhere"), progress=Silent(), coordinator=long.fingerprint)
+    export(ExportRequest(source=Source.of_workspace(Workspace.open(long.coordinator)), file=tmp_path / "a.tar"), Environment())
+    import_(
+        ImportRequest(source=Source(address=str(other), coordinator=long.fingerprint), file=tmp_path / "a.tar"), Environment()
+    )
     assert files_below(other) == long.files()

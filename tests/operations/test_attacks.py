@@ -12,7 +12,9 @@ from fedcli import tensors
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
-from fedcli.operations.evaluate import evaluate
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.results import Status
 from tests.fixtures.federation import Federation
 from tests.fixtures.tampering import artifact_path, flip, rewrite, swap
@@ -92,7 +94,7 @@ def test_a_forged_folder_is_caught_by_the_coordinators_key(begun: Federation, tm
     other = Federation(root=tmp_path / "other").begin()
     shutil.rmtree(begun.drop)
     shutil.copytree(other.drop, begun.drop)
-    consistent = begun.verify(replay=False, coordinator=None)
+    consistent = verify(VerifyRequest(source=Source(address=str(begun.drop))), begun.environment)[0]
     assert (consistent.consistent, consistent.verified) == (True, False)
     assert consistent.message.startswith("consistent; coordinator SHA256:")
     forged = begun.verify(replay=False)
@@ -140,12 +142,12 @@ def test_a_global_model_of_another_network_is_refused_by_its_header(trained: Fed
 
 
 def test_a_shared_model_of_another_network_is_refused_by_its_header(finished: Federation) -> None:
-    evaluate(finished.site("valley"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     key = layout.model("valley", 1, ModelKind.FEDERATED)
     model = tensors.read(artifact_path(finished, key))
     swap(finished, key, Role.MODEL, model | {"backdoor": np.full(3, np.nan, np.float32)})
     name = artifact_path(finished, key).relative_to(finished.drop)
-    result = evaluate(finished.site("north"), finished.environment)
-    reason = f"the federated model of valley is refused: {name}: not the federation's model: 1 extra tensors, first backdoor"
+    result = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    reason = f"the federated model of valley is rejected: {name}: not the federation's model: 1 extra tensors, first backdoor"
     assert any(item.startswith(reason) for item in result.missing)
     assert all((score.model.kind, score.model.party) != (ModelKind.FEDERATED, "valley") for score in result.scores)

@@ -19,7 +19,7 @@ from fedcli.aggregation.update import UpdateError
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
-from fedcli.party.folding import base_of, layout_of, update_of
+from fedcli.party.aggregation_input import base_of, layout_of, update_of
 from fedcli.party.party import Party
 from fedcli.plan import Aggregation, Limits
 from fedcli.workspace import WorkspaceRole
@@ -59,8 +59,8 @@ def test_a_swapped_artifact(federation: Federation) -> None:
     other = artifact_path(federation, layout.update("north", 1)).read_bytes()
     assert len(other) == artifact_path(federation, KEY).stat().st_size
     artifact_path(federation, KEY).write_bytes(other)
-    intake, _ = taken_in(federation)
-    assert f"expected by {KEY}" in intake.rejected["valley"].reason
+    received, _ = taken_in(federation)
+    assert f"expected by {KEY}" in received.rejected["valley"].reason
     assert "of valley: SHA-256" in refused(federation)
 
 
@@ -71,10 +71,10 @@ def test_a_truncated_or_oversize_artifact(federation: Federation, size: int) -> 
     found = size if size in {0, 7, 1 << 40} else whole + size
     with path.open("r+b") as file:
         file.truncate(found)  # a terabyte of nothing: whoever read it would not come back
-    intake, asked = taken_in(federation)
+    received, asked = taken_in(federation)
     assert [key for key in asked if key.startswith("sites/valley")] == []
     said = f"{path.relative_to(federation.drop)}: {found} bytes, expected {whole} bytes, named by {KEY}"
-    assert intake.rejected["valley"].reason == refused(federation) == said
+    assert received.rejected["valley"].reason == refused(federation) == said
 
 
 def test_a_missing_artifact(federation: Federation) -> None:

@@ -11,9 +11,9 @@ from fedcli import wire
 from fedcli.errors import ApprovalError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import Signed
-from fedcli.operations.admit import admit
+from fedcli.operations.admit import AdmitRequest, admit
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.rotate_key import rotate
+from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.results import Status
 from tests.fixtures.signing import keys_of, signer_of
 from tests.fixtures.tampering import place, rewrite
@@ -26,8 +26,8 @@ HOST = "stranger"
 
 def enrol(federation: Federation, site: str) -> str:
     """Let a site join, and return the fingerprint that it reads to the coordinator."""
-    request = JoinRequest(root=federation.site(site), site=site, drop=str(federation.drop))
-    return join(request, inspect(str(federation.drop), federation.fingerprint), federation.environment).fingerprint
+    request = JoinRequest(root=federation.site(site), site=site, invitation=inspect(federation.source()))
+    return join(request, federation.environment).fingerprint
 
 
 def rewrite_enrolment(federation: Federation, site: str, number: int, *names: str) -> None:
@@ -43,7 +43,7 @@ def test_a_host_that_adds_its_key_to_a_waiting_enrolment_is_not_admitted(begun: 
     fingerprint = enrol(begun, "south")
     rewrite_enrolment(begun, "south", 0, "south")
     with pytest.raises(TrustError, match="keys: should list one key for each purpose, found signing, signing"):
-        admit(begun.coordinator, "south", fingerprint, begun.environment)
+        admit(AdmitRequest(root=begun.coordinator, site="south", fingerprint=fingerprint), begun.environment)
     assert "south" not in {member.site for member in begun.history().federations[-1].record.members}
 
 
@@ -51,24 +51,25 @@ def test_a_host_that_replaces_a_waiting_enrolment_is_told_by_the_fingerprint(beg
     fingerprint = enrol(begun, "south")
     rewrite_enrolment(begun, "south", 0)
     with pytest.raises(ApprovalError, match=f"south: enrolled the key .*, expected {fingerprint}".replace("+", r"\+")):
-        admit(begun.coordinator, "south", fingerprint, begun.environment)
+        admit(AdmitRequest(root=begun.coordinator, site="south", fingerprint=fingerprint), begun.environment)
 
 
 def test_a_host_that_adds_its_key_to_a_rotation_is_not_admitted(begun: Federation) -> None:
-    rotation = rotate(begun.site("north"), None, begun.environment)
+    rotation = rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     key = layout.enrolment("north", 1)
     keys = [*json.loads((begun.drop / key).read_bytes())["keys"], *wire.plain(keys_of(HOST))]
     rewrite(begun, key, signer="north", keys=keys)
     data = (begun.drop / key).read_bytes()
     (begun.drop / layout.countersignature(key, wire.sha256(data))).write_bytes(signer_of(HOST).sign(data))
     with pytest.raises(TrustError, match="should list one key for each purpose"):
-        admit(begun.coordinator, "north", rotation.fingerprint, begun.environment)
+        admit(AdmitRequest(root=begun.coordinator, site="north", fingerprint=rotation.fingerprint), begun.environment)
 
 
 def test_a_site_stops_with_an_alarm_where_the_federation_lists_another_key_for_it(begun: Federation) -> None:
     enrol(begun, "south")
     rewrite_enrolment(begun, "south", 0)
-    admit(begun.coordinator, "south", signer_of(HOST).verify_key.fingerprint, begun.environment)  # without a telephone call
+    fingerprint = signer_of(HOST).verify_key.fingerprint  # without a telephone call
+    admit(AdmitRequest(root=begun.coordinator, site="south", fingerprint=fingerprint), begun.environment)
     with pytest.raises(TrustError, match=r"federation-0003\.json: lists for south the key .*: whoever holds the"):
         begun.train("south")
     assert begun.train("north")[0].status is Status.PUBLISHED

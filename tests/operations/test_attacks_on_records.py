@@ -17,7 +17,7 @@ from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, Federation
-from tests.fixtures.tampering import artifact_path, forge, place, rewrite
+from tests.fixtures.tampering import artifact_path, place, rewrite
 from tests.operations.attacked import refused_unread, sent, taken_in
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def signature_of(federation: Federation, key: str = KEY) -> tuple[bytes, Path]:
 def test_untouched_both_updates_are_used(tmp_path: Path) -> None:
     """What all the others depart from."""
     federation = sent(tmp_path)
-    intake, asked = taken_in(federation)
-    assert (sorted(intake.records), intake.rejected) == (list(SITES), {})
+    received, asked = taken_in(federation)
+    assert (sorted(received.records), received.rejected) == (list(SITES), {})
     assert len(asked) == 2
     assert federation.aggregate().status is Status.PUBLISHED
     assert federation.verify().verified
@@ -192,8 +192,7 @@ def test_an_artifact_of_another_site(federation: Federation) -> None:
 
 
 def test_an_oversize_record(federation: Federation) -> None:
-    data = b" " * (MAX_RECORD_BYTES + 1)
-    forge(federation, KEY, data)
+    (federation.drop / KEY).write_bytes(b" " * (MAX_RECORD_BYTES + 1))
     assert refused_unread(federation) == f"{KEY}: more than the {MAX_RECORD_BYTES} bytes expected at most"
 
 

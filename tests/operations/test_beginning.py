@@ -18,8 +18,9 @@ from fedcli.environment import Environment
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import RoundRecord
 from fedcli.learning.networks import pretrained, registry
-from fedcli.operations.init import init
-from fedcli.operations.verify import verify
+from fedcli.operations.init import InitRequest, init
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.plan import Beginning, Images, Network, Normalisation
 from fedcli.progress import Silent
 from tests.fixtures.federation import PLAN, no_passphrase
@@ -47,7 +48,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_first_model_is_made_of_the_file_and_says_so(tmp_path: Path, weights: Path) -> None:
-    begun = init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)
+    begun = init(
+        InitRequest(root=tmp_path / "c", plan=TRAINED, source=Source(address=str(tmp_path / "drop")), weights=weights),
+        ENVIRONMENT,
+    )
     folder = tmp_path / "drop" / "coordinator" / "round-0000"
     record = wire.decode(RoundRecord, (folder / "round.json").read_bytes())
     assert record.pretrained == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -58,9 +62,14 @@ def test_the_first_model_is_made_of_the_file_and_says_so(tmp_path: Path, weights
     assert found["features.conv0.weight"].shape == (64, 2, 7, 7)
     expected = registry.initial_state(TRAINED.network, 4, TRAINED.seed, pretrained.read(weights))
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
-    result, _ = verify(str(tmp_path / "drop"), progress=Silent(), coordinator=begun.coordinator, replay=True)
+    result, _ = verify(
+        VerifyRequest(source=Source(address=str(tmp_path / "drop"), coordinator=begun.coordinator), replay=True), Environment()
+    )
     assert result.verified
-    again = init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)
+    again = init(
+        InitRequest(root=tmp_path / "c", plan=TRAINED, source=Source(address=str(tmp_path / "drop")), weights=weights),
+        ENVIRONMENT,
+    )
     assert again.federation == begun.federation
 
 
@@ -70,17 +79,23 @@ def test_nothing_begins_without_the_file_or_with_one_that_the_plan_does_not_ask_
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(ConfigurationError, match="does not exist"):
-        init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT)
+        init(InitRequest(root=tmp_path / "c", plan=TRAINED, source=Source(address=str(tmp_path / "drop"))), ENVIRONMENT)
     with pytest.raises(ConfigurationError, match="the plan begins without trained weights"):
-        init(tmp_path / "d", PLAN, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)
+        init(
+            InitRequest(root=tmp_path / "d", plan=PLAN, source=Source(address=str(tmp_path / "drop")), weights=weights),
+            ENVIRONMENT,
+        )
     too_small = replace(PLAN, network=Network(name="alexnet"))
     with pytest.raises(ConfigurationError, match="alexnet: does not take images of 16 × 16 pixels"):
-        init(tmp_path / "e", too_small, str(tmp_path / "drop"), None, {}, ENVIRONMENT)
+        init(InitRequest(root=tmp_path / "e", plan=too_small, source=Source(address=str(tmp_path / "drop"))), ENVIRONMENT)
     assert not list((tmp_path / "drop").rglob("*.json"))
 
 
 def test_trained_weights_belong_to_the_first_round(tmp_path: Path, weights: Path) -> None:
-    init(tmp_path / "c", TRAINED, str(tmp_path / "drop"), None, {}, ENVIRONMENT, weights=weights)
+    init(
+        InitRequest(root=tmp_path / "c", plan=TRAINED, source=Source(address=str(tmp_path / "drop")), weights=weights),
+        ENVIRONMENT,
+    )
     data = (tmp_path / "drop" / "coordinator" / "round-0000" / "round.json").read_bytes()
     with pytest.raises(ValidationError, match="pretrained belongs to round 0, but this is round 1"):
         replace(wire.decode(RoundRecord, data), round=1)

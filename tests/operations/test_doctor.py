@@ -18,12 +18,12 @@ from fedcli.environment import now
 from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key
 from fedcli.exchange.store import LocalStore
-from fedcli.operations import amend
-from fedcli.operations.doctor import Finding, Outcome, doctor, drop_checks, space_checks, workspace_checks
+from fedcli.operations.doctor import DoctorRequest, Finding, Outcome, doctor, drop_checks, space_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination
-from fedcli.operations.init import init
+from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.train_round import train_round
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.party.source import Source
 from fedcli.plan import Network
 from fedcli.private_files import locked
 from fedcli.results import Status
@@ -63,7 +63,7 @@ def well(tmp_path: Path, well_once: Federation) -> Federation:
 
 def result_of(federation: Federation, name: str = "north", hours: float = 0) -> DoctorResult:
     environment = replace(federation.environment, clock=lambda: now() + timedelta(hours=hours))
-    return doctor(None, federation.root / name, environment)
+    return doctor(DoctorRequest(root=federation.root / name), environment)
 
 
 def found_by(federation: Federation, name: str = "north", hours: float = 0) -> dict[str, Finding]:
@@ -122,7 +122,9 @@ def test_a_workspace_that_is_well(well: Federation, name: str) -> None:
 
 
 def test_an_address_alone(well: Federation) -> None:
-    result = doctor(str(well.drop), well.root / "nowhere", replace(well.environment, clock=now))
+    result = doctor(
+        DoctorRequest(root=well.root / "nowhere", source=Source(address=str(well.drop))), replace(well.environment, clock=now)
+    )
     assert (result.status, result.party, result.drop) == (Status.DONE, None, str(well.drop))
     assert [finding.name for finding in result.findings] == [*OF_THE_DROP_FOLDER, "clock", "space there", *OF_A_MACHINE]
     found = {finding.name: finding for finding in result.findings}
@@ -142,7 +144,7 @@ def test_a_remedy_stands_where_one_is_needed_and_nowhere_else(outcome: Outcome, 
 
 
 def test_no_workspace_and_faulty_settings(well: Federation, tmp_path: Path) -> None:
-    result = doctor(None, tmp_path, well.environment)
+    result = doctor(DoctorRequest(root=tmp_path), well.environment)
     assert (result.status, [finding.name for finding in result.findings]) == (Status.FAILED, ["settings", *OF_A_MACHINE])
     assert "not a workspace" in result.findings[0].found
     assert result.message.startswith("4 checks: 1 failed")
@@ -197,10 +199,10 @@ def test_another_command_at_work(well: Federation) -> None:
 
 def test_an_outbox_with_something_in_it(well: Federation) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_round(well.site("north"), replace(well.environment, progress=Unplugged()))
+        train_round(TrainRoundRequest(root=well.site("north")), replace(well.environment, progress=Unplugged()))
     finding = found_by(well)["outbox"]
     assert (finding.outcome, finding.found) == (Outcome.WARN, "not published yet: round-0001")
-    train_round(well.site("valley"), well.environment, review=True)
+    train_round(TrainRoundRequest(root=well.site("valley"), review=True), well.environment)
     finding = found_by(well, "valley")["outbox"]
     assert (finding.found, finding.remedy) == (
         "held for a person: round-0001", "fedcli train-round --review shows it and asks"
@@ -222,7 +224,7 @@ def test_a_drop_folder_that_is_not_there(well: Federation) -> None:
 
 
 def test_an_address_of_no_known_scheme(well: Federation) -> None:
-    finding = doctor("gopher://host/drop", well.root, well.environment).findings[0]
+    finding = doctor(DoctorRequest(root=well.root, source=Source(address="gopher://host/drop")), well.environment).findings[0]
     assert (finding.name, finding.outcome) == ("drop folder", Outcome.FAIL)
 
 
@@ -290,7 +292,10 @@ def test_a_clock_that_differs_from_the_file_servers(well: Federation, hours: flo
 
 
 def test_a_clock_behind_the_coordinators_records(well: Federation) -> None:
-    result = doctor(str(well.drop), well.root, replace(well.environment, clock=lambda: well.clock() - timedelta(hours=2)))
+    result = doctor(
+        DoctorRequest(root=well.root, source=Source(address=str(well.drop))),
+        replace(well.environment, clock=lambda: well.clock() - timedelta(hours=2)),
+    )
     found = {finding.name: finding for finding in result.findings}
     assert failed(found) == {"clock"}
     assert "was made 7200 s after now, by the coordinator's clock" in found["clock"].found
@@ -338,7 +343,7 @@ def test_an_account_that_is_refused(remote: Federation, sshd: Sshd, tmp_path: Pa
     set_to(remote, str(sshd.keys["north"]), str(tmp_path / "stranger"))
     found = found_by(remote)
     assert failed(found) == {"drop folder"}
-    assert "is refused" in found["drop folder"].found
+    assert "was refused" in found["drop folder"].found
 
 
 def test_a_server_that_is_not_there(remote: Federation, sshd: Sshd) -> None:
@@ -362,8 +367,8 @@ def test_an_account_that_may_not_write_under_the_sites_prefix(remote: Federation
 
 
 def test_a_site_that_is_not_admitted(well: Federation) -> None:
-    request = JoinRequest(root=well.site("harbour"), site="harbour", drop=str(well.drop), prepared=str(well.prepared["north"]))
-    join(request, inspect(str(well.drop), well.fingerprint), well.environment)
+    request = JoinRequest(root=well.site("harbour"), site="harbour", invitation=inspect(well.source()))
+    join(replace(request, prepared=str(well.prepared["north"])), well.environment)
     finding = found_by(well, "harbour")["membership"]
     assert (finding.outcome, finding.remedy) == (Outcome.WARN, "the coordinator runs fedcli admit harbour")
 
@@ -375,7 +380,7 @@ def test_a_site_that_is_listed_with_another_key(well: Federation) -> None:
 
 def test_a_plan_that_was_not_approved(well: Federation) -> None:
     plan = replace(well.plan, training=replace(well.plan.training, rate=5e-4))
-    amend.amend(well.coordinator, plan, amend.inspect(well.coordinator, plan, well.environment), well.environment)
+    well.amend(plan)
     found = found_by(well)
     assert failed(found) == {"plan"}
     assert found["plan"].found == f"in force is {plan.digest[:12]}, approved {well.plan.digest[:12]}"
@@ -395,8 +400,16 @@ def test_a_federation_too_large_for_the_disk(well: Federation, tmp_path: Path) -
     key = well.site("north") / "key.pub"
     plan = replace(PLAN, rounds=9999, network=Network(name="small"))
     environment = replace(well.environment, clock=now)
-    init(tmp_path / "c", plan, str(tmp_path / "d"), None, {f"site-{number}": key for number in range(2000)}, environment)
-    result = doctor(None, tmp_path / "c", environment)
+    init(
+        InitRequest(
+            root=tmp_path / "c",
+            plan=plan,
+            source=Source(address=str(tmp_path / "d")),
+            sites={f"site-{number}": key for number in range(2000)},
+        ),
+        environment,
+    )
+    result = doctor(DoctorRequest(root=tmp_path / "c"), environment)
     found = {finding.name: finding for finding in result.findings}
     assert "space there" in failed(found)
     assert "GB needed until the last round" in found["space there"].found

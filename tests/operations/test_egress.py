@@ -17,11 +17,10 @@ from fedcli import wire
 from fedcli.errors import ApprovalError
 from fedcli.exchange import layout
 from fedcli.exchange.sent_log import SentLog
-from fedcli.operations import amend
-from fedcli.operations.approve import approve, inspect
-from fedcli.operations.evaluate import evaluate
-from fedcli.operations.rotate_key import rotate
-from fedcli.operations.train_round import train_round
+from fedcli.operations.approve import ApproveRequest, approve, inspect
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
+from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.plan import Encoding, Packing, Updates
 from fedcli.results import Status
 from fedcli.site.egress import Note, note_of
@@ -65,7 +64,7 @@ def ask_always(federation: Federation) -> None:
 
 
 def trained_under(federation: Federation, reviewer: Person | None, *, review: bool = True) -> TrainRoundResult:
-    return train_round(federation.site("north"), federation.environment, review=review, reviewer=reviewer)
+    return train_round(TrainRoundRequest(root=federation.site("north"), review=review, reviewer=reviewer), federation.environment)
 
 
 def committed(federation: Federation) -> dict[str, bytes]:
@@ -92,8 +91,8 @@ def test_cron_hears_once_that_an_update_is_held(begun: Federation) -> None:
     listener = Listener()
     environment = replace(begun.environment, progress=listener)
     for _ in range(2):
-        train_round(begun.site("north"), environment, review=True)
-    assert listener.events == ["north: the update of round 1 is trained, and held for a person"]
+        train_round(TrainRoundRequest(root=begun.site("north"), review=True), environment)
+    assert listener.events == ["north: the update of round 1 is trained, and held for review"]
 
 
 def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation) -> None:
@@ -116,14 +115,14 @@ def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation
 
 def test_a_no_leaves_nothing_and_loses_nothing(begun: Federation) -> None:
     before = begun.files()
-    with pytest.raises(ApprovalError, match="the update of round 1 is held, and nothing has left") as caught:
+    with pytest.raises(ApprovalError, match="the update of round 1 is held, and nothing has been published") as caught:
         trained_under(begun, Person(begun, says=False))
-    assert "--review shows it again" in caught.value.hint
+    assert "--review` shows it again" in caught.value.hint
     held = committed(begun)
     assert begun.files() == before
     unasked = begun.train("north")[0]
     assert (unasked.status, unasked.steps) == (Status.WAITING, None)
-    rotate(begun.site("north"), None, begun.environment)
+    rotate_key(RotateKeyRequest(root=begun.site("north"), key=None), begun.environment)
     assert {key for key in begun.files().keys() - before.keys() if "enrolment-0001" not in key} == set(), (
         "no other command sends it"
     )
@@ -158,10 +157,10 @@ def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federatio
     begun.train("valley")
     begun.aggregate(north="no answer")
     listener = Listener()
-    result = train_round(begun.site("north"), replace(begun.environment, progress=listener))
+    result = train_round(TrainRoundRequest(root=begun.site("north")), replace(begun.environment, progress=listener))
     assert (result.status, result.round) == (Status.PUBLISHED, 2)
     assert listener.events[0] == (
-        "north: dropping the held update round-0001, which has become of no use: it is not for round 2, which is open"
+        "north: dropping the held update round-0001, which cannot be used any more: it is not for round 2, which is open"
     )
     assert UPDATE not in begun.files()
     assert committed(begun) == {}
@@ -170,10 +169,12 @@ def test_a_round_that_was_closed_without_it_drops_a_held_update(begun: Federatio
 def test_a_changed_plan_drops_a_held_update_and_it_is_trained_by_the_new_one(begun: Federation) -> None:
     trained_under(begun, None)
     plan = replace(begun.plan, training=replace(begun.plan.training, rate=5e-4))
-    amend.amend(begun.coordinator, plan, amend.inspect(begun.coordinator, plan, begun.environment), begun.environment)
+    begun.amend(plan)
     with pytest.raises(ApprovalError, match="the plan is now"):
         trained_under(begun, Person(begun, says=True))
-    approve(begun.site("north"), inspect(begun.site("north"), begun.environment).digest, begun.environment)
+    approve(
+        ApproveRequest(root=begun.site("north"), digest=inspect(begun.site("north"), begun.environment).digest), begun.environment
+    )
     person = Person(begun, says=True)
     assert trained_under(begun, person).steps is not None
     assert [egress.record.plan for egress in person.seen] == [plan.digest]
@@ -233,8 +234,8 @@ def test_layers_are_grouped_by_the_first_parts_of_their_names() -> None:
 
 def test_everything_that_a_party_published_is_logged_once(finished: Federation) -> None:
     command = replace(finished.environment, command="evaluate")
-    evaluate(finished.site("north"), command)
-    evaluate(finished.site("north"), command)
+    evaluate(EvaluateRequest(root=finished.site("north")), command)
+    evaluate(EvaluateRequest(root=finished.site("north")), command)
     published = finished.files()
     for name, prefix in (("coordinator", "coordinator/"), ("north", "sites/north/"), ("valley", "sites/valley/")):
         lines = SentLog(finished.root / name / "sent.log").lines()

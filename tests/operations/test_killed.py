@@ -11,9 +11,10 @@ import pytest
 from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
-from fedcli.operations.aggregate import aggregate
-from fedcli.operations.train_round import train_round
-from fedcli.operations.verify import verify
+from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.progress import Silent
 from fedcli.tensors import measure
 from tests.fixtures.federation import Clock, no_passphrase
@@ -49,7 +50,10 @@ def place_of(request: pytest.FixtureRequest) -> Callable[[Federation, Path], Els
 def run_command(command: str, root: Path) -> None:
     """Run a command, at a moment that is always the same."""
     environment = Environment(progress=Silent(), passphrase=no_passphrase, clock=Clock())
-    (train_round if command == "train-round" else aggregate)(root, environment)
+    if command == "train-round":
+        train_round(TrainRoundRequest(root=root), environment)
+    else:
+        aggregate(AggregateRequest(root=root), environment)
 
 
 def files(place: Elsewhere) -> dict[str, bytes]:
@@ -59,7 +63,7 @@ def files(place: Elsewhere) -> dict[str, bytes]:
 
 def verified(place: Elsewhere) -> VerifyResult:
     with place.acting():
-        return verify(place.address, progress=Silent(), options=place.options)[0]
+        return verify(VerifyRequest(source=Source(address=place.address, options=place.options)), Environment())[0]
 
 
 def outcome(place: Elsewhere, workspace: Path) -> dict[str, Any]:

@@ -11,18 +11,19 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from fedcli import tensors, wire
+from fedcli.environment import Environment
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.operations import amend
-from fedcli.operations.approve import approve
-from fedcli.operations.evaluate import evaluate
-from fedcli.operations.finetune import Start, finetune
-from fedcli.operations.report import report
-from fedcli.operations.simulate import simulate
-from fedcli.operations.status.standing import status
+from fedcli.operations.approve import ApproveRequest, approve
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.finetune import FinetuneRequest, Start, finetune
+from fedcli.operations.report import ReportRequest, report
+from fedcli.operations.simulate import SimulateRequest, simulate
+from fedcli.operations.train_round import TrainRoundRequest
 from fedcli.party.party import artifact_of
+from fedcli.party.source import Source
 from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
 from fedcli.results import Status
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def test_the_baseline_is_as_many_epochs_as_rounds_from_the_initial_model(finished: Federation) -> None:
-    result = finetune(finished.site("north"), Start.INITIAL, finished.environment)
+    result = finetune(FinetuneRequest(root=finished.site("north"), start=Start.INITIAL), finished.environment)
     assert (result.kind, result.epochs) == (ModelKind.LOCAL, PLAN.rounds)
     folder = finished.site("north") / "models/local"
     facts = json.loads((folder / "best.json").read_text())
@@ -44,12 +45,12 @@ def test_the_baseline_is_as_many_epochs_as_rounds_from_the_initial_model(finishe
         initial = next((finished.drop / "coordinator/round-0000").glob("*.safetensors"))
         assert (folder / "best.safetensors").read_bytes() == initial.read_bytes()
     assert facts["kappa"] == result.best_kappa
-    again = finetune(finished.site("north"), Start.INITIAL, finished.environment)
+    again = finetune(FinetuneRequest(root=finished.site("north"), start=Start.INITIAL), finished.environment)
     assert (again.seconds, again.best_kappa) == (None, result.best_kappa)
 
 
 def test_finetuning_never_ends_worse_than_it_began(finished: Federation) -> None:
-    result = finetune(finished.site("valley"), Start.BEST, finished.environment)
+    result = finetune(FinetuneRequest(root=finished.site("valley"), start=Start.BEST), finished.environment)
     assert (result.kind, result.epochs) == (ModelKind.FINETUNED, PLAN.finetuning.epochs)
     best = json.loads((finished.site("valley") / "state/round-0003/best.json").read_text())
     assert result.start_kappa == best["kappa"]
@@ -58,13 +59,13 @@ def test_finetuning_never_ends_worse_than_it_began(finished: Federation) -> None
 
 def test_there_is_nothing_to_finetune_before_the_first_round(begun: Federation) -> None:
     with pytest.raises(UsageError, match="no federated model in this workspace yet"):
-        finetune(begun.site("north"), Start.BEST, begun.environment)
+        finetune(FinetuneRequest(root=begun.site("north"), start=Start.BEST), begun.environment)
     with pytest.raises(UsageError, match="no round has been aggregated yet"):
-        evaluate(begun.site("north"), begun.environment)
+        evaluate(EvaluateRequest(root=begun.site("north")), begun.environment)
 
 
 def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Federation) -> None:
-    first = evaluate(finished.site("north"), finished.environment)
+    first = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert first.status is Status.PUBLISHED
     assert first.shared == (ModelKind.FEDERATED,)
     assert "the federated model of valley" in first.missing
@@ -72,20 +73,20 @@ def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Fed
         ("federated", "north"),
         ("global", "coordinator"),
     }
-    finetune(finished.site("valley"), Start.INITIAL, finished.environment)
-    finetune(finished.site("valley"), Start.BEST, finished.environment)
-    evaluate(finished.site("valley"), finished.environment)
-    second = evaluate(finished.site("north"), finished.environment)
+    finetune(FinetuneRequest(root=finished.site("valley"), start=Start.INITIAL), finished.environment)
+    finetune(FinetuneRequest(root=finished.site("valley"), start=Start.BEST), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
+    second = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert (second.status, second.number) == (Status.PUBLISHED, 2)
     assert {score.model.kind for score in second.scores if score.model.party == "valley"} == {"local", "federated", "finetuned"}
-    own = evaluate(finished.site("valley"), finished.environment)
+    own = evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     compared = [(pair.model.kind, pair.other.kind) for pair in own.comparisons]
     assert compared == [(ModelKind.FEDERATED, ModelKind.LOCAL), (ModelKind.FINETUNED, ModelKind.FEDERATED)]
     kappas = {score.model.kind: score.by_case.kappa.value for score in own.scores if score.model.party == "valley"}
     for pair in own.comparisons:
         values = (kappas[pair.model.kind], kappas[pair.other.kind])
         assert pair.result.difference == (None if None in values else pytest.approx(values[0] - values[1]))
-    third = evaluate(finished.site("north"), finished.environment)
+    third = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert (third.status, third.number, third.shared) == (Status.WAITING, 2, ())
     result = finished.verify()
     assert (result.verified, result.unaccounted) == (True, ())
@@ -95,12 +96,12 @@ def test_evaluation_does_what_is_possible_and_says_what_is_missing(finished: Fed
 def test_nothing_is_shared_that_the_operator_did_not_agree_to(finished: Federation) -> None:
     settings = finished.site("north") / "workspace.toml"
     settings.write_text(settings.read_text().replace("share_models = true", "share_models = false"))
-    assert evaluate(finished.site("north"), finished.environment).shared == ()
+    assert evaluate(EvaluateRequest(root=finished.site("north")), finished.environment).shared == ()
     assert not (finished.drop / "sites/north/models").exists()
 
 
 def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: Federation) -> None:
-    evaluate(finished.site("valley"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     key = layout.model("valley", 1, "federated")
     shared = wire.decode(ModelRecord, (finished.drop / key).read_bytes())
     sound = finished.drop / shared.artifacts[0].key
@@ -114,23 +115,23 @@ def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: 
     record = replace(shared, number=2, artifacts=(artifact_of(newer, Role.MODEL, measured),))
     broken.rename(finished.drop / record.artifacts[0].key)
     forge(finished, newer, wire.encode(record))
-    result = evaluate(finished.site("north"), finished.environment)
-    assert any("the federated model of valley is refused: north: federated model of valley" in item for item in result.missing)
+    result = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    assert any("the federated model of valley is rejected: north: federated model of valley" in item for item in result.missing)
     assert {(score.model.kind, score.model.party) for score in result.scores} >= {
         ("federated", "north"),
         ("global", "coordinator"),
     }
     (finished.drop / record.artifacts[0].key).write_bytes(sound.read_bytes())
-    result = evaluate(finished.site("north"), finished.environment)
-    assert any("is refused" in item and record.artifacts[0].key in item for item in result.missing)
+    result = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    assert any("is rejected" in item and record.artifacts[0].key in item for item in result.missing)
     assert result.status is Status.WAITING
 
 
 def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -> None:
     plan = replace(finished.plan, evaluation=Evaluation(min_cell=3))
-    amend.amend(finished.coordinator, plan, amend.inspect(finished.coordinator, plan, finished.environment), finished.environment)
-    approve(finished.site("north"), plan.digest, finished.environment)
-    evaluate(finished.site("north"), finished.environment)
+    finished.amend(plan)
+    approve(ApproveRequest(root=finished.site("north"), digest=plan.digest), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     record = wire.decode(EvaluationRecord, (finished.drop / "sites/north/evaluation/0001.json").read_bytes())
     for score in record.scores:
         cells = [count for row in score.by_case.confusion or () for count in row]
@@ -142,7 +143,7 @@ def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -
 
 def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished: Federation) -> None:
     """Against scikit-learn and plain numpy, on the site's own best model."""
-    evaluate(finished.site("north"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     record = wire.decode(EvaluationRecord, (finished.drop / "sites/north/evaluation/0001.json").read_bytes())
     score = next(item for item in record.scores if item.model.kind is ModelKind.FEDERATED)
 
@@ -178,7 +179,7 @@ def test_no_patient_has_images_in_two_parts(prepared: dict[str, Path]) -> None:
 
 
 def test_simulation_is_the_same_as_separate_workspaces(finished: Federation, tmp_path: Path, prepared: dict[str, Path]) -> None:
-    result = simulate(PLAN, prepared, tmp_path / "run/drop", finished.environment)
+    result = simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "run/drop"), finished.environment)
     assert (result.status, result.rounds) == (Status.FINISHED, PLAN.rounds)
     model = next((finished.drop / "coordinator/round-0002").glob("*.safetensors"))
     assert result.global_model == tensors.measure(model).sha256
@@ -195,27 +196,33 @@ def test_simulation_goes_on_where_it_was_cut_off(tmp_path: Path, prepared: dict[
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(PLAN, prepared, tmp_path / "cut/drop", replace(environment, progress=Cut()))
-    resumed = simulate(PLAN, prepared, tmp_path / "cut/drop", environment)
-    whole = simulate(PLAN, prepared, tmp_path / "whole/drop", environment)
+        simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "cut/drop"), replace(environment, progress=Cut()))
+    resumed = simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "cut/drop"), environment)
+    whole = simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "whole/drop"), environment)
     assert resumed.global_model == whole.global_model
-    assert simulate(PLAN, prepared, tmp_path / "cut/drop", environment).head == resumed.head
+    assert simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "cut/drop"), environment).head == resumed.head
 
 
 def test_the_report_names_what_is_missing_and_what_does_not_hold(finished: Federation, tmp_path: Path) -> None:
-    evaluate(finished.site("north"), finished.environment)
-    written = report(str(finished.drop), tmp_path / "report", progress=Silent(), coordinator=finished.fingerprint)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    written = report(
+        ReportRequest(source=Source(address=str(finished.drop), coordinator=finished.fingerprint), out=tmp_path / "report"),
+        Environment(),
+    )
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert written.verified
     assert "valley has not published an evaluation" in page
     path = finished.drop / "sites/north/evaluation/0001.json"
     path.write_bytes(path.read_bytes().replace(b'"kappa"', b'"Kappa"', 1))
-    broken = report(str(finished.drop), tmp_path / "report", progress=Silent(), coordinator=finished.fingerprint)
+    broken = report(
+        ReportRequest(source=Source(address=str(finished.drop), coordinator=finished.fingerprint), out=tmp_path / "report"),
+        Environment(),
+    )
     assert not broken.verified
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert "NOT verified" in page
     assert "sites/north/evaluation/0001.json" in page
-    assert status(str(finished.drop), tmp_path).message.startswith("1 problem, first in sites/north/evaluation/0001.json")
+    assert finished.status().message.startswith("1 problem, first in sites/north/evaluation/0001.json")
 
 
 def test_what_an_encrypted_key_needs(begun: Federation) -> None:
@@ -232,6 +239,8 @@ def test_what_an_encrypted_key_needs(begun: Federation) -> None:
     from fedcli.operations.train_round import train_round  # noqa: PLC0415
 
     with pytest.raises(AssertionError):
-        train_round(begun.site("north"), replace(begun.environment, passphrase=no_passphrase))
-    result = train_round(begun.site("north"), replace(begun.environment, passphrase=lambda: "open sesame"))
+        train_round(TrainRoundRequest(root=begun.site("north")), replace(begun.environment, passphrase=no_passphrase))
+    result = train_round(
+        TrainRoundRequest(root=begun.site("north")), replace(begun.environment, passphrase=lambda: "open sesame")
+    )
     assert result.status is Status.PUBLISHED

@@ -14,8 +14,8 @@ from fedcli import tensors, wire
 from fedcli.errors import DataError, TrustError, UsageError
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.evaluation.units import mean_by_unit
-from fedcli.operations.finetune import Start, finetune
-from fedcli.operations.predict import PredictRequest, Provenance, predict
+from fedcli.operations.finetune import FinetuneRequest, Start, finetune
+from fedcli.operations.predict import PredictionProvenance, PredictRequest, predict
 from fedcli.plan import Part
 from fedcli.progress import Silent
 from fedcli.site import selection
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def run(federation: Federation, out: Path, **settings: object) -> PredictResult:
-    request = PredictRequest(root=federation.site("north"), source=None, out=out)
+    request = PredictRequest(root=federation.site("north"), images=None, out=out)
     return predict(replace(request, **settings), federation.environment)
 
 
@@ -75,7 +75,7 @@ def test_dicom_files_give_what_their_prepared_data_give(finished: Federation, tm
     archive = finished.prepared["north"].parent.parent / "archives" / "north"
     # The same secret hashes patients as the prepared data do.
     shutil.copyfile(finished.prepared["north"].with_name("north.secret"), finished.site("north") / "secret")
-    result = run(finished, tmp_path / "d.csv", source=archive, model="global")
+    result = run(finished, tmp_path / "d.csv", images=archive, model="global")
     files = {row["case"]: row for row in rows_of(tmp_path / "d.csv")}
     assert len(files) == 16
     for part in Part:
@@ -88,7 +88,7 @@ def test_dicom_files_give_what_their_prepared_data_give(finished: Federation, tm
             assert len({path.rpartition("/")[0] for path in paths}) == 1
             assert all((archive / path).is_file() for path in paths)
     assert not files
-    said = wire.decode(Provenance, (tmp_path / "d.json").read_bytes())
+    said = wire.decode(PredictionProvenance, (tmp_path / "d.json").read_bytes())
     assert [(item.file, item.reason.value) for item in said.left_out] == [("labels.csv", "not a DICOM file")]
     assert result.left_out == 1
     assert (said.data, said.part) == (None, None)
@@ -96,7 +96,7 @@ def test_dicom_files_give_what_their_prepared_data_give(finished: Federation, tm
 
 def test_the_file_beside_it_says_what_made_it(finished: Federation, tmp_path: Path) -> None:
     run(finished, tmp_path / "p.csv", model="global")
-    said = wire.decode(Provenance, (tmp_path / "p.json").read_bytes())
+    said = wire.decode(PredictionProvenance, (tmp_path / "p.json").read_bytes())
     folder = finished.drop / "coordinator"
     assert said.federation == wire.sha256((folder / "federation-0000.json").read_bytes())
     assert said.model.record == wire.sha256((folder / "round-0002" / "round.json").read_bytes())
@@ -113,7 +113,7 @@ def test_the_file_beside_it_says_what_made_it(finished: Federation, tmp_path: Pa
 def test_own_models_by_name(finished: Federation, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finetuned model in this workspace"):
         run(finished, tmp_path / "p.csv", model="finetuned")
-    finetune(finished.site("north"), Start.INITIAL, finished.environment)
+    finetune(FinetuneRequest(root=finished.site("north"), start=Start.INITIAL), finished.environment)
     for name, kind in (("best", "federated"), ("local", "local")):
         result = run(finished, tmp_path / "p.csv", model=name)
         root = finished.site("north")
@@ -140,10 +140,10 @@ def test_a_model_of_no_record_is_refused(finished: Federation, tmp_path: Path) -
     arrays = tensors.read(newest_global(finished))
     arrays["14.bias"] = arrays["14.bias"] + np.float32(1)
     tensors.write(tmp_path / "other.safetensors", arrays)
-    with pytest.raises(TrustError, match="is of no model that"):
+    with pytest.raises(TrustError, match="is not the digest of a model in"):
         run(finished, tmp_path / "p.csv", model=str(tmp_path / "other.safetensors"))
     update = next((finished.drop / "sites" / "north" / "round-0001").glob("update-*.safetensors"))
-    with pytest.raises(TrustError, match="is of no model that"):
+    with pytest.raises(TrustError, match="is not the digest of a model in"):
         run(finished, tmp_path / "p.csv", model=str(update))
     with pytest.raises(UsageError, match="neither a model of this workspace or drop folder nor a file"):
         run(finished, tmp_path / "p.csv", model="missing.safetensors")
@@ -156,7 +156,7 @@ def test_an_own_model_of_another_federation_is_refused(finished: Federation, pre
     ).begin()
     shutil.copytree(finished.site("north") / "state", other.site("north") / "state")
     with pytest.raises(TrustError, match="is no round of this federation"):
-        predict(PredictRequest(root=other.site("north"), source=None, out=tmp_path / "p.csv"), other.environment)
+        predict(PredictRequest(root=other.site("north"), images=None, out=tmp_path / "p.csv"), other.environment)
 
 
 def test_what_cannot_be_predicted(finished: Federation, tmp_path: Path) -> None:
@@ -164,13 +164,13 @@ def test_what_cannot_be_predicted(finished: Federation, tmp_path: Path) -> None:
         run(finished, tmp_path / "p.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="none of 0 files is a mammogram"):
-        run(finished, tmp_path / "p.csv", source=tmp_path / "empty")
+        run(finished, tmp_path / "p.csv", images=tmp_path / "empty")
     with pytest.raises(DataError, match="expected a folder of DICOM files, found nothing"):
-        run(finished, tmp_path / "p.csv", source=tmp_path / "missing")
+        run(finished, tmp_path / "p.csv", images=tmp_path / "missing")
 
 
 def test_a_coordinator_predicts_with_the_global_model(finished: Federation, tmp_path: Path) -> None:
-    request = PredictRequest(root=finished.coordinator, source=finished.prepared["north"], out=tmp_path / "p.csv", model="global")
+    request = PredictRequest(root=finished.coordinator, images=finished.prepared["north"], out=tmp_path / "p.csv", model="global")
     predict(request, finished.environment)
     run(finished, tmp_path / "n.csv", model="global")
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "n.csv").read_bytes()

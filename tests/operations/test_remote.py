@@ -16,18 +16,19 @@ import pytest
 
 from fedcli.environment import Environment
 from fedcli.exchange.store import StoreOptions
-from fedcli.operations.admit import admit
-from fedcli.operations.aggregate import aggregate
-from fedcli.operations.evaluate import evaluate, share
-from fedcli.operations.init import init
+from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.evaluate import EvaluateRequest, evaluate, share
+from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.status.standing import status
-from fedcli.operations.train_round import train_round
-from fedcli.operations.verify import verify
+from fedcli.operations.status.overview import StatusRequest, status
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.party import Party
+from fedcli.party.source import Source
 from fedcli.progress import Silent
 from fedcli.results import Status
-from fedcli.workspace import WorkspaceRole
+from fedcli.workspace import Workspace, WorkspaceRole
 from tests.fixtures.federation import PLAN, Clock, no_passphrase, prepared_data
 from tests.fixtures.servers import BUCKET, READER, SITES, running_s3
 
@@ -92,21 +93,22 @@ def begin(root: Path, way: Way, prepared: dict[str, Path], environment: Environm
     coordinator = root / "coordinator"
     with way.acting("coordinator"):
         address, options = way.address("coordinator"), way.options("coordinator")
-        fingerprint = init(coordinator, PLAN, address, None, {}, environment, options).coordinator
+        fingerprint = init(
+            InitRequest(root=coordinator, plan=PLAN, source=Source(address=address, options=options)), environment
+        ).coordinator
     for site, data in prepared.items():
         with way.acting(site):
             request = JoinRequest(
                 root=root / site,
                 site=site,
-                drop=way.address(site),
+                invitation=inspect(Source(address=way.address(site), coordinator=fingerprint, options=way.options(site))),
                 prepared=str(data),
                 share_dataset=True,
                 share_models=True,
-                options=way.options(site),
             )
-            joined = join(request, inspect(request.drop, fingerprint, request.options), environment)
+            joined = join(request, environment)
         with way.acting("coordinator"):
-            admit(coordinator, site, joined.fingerprint, environment)
+            admit(AdmitRequest(root=coordinator, site=site, fingerprint=joined.fingerprint), environment)
 
 
 def models(root: Path, way: Way, environment: Environment) -> list[str]:
@@ -122,17 +124,17 @@ def run(root: Path, way: Way, prepared: dict[str, Path]) -> list[str]:
     for _ in range(PLAN.rounds):
         for site in prepared:
             with way.acting(site):
-                assert train_round(root / site, environment).status is Status.PUBLISHED
+                assert train_round(TrainRoundRequest(root=root / site), environment).status is Status.PUBLISHED
         with way.acting("coordinator"):
-            assert aggregate(root / "coordinator", environment).status is Status.PUBLISHED
+            assert aggregate(AggregateRequest(root=root / "coordinator"), environment).status is Status.PUBLISHED
     for site in prepared:
         with way.acting(site):
-            assert train_round(root / site, environment).status is Status.FINISHED
-            share(root / site, environment)
+            assert train_round(TrainRoundRequest(root=root / site), environment).status is Status.FINISHED
+            share(EvaluateRequest(root=root / site), environment)
     first = next(iter(prepared))
     with way.acting(first):
-        assert evaluate(root / first, environment).status is Status.PUBLISHED
-        assert status(None, root / first).confirmed
+        assert evaluate(EvaluateRequest(root=root / first), environment).status is Status.PUBLISHED
+        assert status(StatusRequest(source=Source.of_workspace(Workspace.open(root / first))), Environment()).confirmed
     return models(root, way, environment)
 
 
@@ -180,7 +182,7 @@ def test_over_sftp_the_models_are_the_same_bit_for_bit(
     (tmp_path / "home" / ".ssh" / "known_hosts").write_text(sshd.known_host)
     (tmp_path / "home" / ".ssh" / "config").write_text(f"Host *\nIdentityFile {sshd.keys[READER]}\n")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    result, _ = verify(sftp_way.address(READER), progress=Silent(), replay=True)
+    result, _ = verify(VerifyRequest(source=Source(address=sftp_way.address(READER)), replay=True), Environment())
     assert result.consistent
     assert result.replayed == PLAN.rounds
 
@@ -191,7 +193,7 @@ def test_over_s3_the_models_are_the_same_bit_for_bit(
     assert run(tmp_path, s3_way, prepared) == local_models
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
     with s3_way.acting(READER):
-        result, _ = verify(s3_way.address(READER), progress=Silent(), replay=True)
+        result, _ = verify(VerifyRequest(source=Source(address=s3_way.address(READER)), replay=True), Environment())
     assert result.consistent
     assert result.replayed == PLAN.rounds
 

@@ -15,9 +15,9 @@ from fedcli.errors import ApprovalError, DataError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import FederationRecord
 from fedcli.operations import join
-from fedcli.operations.approve import approve, inspect
+from fedcli.operations.approve import ApproveRequest, approve, inspect
 from fedcli.operations.join import JoinRequest
-from fedcli.operations.train_round import train_round
+from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.private_files import BusyError, locked
 from fedcli.progress import Silent
 from fedcli.results import Status
@@ -106,11 +106,11 @@ def test_the_best_model_is_kept_with_its_round_and_kappa(finished: Federation) -
 
 
 def test_an_unknown_applicant_waits(begun: Federation) -> None:
-    request = JoinRequest(root=begun.site("harbour"), site="harbour", drop=str(begun.drop))
-    join.join(request, join.inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    request = JoinRequest(root=begun.site("harbour"), site="harbour", invitation=join.inspect(begun.source()))
+    join.join(request, begun.environment)
     result = begun.train("harbour")[0]
     assert result.status is Status.WAITING
-    assert "fedcli admit harbour" in result.message
+    assert "`fedcli admit -C WORKSPACE harbour`" in result.message
 
 
 def test_a_lost_outbox_is_adopted_and_nothing_is_trained_twice(trained: Federation) -> None:
@@ -144,7 +144,7 @@ class Unplugged(Silent):
 
 def test_an_interrupted_publication_is_finished_and_not_trained_again(begun: Federation) -> None:
     with pytest.raises(KeyboardInterrupt, match="dataset"):
-        train_round(begun.site("north"), replace(begun.environment, progress=Unplugged()))
+        train_round(TrainRoundRequest(root=begun.site("north")), replace(begun.environment, progress=Unplugged()))
     assert not (begun.drop / layout.update("north", 1)).exists()
     assert not (begun.site("north") / "state").exists()
     result = begun.train("north")[0]
@@ -156,7 +156,7 @@ def test_an_interrupted_publication_is_finished_and_not_trained_again(begun: Fed
 
 def test_of_two_machines_at_once_the_slower_adopts(begun: Federation) -> None:
     with pytest.raises(KeyboardInterrupt, match="dataset"):
-        train_round(begun.site("north"), replace(begun.environment, progress=Unplugged()))
+        train_round(TrainRoundRequest(root=begun.site("north")), replace(begun.environment, progress=Unplugged()))
     shutil.copytree(begun.site("north"), begun.site("north-two"), ignore=shutil.ignore_patterns("outbox"))
     begun.clock.pass_hours(1)
     assert begun.train("north-two")[0].status is Status.PUBLISHED
@@ -178,7 +178,7 @@ def test_a_changed_plan_stops_training_until_it_is_approved(begun: Federation) -
     assert "fedcli approve" in caught.value.hint
     proposal = inspect(begun.site("north"), begun.environment)
     assert [(item.setting, item.before, item.after) for item in proposal.changes] == [("training.rate", "0.001", "0.0005")]
-    approve(begun.site("north"), proposal.digest, begun.environment)
+    approve(ApproveRequest(root=begun.site("north"), digest=proposal.digest), begun.environment)
     assert begun.train("north")[0].status is Status.PUBLISHED
 
 

@@ -13,37 +13,34 @@ import pytest
 
 from fedcli.exchange import layout
 from fedcli.exchange.ledger import Ledger
-from fedcli.operations.amend import amend
-from fedcli.operations.amend import inspect as amendment_of
-from fedcli.operations.approve import approve
-from fedcli.operations.evaluate import evaluate
+from fedcli.operations.approve import ApproveRequest, approve
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.remove import remove
-from fedcli.operations.status.standing import StatusResult, status
-from fedcli.operations.train_round import train_round
-from fedcli.party.attendance import NUM_ROUNDS, Standing, matrix_of
+from fedcli.operations.remove import RemoveRequest, remove
+from fedcli.operations.status.overview import StatusRequest, StatusResult, status
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.party.newest_rounds import NUM_ROUNDS, UpdateState, newest_rounds
+from fedcli.party.source import Source
 from fedcli.plan import Aggregation, Plan
 from fedcli.results import Status
+from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Federation
 from tests.fixtures.history import HandmadeHistory
 
 if TYPE_CHECKING:
-    from fedcli.party.attendance import Presence, RoundPresence
-
-ELSEWHERE = Path("/nowhere")
+    from fedcli.party.newest_rounds import MemberRound, RoundRow
 
 
 def seen(federation: Federation, party: str | None = None) -> StatusResult:
-    """Return the standing as a party sees it from its workspace, or as anybody sees it who holds the drop folder."""
-    root = federation.root / party if party else ELSEWHERE
-    return status(None if party else str(federation.drop), root, federation.clock)
+    """Return the status as a party sees it from its workspace, or as anybody sees it who knows the address."""
+    return federation.status(party or "")
 
 
-def part(row: RoundPresence, site: str) -> Presence:
+def part(row: RoundRow, site: str) -> MemberRound:
     return next(item for item in row.sites if item.site == site)
 
 
-def standings(row: RoundPresence) -> dict[str, Standing]:
+def standings(row: RoundRow) -> dict[str, UpdateState]:
     return {item.site: item.standing for item in row.sites}
 
 
@@ -72,7 +69,7 @@ def test_who_is_in_and_who_is_awaited_since_when(begun: Federation) -> None:
     initial, row = found.matrix
     assert (initial.round, initial.created, initial.sites) == (0, opened, ())
     assert (row.round, row.created, row.kappa) == (1, None, None)
-    assert standings(row) == {"north": Standing.IN, "valley": Standing.AWAITED}
+    assert standings(row) == {"north": UpdateState.IN, "valley": UpdateState.AWAITED}
     assert part(row, "north").kappa == found.sites[0].last_kappa
     assert part(row, "north").since is None
     assert part(row, "valley").since == opened
@@ -93,11 +90,11 @@ def test_absent_then_late(tmp_path: Path, prepared: dict[str, Path]) -> None:
     elsewhere = federation.copy(tmp_path / "elsewhere")
     federation.clock.pass_hours(25)
     federation.aggregate()
-    assert standings(seen(federation).matrix[2]) == {"north": Standing.IN, "valley": Standing.ABSENT}
+    assert standings(seen(federation).matrix[2]) == {"north": UpdateState.IN, "valley": UpdateState.ABSENT}
     elsewhere.train("valley")
     shutil.copytree(elsewhere.drop / "sites/valley", federation.drop / "sites/valley", dirs_exist_ok=True)
     late = part(seen(federation).matrix[2], "valley")
-    assert late.standing is Standing.LATE
+    assert late.standing is UpdateState.LATE
     assert late.kappa == seen(elsewhere).sites[1].last_kappa
 
 
@@ -105,7 +102,7 @@ def test_left_out_with_a_reason(begun: Federation) -> None:
     begun.train("north")
     begun.aggregate(valley="its scanner is being moved")
     found = part(seen(begun).matrix[1], "valley")
-    assert (found.standing, found.reason) == (Standing.REJECTED, "its scanner is being moved")
+    assert (found.standing, found.reason) == (UpdateState.REJECTED, "its scanner is being moved")
 
 
 def test_a_member_of_today_was_outside_before(trained: Federation) -> None:
@@ -113,8 +110,8 @@ def test_a_member_of_today_was_outside_before(trained: Federation) -> None:
     trained.prepared = {**trained.prepared, "late-comer": trained.prepared["north"]}
     trained.join("late-comer")
     _, first, second = seen(trained).matrix
-    assert part(first, "late-comer").standing is Standing.OUTSIDE
-    assert part(second, "late-comer").standing is Standing.AWAITED
+    assert part(first, "late-comer").standing is UpdateState.OUTSIDE
+    assert part(second, "late-comer").standing is UpdateState.AWAITED
 
 
 @pytest.mark.parametrize("closed", [0, 1, NUM_ROUNDS - 2, NUM_ROUNDS - 1, NUM_ROUNDS, 40])
@@ -125,7 +122,7 @@ def test_only_the_newest_rounds_are_shown(closed: int) -> None:
     ledger = Ledger(None)
     ledger.federations.extend(build.history.federations)
     opened = closed + 1 if closed < 40 else None
-    rows = [row.round for row in matrix_of(ledger, build.history, ("east",), opened)]
+    rows = [row.round for row in newest_rounds(ledger, build.history, ("east",), opened)]
     last = opened or closed
     assert rows == list(range(max(0, last - NUM_ROUNDS + 1), last + 1))
 
@@ -151,30 +148,33 @@ def test_sites_then_coordinator(begun: Federation) -> None:
 
 def test_a_held_update_waits_for_its_person(begun: Federation) -> None:
     north = begun.site("north")
-    train_round(north, begun.environment, review=True)
+    train_round(TrainRoundRequest(root=north, review=True), begun.environment)
     own = f"Your turn, the update is held until you agree: fedcli train-round -C {north} --review; "
     assert seen(begun, "north").message == f"{own}turn of valley: fedcli train-round -C WORKSPACE"
     assert seen(begun, "valley").message.endswith("turn of north: fedcli train-round -C WORKSPACE")
     assert seen(begun).message == "Turn of north, valley: fedcli train-round -C WORKSPACE"
-    train_round(north, begun.environment, review=True, reviewer=lambda _: True)
+    train_round(TrainRoundRequest(root=north, review=True, reviewer=lambda _: True), begun.environment)
     assert seen(begun, "north").message == "Turn of valley: fedcli train-round -C WORKSPACE"
 
 
 def test_in_its_own_workspace_a_party_types_no_option(begun: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(begun.site("valley"))
-    assert status(None, Path()).message.startswith("Your turn: fedcli train-round; ")
+    assert status(StatusRequest(source=Source.of_workspace(Workspace.open(Path()))), begun.environment).message.startswith(
+        "Your turn: fedcli train-round; "
+    )
 
 
 def test_a_workspace_with_a_space_is_quoted(begun: Federation, tmp_path: Path) -> None:
     root = tmp_path / "my work"
     begun.site("north").rename(root)
-    (turn, _) = status(None, root).turns
+    source = Source.of_workspace(Workspace.open(root))
+    (turn, _) = status(StatusRequest(source=source), begun.environment).turns
     assert shlex.split(turn.command) == ["fedcli", "train-round", "-C", str(root)]
 
 
 def test_an_applicant_stops_nobody_else(begun: Federation) -> None:
-    request = JoinRequest(root=begun.site("third"), site="third", drop=str(begun.drop), prepared="prepared")
-    join(request, inspect(str(begun.drop), begun.fingerprint), begun.environment)
+    request = JoinRequest(root=begun.site("third"), site="third", invitation=inspect(begun.source()))
+    join(request, begun.environment)
     found = seen(begun)
     assert found.applicants == ("third",)
     assert found.message == (
@@ -183,7 +183,7 @@ def test_an_applicant_stops_nobody_else(begun: Federation) -> None:
 
 
 def test_a_removed_site_does_not_apply(begun: Federation) -> None:
-    remove(begun.coordinator, "valley", begun.environment)
+    remove(RemoveRequest(root=begun.coordinator, site="valley"), begun.environment)
     found = seen(begun)
     assert (found.applicants, found.awaited) == ((), ("north",))
     assert found.message == "Turn of north: fedcli train-round -C WORKSPACE"
@@ -192,12 +192,12 @@ def test_a_removed_site_does_not_apply(begun: Federation) -> None:
 def test_a_changed_plan_is_approved_first(trained: Federation) -> None:
     trained.aggregate()
     plan = replace(PLAN, training=replace(PLAN.training, rate=2e-3))
-    amend(trained.coordinator, plan, amendment_of(trained.coordinator, plan, trained.environment), trained.environment)
+    trained.amend(plan)
     steps = "fedcli approve -C WORKSPACE && fedcli train-round -C WORKSPACE"
     assert seen(trained).message == f"Turn of north, valley: {steps}"
     north = trained.site("north")
     assert seen(trained, "north").turns[0].command == f"fedcli approve -C {north} && fedcli train-round -C {north}"
-    approve(north, plan.digest, trained.environment)
+    approve(ApproveRequest(root=north, digest=plan.digest), trained.environment)
     trained.train("north")
     assert seen(trained).message == f"Turn of valley: {steps}"
 
@@ -211,8 +211,8 @@ def test_before_any_site_has_joined(tmp_path: Path) -> None:
 
 def test_with_an_applicant_and_no_member_there_is_nothing_to_aggregate(tmp_path: Path) -> None:
     federation = Federation(root=tmp_path / "f", prepared={}).begin()
-    request = JoinRequest(root=federation.site("first"), site="first", drop=str(federation.drop), prepared="prepared")
-    join(request, inspect(str(federation.drop), federation.fingerprint), federation.environment)
+    request = JoinRequest(root=federation.site("first"), site="first", invitation=inspect(federation.source()))
+    join(request, federation.environment)
     assert seen(federation).message == "The coordinator's turn: fedcli admit -C WORKSPACE first"
 
 
@@ -247,7 +247,7 @@ def test_an_update_that_does_not_verify_is_not_awaited_again(trained: Federation
     damage(trained, "valley", 1)
     found = seen(trained)
     refused = part(found.matrix[-1], "valley")
-    assert refused.standing is Standing.REJECTED
+    assert refused.standing is UpdateState.REJECTED
     assert layout.update("valley", 1) in refused.reason
     assert found.awaited == ()
     assert [turn.command for turn in found.turns] == ["fedcli aggregate -C WORKSPACE --without valley --reason TEXT"]
@@ -263,11 +263,11 @@ def test_at_the_end_all_evaluate_until_every_model_is_scored(finished: Federatio
     found = seen(finished)
     assert (found.status, found.open_round, found.awaited) == (Status.FINISHED, None, ())
     assert found.message == f"All rounds are done. Turn of north, valley: {steps}"
-    evaluate(finished.site("north"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert seen(finished).message == f"All rounds are done. Turn of valley: {steps}"
-    evaluate(finished.site("valley"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     assert seen(finished, "north").message == f"All rounds are done. Your turn: fedcli evaluate -C {finished.site('north')}"
-    evaluate(finished.site("north"), finished.environment)
-    ending = f"fedcli report {finished.drop} --out report --coordinator-key"
-    assert seen(finished).message == f"All rounds are done. Every site has evaluated: {ending} FINGERPRINT"
-    assert seen(finished, "valley").message.endswith(f"{ending} {finished.fingerprint}")
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    ending = f"fedcli report {finished.drop} --out report --coordinator-key FINGERPRINT"
+    assert seen(finished).message == f"All rounds are done. Every site has evaluated: {ending}"
+    assert seen(finished, "valley").message.endswith(f"fedcli report -C {finished.site('valley')} --out report")

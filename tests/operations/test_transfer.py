@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli.environment import Environment
 from fedcli.errors import ConflictError, FedcliError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.store import LocalStore
 from fedcli.exchange.tar import Tar
-from fedcli.operations.admit import admit
-from fedcli.operations.aggregate import aggregate
-from fedcli.operations.export import export
-from fedcli.operations.import_ import import_
-from fedcli.operations.init import init
+from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.export import ExportRequest, export
+from fedcli.operations.import_ import ImportRequest, import_
+from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.operations.train_round import train_round
-from fedcli.operations.verify import verify
-from fedcli.progress import Silent
+from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.results import Status
+from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Federation, files_below
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.killing import chosen, run_dying
@@ -40,15 +42,17 @@ COORDINATOR = signer_of("coordinator").verify_key.fingerprint
 
 
 def send(target: Path, drop: Path, since: int = 0) -> ExportResult:
-    return export(target, str(drop), NOWHERE, progress=Silent(), since=since, coordinator=COORDINATOR)
+    return export(
+        ExportRequest(source=Source(address=str(drop), coordinator=COORDINATOR), file=target, since=since), Environment()
+    )
 
 
 def receive(path: Path, drop: Path, coordinator: str | None = COORDINATOR) -> ImportResult:
-    return import_(path, str(drop), NOWHERE, progress=Silent(), coordinator=coordinator)
+    return import_(ImportRequest(source=Source(address=str(drop), coordinator=coordinator), file=path), Environment())
 
 
 def verified(drop: Path) -> bool:
-    return verify(str(drop), progress=Silent(), coordinator=COORDINATOR)[0].verified
+    return verify(VerifyRequest(source=Source(address=str(drop), coordinator=COORDINATOR)), Environment())[0].verified
 
 
 def repack(source: Path, target: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
@@ -145,7 +149,12 @@ def test_a_folder_without_a_federation_has_nothing_to_export(tmp_path: Path, oth
 
 def test_another_coordinators_folder_is_not_exported(tmp_path: Path, drop: Path) -> None:
     with pytest.raises(TrustError, match="expected the pinned"):
-        export(tmp_path / "a.tar", str(drop), NOWHERE, progress=Silent(), coordinator=signer_of("north").verify_key.fingerprint)
+        export(
+            ExportRequest(
+                source=Source(address=str(drop), coordinator=signer_of("north").verify_key.fingerprint), file=tmp_path / "a.tar"
+            ),
+            Environment(),
+        )
 
 
 # --------------------------------------------------------------------------------------------------------------- import
@@ -214,7 +223,7 @@ def test_rounds_that_do_not_meet_are_refused(tmp_path: Path, drop: Path, other: 
 
 def test_an_empty_tar_and_a_folder_that_is_not_there(tmp_path: Path, other: Path) -> None:
     tar.write(tmp_path / "empty.tar", ())
-    with pytest.raises(TrustError, match="holds no federation"):
+    with pytest.raises(TrustError, match="contains no federation"):
         receive(tmp_path / "empty.tar", other)
     with pytest.raises(StoreError, match="the drop folder is not there"):
         receive(tmp_path / "empty.tar", tmp_path / "unmounted")
@@ -227,7 +236,7 @@ def test_a_conflict_is_named_and_changes_nothing(tmp_path: Path, drop: Path, oth
     (other / second.key).unlink()
     publish(LocalStore(other), second)
     before = files_below(other)
-    with pytest.raises(ConflictError, match=r"sites/north/round-0002/update\.json: .* holds other bytes"):
+    with pytest.raises(ConflictError, match=r"sites/north/round-0002/update\.json: .* has other bytes"):
         receive(tmp_path / "a.tar", other)
     assert files_below(other) == before
 
@@ -273,7 +282,9 @@ def published(folder: Path) -> dict[str, bytes]:
 def test_a_hospital_that_can_only_carry_sticks(tmp_path: Path, prepared: dict[str, Path], finished_once: Federation) -> None:
     """North's own drop folder never sees the coordinator's, and the federation ends with the same bits."""
     hub = Federation(root=tmp_path / "hub")
-    hub.fingerprint = init(hub.coordinator, PLAN, str(hub.drop), None, {}, hub.environment).coordinator
+    hub.fingerprint = init(
+        InitRequest(root=hub.coordinator, plan=PLAN, source=Source(address=str(hub.drop))), hub.environment
+    ).coordinator
     local = tmp_path / "local"
     local.mkdir()
     north = tmp_path / "north"
@@ -281,46 +292,61 @@ def test_a_hospital_that_can_only_carry_sticks(tmp_path: Path, prepared: dict[st
 
     def carry(source: Path, target: Path, since: int = 0) -> ImportResult:
         stick = tmp_path / f"stick-{next(sticks)}.tar"
-        export(stick, None, source, progress=Silent(), since=since)
-        return import_(stick, None, target, progress=Silent())
+        export(ExportRequest(source=Source.of_workspace(Workspace.open(source)), file=stick, since=since), Environment())
+        return import_(ImportRequest(source=Source.of_workspace(Workspace.open(target)), file=stick), Environment())
 
     first = tmp_path / "first.tar"
-    export(first, None, hub.coordinator, progress=Silent())
-    import_(first, str(local), NOWHERE, progress=Silent(), coordinator=hub.fingerprint)
+    export(ExportRequest(source=Source.of_workspace(Workspace.open(hub.coordinator)), file=first), Environment())
+    import_(ImportRequest(source=Source(address=str(local), coordinator=hub.fingerprint), file=first), Environment())
+    invitation = inspect(Source(address=str(local), coordinator=hub.fingerprint))
     request = JoinRequest(
-        root=north, site="north", drop=str(local), prepared=str(prepared["north"]), share_dataset=True, share_models=True
+        root=north,
+        site="north",
+        invitation=invitation,
+        prepared=str(prepared["north"]),
+        share_dataset=True,
+        share_models=True,
     )
-    joined = join(request, inspect(str(local), hub.fingerprint), hub.environment)
+    joined = join(request, hub.environment)
     carry(north, hub.coordinator)
-    admit(hub.coordinator, "north", joined.fingerprint, hub.environment)
+    admit(AdmitRequest(root=hub.coordinator, site="north", fingerprint=joined.fingerprint), hub.environment)
     hub.prepared["valley"] = prepared["valley"]
     hub.join("valley")
 
     for number in range(1, PLAN.rounds + 1):
         carry(hub.coordinator, north, since=number - 1)
-        assert train_round(north, hub.environment).status is Status.PUBLISHED
+        assert train_round(TrainRoundRequest(root=north), hub.environment).status is Status.PUBLISHED
         assert carry(north, hub.coordinator, since=number).artifacts == 1
         hub.train("valley")
-        assert aggregate(hub.coordinator, hub.environment).status is Status.PUBLISHED
+        assert aggregate(AggregateRequest(root=hub.coordinator), hub.environment).status is Status.PUBLISHED
     carry(hub.coordinator, north, since=PLAN.rounds)
-    assert train_round(north, hub.environment).status is Status.FINISHED
+    assert train_round(TrainRoundRequest(root=north), hub.environment).status is Status.FINISHED
 
     models = [path.name for path in sorted(hub.drop.glob("coordinator/round-*/*.safetensors"))]
     assert models == [path.name for path in sorted(finished_once.drop.glob("coordinator/round-*/*.safetensors"))]
     assert files_below(local).keys() - files_below(hub.drop).keys() == set()
     for folder in (local, hub.drop):
-        assert verify(str(folder), progress=Silent(), replay=True, coordinator=hub.fingerprint)[0].replayed == PLAN.rounds
+        assert (
+            verify(VerifyRequest(source=Source(address=str(folder), coordinator=hub.fingerprint), replay=True), Environment())[
+                0
+            ].replayed
+            == PLAN.rounds
+        )
 
 
 def test_a_fork_does_not_travel(tmp_path: Path, finished: Federation) -> None:
     """Who has imported one history refuses another one of the same coordinator."""
-    export(tmp_path / "a.tar", None, finished.coordinator, progress=Silent())
+    export(
+        ExportRequest(source=Source.of_workspace(Workspace.open(finished.coordinator)), file=tmp_path / "a.tar"), Environment()
+    )
     fork = finished.copy(tmp_path / "fork")
     for number in (2, 1):
-        shutil.rmfiles_below(fork.drop / f"coordinator/round-{number:04d}")
-    shutil.rmfiles_below(fork.coordinator / "trusted/coordinator")
-    shutil.rmfiles_below(fork.drop / "sites/valley/round-0001")
+        shutil.rmtree(fork.drop / f"coordinator/round-{number:04d}")
+    shutil.rmtree(fork.coordinator / "trusted/coordinator")
+    shutil.rmtree(fork.drop / "sites/valley/round-0001")
     fork.clock.pass_hours(1)
     assert fork.aggregate(valley="gone").status is Status.PUBLISHED
     with pytest.raises(ConflictError, match=r"coordinator/round-0001/round\.json"):
-        import_(tmp_path / "a.tar", None, fork.coordinator, progress=Silent())
+        import_(
+            ImportRequest(source=Source.of_workspace(Workspace.open(fork.coordinator)), file=tmp_path / "a.tar"), Environment()
+        )

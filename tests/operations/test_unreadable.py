@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli import tensors
-from fedcli.environment import now
+from fedcli.environment import Environment, now
 from fedcli.errors import UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, Role
-from fedcli.operations.evaluate import evaluate
-from fedcli.operations.verify import verify
+from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.source import Source
 from fedcli.plan import Aggregation
-from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.exchange.test_unreadable import UNPRIVILEGED
 from tests.fixtures.federation import PLAN, Clock, Federation, begun_by_hand
@@ -100,11 +100,11 @@ def test_over_sftp_too(apart: Sshd, federation: Federation, what: str) -> None:
     federation.clock.pass_hours(25)
     closed = federation.aggregate()
     assert (closed.status, closed.used, closed.rejected) == (Status.PUBLISHED, ("ash", "birch"), (refused,))
-    found, _ = verify(place.address, progress=Silent(), options=place.options)
+    found, _ = verify(VerifyRequest(source=Source(address=place.address, options=place.options)), Environment())
     assert [problem.key for problem in found.problems if not problem.key.startswith("sites/cedar/round-0001/")] == []
     assert not found.consistent
     there.chmod(0o644)
-    assert verify(place.address, progress=Silent(), options=place.options)[0].consistent
+    assert verify(VerifyRequest(source=Source(address=place.address, options=place.options)), Environment())[0].consistent
 
 
 def test_a_late_file_that_cannot_be_read_stops_no_round(apart: Sshd, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_late_file_that_cannot_be_read_stops_no_round(apart: Sshd, tmp_path: P
 
 @pytest.mark.parametrize("what", ["model record", "model", "evaluation"])
 def test_an_unreadable_file_of_another_site_stops_nobodys_evaluation(apart: Sshd, finished: Federation, what: str) -> None:
-    evaluate(finished.site("valley"), finished.environment)
+    evaluate(EvaluateRequest(root=finished.site("valley")), finished.environment)
     record = layout.model("valley", 1, ModelKind.FEDERATED)
     model = tensors.read(artifact_path(finished, record))
     model[first_float(model)] += 1  # no model that north has scored already
@@ -135,12 +135,14 @@ def test_an_unreadable_file_of_another_site_stops_nobodys_evaluation(apart: Sshd
     place = on_sftp(apart)
     place.take_over(finished.drop, [finished.site("north")])
     (folder_of(place, apart) / key).chmod(0)
-    result = evaluate(finished.site("north"), finished.environment)
+    result = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     assert result.status is Status.PUBLISHED
     scored = {(score.model.kind, score.model.party) for score in result.scores}
     assert (ModelKind.FEDERATED, "north") in scored
     assert ((ModelKind.FEDERATED, "valley") in scored) == (what == "evaluation")
-    refused = [item for item in result.missing if item.startswith(f"the federated model of valley is refused: {key}: permission")]
+    refused = [
+        item for item in result.missing if item.startswith(f"the federated model of valley is rejected: {key}: permission")
+    ]
     assert len(refused) == (what == "model")
     assert ("the evaluation of valley" in result.missing) == (what == "evaluation")
 

@@ -16,7 +16,7 @@ from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.local_training import LocalTraining
 from fedcli.learning.training.sampling import steps_per_epoch
-from fedcli.operations.finetune import Start, finetune
+from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Statistics
 from fedcli.progress import Silent
 from fedcli.site import selection
@@ -164,7 +164,7 @@ def test_the_proximal_term_is_for_rounds_alone(begun: Federation, tmp_path: Path
         federation = begin(tmp_path / name, begun.prepared, plan)
         federation.train(SITES[0])
         norms.append(sum(float(np.square(value).sum()) for value in update(federation, SITES[0], 1).values()))
-        finetune(federation.site(SITES[0]), Start.INITIAL, federation.environment)
+        finetune(FinetuneRequest(root=federation.site(SITES[0]), start=Start.INITIAL), federation.environment)
         folder = own_model_folder(Workspace.open(federation.site(SITES[0])), ModelKind.LOCAL)
         models.append(tensors.read(selection.best_weights(folder)[0]))
     assert norms[0] < norms[1]

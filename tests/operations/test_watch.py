@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import StoreError
-from fedcli.operations.status.standing import status
 from fedcli.operations.status.watch import watch
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def looks(federation: Federation, *steps: Callable[[], object]) -> list[Look]:
         next(pending)()
 
     found = watch(
-        lambda: status(str(federation.drop), federation.root, federation.clock),
+        federation.status,
         clock=federation.clock,
         sleep=sleep,
         seconds=30,

@@ -198,7 +198,7 @@ def test_a_value_that_the_encoding_cannot_hold_does_not_leave(tmp_path: Path) ->
     delta = {"w": np.full((1, 2), np.finfo(np.float32).max)}
     require_finite(prepare_update(tmp_path, delta, Updates()).delta)
     (tmp_path / "update").unlink()
-    with pytest.raises(TrainingError, match="not finite in tensor w; nothing leaves"):
+    with pytest.raises(TrainingError, match="not finite in tensor w; nothing is published"):
         require_finite(prepare_update(tmp_path, delta, Updates(encoding=Encoding.BFLOAT16)).delta)
 
 

@@ -70,7 +70,7 @@ def test_the_figures_tell_the_odd_one_out(tmp_path: Path) -> None:
     oak = sites[-1]
     assert oak.cosine is not None
     assert oak.cosine < 0
-    assert [words.split(" ")[1] for words in oak.odd] == ["norm", "direction:", "kappa"]
+    assert [words.split(" ")[1] for words in oak.odd] == ["norm", "cosine", "gain"]
     assert oak.norm_score > 3.5
     assert any(text.startswith("round 1: look at oak: its norm is") for text in listener.events)
     recorded = {item.site: (item.norm, item.cosine) for item in made.record(1).contributions}
@@ -94,7 +94,7 @@ def test_nothing_is_published_where_the_review_is_not_accepted(tmp_path: Path) -
     made = federation(tmp_path / "f")
     result = made.aggregate(Person([Verdict(publish=False)]))
     assert result.status is Status.WAITING
-    assert "fedcli aggregate --review" in result.message
+    assert "--review` asks on a terminal" in result.message
     assert len(result.review) == 5
     assert not (made.drop / layout.round_record(1)).exists()
     assert made.aggregate().status is Status.PUBLISHED

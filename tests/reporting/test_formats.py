@@ -26,7 +26,7 @@ def test_size(num_bytes: int, text: str) -> None:
     assert formats.size(num_bytes) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (36.04, "36.0 h"), (0.5, "30 min"), (0.01, "36 s")])
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (36.04, "36 h"), (0.5, "30 min"), (0.01, "36 s")])
 def test_hours(value: float | None, text: str) -> None:
     assert formats.hours(value) == text
 

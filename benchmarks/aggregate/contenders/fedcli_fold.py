@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from fedcli.party.folding import num_threads
+
 from fedcli import plan, tensors
 from fedcli.aggregation.engine import output
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
-from fedcli.party.folding import num_threads
 
 
 class _NoDigest:

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from fedcli.operations.status.standing import StatusResult
+    from fedcli.operations.status.overview import StatusResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look has found.
+    """The outcome of one look.
 
     Attributes:
         moment: When.
-        result: The standing, as of the last look that succeeded.
-        error: Why this look failed; null where it did not.
+        result: The state of the federation, as of the last look that succeeded.
+        error: Why this look failed; null if it succeeded.
         changed: Whether result or error differ from the look before.
     """
 
@@ -36,13 +36,13 @@ def watch(
 ) -> Iterator[Look]:
     """Yield every look, without end.
 
-    A first look that fails is an error. After that a drop folder that cannot be read, or does not verify, is shown, and looking
-    goes on: a share comes back.
+    A first look that fails raises its error. A later one that cannot read the drop folder, or finds that it does not verify, is
+    yielded with its error, and the next look follows: a network share comes back.
 
     Args:
-        look: Reads the standing.
-        clock: The present moment.
-        sleep: Waits that many seconds.
+        look: Reads the state of the federation.
+        clock: Returns the current time.
+        sleep: Waits for a number of seconds.
         seconds: Between two looks.
 
     Raises:
@@ -50,9 +50,9 @@ def watch(
     """
     moment = clock()
     result = look()
-    found = Look(moment=moment, result=result, error=None, changed=True)
+    last = Look(moment=moment, result=result, error=None, changed=True)
     while True:
-        yield found
+        yield last
         sleep(seconds)
         moment = clock()
         error: FedcliError | None = None
@@ -60,5 +60,5 @@ def watch(
             result = look()
         except (StoreError, TrustError) as failure:
             error = failure
-        changed = result != found.result or str(error or "") != str(found.error or "")
-        found = Look(moment=moment, result=result, error=error, changed=changed)
+        changed = result != last.result or str(error or "") != str(last.error or "")
+        last = Look(moment=moment, result=result, error=error, changed=changed)

@@ -14,7 +14,7 @@ from pydicom.uid import (
 from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.plan import Images, Plan
 from fedcli.progress import Silent
-from fedcli.site import cases
+from fedcli.site.prediction_input import from_files
 from tests.fixtures.dicom_files import write_encoded
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_a_volume_that_is_left_out_shifts_no_image(tmp_path: Path) -> None:
     write_encoded(archive / "b-bright", bright, ExplicitVRLittleEndian, ViewPosition="CC", **flat)
     write_encoded(archive / "c-dark", dark, ExplicitVRLittleEndian, ViewPosition="MLO", **flat)
     plan = Plan(name="test", images=Images(size=16))
-    images = cases.of_files(ImageArchive(folder=archive, workers=1), plan, secret=bytes(32), scratch=scratch, progress=Silent())
+    images = from_files(ImageArchive(folder=archive, workers=1), plan, secret=bytes(32), scratch=scratch, progress=Silent())
     assert images.files == ("b-bright", "c-dark")
     assert [item.file for item in images.left_out] == ["a-volume"]
     assert [float(pixels.mean()) > 32768 for pixels in images.pixels] == [True, False]

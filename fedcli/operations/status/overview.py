@@ -1,4 +1,4 @@
-"""Where a federation stands: who is in, who is awaited and since when, and whose turn it is."""
+"""The state of a federation: whose updates have arrived, who is awaited and since when, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -7,30 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.environment import now
 from fedcli.exchange import layout
 from fedcli.exchange.outbox import Outbox
-from fedcli.exchange.store import LocalStore, open_store
-from fedcli.party import turn
-from fedcli.party.attendance import Standing, matrix_of, members_of
-from fedcli.party.folder import Folder
+from fedcli.exchange.store import LocalStore
 from fedcli.party.history_reader import read_history
-from fedcli.party.intake import open_deadline
-from fedcli.party.party import store_of
-from fedcli.party.turn import OpenRound, Reader, Turn
+from fedcli.party.newest_rounds import UpdateState, members_of, newest_rounds
+from fedcli.party.next_commands import NextCommand, OpenRound, Viewer, next_commands, summary
+from fedcli.party.received_updates import open_deadline
 from fedcli.reporting.tables.learning import learning_curves
 from fedcli.results import Result, Status
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
+    from fedcli.environment import Environment
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.ledger import Ledger
-    from fedcli.exchange.store import StoreOptions
-    from fedcli.party.attendance import RoundPresence
+    from fedcli.party.folder import Folder
+    from fedcli.party.newest_rounds import RoundRow
+    from fedcli.party.source import Source
     from fedcli.reporting.tables.learning import LearningCurve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRequest:
+    """Which federation to look at.
+
+    Attributes:
+        source: The drop folder. If a workspace names it, what that workspace has trusted before is the beginning.
+    """
+
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +50,7 @@ class SiteStatus:
         updates: Rounds for which it has sent an update.
         last_round: The newest of them.
         last_kappa: Validation kappa of its own model then.
-        in_open_round: Whether its update of the open round is there.
+        in_open_round: Whether its update of the open round has arrived.
         models: Kinds of models that it shares.
         evaluated: Whether it has published an evaluation.
     """
@@ -76,7 +84,7 @@ class RoundStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult(Result):
-    """The whole federation at a glance.
+    """The state of a federation.
 
     Attributes:
         message: Whose turn it is and what they type, in one line.
@@ -84,12 +92,12 @@ class StatusResult(Result):
         awaited: Sites whose update of it is awaited.
         waiting_since: When the newest round record was made.
         deadline: When the open round may be closed with a quorum.
-        overdue: Whether that moment has passed.
+        overdue: Whether the deadline has passed.
         applicants: Sites that have enrolled and are not admitted.
         confirmed: Whether the coordinator's key is the one pinned in a workspace.
-        matrix: The newest rounds with every member's part in them, the open one last.
-        turns: What can be done next, the reader's own turn first.
-        curves: What each site's validation patients have said of the models, round by round.
+        matrix: The newest rounds with all members, the open one last.
+        turns: What can be done next, the viewer's own command first.
+        curves: Each site's validation scores, round by round.
     """
 
     name: str
@@ -107,71 +115,62 @@ class StatusResult(Result):
     history: tuple[RoundStatus, ...]
     problems: tuple[Problem, ...]
     overdue: bool
-    matrix: tuple[RoundPresence, ...]
-    turns: tuple[Turn, ...]
+    matrix: tuple[RoundRow, ...]
+    turns: tuple[NextCommand, ...]
     curves: tuple[LearningCurve, ...]
 
 
-def status(
-    drop: str | None, root: Path, clock: Callable[[], datetime] = now, options: StoreOptions | None = None
-) -> StatusResult:
-    """Tell where a federation stands.
-
-    Args:
-        drop: The drop folder; None takes the workspace's, with its pinned key and what it has trusted.
-        root: The workspace.
-        clock: The present moment: a deadline has passed or not.
-        options: How the given drop folder is reached.
+def status(request: StatusRequest, environment: Environment) -> StatusResult:
+    """Return the state of a federation.
 
     Raises:
         StoreError: The drop folder cannot be read.
-        ConfigurationError: Neither a drop folder nor a workspace is there.
-        TrustError: The drop folder holds no federation that verifies.
+        TrustError: The drop folder contains no federation that verifies.
     """
+    viewer, memory = _viewer(request.source)
     with tempfile.TemporaryDirectory() as scratch:
-        if drop is not None:
-            reader = Reader(name=None, root=root, drop=drop, coordinator=None)
-            folder = Folder(open_store(drop, options), coordinator=None, cache=Path(scratch))
-        else:
-            workspace = Workspace.open(root)
-            settings = workspace.settings
-            holds = bool(Outbox(workspace.path("outbox"), workspace.path("state")).held())
-            reader = Reader(
-                name=settings.name, root=root, drop=workspace.drop_address, coordinator=settings.coordinator, holds=holds
-            )
-            memory = workspace.path("trusted")
-            memory.mkdir(exist_ok=True)
-            folder = Folder(store_of(workspace), coordinator=reader.coordinator, cache=Path(scratch), memory=LocalStore(memory))
+        folder = request.source.folder(Path(scratch), memory)
         history, reading = read_history(folder)
         if not history.federations:
             folder.synchronise()  # raises what is wrong
-        return _result(folder, history, reading.keys, reader, clock())
+        return _result(folder, history, reading.keys, viewer, environment.clock())
 
 
-def _result(folder: Folder, history: History, keys: tuple[str, ...], reader: Reader, moment: datetime) -> StatusResult:
+def _viewer(source: Source) -> tuple[Viewer, LocalStore | None]:
+    """Return the person who asks, and the records that their workspace has trusted."""
+    if source.workspace is None:
+        return Viewer(source=source), None
+    workspace = Workspace.open(source.workspace)
+    memory = workspace.path("trusted")
+    memory.mkdir(exist_ok=True)
+    holds = bool(Outbox(workspace.path("outbox"), workspace.path("state")).held())
+    return Viewer(source=source, name=workspace.settings.name, holds=holds), LocalStore(memory)
+
+
+def _result(folder: Folder, history: History, keys: tuple[str, ...], viewer: Viewer, moment: datetime) -> StatusResult:
     ledger = folder.ledger
     newest = ledger.newest_round
     opened = newest + 1 if history.rounds and not history.finished else None
     members = members_of(ledger, newest + 1)
     enrolled = {site for site in layout.site_names(keys) if layout.enrolment(site, 0) in keys}
-    ever = {member.site for found in ledger.federations for member in found.record.members}  # a removed site does not apply
+    ever = {member.site for item in ledger.federations for member in item.record.members}  # a removed site does not apply
     applicants = tuple(sorted(enrolled - ever))
-    matrix = matrix_of(ledger, history, members, opened)
+    matrix = newest_rounds(ledger, history, members, opened)
     deadline = open_deadline(ledger)
     overdue = deadline is not None and moment >= deadline
-    standing = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
-    turns = turn.turns(history, members, applicants, standing, reader)
+    open_round = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
+    commands = next_commands(history, members, applicants, open_round, viewer)
     return StatusResult(
         status=Status.FINISHED if history.finished else Status.WAITING,
-        message=turn.sentence(history, turns, reader),
+        message=summary(history, commands, viewer),
         name=history.plan.name,
         drop=folder.store.address,
         coordinator=ledger.first_key.fingerprint,
-        confirmed=reader.coordinator is not None,
+        confirmed=viewer.source.coordinator is not None,
         round=newest,
         rounds=history.plan.rounds,
         open_round=opened,
-        awaited=standing.awaited if standing else (),
+        awaited=open_round.awaited if open_round else (),
         waiting_since=history.rounds[-1].record.created if history.rounds else None,
         deadline=deadline,
         applicants=applicants,
@@ -180,18 +179,18 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], reader: Rea
         problems=history.problems,
         overdue=overdue,
         matrix=matrix,
-        turns=turns,
+        turns=commands,
         curves=learning_curves(history),
     )
 
 
-def _open_round(ledger: Ledger, history: History, row: RoundPresence, *, overdue: bool) -> OpenRound:
+def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: bool) -> OpenRound:
     plan = ledger.in_force(row.round).record.plan
-    awaited = row.those(Standing.AWAITED)
+    awaited = row.members(UpdateState.AWAITED)
     return OpenRound(
-        present=row.those(Standing.IN),
+        present=row.members(UpdateState.IN),
         awaited=awaited,
-        refused=row.those(Standing.REJECTED),
+        refused=row.members(UpdateState.REJECTED),
         unapproved=tuple(site for site in awaited if _approved(history, site) not in {None, plan.digest}),
         overdue=overdue,
         settings=plan.aggregation,
@@ -199,7 +198,7 @@ def _open_round(ledger: Ledger, history: History, row: RoundPresence, *, overdue
 
 
 def _approved(history: History, site: str) -> str | None:
-    """Return the digest of the plan that a site last said it works under; None where it has said nothing."""
+    """Return the digest of the plan in a site's newest record; None if it has none."""
     for number in range(len(history.rounds), 0, -1):
         if update := history.updates.get((site, number)):
             return update.record.plan

@@ -1,4 +1,4 @@
-"""The images of cases whose class is asked for: of prepared data, or of a folder of DICOM files."""
+"""The images of cases whose class is to be predicted: from prepared data, or from a folder of DICOM files."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class LeftOut:
-    """A file that is not looked at, and why."""
+class SkippedFile:
+    """A file without a prediction, and why."""
 
     file: str
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Caseload:
-    """Images, and whose they are.
+class PredictionInput:
+    """Images, and the cases that they belong to.
 
     Attributes:
         pixels: (N, size, size) uint16 fixed point of [0, 1].
         cases: Pseudonym of each image's case, by the plan's unit; as in the index of prepared data.
-        files: Path of each image within its folder; none where the data were prepared.
-        data: Digest of the prepared data; None where files were read.
+        files: Path of each image within its folder; none for prepared data.
+        data: Digest of the prepared data; None if files were read.
         left_out: Files of the folder that are not among the images.
     """
 
@@ -51,37 +51,36 @@ class Caseload:
     cases: tuple[str, ...]
     files: tuple[str, ...] = ()
     data: str | None = None
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedFile, ...] = ()
 
 
-def of_prepared(folder: Path, plan: Plan, part: Part) -> Caseload:
+def from_prepared(folder: Path, plan: Plan, part: Part) -> PredictionInput:
     """Return one part of prepared data.
 
     Raises:
-        DataError: The data were prepared otherwise than the plan says, or the part has no images.
+        DataError: The data were not prepared by this plan, or the part has no images.
     """
     data = prepared_dataset.load(folder, wire.digest(plan.preparation), tuple(Part))
     rows = data.rows(part)
     names = data.patients if plan.unit is Unit.PATIENT else data.studies
-    found = Caseload(pixels=data.images[rows], cases=names[rows], data=data.digest)
-    if not found.cases:
-        msg = f"{folder}: the prepared data hold no {part} images"
-        raise DataError(msg, hint="--part names another part")
-    return found
+    if not names[rows]:
+        msg = f"{folder}: the prepared data have no {part} images"
+        raise DataError(msg, hint="choose another part with --part")
+    return PredictionInput(pixels=data.images[rows], cases=names[rows], data=data.digest)
 
 
-def of_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Path, progress: Progress) -> Caseload:
+def from_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Path, progress: Progress) -> PredictionInput:
     """Return all mammograms of an archive, prepared by the plan's settings; no labels are needed.
 
     Args:
         archive: The archive and how it is read.
-        plan: Its settings of images.
-        secret: The workspace's, under which patients and studies are hashed.
-        scratch: A private folder, which must outlive what is returned.
-        progress: Is told how far it is.
+        plan: Its settings for images are used.
+        secret: The workspace's secret, with which patients and studies are hashed.
+        scratch: A private folder, which must outlive the returned images.
+        progress: Told of every file.
 
     Raises:
-        DataError: The folder cannot be read, or holds no mammogram.
+        DataError: The folder cannot be read, or contains no mammogram.
     """
     with (scratch / "images").open("wb") as file:
         accepted, rejected = read_all(archive, archive.files(), plan.images, scratch=file, details={}, progress=progress)
@@ -92,11 +91,11 @@ def of_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Path,
     size = plan.images.size
     written = np.memmap(scratch / "images", dtype="<u2", mode="r").reshape(-1, size, size)
     positions = [item.position for item in accepted]
-    return Caseload(
+    return PredictionInput(
         pixels=written if len(positions) == len(written) else written[positions],  # some are written and then left out
         cases=tuple(
             names.patient(item.metadata.patient) if plan.unit is Unit.PATIENT else names.study(item.study) for item in accepted
         ),
         files=tuple(item.file for item in accepted),
-        left_out=tuple(LeftOut(file=item.file, reason=item.reason) for item in rejected),
+        left_out=tuple(SkippedFile(file=item.file, reason=item.reason) for item in rejected),
     )

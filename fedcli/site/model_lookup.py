@@ -1,7 +1,7 @@
-"""Where a model comes from: the record of the federation behind a file, or no answer at all.
+"""Find a model by its name, and the federation's record behind it; a model without a record is refused.
 
 A name is one of this workspace's own models (`best`, `local`, `finetuned`), the newest global model (`global`), the key of a
-model in the drop folder, or a file on this machine, which is of the federation if a verified record names its digest.
+model in the drop folder, or a file on this machine, which belongs to the federation if a verified record names its digest.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ BEST, GLOBAL = "best", "global"
 _OWN = {BEST: ModelKind.FEDERATED, "local": ModelKind.LOCAL, "finetuned": ModelKind.FINETUNED}
 
 
-def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, ModelReference]:
-    """Return a model's file, which nothing else writes to, and where it comes from.
+def find_model(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, ModelReference]:
+    """Return a model's file, which nothing else writes to, and the reference to its record.
 
     Args:
-        party: Whose workspace and drop folder.
+        party: The party with its workspace and drop folder.
         name: See above.
-        layout: What a model of the federation holds.
+        layout: The layout of the federation's models.
         scratch: A private folder.
 
     Raises:
@@ -51,19 +51,19 @@ def find(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[Path, 
     if name == GLOBAL:
         newest = history.rounds[-1]
         return party.folder.artifacts.fetch(newest, newest.artifact, layout), reference_to(newest)
-    for found, reference in _models(reading):
-        if found.artifact.key == name:
-            return party.folder.artifacts.fetch(found, found.artifact, layout), reference
+    for verified, reference in _models(reading):
+        if verified.artifact.key == name:
+            return party.folder.artifacts.fetch(verified, verified.artifact, layout), reference
     return _file(party, Path(name), reading, scratch)
 
 
 def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference]]:
     """Yield every model that a verified record names."""
-    for found in reading.every:
-        if isinstance(found.record, RoundRecord):
-            yield found, reference_to(cast("Verified[RoundRecord]", found))
-        elif isinstance(found.record, ModelRecord):
-            yield found, reference_to(cast("Verified[ModelRecord]", found))
+    for verified in reading.records:
+        if isinstance(verified.record, RoundRecord):
+            yield verified, reference_to(cast("Verified[RoundRecord]", verified))
+        elif isinstance(verified.record, ModelRecord):
+            yield verified, reference_to(cast("Verified[ModelRecord]", verified))
 
 
 def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:
@@ -73,9 +73,9 @@ def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelRefer
         msg = f"{party.name}: there is no {kind} model in this workspace"
         raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another")
     best = selection.read_best(folder)
-    if best.base not in {found.digest for found in party.ledger.rounds}:
+    if best.base not in {verified.digest for verified in party.ledger.rounds}:
         msg = f"{folder}: the model started from {best.base[:12]}, which is no round of this federation"
-        raise TrustError(msg, hint="the workspace is of another federation")
+        raise TrustError(msg, hint="the workspace belongs to another federation")
     source, measured = selection.best_weights(folder)
     reference = ModelReference(kind=kind, party=party.name, round=best.round, record=best.base, content_sha256=measured.sha256)
     return _copy(source, measured.sha256, scratch), reference
@@ -90,12 +90,12 @@ def _file(party: Party, path: Path, reading: Reading, scratch: Path) -> tuple[Pa
     for _, reference in _models(reading):
         if reference.content_sha256 == digest:
             return copy, reference
-    msg = f"{path}: SHA-256 {digest[:12]} is of no model that {party.store.address} names"
-    raise TrustError(msg, hint="only a model of the federation is used; name one with its key in the drop folder")
+    msg = f"{path}: SHA-256 {digest[:12]} is not the digest of a model in {party.store.address}"
+    raise TrustError(msg, hint="only a model of the federation is used; name it by its key in the drop folder")
 
 
 def _copy(path: Path, sha256: str | None, scratch: Path) -> Path:
-    """Return a private copy, which is what was hashed."""
+    """Return a private copy, which is the file that was hashed."""
     copy = scratch / "model.safetensors"
     shutil.copyfile(path, copy)
     if sha256 is not None and tensors.measure(copy).sha256 != sha256:

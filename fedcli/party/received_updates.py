@@ -1,4 +1,4 @@
-"""What the sites have sent for the open round: verified updates, and the refused ones with the reason."""
+"""The updates that the sites have sent for the open round: verified ones, and rejected ones with the reason."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange.records import Late, Rejected
-from fedcli.party.folding import update_of
+from fedcli.party.aggregation_input import update_of
+from fedcli.party.command_lines import party_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from fedcli.aggregation.update import Update
     from fedcli.exchange.checks import Verified
@@ -22,20 +24,20 @@ if TYPE_CHECKING:
     from fedcli.plan import Aggregation
     from fedcli.tensors import Layout
 
-_REASON = 2000
+_REASON_LIMIT = 2000
 """Characters of a reason that a round record has room for."""
 
 
 @dataclass(slots=True)
-class Intake:
-    """One round's updates.
+class ReceivedUpdates:
+    """The updates of one round.
 
     Attributes:
         members: All sites.
         records: The update records of the sites whose update can be used.
         updates: Their files and weights.
-        rejected: The sites whose update is refused.
-        excused: Sites that a person has left out: nobody waits for them.
+        rejected: The sites whose update is rejected.
+        excused: Sites that a person has left out: the round does not wait for them.
     """
 
     members: tuple[str, ...]
@@ -50,8 +52,8 @@ class Intake:
         return tuple(site for site in self.members if site not in self.records and site not in self.rejected)
 
     @property
-    def refusals(self) -> tuple[Rejected, ...]:
-        """The refused sites, sorted."""
+    def rejections(self) -> tuple[Rejected, ...]:
+        """The rejected sites, sorted."""
         return tuple(item for _, item in sorted(self.rejected.items()))
 
     @property
@@ -61,40 +63,51 @@ class Intake:
         if self.absent:
             text += f"; absent: {', '.join(self.absent)}"
         if self.rejected:
-            text += "; rejected: " + ", ".join(f"{item.site} ({item.reason})" for item in self.refusals)
+            text += "; rejected: " + ", ".join(f"{item.site} ({item.reason})" for item in self.rejections)
         return text
 
     def reject(self, site: str, reason: str, *, excused: bool = False) -> None:
-        """Take a site's update out, with the reason."""
-        found = self.records.pop(site, None)
+        """Leave a site's update out, for a reason."""
+        update = self.records.pop(site, None)
         self.updates.pop(site, None)
-        self.rejected[site] = Rejected(site=site, update=found.digest if found else None, reason=reason[:_REASON])
+        self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason[:_REASON_LIMIT])
         if excused:
             self.excused.add(site)
 
-    def reason_to_wait(self, settings: Aggregation, deadline: datetime | None, now: datetime) -> str:
-        """Return why the round stays open, or an empty text."""
+    def reason_to_wait(self, settings: Aggregation, deadline: datetime | None, now: datetime, workspace: Path) -> str:
+        """Return why the round stays open, or an empty text.
+
+        Args:
+            settings: When a round is closed.
+            deadline: Of the round; None waits for all.
+            now: The current time.
+            workspace: The coordinator's, for the commands in the reason.
+        """
+        if not self.members:
+            return f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
         if not self.records:
-            return "nothing to aggregate yet" if self.members else "no site is admitted yet: fedcli admit SITE"
+            return "there is nothing to aggregate yet"
         awaited = [site for site in self.members if site not in self.records and site not in self.excused]
         needed = max(settings.least, settings.quorum if awaited else 0)
-        advice = f"to go on without: fedcli aggregate --without {awaited[0]} --reason TEXT" if awaited else ""
-        if awaited and deadline is None:
-            return f"waiting for all; {advice}"
-        if deadline is not None and awaited and now < deadline:
-            return f"waiting for all until {deadline:%Y-%m-%d %H:%M} UTC, then for {needed}"
-        if len(self.records) >= needed:
+        overdue = deadline is not None and now >= deadline
+        if len(self.records) >= needed and (overdue or not awaited):
             return ""
-        if awaited:
-            return f"the deadline has passed; waiting for at least {needed}; {advice}"
-        return f"the rule {settings.rule} needs at least {needed} updates; amend the plan's [aggregation], or admit more sites"
+        if not awaited:
+            return (
+                f"the rule {settings.rule} needs at least {needed} updates; amend the plan's [aggregation], or admit more sites"
+            )
+        if deadline is not None and not overdue:
+            return f"waiting for all sites until {deadline:%Y-%m-%d %H:%M} UTC, then for at least {needed}"
+        words = [word for site in awaited for word in ("--without", site)]
+        advice = f"to continue without: `{party_command(workspace, 'aggregate', *words, '--reason', 'TEXT')}`"
+        return f"{f'the deadline has passed; waiting for at least {needed}' if overdue else 'waiting for all sites'}; {advice}"
 
 
 def open_deadline(ledger: Ledger) -> datetime | None:
     """Return when the open round may be closed with a quorum; None waits for all.
 
-    Round 1's is counted from the record that lists its members, the newest one: every admission begins it anew. Every later
-    one stands in the record of the round before.
+    The deadline of round 1 counts from the newest federation record, so every admission restarts it. Every later deadline is in
+    the record of the round before.
     """
     if not ledger.newest_round:
         listed = ledger.in_force(1).record
@@ -103,7 +116,9 @@ def open_deadline(ledger: Ledger) -> datetime | None:
     return ledger.rounds[-1].record.deadline if ledger.rounds else None
 
 
-def take_in(party: Party, number: int, federation: FederationRecord, expected: Layout, without: Mapping[str, str]) -> Intake:
+def receive_updates(
+    party: Party, number: int, federation: FederationRecord, expected: Layout, without: Mapping[str, str]
+) -> ReceivedUpdates:
     """Verify every member's update of the open round.
 
     Raises:
@@ -113,33 +128,33 @@ def take_in(party: Party, number: int, federation: FederationRecord, expected: L
     if unknown := sorted(set(without) - set(members)):
         msg = f"round {number}: {', '.join(unknown)} cannot be left out, expected one of {', '.join(members)}"
         raise UsageError(msg)
-    intake = Intake(members=members)
+    received = ReceivedUpdates(members=members)
     with party.environment.progress.track(f"round {number}: verifying updates", len(members), "sites") as advance:
         for site in members:
             if site in without:
-                intake.reject(site, without[site], excused=True)
+                received.reject(site, without[site], excused=True)
             else:
-                _take_in_one(party, number, site, federation.plan.aggregation, expected, intake)
+                _receive(party, number, site, federation.plan.aggregation, expected, received)
             advance(1, "")
-    return intake
+    return received
 
 
-def _take_in_one(party: Party, number: int, site: str, settings: Aggregation, expected: Layout, intake: Intake) -> None:
+def _receive(party: Party, number: int, site: str, settings: Aggregation, expected: Layout, received: ReceivedUpdates) -> None:
     try:
-        found = party.folder.update(site, number)
-        if found is not None:
-            intake.updates[site] = update_of(party.folder, found, settings, expected)
-            intake.records[site] = found
+        update = party.folder.update(site, number)
+        if update is not None:
+            received.updates[site] = update_of(party.folder, update, settings, expected)
+            received.records[site] = update
     except (TrustError, UnreadableError) as error:
-        intake.reject(site, str(error))
+        received.reject(site, str(error))
         party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
 
 
 def late_updates(party: Party, number: int) -> tuple[Late, ...]:
-    """Return the valid updates of earlier rounds that were missing then and have not been named since."""
+    """Return the valid updates of earlier rounds that arrived late and are not in a round record yet."""
     ledger = party.ledger
-    named = {(item.site, item.round) for found in ledger.rounds for item in found.record.late}
-    found: list[Late] = []
+    named = {(item.site, item.round) for closed in ledger.rounds for item in closed.record.late}
+    late: list[Late] = []
     for earlier in ledger.rounds[1:number]:
         for site in (*earlier.record.absent, *(item.site for item in earlier.record.rejected if item.update is None)):
             if (site, earlier.record.round) in named:
@@ -147,8 +162,8 @@ def late_updates(party: Party, number: int) -> tuple[Late, ...]:
             try:
                 update = party.folder.update(site, earlier.record.round)
             except (TrustError, UnreadableError) as error:
-                party.environment.progress.event(f"round {earlier.record.round}: late file of {site} is rejected: {error}")
+                party.environment.progress.event(f"round {earlier.record.round}: late update of {site} is rejected: {error}")
                 continue
             if update is not None:
-                found.append(Late(site=site, round=earlier.record.round, update=update.digest))
-    return tuple(sorted(found, key=lambda item: (item.site, item.round)))
+                late.append(Late(site=site, round=earlier.record.round, update=update.digest))
+    return tuple(sorted(late, key=lambda item: (item.site, item.round)))

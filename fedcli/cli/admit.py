@@ -1,0 +1,51 @@
+"""The command admit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.questions import confirm
+from fedcli.errors import ApprovalError
+
+if TYPE_CHECKING:
+    from fedcli.environment import Environment
+    from fedcli.operations.admit import AdmitResult
+
+EXAMPLE = "Example: fedcli admit -C coordinator north --fingerprint SHA256:…"
+
+FingerprintOption = Annotated[
+    str | None,
+    typer.Option(help="The fingerprint that the site told you; without it, the enrolled one is shown for you to confirm."),
+]
+
+
+def admit(
+    site: Annotated[str, typer.Argument(help="The site's name.")],
+    fingerprint: FingerprintOption = None,
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Make an enrolled site a member, from the next round on."""
+
+    def work(environment: Environment) -> AdmitResult:
+        from fedcli.operations import admit as operation
+        from fedcli.party.command_lines import party_command
+
+        chosen = fingerprint
+        if chosen is None:
+            applicant = operation.inspect(workspace, site, environment)
+            chosen = applicant.fingerprint
+            question = f"{site} has enrolled the key {chosen}. Is that the fingerprint that the site told you by telephone?"
+            if not applicant.admitted and not confirm(question):
+                msg = f"{site}: not admitted; its enrolled key is {chosen}"
+                command = party_command(workspace, "admit", site, "--fingerprint", chosen)
+                raise ApprovalError(msg, hint=f"if the site confirms it: `{command}`")
+        request = operation.AdmitRequest(root=workspace, site=site, fingerprint=chosen)
+        return operation.admit(request, environment)
+
+    Invocation(command="admit", as_json=json, root=workspace).run(work)

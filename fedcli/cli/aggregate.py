@@ -1,0 +1,57 @@
+"""The command aggregate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, PollOption, WaitOption, WorkspaceOption
+from fedcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fedcli.environment import Environment
+    from fedcli.operations.aggregate import AggregateResult
+
+EXAMPLE = "Example: fedcli aggregate -C coordinator --wait"
+
+
+def aggregate(
+    workspace: WorkspaceOption = Path(),
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="SITE", help="Close the round without this site; needs --reason.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="The reason, which the round record states.")] = "",
+    review: Annotated[bool, typer.Option("--review", help="Show every site's figures, and ask before publishing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --review: publish everything valid, without asking.")] = False,
+    wait: WaitOption = False,
+    poll: PollOption = 30.0,
+    json: JsonOption = False,
+) -> None:
+    """Verify the sites' updates and publish the next global model, or say who is awaited."""
+
+    def work(environment: Environment) -> AggregateResult:
+        from fedcli.cli.review_prompt import reviewer
+        from fedcli.operations.aggregate import AggregateRequest
+        from fedcli.operations.aggregate import aggregate as operation
+
+        if yes and not review:
+            msg = "--yes goes with --review"
+            raise UsageError(msg)
+        if review and wait and not yes:
+            msg = "--review asks a person, and --wait has none"
+            raise UsageError(msg, hint="add --yes, or leave --wait out")
+        if bool(without) != bool(reason):
+            msg = "--without and --reason go together"
+            raise UsageError(msg)
+        request = AggregateRequest(
+            root=workspace,
+            without=dict.fromkeys(without or (), reason),
+            reviewer=reviewer(accept=yes) if review else None,
+        )
+        return operation(request, environment)
+
+    quiet = yes or not review  # a review without a terminal prints the command that asks
+    Invocation(command="aggregate", as_json=json, root=workspace, wait=wait, poll=poll, quiet=quiet).run(work)

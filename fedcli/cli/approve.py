@@ -1,0 +1,30 @@
+"""The command approve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.plan_approval import ApprovePlanOption, require_approval
+
+if TYPE_CHECKING:
+    from fedcli.environment import Environment
+    from fedcli.operations.approve import ApproveResult
+
+EXAMPLE = "Example: fedcli approve -C north"
+
+
+def approve(workspace: WorkspaceOption = Path(), approve_plan: ApprovePlanOption = None, json: JsonOption = False) -> None:
+    """Look at the plan in force and what has changed since it was last approved, and approve it."""
+
+    def work(environment: Environment) -> ApproveResult:
+        from fedcli.operations import approve as operation
+
+        proposal = operation.inspect(workspace, environment)
+        if not proposal.approved:
+            require_approval(proposal.plan, proposal.changes, approve_plan)
+        return operation.approve(operation.ApproveRequest(root=workspace, digest=proposal.digest), environment)
+
+    Invocation(command="approve", as_json=json, root=workspace).run(work)

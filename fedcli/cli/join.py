@@ -1,0 +1,77 @@
+"""The command join."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, OwnKeyOption, ThreadsOption, WorkspaceOption
+from fedcli.cli.plan_approval import ApprovePlanOption, require_approval
+from fedcli.cli.questions import confirm
+from fedcli.cli.source_options import DropOption, EndpointOption, HostKeyOption, SshKeyOption, given_source
+from fedcli.errors import ApprovalError
+
+if TYPE_CHECKING:
+    from fedcli.environment import Environment
+    from fedcli.operations.join import Invitation, JoinResult
+
+EXAMPLE = "Example: fedcli join north -C north --drop /mnt/study --coordinator-key SHA256:… --share-dataset --share-models"
+
+CoordinatorKeyOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|FINGERPRINT", help="The coordinator's key, as the coordinator told you; kept in the workspace."),
+]
+
+
+def join(
+    site: Annotated[str, typer.Argument(help="This site's name: lower-case letters, digits and hyphens.")],
+    drop: DropOption,
+    workspace: WorkspaceOption = Path(),
+    coordinator_key: CoordinatorKeyOption = None,
+    key: OwnKeyOption = None,
+    prepared: Annotated[str, typer.Option(help="Where the prepared data are or will be.")] = "prepared",
+    share_dataset: Annotated[bool, typer.Option(help="Share a summary of the data (Table 1, Fig. 3, Fig. 4).")] = False,
+    share_models: Annotated[
+        bool, typer.Option(help="Share this site's best models so that other sites can evaluate them.")
+    ] = False,
+    threads: ThreadsOption = 0,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
+    approve_plan: ApprovePlanOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Join a federation: look at the plan, approve it, and publish this site's public key."""
+
+    def work(environment: Environment) -> JoinResult:
+        from fedcli.operations import join as operation
+        from fedcli.plan.settings import plan_changes
+
+        source = given_source(drop, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        invitation = operation.inspect(source)
+        _require_confirmed(invitation)
+        require_approval(invitation.plan, plan_changes(None, invitation.plan), approve_plan)
+        request = operation.JoinRequest(
+            root=workspace,
+            site=site,
+            invitation=invitation,
+            key=key,
+            prepared=prepared,
+            share_dataset=share_dataset,
+            share_models=share_models,
+            threads=threads,
+        )
+        return operation.join(request, environment)
+
+    Invocation(command="join", as_json=json, root=workspace).run(work)
+
+
+def _require_confirmed(invitation: Invitation) -> None:
+    key = invitation.coordinator
+    question = f"The coordinator's key is {key}. Is that the fingerprint that the coordinator told you by telephone?"
+    if not invitation.confirmed and not confirm(question):
+        msg = f"the coordinator's key {key} is not confirmed"
+        raise ApprovalError(msg, hint="add --coordinator-key with what the coordinator told you")

@@ -1,0 +1,44 @@
+"""The question whether a site's operator approves a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli import render
+from fedcli.cli.questions import confirm
+from fedcli.errors import ApprovalError
+
+if TYPE_CHECKING:
+    from fedcli.plan import Plan
+    from fedcli.plan.settings import PlanChange
+
+ApprovePlanOption = Annotated[
+    str | None,
+    typer.Option("--approve-plan", metavar="DIGEST", help="Approve the plan of this digest without being asked."),
+]
+
+
+def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: str | None) -> None:
+    """Show a plan and ask, unless its digest was given.
+
+    Raises:
+        ApprovalError: The operator does not approve, or has approved another plan.
+    """
+    digest = plan.digest
+    if approve_plan:
+        if not digest.startswith(approve_plan):
+            msg = f"the plan in force is {digest[:12]}, expected {approve_plan[:12]}"
+            raise ApprovalError(msg, hint="look at it again without --approve-plan")
+        return
+    _, err = render.consoles()
+    title = f"Plan {plan.name}, {digest[:12]}"
+    if any(change.before for change in changes):
+        rows = [(change.setting, change.before, change.after) for change in changes]
+        render.print_table(err, title, ("setting", "approved before", "now"), rows)
+    else:
+        render.print_table(err, title, ("setting", "value"), [(change.setting, change.after) for change in changes])
+    if not confirm("Do you approve this plan for this site?"):
+        msg = f"the plan {digest[:12]} is not approved"
+        raise ApprovalError(msg, hint=f"--approve-plan {digest[:12]} approves it without being asked")

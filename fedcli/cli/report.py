@@ -1,0 +1,60 @@
+"""The command report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli import render
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.source_options import (
+    CoordinatorKeyOption,
+    DropArgument,
+    EndpointOption,
+    HostKeyOption,
+    SshKeyOption,
+    chosen_source,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedcli.environment import Environment
+    from fedcli.operations.report import ReportResult
+
+EXAMPLE = "Example: fedcli report demo/drop --out report --coordinator-key SHA256:…"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(metavar="best|final|SITE/KIND", help="The model of the model card; kinds: local, federated, finetuned."),
+]
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    drop: DropArgument = None,
+    workspace: WorkspaceOption = Path(),
+    model: ModelOption = "best",
+    coordinator_key: CoordinatorKeyOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder."""
+
+    def work(environment: Environment) -> ReportResult:
+        from fedcli.operations.report import ReportRequest
+        from fedcli.operations.report import report as operation
+
+        source = chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        return operation(ReportRequest(source=source, out=out, model=model), environment)
+
+    Invocation(command="report", as_json=json).run(work, _show)
+
+
+def _show(out: Console, result: ReportResult) -> None:
+    render.print_line(out, result.statement)

@@ -1,0 +1,88 @@
+"""The command verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcli.cli import render
+from fedcli.cli.invocation import Invocation
+from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.source_options import (
+    CoordinatorKeyOption,
+    DropArgument,
+    EndpointOption,
+    HostKeyOption,
+    SshKeyOption,
+    chosen_source,
+)
+from fedcli.results import Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedcli.environment import Environment
+    from fedcli.operations.verify import VerifyResult
+
+EXAMPLE = "Example: fedcli verify demo/drop --replay --coordinator-key SHA256:…"
+NOT_VERIFIED = 6
+
+SignersOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the keys for ssh-keygen -Y verify.")]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIGEST", help="A round record that must be in the history, to show that no round is missing at the end."
+    ),
+]
+TarsOption = Annotated[
+    list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
+]
+
+
+def verify(
+    drop: DropArgument = None,
+    workspace: WorkspaceOption = Path(),
+    replay: Annotated[bool, typer.Option("--replay", help="Recompute every global model and compare, bit for bit.")] = False,
+    coordinator_key: CoordinatorKeyOption = None,
+    write_allowed_signers: SignersOption = None,
+    expect_head: HeadOption = None,
+    tars: TarsOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Verify the whole history: every signature, every place, every artifact; with --replay every global model."""
+
+    def work(environment: Environment) -> VerifyResult:
+        from fedcli.operations.verify import VerifyRequest
+        from fedcli.operations.verify import verify as operation
+
+        request = VerifyRequest(
+            source=chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint),
+            replay=replay,
+            allowed_signers=write_allowed_signers,
+            expect_head=expect_head,
+            tars=tuple(tars or ()),
+        )
+        return operation(request, environment)[0]
+
+    if Invocation(command="verify", as_json=json).run(work, _show).status is Status.FAILED:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+def _show(out: Console, result: VerifyResult) -> None:
+    for problem in result.problems:
+        render.print_line(out, f"✗ {problem.message}", style="red")
+    for key in result.unaccounted:
+        render.print_line(out, f"· {key}: no verified record names this file; it is ignored")
+    rows = [
+        ("federation", result.federation[:12]),
+        ("head", f"round {result.round} of {result.rounds}, {result.head}"),
+        ("records", str(result.records)),
+        ("artifacts", str(result.artifacts) + (f", {result.archived} more archived" if result.archived else "")),
+        ("rounds recomputed", str(result.replayed)),
+    ]
+    render.print_table(out, "What was checked", ("what", "value"), rows)

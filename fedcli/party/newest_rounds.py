@@ -1,0 +1,133 @@
+"""Which members sent their update in the newest rounds: one row per round, one place per member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from fedcli.exchange import layout
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedcli.exchange.history import History
+    from fedcli.exchange.ledger import Ledger
+
+NUM_ROUNDS = 12
+
+
+class UpdateState(StrEnum):
+    """What has become of a member's update of a round."""
+
+    IN = "in"
+    AWAITED = "awaited"
+    ABSENT = "absent"
+    REJECTED = "rejected"
+    LATE = "late"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRound:
+    """One member in one round.
+
+    Attributes:
+        standing: In; awaited; absent, rejected or late when the round was closed; outside if it was not a member yet.
+        kappa: Validation kappa of its own trained model, if its update has arrived.
+        since: Since when it is awaited.
+        reason: Why it was rejected.
+    """
+
+    site: str
+    standing: UpdateState
+    kappa: float | None = None
+    since: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRow:
+    """One round with all members.
+
+    Attributes:
+        created: When it was published; null for the open round.
+        kappa: Patient-weighted mean of the sites' validation kappa of its global model.
+        sites: The members, in the order of their names; none in round 0.
+    """
+
+    round: int
+    created: datetime | None
+    kappa: float | None
+    sites: tuple[MemberRound, ...]
+
+    def members(self, state: UpdateState) -> tuple[str, ...]:
+        """Return the members whose update is in this state."""
+        return tuple(item.site for item in self.sites if item.standing is state)
+
+
+def members_of(ledger: Ledger, number: int) -> tuple[str, ...]:
+    """Return the members of a round, sorted."""
+    return tuple(member.site for member in ledger.in_force(number).record.members)
+
+
+def newest_rounds(ledger: Ledger, history: History, members: tuple[str, ...], opened: int | None) -> tuple[RoundRow, ...]:
+    """Return the newest rounds, ascending.
+
+    Args:
+        ledger: Says who was a member when.
+        history: What the drop folder contains.
+        members: The members to show.
+        opened: The open round, which is the last row; None if there is none.
+    """
+    num_published = NUM_ROUNDS - (opened is not None)
+    kappas = history.global_kappas()
+    rows = [_published(ledger, history, number, members, kappas[number]) for number in range(len(kappas))[-num_published:]]
+    if opened is not None:
+        sites = tuple(_in_open_round(ledger, history, opened, site) for site in members)
+        rows.append(RoundRow(round=opened, created=None, kappa=None, sites=sites))
+    return tuple(rows)
+
+
+def _published(ledger: Ledger, history: History, number: int, members: tuple[str, ...], global_kappa: float | None) -> RoundRow:
+    record = history.rounds[number].record
+    used = {item.site for item in record.contributions}
+    reasons = {item.site: item.reason for item in record.rejected}
+    absent = set(members_of(ledger, number)) - used - set(reasons)
+
+    def member_round(site: str) -> MemberRound:
+        update = history.updates.get((site, number))
+        kappa = update.record.trained.kappa if update else None
+        if site in used:
+            return MemberRound(site=site, standing=UpdateState.IN, kappa=kappa)
+        if site in reasons:
+            return MemberRound(site=site, standing=UpdateState.REJECTED, kappa=kappa, reason=reasons[site])
+        if site in absent:
+            return MemberRound(site=site, standing=UpdateState.LATE if update else UpdateState.ABSENT, kappa=kappa)
+        return MemberRound(site=site, standing=UpdateState.OUTSIDE)
+
+    return RoundRow(
+        round=number,
+        created=record.created,
+        kappa=global_kappa,
+        sites=tuple(map(member_round, members)) if number else (),
+    )
+
+
+def _in_open_round(ledger: Ledger, history: History, opened: int, site: str) -> MemberRound:
+    if update := history.updates.get((site, opened)):
+        return MemberRound(site=site, standing=UpdateState.IN, kappa=update.record.trained.kappa)
+    key = layout.update(site, opened)
+    for problem in history.problems:
+        if problem.key == key:
+            return MemberRound(site=site, standing=UpdateState.REJECTED, reason=problem.message)
+    since = max(history.rounds[-1].record.created, _admitted(ledger, opened, site))
+    return MemberRound(site=site, standing=UpdateState.AWAITED, since=since)
+
+
+def _admitted(ledger: Ledger, opened: int, site: str) -> datetime:
+    """Return when a member of the open round was last admitted."""
+    newest_first = (item.record for item in reversed(ledger.federations) if item.record.from_round <= opened)
+    listing = takewhile(lambda record: any(member.site == site for member in record.members), newest_first)
+    return [record.created for record in listing][-1]
