@@ -20,7 +20,7 @@ from fedcli.aggregation.squares import add_in_order, unit_sums
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.engine.columns import Columns
+    from fedcli.aggregation.engine.column_range import ColumnRange
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
 
 
@@ -42,7 +42,7 @@ def scales(norms: list[float], largest: float) -> list[float]:
     return [largest / norm if norm > largest else 1.0 for norm in norms]
 
 
-def _unit_sums(matrix: UpdateMatrix, columns: Columns) -> NDArray[np.float64]:
+def _unit_sums(matrix: UpdateMatrix, columns: ColumnRange) -> NDArray[np.float64]:
     """Return the sums of squares of a range, (updates, units)."""
     with np.errstate(all="ignore"):  # what is not finite is named afterwards
         sums = np.concatenate([unit_sums(row[None].astype(np.float64)) for row in columns.rows])

@@ -25,13 +25,13 @@ from fedcli.aggregation.server_state import ServerState
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.engine.columns import Columns
+    from fedcli.aggregation.engine.column_range import ColumnRange
     from fedcli.aggregation.rules import AggregationRule, Average
     from fedcli.aggregation.update import Update
     from fedcli.tensors import Layout, Measured
@@ -90,16 +90,16 @@ def fold(
 
     Args:
         rule: The rule.
-        layout: What every file must hold, byte for byte in its header.
-        base: φ(t-1); an error about it names `base.site`.
+        layout: What every file must hold.
+        base: φ(t-1).
         updates: At least one, in any order, each site once.
         target: Where φ(t) goes; None computes its digest only.
         state: The server's state, if the rule has one.
         threads: The number of threads that read and compute.
-        memory: Bytes of numbers that each thread reads at a time; None suits the processor.
+        memory: Bytes of numbers that each thread holds; None chooses what suits the processor's cache.
 
     Raises:
-        UpdateError: Updates are not finite, or not what their records say; nothing is written.
+        UpdateError: Updates (or φ(t-1)) are not finite, or not what their records say; nothing is written.
         TrustError: φ(t) would not be finite, a tensor cannot be aggregated, or the rule needs more updates.
     """
     ordered = sorted(updates, key=lambda update: update.site.encode())
@@ -107,15 +107,7 @@ def fold(
         msg = f"the plan's rule needs at least {rule.least} updates, found {len(ordered)}"
         raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
     opened = partial(UpdateMatrix, layout=layout, threads=threads, memory=memory)
-    weights, scales, norms = [update.weight for update in ordered], [1.0] * len(ordered), None
-    if rule.clip_norm:
-        with opened(ordered) as matrix:
-            norms = clipping.norms(matrix)
-        scales = clipping.scales(norms, rule.clip_norm)
-    if rule.krum is not None:
-        with opened(ordered, scales=scales) as matrix:
-            chosen = rule.krum.choose(krum.squared_distances(matrix))
-        weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
+    weights, scales, norms = _participation(rule, ordered, opened)
     with (
         opened([base, *ordered], scales=[1.0, *scales]) as matrix,
         Output(target, layout) as output,
@@ -127,6 +119,22 @@ def fold(
         matrix.check_digests()
         after = server.finish() if server is not None else None
         return Folded(model=output.finish(), state=after, shares=_shares(ordered, weights, model.sums, norms))
+
+
+def _participation(
+    rule: AggregationRule, updates: Sequence[Update], opened: Callable[..., UpdateMatrix]
+) -> tuple[list[int], list[float], list[float] | None]:
+    """Return the weight of each update and what its floats are multiplied by, and the norms if they had to be measured."""
+    weights, scales, norms = [update.weight for update in updates], [1.0] * len(updates), None
+    if rule.clip_norm:
+        with opened(updates) as matrix:
+            norms = clipping.norms(matrix)
+        scales = clipping.scales(norms, rule.clip_norm)
+    if rule.krum is not None:
+        with opened(updates, scales=scales) as matrix:
+            chosen = rule.krum.choose(krum.squared_distances(matrix))
+        weights = [weight if number in chosen else 0 for number, weight in enumerate(weights)]
+    return weights, scales, norms
 
 
 def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | None) -> AbstractContextManager[ServerState | None]:
@@ -149,7 +157,7 @@ class _NewModel:
     output: Output
     sums: DotProducts
 
-    def integers(self, columns: Columns) -> memoryview:
+    def integers(self, columns: ColumnRange) -> memoryview:
         """Return a range of the integer tensors, such as counters: φ(t) = φ(t-1) + step, in Python's exact integers."""
         rows = columns.rows[:, : columns.count].astype(object)
         model = rows[0] + self.average.integers(rows[1:], self.weights)
@@ -160,7 +168,7 @@ class _NewModel:
         result: NDArray[np.int64] = model.astype(columns.section.dtype)
         return result.data
 
-    def floats(self, columns: Columns) -> tuple[memoryview, DotProducts]:
+    def floats(self, columns: ColumnRange) -> tuple[memoryview, DotProducts]:
         """Return a range of the float tensors, φ(t) = float32(φ(t-1) + step), and the dot products of its deltas."""
         base, deltas, step = columns.rows[0], columns.rows[1:], columns.step
         with np.errstate(all="ignore"):  # what is not finite is named afterwards

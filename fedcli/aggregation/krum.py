@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcli.aggregation.engine.columns import UNIT
+from fedcli.aggregation.engine.column_range import UNIT
 from fedcli.aggregation.squares import add_in_order, unit_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedcli.aggregation.engine.columns import Columns
+    from fedcli.aggregation.engine.column_range import ColumnRange
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
 
 _TILE = 64
@@ -66,7 +66,7 @@ def squared_distances(matrix: UpdateMatrix) -> NDArray[np.float64]:
     return total + total.T
 
 
-def _unit_distances(matrix: UpdateMatrix, columns: Columns) -> NDArray[np.float64]:
+def _unit_distances(matrix: UpdateMatrix, columns: ColumnRange) -> NDArray[np.float64]:
     """Return the squared distances of a range from every update to the later ones, (K, K, units)."""
     rows = columns.rows
     matrix.require_finite(np.isfinite(rows).all(axis=1), columns)

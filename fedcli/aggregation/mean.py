@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Mean:
+class WeightedMean:
     """The rule."""
 
     def floats(self, deltas: NDArray[np.float32], weights: Sequence[int], step: NDArray[np.float64]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedcli import plan
 from fedcli.aggregation.adaptive import Adaptive
 from fedcli.aggregation.krum import Krum
-from fedcli.aggregation.mean import Mean
+from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.median import Median
 from fedcli.aggregation.momentum import Momentum
 from fedcli.aggregation.trimmed_mean import TrimmedMean
@@ -46,14 +46,14 @@ class AggregationRule:
 
     clip_norm: float = 0.0
     krum: Krum | None = None
-    average: Average = field(default_factory=Mean)
+    average: Average = field(default_factory=WeightedMean)
     server: Server | None = None
     least: int = 1
 
 
 def rule_of(settings: plan.Aggregation) -> AggregationRule:
     """Return the plan's rule."""
-    average: Average = Mean()
+    average: Average = WeightedMean()
     server: Server | None = None
     if settings.rule is plan.Rule.MEDIAN:
         average = Median()

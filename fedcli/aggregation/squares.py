@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcli.aggregation.engine.columns import UNIT
+from fedcli.aggregation.engine.column_range import UNIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What a round's model is folded from: the same for the coordinator who publishes it and for whoever replays it."""
+"""What the model of a round is folded from: the same for the coordinator who publishes it and for everyone who replays it."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ if TYPE_CHECKING:
     from fedcli.tensors import Layout
 
 _THREADS = 2
-"""More of them wait for memory."""
+"""More threads wait for memory."""
 
 
 def num_threads() -> int:
-    """Return how many threads are worth their while here."""
+    """Return the number of threads with which a fold is fastest on this machine."""
     return min(_THREADS, os.cpu_count() or 1)
 
 
 def base_of(folder: Folder, number: int) -> Update:
-    """Return φ(t-1), from which round t goes on; where it lies on this machine it is hashed while it is folded."""
-    found = folder.ledger.rounds[number - 1]
-    path = folder.store.local_path(found.artifact.key)
+    """Return φ(t-1), from which round t continues; if it is stored on this machine, it is hashed while it is folded."""
+    before = folder.ledger.rounds[number - 1]
+    path = folder.store.local_path(before.artifact.key)
     if path is None:
         return Update(site=layout.COORDINATOR, path=folder.global_model(number - 1))
-    return Update(site=layout.COORDINATOR, path=path, sha256=found.artifact.stored_sha256)
+    return Update(site=layout.COORDINATOR, path=path, sha256=before.artifact.stored_sha256)
 
 
 def layout_of(base: Update) -> Layout:
-    """Return the layout that every update has; it is trusted once the fold has found φ(t-1) to be what its record names."""
+    """Return the layout that every update must have; it is trusted once the fold has compared the digest of φ(t-1)."""
     with base.path.open("rb") as file:
         return tensors.read_layout(file)
 
 
-def update_of(folder: Folder, found: Verified[UpdateRecord], settings: Aggregation, expected: Layout) -> Update:
-    """Return a site's update as it is folded.
+def update_of(folder: Folder, verified: Verified[UpdateRecord], settings: Aggregation, expected: Layout) -> Update:
+    """Return an update as the fold takes it.
 
     Raises:
         TrustError: Its file is missing, or not what its record says.
     """
-    record = found.record
-    delta = folder.artifacts.delta(found, expected)
+    record = verified.record
+    delta = folder.artifacts.delta(verified, expected)
     weight = settings.weight(record.steps, record.images, record.patients)
     return Update(site=record.party, path=delta.path, weight=weight, sha256=delta.sha256)
 
 
 def state_before(folder: Folder, number: int, settings: Aggregation, expected: Layout) -> Path | None:
-    """Return a private copy of the server's state after round t-1; None where the rule has none, or begins in round t.
+    """Return a private copy of the server's state after round t-1; None if the rule has no state, or is new in round t.
 
     Raises:
         TrustError: It is missing, or not what its record says.
     """
     server = rule_of(settings).server
-    found = folder.ledger.rounds[number - 1]
-    state = next((item for item in found.record.artifacts if item.role is Role.SERVER_STATE), None)
-    if server is None or state is None or found.record.rule is not settings.rule:
+    before = folder.ledger.rounds[number - 1]
+    state = next((item for item in before.record.artifacts if item.role is Role.SERVER_STATE), None)
+    if server is None or state is None or before.record.rule is not settings.rule:
         return None
-    return folder.artifacts.fetch(found, state, state_layout(server, expected))
+    return folder.artifacts.fetch(before, state, state_layout(server, expected))

@@ -1,7 +1,7 @@
-"""Recompute every global model from what its round record names, rounds in parallel, with the coordinator's own code.
+"""Recompute every global model from the files that its round record names, with the code that the coordinator uses.
 
-Each file is hashed in the pass that folds it, so that a replay takes little longer than hashing. It needs no copies of what lies
-on this machine, and keeps at most one round's private copies a thread.
+Rounds are recomputed in parallel. Each file is hashed in the pass that folds it, so that a replay takes little longer than
+hashing. Files on this machine are not copied; of others each thread keeps private copies for one round at a time.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from fedcli.progress import Progress
 
 TOLERANCE = 1e-5
-"""Norms and cosines are sums as BLAS likes: they differ in their last digits from machine to machine."""
+"""Norms and cosines are summed by BLAS, and differ in their last digits from machine to machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a replay has found.
+    """The result of a replay.
 
     Attributes:
-        rounds: Rounds whose model is the same, bit for bit.
-        settled: Keys of the artifacts that were found to be what their records say on the way.
-        problems: Rounds that give something else, or that cannot be replayed.
+        rounds: The number of rounds whose model is the same, bit for bit.
+        settled: Keys of the artifacts whose digests were compared on the way.
+        problems: Rounds that give another model, or that cannot be replayed.
     """
 
     rounds: int
@@ -68,7 +68,7 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
 
 
 def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustError | UnreadableError:
-    """Replay one round with private copies of its own; return the keys of the artifacts that it has settled, or what failed."""
+    """Replay one round with private copies of its own; return the keys of the artifacts that it has compared, or the error."""
     with tempfile.TemporaryDirectory(prefix="fedcli-replay-") as scratch:
         private = Folder(folder.store, coordinator=folder.ledger.pinned, cache=Path(scratch) / "cache")
         private.ledger = folder.ledger
@@ -81,33 +81,33 @@ def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustE
 def _replay_round(folder: Folder, history: History, number: int, scratch: Path) -> set[str]:
     record = history.rounds[number].record
     settings = folder.ledger.in_force(number).record.plan.aggregation
-    used = [_used(history, number, item) for item in record.contributions]
+    used = [_update(history, number, item) for item in record.contributions]
     base = base_of(folder, number)
     layout = layout_of(base)
     rule = rule_of(settings)
-    updates = [update_of(folder, found, settings, layout) for found in used]
+    updates = [update_of(folder, update, settings, layout) for update in used]
     state = None
     if rule.server is not None:
         state = StateFiles(before=state_before(folder, number, settings, layout), target=scratch / "state")
     _compare(record, fold(rule, layout, base, updates, None, state=state))
-    return {history.rounds[number - 1].artifact.key, *(found.artifact.key for found in used)}
+    return {history.rounds[number - 1].artifact.key, *(update.artifact.key for update in used)}
 
 
-def _used(history: History, number: int, item: Contribution) -> Verified[UpdateRecord]:
-    found = history.updates.get((item.site, number))
-    if found is None or found.digest != item.update:
-        msg = f"the update of {item.site} does not verify"
+def _update(history: History, number: int, contribution: Contribution) -> Verified[UpdateRecord]:
+    update = history.updates.get((contribution.site, number))
+    if update is None or update.digest != contribution.update:
+        msg = f"the update of {contribution.site} does not verify"
         raise TrustError(msg)
-    return found
+    return update
 
 
 def _compare(record: RoundRecord, folded: Folded) -> None:
-    """Raise a TrustError where a round's record says something else than its replay."""
+    """Raise a TrustError where a round record differs from its replay."""
     measured = {Role.MODEL: folded.model, Role.SERVER_STATE: folded.state}
     for artifact in record.artifacts:
-        found = measured[artifact.role]
-        if found is None or found.sha256 != artifact.content_sha256:
-            digest = found.sha256[:12] if found is not None else "nothing"
+        file = measured[artifact.role]
+        if file is None or file.sha256 != artifact.content_sha256:
+            digest = file.sha256[:12] if file is not None else "nothing"
             msg = f"{artifact.key}: replay gives {digest}, expected {artifact.content_sha256[:12]}"
             raise TrustError(msg)
     for item, share in zip(record.contributions, folded.shares, strict=True):
@@ -122,7 +122,7 @@ def _compare(record: RoundRecord, folded: Folded) -> None:
             raise TrustError(msg)
 
 
-def _close(expected: float | None, found: float | None, scale: float) -> bool:
-    if expected is None or found is None:
-        return expected is found
-    return abs(expected - found) <= TOLERANCE * scale
+def _close(expected: float | None, actual: float | None, scale: float) -> bool:
+    if expected is None or actual is None:
+        return expected is actual
+    return abs(expected - actual) <= TOLERANCE * scale

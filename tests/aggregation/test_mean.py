@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from fedcli import tensors
-from fedcli.aggregation.mean import Mean
+from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.rules import AggregationRule
 from fedcli.errors import TrustError
 from tests.aggregation.models import Bench, bench, same, weighted_mean
@@ -75,7 +75,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-class CountingMean(Mean):
+class CountingMean(WeightedMean):
     """The mean, which counts what is open while it sums."""
 
     def __init__(self) -> None:

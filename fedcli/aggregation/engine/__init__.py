@@ -1,1 +1,1 @@
-"""The pass over files: rows, buffers and threads below the rules."""
+"""The pass over the files of updates: memory, threads, digests, and the sums that take the most time."""

@@ -1,6 +1,6 @@
-"""Squared norms of the deltas and their dot products with the step, taken in the pass that makes the step.
+"""Squared norms of the deltas, and their dot products with the step.
 
-They decide no bit of the model and are therefore summed as BLAS likes: pieces of elements in float32, the pieces in float64.
+They decide no bit of the model. So BLAS may sum them in its own order: pieces of 1024 elements in float32, the pieces in float64.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE = 1024
-"""Elements of one dot product: so few that BLAS starts no threads of its own."""
+"""Elements of one dot product. BLAS starts no threads for so few, and a range has more than 500 of them: for fewer in one call
+numpy would keep Python's global interpreter lock."""
 _SAFE = (1e-30, 1e30)
-"""Squared norms that float32 represents well; other pieces are taken again in float64, and their products too."""
+"""Squared norms that float32 represents well; the dot products of other pieces are computed in float64."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Order among threads that work on one range after another: a file is hashed and a model is written from its begin to its end."""
+"""Order among threads that work on different ranges: a file must be hashed, and a model written, from beginning to end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class OrderedStages:
-    """How many columns have passed each stage. When one thread fails, the others stop at their next stage with the same error."""
+    """The number of columns that have passed each stage.
+
+    When one thread fails, the others stop at their next stage with the same error.
+    """
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -21,7 +24,7 @@ class OrderedStages:
 
     @contextmanager
     def stage(self, name: Hashable, first: int, count: int) -> Iterator[None]:
-        """Wait until all columns before `first` have passed a stage, and let `count` more pass it."""
+        """Enter a stage after all columns before `first` have passed it; at the end, `count` more have."""
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or self._passed[name] == first)
             if self._error is not None:
@@ -32,7 +35,7 @@ class OrderedStages:
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Stop all threads."""
+        """Stop the other threads."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()

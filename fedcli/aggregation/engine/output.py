@@ -1,4 +1,4 @@
-"""A model in the making: hashed while it is written, whole and flushed to the disk before it has its name."""
+"""The file of a new model: hashed while it is written, and complete and flushed to the disk before it gets its name."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ if TYPE_CHECKING:
     from fedcli.tensors import Layout
 
 _STRETCH = 1 << 21
-"""Bytes that are sent on their way to the disk together."""
+"""Bytes that the system is told to write to the disk together."""
 
 _CANNOT = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-"""What a file system says that has no such call; its files grow as they are written."""
+"""Errors of file systems that cannot reserve space."""
 
 
 class Output:
-    """A file that is whole, flushed to the disk and under its name, or not there.
+    """A file that has its name only if it is complete and flushed to the disk.
 
     Args:
         target: Where it goes; None hashes only.
-        layout: What it will hold; its header is written at once, and the rest of its size is reserved.
-
-    Raises:
-        OSError: The disk has no room for it.
+        layout: What it will hold. Its size is reserved on the disk, and its header written, on entering.
     """
 
     def __init__(self, target: Path | None, layout: Layout) -> None:
@@ -39,7 +36,7 @@ class Output:
         self._file = self._partial.open("wb", buffering=0) if self._partial is not None else None
         self._hasher = hashlib.sha256()
         self._size = 0
-        self._on_its_way = 0
+        self._flushing = 0
 
     def __enter__(self) -> Self:
         try:
@@ -57,24 +54,24 @@ class Output:
             self._partial.unlink(missing_ok=True)
 
     def write(self, data: memoryview | bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
         view = memoryview(data).cast("B")
         self._hasher.update(view)
         self._size += len(view)
         while self._file is not None and len(view):
             view = view[self._file.write(view) :]
-        if self._size - self._on_its_way >= _STRETCH:
-            self._send_on_its_way()
+        if self._size - self._flushing >= _STRETCH:
+            self._start_flushing()
 
-    def _send_on_its_way(self) -> None:
-        """Let the system begin to write to the disk what it would else keep until the end, when it would be waited for."""
+    def _start_flushing(self) -> None:
+        """Let the system start to write to the disk, so that there is less to wait for at the end."""
         if self._file is not None and hasattr(os, "posix_fadvise"):
-            length = self._size - self._on_its_way
-            os.posix_fadvise(self._file.fileno(), self._on_its_way, length, os.POSIX_FADV_DONTNEED)
-        self._on_its_way = self._size
+            length = self._size - self._flushing
+            os.posix_fadvise(self._file.fileno(), self._flushing, length, os.POSIX_FADV_DONTNEED)
+        self._flushing = self._size
 
     def finish(self) -> Measured:
-        """Give the file its name; return its size and digest."""
+        """Flush the file and give it its name; return its size and digest."""
         if self._file is not None and self._partial is not None and self._target is not None:
             os.fsync(self._file.fileno())
             self._partial.rename(self._target)
@@ -82,7 +79,11 @@ class Output:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Reserve the disk space for a file where the file system can, so that it does not have to grow as it is written."""
+    """Reserve space on the disk if the file system can.
+
+    Raises:
+        OSError: The disk is full.
+    """
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)

@@ -1,4 +1,4 @@
-"""One site's update as a file that is read and hashed part by part."""
+"""The file of one update, read and hashed part by part."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UpdateFile:
     Args:
         update: The update.
         layout: What the file must hold.
-        keep_open: Whether it stays open between the parts.
+        keep_open: Whether the file stays open after its header was read.
 
     Attributes:
-        descriptor: Of the open file; None where it is opened for each part.
-        hasher: Takes the file's bytes in their order; None where the update names no digest.
+        descriptor: The descriptor of the file if it stays open; else None.
+        hasher: Takes the bytes of the file in their order; None if the update names no digest.
     """
 
     def __init__(self, update: Update, layout: Layout, *, keep_open: bool) -> None:
@@ -55,7 +55,7 @@ class UpdateFile:
         with self._naming_the_site():
             if header != self._layout.header:
                 with self.update.path.open("rb") as file:
-                    raise TensorError(self._departure(file) or "its header changed while it was read")
+                    raise TensorError(self._difference(file) or "its header changed while it was read")
         if self.hasher is not None:
             self.hasher.update(header)
 
@@ -80,11 +80,11 @@ class UpdateFile:
                     os.close(descriptor)
 
     def wrong_digest(self) -> str:
-        """Return the reason why all that was hashed is not what the update's record says; empty where it is."""
+        """Return the reason to refuse the update if another digest than its own was hashed; else an empty text."""
         return "" if self.hasher is None else self._compare(self.hasher.hexdigest())
 
     def not_finite(self, tensor: str) -> str:
-        """Return the reason to refuse the update: another digest if it has one, else that a tensor is not finite."""
+        """Return the reason to refuse the update of which a tensor is not finite: a wrong digest comes first."""
         wrong = self.update.sha256 and self._compare(tensors.measure(self.update.path).sha256)
         return wrong or f"the update of {self.update.site} holds NaN or infinity in tensor {tensor}"
 
@@ -105,24 +105,24 @@ class UpdateFile:
             raise UpdateError({site: f"the update of {site} cannot be read: {error.strerror}"}) from error
 
     def _open(self) -> int:
-        """Return a new descriptor; only a regular file of the right size is opened."""
+        """Open the file if it is a regular file of the right size, and return its descriptor."""
         descriptor = os.open(self.update.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        status = os.fstat(descriptor)  # a pipe that a peer has put there must not be waited for
+        status = os.fstat(descriptor)  # a peer may have put a pipe there, for which a reader would wait
         if not stat.S_ISREG(status.st_mode) or status.st_size != self._layout.size:
             try:
-                departure = ""
+                difference = ""
                 if stat.S_ISREG(status.st_mode):  # its header tells more than its size
                     with os.fdopen(descriptor, "rb", closefd=False) as file:
-                        departure = self._departure(file)
+                        difference = self._difference(file)
             finally:
                 os.close(descriptor)
-            raise TensorError(departure or f"{status.st_size} bytes, expected {self._layout.size}")
+            raise TensorError(difference or f"{status.st_size} bytes, expected {self._layout.size}")
         if self._keep_open:
             self.descriptor = descriptor
             tensors.read_sequentially(descriptor)
         return descriptor
 
-    def _departure(self, file: BinaryIO) -> str:
-        """Say how a file's header departs from the layout; empty where it does not."""
+    def _difference(self, file: BinaryIO) -> str:
+        """Return how the header of a file differs from the layout; an empty text if it does not."""
         difference = self._layout.difference(tensors.read_layout(file))
         return difference and f"not the federation's model: {difference}"

@@ -1,11 +1,10 @@
 """The files of many updates as the rows of a matrix, read once, in bounded memory, by several threads.
 
-Canonical files of one layout hold the same tensors at the same bytes. So after one comparison of headers only flat sections of
-numbers remain: the integers, then the floats. Each file is a row. A thread that is free takes the next range of columns, reads it
-from all files, and computes. A file that names its digest is hashed in the same pass.
+Canonical files of one layout hold the same tensors at the same positions. So once the headers are compared, each file is a row of
+numbers: a section of integers and one of floats. A free thread takes the next range of columns, reads it from all files, and
+computes. A file with a given digest is hashed in the same pass.
 
-The number of open descriptors is bounded, whatever the number of files. A thread's buffer has 7 MiB, or for more than 300 files
-24 KiB for each.
+The number of open files is bounded. Each thread holds 7 MiB of numbers, or 24 KiB for each file if that is more.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
-from fedcli.aggregation.engine.columns import UNIT, Columns
+from fedcli.aggregation.engine.column_range import UNIT, ColumnRange
 from fedcli.aggregation.engine.ordered_stages import OrderedStages
 from fedcli.aggregation.engine.update_file import UpdateFile
 from fedcli.aggregation.update import UpdateError, sections
@@ -34,25 +33,25 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _MEMORY = 7 << 20
-"""Bytes of numbers that a thread reads before it computes: what the processor's cache keeps for it."""
+"""Bytes of numbers that a thread holds: they stay in the processor's cache while it computes."""
 _SHORTEST = 24 << 10
-"""Bytes of each file in a range, at least: shorter ones take longer to ask for than to read."""
+"""Bytes of each file that a thread reads at a time, at least: a shorter read takes longer to request than to do."""
 _LONGEST = 1 << 18
 """Columns of a range, at most."""
 _PIECE = 8192
-"""Columns that numpy converts at a time: longer ranges are multiples of it."""
+"""Columns that numpy converts at a time; longer ranges are multiples of it."""
 _MOST_OPEN = 1024
-"""Files that stay open, at most."""
+"""Files that are kept open, at most."""
 
 
 class UpdateMatrix:
-    """Updates of one layout, open for one pass.
+    """Updates of one layout, opened for one pass.
 
     Args:
         updates: In the order of the rows.
         layout: What every file must hold.
         threads: The number of threads that read and compute.
-        memory: Bytes of numbers that each thread reads at a time, if UNIT columns fit; None suits the processor.
+        memory: Bytes of numbers that each thread holds, but at least UNIT columns; None chooses what suits the processor's cache.
         scales: What each row of floats is multiplied by, rounded to float32; 1 leaves it as it is.
 
     Attributes:
@@ -104,17 +103,17 @@ class UpdateMatrix:
     def run(
         self,
         section: Section | None,
-        work: Callable[[Columns], _Result],
+        work: Callable[[ColumnRange], _Result],
         finish: Callable[[_Result], None],
         *,
         longest: int = _LONGEST,
     ) -> None:
-        """Read a section range by range, and compute on each.
+        """Read a section range by range.
 
         Args:
-            section: None has no ranges.
-            work: What to compute on a range, in any order and several at a time.
-            finish: What to do with what `work` returned, in the order of the ranges; the numbers are overwritten afterwards.
+            section: The section; None has no ranges.
+            work: Computes on a range; called in any order, in several threads at once.
+            finish: Takes what `work` returned; called in the order of the ranges. Afterwards the numbers are overwritten.
             longest: The number of columns of a range, at most.
 
         Raises:
@@ -125,10 +124,10 @@ class UpdateMatrix:
         fitting = max(UNIT, self._memory // (len(self) * section.dtype.itemsize))
         length = min(fitting // _PIECE * _PIECE or fitting // UNIT * UNIT, longest, section.count)
         stages = OrderedStages()
-        spare: list[Columns] = []
+        spare: list[ColumnRange] = []
 
         def attempt(first: int) -> None:
-            columns = spare.pop() if spare else Columns(section, length, len(self))
+            columns = spare.pop() if spare else ColumnRange(section, length, len(self))
             try:
                 columns.move(first, min(length, section.count - first))
                 self._read(columns, stages)
@@ -145,20 +144,20 @@ class UpdateMatrix:
             pass
 
     def skip(self, section: Section | None) -> None:
-        """Read a section that a pass has no use for, so that its bytes are hashed."""
+        """Hash a section that a pass does not need."""
         if self._hashed:
             self.run(section, lambda _: None, lambda _: None)
 
     def check_digests(self) -> None:
-        """Compare the digest of every file, of which all sections were read, with the one that it names.
+        """Compare the digests of the files with the given ones; all sections must have been read.
 
         Raises:
-            UpdateError: Files are not what their records say.
+            UpdateError: Files have another digest.
         """
         _refuse({file.update.site: reason for file in self._files if (reason := file.wrong_digest())})
 
-    def require_finite(self, finite: NDArray[np.bool_], columns: Columns) -> None:
-        """Refuse the files with numbers in a range that are not finite.
+    def require_finite(self, finite: NDArray[np.bool_], columns: ColumnRange) -> None:
+        """Refuse the files that are not `finite` in a range.
 
         Raises:
             UpdateError: There are such files.
@@ -169,7 +168,7 @@ class UpdateMatrix:
             reasons[file.update.site] = file.not_finite(columns.tensor_at(column))
         _refuse(reasons)
 
-    def _read(self, columns: Columns, stages: OrderedStages) -> None:
+    def _read(self, columns: ColumnRange, stages: OrderedStages) -> None:
         """Read, hash and scale a range of all files."""
         full = self._read_at_once(columns)
         scaled = self._scaled and columns.section.dtype.kind == "f"
@@ -185,8 +184,8 @@ class UpdateMatrix:
                 row = columns.rows[number]
                 np.multiply(row, self._scales[number], out=row, dtype=np.float64, casting="same_kind")
 
-    def _read_at_once(self, columns: Columns) -> bool:
-        """Read a range of files that are all open, with no Python between the calls; tell whether all parts are full."""
+    def _read_at_once(self, columns: ColumnRange) -> bool:
+        """Read a range of all files if all are open, with no Python between the calls; tell whether that succeeded."""
         descriptors = [file.descriptor for file in self._files if file.descriptor is not None]
         if len(descriptors) < len(self):
             return False
@@ -203,6 +202,6 @@ def _refuse(reasons: dict[str, str]) -> None:
 
 
 def _most_open() -> int:
-    """Return how many files a pass keeps open: a quarter of what the process may, since rounds are replayed side by side."""
+    """Return how many files a pass may keep open: a quarter of the limit, since rounds are replayed in parallel."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_OPEN if soft == resource.RLIM_INFINITY else min(_MOST_OPEN, soft // 4)

@@ -1,9 +1,9 @@
-"""The sum Σ w_k · x_k of the rows of a matrix, in float64: row after row, multiplication and addition each rounded.
+"""The sum Σ w_k · x_k of the rows of a matrix, in float64, one row after another, each multiplication and addition rounded.
 
-`add_row_by_row` says what the sum is. numpy's `einsum` makes the same one in a single call, which converts, multiplies and adds
-8192 elements at a time; threads then wait less for Python's global interpreter lock. numpy does not promise in which order
-`einsum` adds. So the first sum of a process tries it on an array whose sum depends on the order; where the bits differ, rows are
-added one by one. A processor that fuses multiplication and addition gives the same bits, as long as the products are exact.
+`add_row_by_row` defines the sum. `weighted_sum` gives the same bits with one call of numpy's `einsum`, during which other threads
+run; the three calls for each row make two threads wait for each other (see docs/decisions/0010). numpy does not promise in which
+order `einsum` adds. So the first sum of a process compares both on an array whose sum depends on the order; if the bits differ,
+rows are added one by one. The products must be exact: then fused operations of a processor change nothing.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def weighted_sum(rows: NDArray[np.float32], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """Make `out` the sum of all rows, (rows, elements) to (elements,), from +0.0; each product must be exact in float64."""
-    if out.size > 1 and einsum_adds_row_by_row():  # a single column would be summed in parts
+    """Make `out` the sum of all rows, (rows, elements) to (elements,); each product must be exact in float64."""
+    if out.size > 1 and einsum_adds_row_by_row():  # einsum sums a single column in parts
         np.einsum("k,kn->n", weights, rows, out=out, dtype=np.float64, casting="safe")
     else:
         add_row_by_row(rows, weights, out)
 
 
 def add_row_by_row(rows: NDArray[np.float32], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """Make `out` the sum of all rows, in three calls of numpy for each."""
+    """Make `out` the sum of all rows from +0.0, with three calls of numpy for each row."""
     out.fill(0.0)
     product = np.empty_like(out)
     for row, weight in zip(rows, weights, strict=True):

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from fedcli import tensors
-from fedcli.aggregation.mean import Mean
+from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.rules import AggregationRule
 from tests.aggregation.models import bench
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Unused(Mean):
+class Unused(WeightedMean):
     """A rule that must not come into action."""
 
     def floats(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from fedcli import tensors
 from fedcli.aggregation.engine.dot_products import PIECE
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.krum import Krum
-from fedcli.aggregation.mean import Mean
+from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.median import Median
 from fedcli.aggregation.rules import AggregationRule
 from fedcli.aggregation.update import Update, UpdateError
@@ -125,7 +125,7 @@ def test_a_file_that_ends_early_or_is_none_is_refused(tmp_path: Path) -> None:
     assert reasons["c"] == f"the update of c: 0 bytes, expected {size}"
 
 
-class ShapeOfDeltas(Mean):
+class ShapeOfDeltas(WeightedMean):
     """The mean, which notes how many deltas and elements it sums at a time."""
 
     def __init__(self) -> None:

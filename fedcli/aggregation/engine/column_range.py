@@ -1,4 +1,4 @@
-"""A range of columns of all files: what one thread reads and computes on at a time."""
+"""The range of columns that one thread reads from all files and computes on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ UNIT = 1024
 """Ranges begin at multiples of this many columns."""
 
 
-class Columns:
-    """A thread's range of columns, filled up with zeros to a multiple of UNIT; it moves from one range of a section to another.
+class ColumnRange:
+    """A range of columns, filled up with zeros to a multiple of UNIT. Its memory is used for one range after another.
 
     Args:
         section: The section.
@@ -27,8 +27,8 @@ class Columns:
         first: The first column.
         count: The number of columns, without the zeros.
         rows: The numbers of every file, (files, columns).
-        parts: The rows without the zeros, as `preadv` takes them.
-        step: Room for one float64 number for each column.
+        parts: The same without the zeros, as `preadv` takes them.
+        step: Memory for a float64 number for each column.
     """
 
     def __init__(self, section: Section, length: int, num_rows: int) -> None:
@@ -39,7 +39,7 @@ class Columns:
         self.count = 0
 
     def move(self, first: int, count: int) -> None:
-        """Go to another range, of which nothing has been read yet."""
+        """Move to another range, whose numbers are yet to be read."""
         self.first = first
         if count != self.count:
             self.count, width = count, _padded(count)
@@ -50,7 +50,7 @@ class Columns:
 
     @property
     def offset(self) -> int:
-        """Where the range begins in every file, in bytes."""
+        """The position of the range in every file, in bytes."""
         return self.section.begin + self.first * self.section.dtype.itemsize
 
     def tensor_at(self, column: int) -> str:
