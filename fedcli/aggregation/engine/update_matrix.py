@@ -38,8 +38,6 @@ _SHORTEST = 24 << 10
 """Bytes of each file that a thread reads at a time, at least: a shorter read takes longer to request than to do."""
 _LONGEST = 1 << 18
 """Columns of a range, at most."""
-_PIECE = 8192
-"""Columns that numpy converts at a time; longer ranges are multiples of it."""
 _MOST_OPEN = 1024
 """Files that are kept open, at most."""
 
@@ -74,6 +72,7 @@ class UpdateMatrix:
         self.integers, self.floats = sections(layout)
         most = _most_open()
         self._files = [UpdateFile(update, layout, keep_open=number < most) for number, update in enumerate(updates)]
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._memory = max(_MEMORY, _SHORTEST * len(updates)) if memory is None else memory
         self._scales = scales
@@ -122,26 +121,27 @@ class UpdateMatrix:
         if section is None:
             return
         fitting = max(UNIT, self._memory // (len(self) * section.dtype.itemsize))
-        length = min(fitting // _PIECE * _PIECE or fitting // UNIT * UNIT, longest, section.count)
+        length = min(fitting // UNIT * UNIT, longest, section.count)
+        firsts = iter(range(0, section.count, length))  # shared by the threads: each takes the next range when it is free
         stages = OrderedStages()
-        spare: list[ColumnRange] = []
 
-        def attempt(first: int) -> None:
-            columns = spare.pop() if spare else ColumnRange(section, length, len(self))
+        def work_on_ranges() -> None:
+            columns = ColumnRange(section, length, len(self))
             try:
-                columns.move(first, min(length, section.count - first))
-                self._read(columns, stages)
-                result = work(columns)
-                with stages.stage("finish", first, columns.count):
-                    finish(result)
+                for first in firsts:
+                    columns.move(first, min(length, section.count - first))
+                    self._read(columns, stages)
+                    result = work(columns)
+                    with stages.stage("finish", first, columns.count):
+                        finish(result)
             except BaseException as error:
                 stages.fail(error)
                 raise
-            finally:
-                spare.append(columns)
 
-        for _ in self._pool.map(attempt, range(0, section.count, length)):
-            pass
+        others = [self._pool.submit(work_on_ranges) for _ in range(self._threads - 1)]
+        work_on_ranges()
+        for other in others:
+            other.result()
 
     def skip(self, section: Section | None) -> None:
         """Hash a section that a pass does not need."""
