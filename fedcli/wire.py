@@ -14,10 +14,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from fedcli.errors import FedcliError
+from fedcli.visible_text import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +27,20 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 SITE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
 
+
+def _seen(text: str) -> str:
+    if match := hidden(text):
+        msg = f"should have no control, format or bidirectional character, has U+{ord(match[0]):04X} at position {match.start()}"
+        raise ValueError(msg)
+    return text
+
+
+Seen = AfterValidator(_seen)
+"""Every text of a record or a plan that has no pattern of its own can be seen whole."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, StringConstraints(pattern=f"^{SITE_PATTERN}$")]
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-LongText = Annotated[str, StringConstraints(max_length=2000)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), Seen]
+LongText = Annotated[str, StringConstraints(max_length=2000), Seen]
 Timestamp = AwareDatetime
 
 SHORT_DIGEST = 12

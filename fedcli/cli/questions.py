@@ -7,6 +7,7 @@ import os
 import typer
 
 from fedcli.cli import render
+from fedcli.visible_text import visible
 
 
 def attended() -> bool:
@@ -17,4 +18,4 @@ def attended() -> bool:
 
 def confirm(question: str) -> bool:
     """Ask a person; without a terminal the answer is no."""
-    return attended() and typer.confirm(question, err=True)
+    return attended() and typer.confirm(visible(question), err=True)

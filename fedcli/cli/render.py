@@ -28,12 +28,15 @@ from rich.text import Text
 
 from fedcli import wire
 from fedcli.progress import BYTES
+from fedcli.visible_text import visible, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from rich.console import ConsoleOptions, RenderableType
     from rich.progress import Task
+    from rich.segment import Segment
 
     from fedcli.errors import FedcliError
 
@@ -67,6 +70,20 @@ class _Amount(ProgressColumn):
         return (self._bytes if task.fields["unit"] == BYTES else self._counts).render(task)
 
 
+class Terminal(Console):
+    """A console on which no text can do more than be read; of hidden characters only the line breaks of messages count."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text of others with every hidden character shown."""
+        return super().render_str(visible(text, keep="\n"), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render; a styled text of others that has hidden characters is shown with them, without its styles."""
+        if isinstance(renderable, Text) and (shown := visible(renderable.plain, keep="\n")) != renderable.plain:
+            renderable = renderable.blank_copy(shown)
+        return super().render(renderable, options)
+
+
 class Narrator:
     """The `Progress` of the command line: bars on a terminal, one line per event, and the workspace's log."""
 
@@ -89,13 +106,13 @@ class Narrator:
 
     def event(self, text: str) -> None:
         """Print one line, and log it."""
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self._console.print(escape(visible(text)), highlight=False, soft_wrap=True)
         self.log(text)
 
     def log(self, text: str) -> None:
         """Log one line without printing it."""
         if self._logger is not None:
-            self._logger.info("%s", text)
+            self._logger.info("%s", visible(text))
 
     @contextmanager
     def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
@@ -115,7 +132,7 @@ class Narrator:
 
 def consoles() -> tuple[Console, Console]:
     """Return the console for results, and the console for everything else."""
-    return Console(file=sys.stdout), Console(file=sys.stderr)
+    return Terminal(file=sys.stdout, emoji=False), Terminal(file=sys.stderr, emoji=False)
 
 
 def print_json(command: str, result: object) -> None:
@@ -150,9 +167,9 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
     """Print a small table; the first column is text, the others are numbers."""
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number == 0 else "right")
+        table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(visible(cell)) for cell in row))
     console.print(table)
 
 
@@ -179,7 +196,7 @@ def kappa(value: float | None, interval: tuple[float, float] | None = None) -> s
 
 
 def _print_object(mapping: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(mapping, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(visible_json(json.dumps(mapping, ensure_ascii=False, allow_nan=False)) + "\n")
     sys.stdout.flush()
 
 

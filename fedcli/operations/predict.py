@@ -6,8 +6,6 @@ case's images → a CSV, and beside it a JSON file that says how it was made.
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import wire
+from fedcli.csv_text import csv_text
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelReference, Versions
@@ -196,15 +195,13 @@ def _table(plan: Plan, images: PredictionInput, names: list[str], means: NDArray
     for number, name in enumerate(images.cases):
         counts[name] += 1
         files[name] += images.files[number : number + 1]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     last = ("files",) if images.files else ()
-    writer.writerow(("case", "images", *(f"p({name})" for name in plan.classes), "predicted", *last))
+    lines: list[tuple[object, ...]] = [("case", "images", *(f"p({name})" for name in plan.classes), "predicted", *last)]
     for name, row in zip(names, means, strict=True):
         last = ("; ".join(files[name]),) if images.files else ()
         probabilities = (f"{value:.6f}" for value in row)
-        writer.writerow((name, counts[name], *probabilities, plan.classes[int(np.argmax(row))], *last))
-    return text.getvalue().encode("utf-8", "surrogateescape")
+        lines.append((name, counts[name], *probabilities, plan.classes[int(np.argmax(row))], *last))
+    return csv_text(lines).encode()
 
 
 def _result(

@@ -10,6 +10,7 @@ from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange.records import Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
+from fedcli.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,8 @@ class ReceivedUpdates:
         """Leave a site's update out, for a reason."""
         update = self.records.pop(site, None)
         self.updates.pop(site, None)
-        self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason[:_REASON_LIMIT])
+        reason = visible(reason)[:_REASON_LIMIT]
+        self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason)
         if excused:
             self.excused.add(site)
 

@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.plan.choices import Encoding, Packing, Rule, Weights
-from fedcli.wire import STRICT
+from fedcli.wire import STRICT, Seen
 
 MAX_STEPS = (1 << 29) - 1
 """Below 2**29 the product of a step count and a float32 is exact in float64."""
 
-ClassName = Annotated[str, Field(min_length=1, max_length=64)]
+ClassName = Annotated[str, Field(min_length=1, max_length=64), Seen]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

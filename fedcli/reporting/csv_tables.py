@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.csv_text import csv_text
 from fedcli.measures import Metric
 from fedcli.reporting.tables import class_names, confusion
 from fedcli.reporting.tables.cohorts import FULL_HISTOGRAM
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 Value = str | int | float | None
 
 _MODEL = ("kind", "round", "trained_at", "tested_at")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +51,7 @@ def csv_tables(report: Report) -> tuple[CsvTable, ...]:
 
 
 def _table(name: str, lines: Iterable[tuple[Value, ...]]) -> CsvTable:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for line in lines:
-        writer.writerow([_guarded(value) for value in line])
-    return CsvTable(name=name, text=buffer.getvalue())
-
-
-def _guarded(value: Value) -> Value:
-    """Keep a spreadsheet from running a peer's text as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return CsvTable(name=name, text=csv_text(lines))
 
 
 def _datasets(report: Report) -> Iterator[tuple[Value, ...]]:

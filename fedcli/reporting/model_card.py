@@ -13,12 +13,12 @@ from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
 from fedcli.reporting.templates import template_environment
 from fedcli.reporting.words import METRIC_WORDS
+from fedcli.visible_text import visible
 
 if TYPE_CHECKING:
     from fedcli.reporting.report_data import Report
     from fedcli.reporting.tables import ChosenModel
 
-_BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|&~$#!]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 _SHOWN = (Metric.KAPPA, Metric.ACCURACY, Metric.BALANCED_ACCURACY, Metric.MACRO_AUC, Metric.DENSE_AUC, Metric.CALIBRATION_ERROR)
@@ -45,4 +45,4 @@ def render(report: Report, chosen: ChosenModel) -> str:
 
 def escape(value: object) -> str:
     """Return a text as Markdown that reads as the same text, on one line."""
-    return _MARKUP.sub(r"\\\g<0>", _BREAKS.sub(" ", str(value)))
+    return _MARKUP.sub(r"\\\g<0>", visible(str(value)))

@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from fedcli.reporting import formats, tables, words
+from fedcli.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def template_environment(*, autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
-    """Return the environment that loads the templates; what they print is escaped as HTML or passed through `finalize`."""
+def visible_value(value: object) -> object:
+    """Return what a page prints: text made visible, our own markup as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def template_environment(*, autoescape: bool, finalize: Callable[[object], object] = visible_value) -> Environment:
+    """Return the environment that loads the templates; what they print is passed through `finalize`, then escaped as HTML."""
     environment = Environment(
         loader=PackageLoader("fedcli", "reporting"),
         autoescape=autoescape,  # noqa: S701 - Markdown is escaped by `finalize`

@@ -18,6 +18,7 @@ import pydicom
 import pytest
 
 from fedcli import wire
+from fedcli.csv_text import guarded
 from fedcli.errors import DataError, UsageError
 from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
 from fedcli.imaging.dataset import prepared_dataset
@@ -216,7 +217,8 @@ def test_every_file_is_there_or_left_out_with_its_reason(mixed: Mixed) -> None:
     assert {item.file: item.reason for item in summary.rejected} == {file: why for file, why in expected.items() if why}
     assert [item.file for item in summary.rejected] == sorted(file for file, why in expected.items() if why)
     assert (summary.images, summary.files) == (12, 24)
-    assert read_table(request.out / prepared_dataset.REJECTS)[1:] == [[item.file, item.reason] for item in summary.rejected]
+    listed = [[guarded(item.file), item.reason] for item in summary.rejected]
+    assert read_table(request.out / prepared_dataset.REJECTS)[1:] == listed
     assert {rejection.reason: rejection.files for rejection in summary.cohort.rejections}["not a DICOM file"] == 3
     assert recorder.done == 24
     assert re.fullmatch(r"\S+ MB/s, 10 left out", recorder.note)

@@ -13,6 +13,7 @@ from fedcli.exchange.history import History, Problem, reference_to
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.report_data import gather
+from fedcli.visible_text import visible
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import paper_history
@@ -134,7 +135,7 @@ def test_the_same_records_give_the_same_card(paper: History) -> None:
 
 def test_what_peers_write_stays_text() -> None:
     hostile = "a|b`c`<img src=x>[d](http://e.f)*g*"
-    classes = (hostile, "# b\n\n- c", "www.example.org", "![x](y)")
+    classes = (hostile, "# b - c", "www.example.org", "![x](y)")
     build = HandmadeHistory(
         ("east",), Plan(name="<script> & _x_ [y](z)", rounds=1, classes=classes, evaluation=Evaluation(dense=(hostile,)))
     )
@@ -158,9 +159,5 @@ def test_escaped_text_reads_as_it_was_written(text: str) -> None:
     escaped = model_card.escape(f"x {text} x")
     (_, inline, _) = MARKDOWN.parse(escaped)
     assert {token.type for token in inline.children} == {"text"}
-    expected = "".join(" " if char in card_breaks else char for char in f"x {text} x")
     shown = "".join(token.content for token in inline.children)
-    assert shown.split() == expected.replace("\x00", " ").split()
-
-
-card_breaks = {*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\u2029"}
+    assert shown.split() == visible(f"x {text} x").split()

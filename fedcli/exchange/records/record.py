@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from fedcli.exchange.layout import is_key
 from fedcli.plan import MAX_STEPS, Encoding, Packing
 from fedcli.wire import STRICT, Digest, ShortText, SiteName, Timestamp
 
@@ -93,6 +94,16 @@ class Versions:
     torch: ShortText | None = None
 
 
+def _of_the_drop_folder(key: str) -> str:
+    if not is_key(key):
+        msg = "should be a key of the drop folder: lower-case letters, digits, and . _ - within its parts"
+        raise ValueError(msg)
+    return key
+
+
+ArtifactKey = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_of_the_drop_folder)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Artifact:
     """A safetensors file beside its record.
@@ -110,7 +121,7 @@ class Artifact:
     """
 
     role: Role
-    key: ShortText
+    key: ArtifactKey
     stored_size: Size
     stored_sha256: Digest
     content_size: Size

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import wire
+from fedcli.csv_text import csv_text
 from fedcli.imaging.dataset import prepared_dataset as files
 from fedcli.imaging.dataset.cohort_summary import cohort_of
 from fedcli.imaging.dataset.index import Case, encode_index
@@ -157,15 +159,20 @@ def _write_tables(folder: Path, content: DatasetContent, cases: Sequence[Case]) 
     columns = ("row", "patient_hash", "patient", "study_hash", "study", "path")
     _write_table(folder / files.IDENTITIES, columns, identities, mode=_OWNER_ONLY)
     rejected = [(item.file, item.reason.value) for item in content.rejected]
-    _write_table(folder / files.REJECTS, ("path", "reason"), rejected, mode=_OWNER_ONLY)
+    _write_text(folder / files.REJECTS, csv_text([("path", "reason"), *rejected]), mode=_OWNER_ONLY)
     problems = [(problem.line, problem.key, problem.fault.value) for problem in content.problems]
-    _write_table(folder / files.LABEL_PROBLEMS, ("line", "key", "problem"), problems, mode=_OWNER_ONLY)
+    _write_text(folder / files.LABEL_PROBLEMS, csv_text([("line", "key", "problem"), *problems]), mode=_OWNER_ONLY)
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], *, mode: int = 0o666) -> None:
+    """Write a table that is the way back from pseudonyms: every value as it is, unlike the lists for people."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    _write_text(path, text.getvalue(), mode=mode)
+
+
+def _write_text(path: Path, text: str, *, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     # File names need not be UTF-8: their bytes are written unchanged.
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        file.write(text)

@@ -24,6 +24,7 @@ from fedcli.exchange.store.sftp import remote_files
 from fedcli.exchange.store.sftp.connection import FAILURES, LOSSES, Session
 from fedcli.exchange.store.sftp.login import Login
 from fedcli.progress import BYTES, Silent
+from fedcli.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -227,7 +228,8 @@ class SftpStore:
         raise AssertionError
 
     def _broken(self, key: str, error: Exception, *, silent: bool) -> StoreError:
-        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {error or 'no reason given'}"
+        reason = visible(str(error)) or "no reason given"
+        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {reason}"
         hint = "run the same command again: nothing is half written; a slow link needs a longer timeout in workspace.toml"
         return StoreError(f"{key or 'list'}: {what}, from the drop folder {self._address}", hint=hint)
 
@@ -242,4 +244,4 @@ class SftpStore:
             answer, hint = "permission denied", "check what this account may read and write; fedcli access sshd shows how"
         elif number is not None:
             hint = ""
-        return kind(f"{what}: {answer}, in the drop folder {self._address}", hint=hint)
+        return kind(f"{what}: {visible(answer)}, in the drop folder {self._address}", hint=hint)
