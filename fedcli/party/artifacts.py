@@ -1,4 +1,4 @@
-"""Artifacts on their way: private copies of what the drop folder holds, and what a site's delta becomes before it leaves.
+"""Artifacts in transfer: private copies of the drop folder's artifacts, and a site's delta before it is published.
 
 delta → encoded → packed → drop folder → copied and hashed → unpacked and hashed → decoded
 """
@@ -31,9 +31,8 @@ class DeltaFile:
     """The delta of an update as a file of float32 in the layout of the global model.
 
     Attributes:
-        path: Where it lies: in the drop folder itself, or a private copy.
-        sha256: In the drop folder, the digest that the bytes must have, for whoever reads them to check; None for a private copy,
-            which has been checked.
+        path: The file in the drop folder itself, or a private copy.
+        sha256: The digest that a reader of the drop folder's file must check; None for a private copy, which was checked.
     """
 
     path: Path
@@ -42,13 +41,13 @@ class DeltaFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A delta ready to leave.
+    """A delta that is ready to be published.
 
     Attributes:
         path: The file to store.
         stored: Its size and digest.
         content: Those of the encoded file inside.
-        delta: What others will decode, which for a lossy encoding is not what was given.
+        delta: The delta as others decode it, which for a lossy encoding differs from the original.
     """
 
     path: Path
@@ -144,14 +143,14 @@ class Artifacts:
             self.fetch(owner, artifact, expected).unlink()
 
     def forget(self, *keep: Path) -> None:
-        """Remove all copies but for the given files."""
+        """Remove all copies except the given files."""
         for path in self._cache.glob("*") if self._cache.is_dir() else ():
             if path not in keep:
                 path.unlink(missing_ok=True)
 
     @contextmanager
     def _new_file(self) -> Iterator[Path]:
-        """Return the path of a file to be; whatever is left there afterwards is removed."""
+        """Yield the path of a new file; if it is still there afterwards, it is removed."""
         self._cache.mkdir(parents=True, exist_ok=True)
         path = self._cache / f".{secrets.token_hex(8)}"
         try:

@@ -1,7 +1,7 @@
-"""The drop folder as one party sees it: what it trusts, what is new there, and private copies of artifacts.
+"""The drop folder as one party sees it: the records that it trusts, new records, and private copies of artifacts.
 
-A party remembers every record that it has verified (`trusted/` in its workspace, a small local store with the same keys). A
-look at the drop folder goes forward from there: an older, a forked or a changed history is refused.
+A party remembers every record that it has verified (`trusted/` in its workspace, a small local store with the same keys). From
+there on it reads the drop folder, and refuses an older, a forked or a changed history.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Folder:
         return _read(self.store, key)
 
     def update(self, site: str, number: int) -> Verified[UpdateRecord] | None:
-        """Return a site's verified update record of a round, or None where there is none.
+        """Return a site's verified update record of a round, or None.
 
         An update that a round used is remembered; it is read from the drop folder only once.
 
@@ -93,13 +93,13 @@ class Folder:
             signed = self.read(key)
         except MissingError:
             return None
-        found = self.ledger.update(site, number, signed)
+        update = self.ledger.update(site, number, signed)
         if used is not None:
-            if found.digest != used:
-                msg = f"{key}: SHA-256 {found.digest[:12]}, expected {used[:12]}, which round {number} used"
+            if update.digest != used:
+                msg = f"{key}: SHA-256 {update.digest[:12]}, expected {used[:12]}, which round {number} used"
                 raise TrustError(msg, hint="the site has signed two updates for one round, or the file was replaced")
             self._remember(signed)
-        return found
+        return update
 
     def enrolments(self, site: str) -> tuple[Verified[EnrolmentRecord], ...]:
         """Return a site's verified enrolments: the first, and each rotation of its key.
@@ -108,11 +108,11 @@ class Folder:
             TrustError: One of them does not verify.
         """
         prefix = layout.prefix(site)
-        found: list[Verified[EnrolmentRecord]] = []
+        enrolments: list[Verified[EnrolmentRecord]] = []
         for number in layout.numbers(self.store.list(prefix), f"{prefix}enrolment-{{}}.json"):
             signed = self.read(layout.enrolment(site, number))
-            found.append(self.rotation(site, found[-1], signed) if found else self.ledger.enrolment(site, signed))
-        return tuple(found)
+            enrolments.append(self.rotation(site, enrolments[-1], signed) if enrolments else self.ledger.enrolment(site, signed))
+        return tuple(enrolments)
 
     def rotation(self, site: str, before: Verified[EnrolmentRecord], signed: Signed) -> Verified[EnrolmentRecord]:
         """Verify a later enrolment of a site, with the countersignature of the key that it brings in.
@@ -148,7 +148,7 @@ class Folder:
         for newest in self.ledger.rounds[-1:] + self.ledger.federations[-1:]:
             if newest.key not in keys:
                 msg = f"{newest.key}: gone from the drop folder {self.store.address}, though this party has trusted it"
-                raise TrustError(msg, hint="the folder was rolled back, or it is another one; ask the coordinator")
+                raise TrustError(msg, hint="the folder was rolled back, or this is another folder; ask the coordinator")
             signed = self.read(newest.key)
             if wire.sha256(signed.data) != newest.digest:
                 self._accuse(signed, newest)

@@ -1,4 +1,4 @@
-"""Read a drop folder into a `History`: everything that verifies, and a problem for everything that does not."""
+"""Read a drop folder into a `History`: the records that verify, and a problem for each one that does not."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
 @dataclass(slots=True)
 class Reading:
-    """All records of a drop folder, in the making.
+    """The records of a drop folder while it is read.
 
     Attributes:
         folder: The drop folder.
-        keys: What lies there.
-        problems: What did not verify so far.
+        keys: Keys of its files.
+        problems: What has not verified so far.
         records: Every verified record, the older ones of a site too.
         archive: The coordinator's newest record of an archive.
     """
@@ -54,28 +54,28 @@ class Reading:
 
     @property
     def archived(self) -> frozenset[str]:
-        """Keys of the artifacts that are not here and need not be: the coordinator has signed that they were moved out."""
+        """Keys of the artifacts that are missing because the coordinator has signed that they were moved out."""
         if self.archive is None:
             return frozenset()
         before = self.archive.record.before
         named = {
             artifact.key
-            for found in self.records
-            if (number := round_of(found.record)) is not None
-            for artifact in found.artifacts
+            for verified in self.records
+            if (number := round_of(verified.record)) is not None
+            for artifact in verified.artifacts
             if archivable(number, artifact.role, before)
         }
         return frozenset(named.difference(self.keys))
 
     def attempt(self, key: str, verify: Callable[[Signed], Verified[R]]) -> Iterator[Verified[R]]:
-        """Yield a record if it verifies, else note why it does not."""
+        """Yield a record if it verifies; otherwise note why it does not."""
         try:
-            found = verify(self.folder.read(key))
+            verified = verify(self.folder.read(key))
         except (TrustError, MissingError, UnreadableError) as error:
             self.note(key, str(error))
             return
-        self.records.append(found)
-        yield found
+        self.records.append(verified)
+        yield verified
 
     def note(self, key: str, message: str) -> None:
         """Note a problem."""
@@ -83,7 +83,7 @@ class Reading:
 
 
 def round_of(record: Record) -> int | None:
-    """Return the round to which a record and its artifacts belong; None where it stands beside the rounds."""
+    """Return the round to which a record and its artifacts belong; None if it belongs to no round."""
     return record.round if isinstance(record, RoundRecord | UpdateRecord) else None
 
 
@@ -132,8 +132,8 @@ def read_history(folder: Folder) -> tuple[History, Reading]:
 def _read_archives(reading: Reading) -> None:
     newest: dict[str, Verified[ArchiveRecord]] = {}
     for number in layout.numbers(reading.keys, f"{layout.prefix(layout.COORDINATOR)}archive-{{}}.json"):
-        for found in reading.attempt(layout.archive(number), partial(reading.folder.ledger.archive, number)):
-            _take_newer(reading, newest, layout.COORDINATOR, found)
+        for archive in reading.attempt(layout.archive(number), partial(reading.folder.ledger.archive, number)):
+            _take_newer(reading, newest, layout.COORDINATOR, archive)
     reading.archive = newest.get(layout.COORDINATOR)
 
 
@@ -147,8 +147,8 @@ def _read_enrolments(reading: Reading, site: str, into: dict[str, Verified[Enrol
                 reading.note(key, f"{key}: the enrolment before it does not verify")
                 return
             verify = partial(reading.folder.rotation, site, before)
-        for found in reading.attempt(key, verify):
-            into[site] = found
+        for enrolment in reading.attempt(key, verify):
+            into[site] = enrolment
 
 
 def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
@@ -158,45 +158,47 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
         if not 1 <= number <= ledger.newest_round + 1:
             reading.note(key, f"{key}: for a round that has no verified parent")
             continue
-        for found in reading.attempt(key, partial(ledger.update, site, number)):
-            into[site, number] = found
+        for update in reading.attempt(key, partial(ledger.update, site, number)):
+            into[site, number] = update
 
 
 def _read_datasets(reading: Reading, site: str, into: dict[str, Verified[DatasetRecord]]) -> None:
     for number in layout.numbers(reading.keys, f"{layout.prefix(site)}dataset/{{}}.json"):
-        for found in reading.attempt(layout.dataset(site, number), partial(reading.folder.ledger.dataset, site, number)):
-            _take_newer(reading, into, site, found)
+        for dataset in reading.attempt(layout.dataset(site, number), partial(reading.folder.ledger.dataset, site, number)):
+            _take_newer(reading, into, site, dataset)
 
 
 def _read_models(reading: Reading, site: str, into: dict[tuple[str, ModelKind], Verified[ModelRecord]]) -> None:
     for kind in SHARED_KINDS:
         for number in layout.numbers(reading.keys, f"{layout.prefix(site)}models/{{}}-{kind}.json"):
             key = layout.model(site, number, kind)
-            for found in reading.attempt(key, partial(reading.folder.ledger.model, site, number, kind)):
-                _take_newer(reading, into, (site, kind), found)
+            for model in reading.attempt(key, partial(reading.folder.ledger.model, site, number, kind)):
+                _take_newer(reading, into, (site, kind), model)
 
 
 def _read_evaluations(reading: Reading, site: str, into: dict[str, Verified[EvaluationRecord]]) -> None:
     for number in layout.numbers(reading.keys, f"{layout.prefix(site)}evaluation/{{}}.json"):
         key = layout.evaluation(site, number)
-        for found in reading.attempt(key, partial(reading.folder.ledger.evaluation, site, number)):
-            _take_newer(reading, into, site, found)
+        for evaluation in reading.attempt(key, partial(reading.folder.ledger.evaluation, site, number)):
+            _take_newer(reading, into, site, evaluation)
 
 
-def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, found: Verified[S]) -> None:
-    """Take a record in the place of the one numbered before it, unless it claims to be older: a retired key may have made it."""
+def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, verified: Verified[S]) -> None:
+    """Replace the record numbered before it, unless the new one claims to be older: a retired key may have made it."""
     before = into.get(place)
-    if before is not None and found.record.as_of < before.record.as_of:
-        reading.note(found.key, f"{found.key}: as of round {found.record.as_of}, expected {before.record.as_of} or later")
+    if before is not None and verified.record.as_of < before.record.as_of:
+        reading.note(
+            verified.key, f"{verified.key}: as of round {verified.record.as_of}, expected {before.record.as_of} or later"
+        )
         return
-    into[place] = found
+    into[place] = verified
 
 
 def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
-    """Note every update that a round used and that is missing, or another one than the round used."""
-    for found in reading.folder.ledger.rounds:
-        number = found.record.round
-        for item in found.record.contributions:
+    """Note every update that a round used and that is missing or different."""
+    for verified in reading.folder.ledger.rounds:
+        number = verified.record.round
+        for item in verified.record.contributions:
             key = layout.update(item.site, number)
             used = updates.get((item.site, number))
             if used is not None and used.digest != item.update:

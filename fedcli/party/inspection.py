@@ -1,4 +1,4 @@
-"""The look at artifacts that verified records name: their sizes, digests and headers, several at a time."""
+"""Check the artifacts that verified records name: sizes, digests and headers, several at a time."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def inspect_artifacts(reading: Reading, progress: Progress, settled: AbstractSet
     Args:
         reading: The records, and what is wrong so far.
         progress: Told of every file.
-        settled: Keys of artifacts that need no look: they hold, or somebody else looks at them.
+        settled: Keys of artifacts that need no check.
     """
     absent = reading.archived
-    named = [(found, item) for found in reading.records for item in found.artifacts if item.key not in absent]
+    named = [(owner, item) for owner in reading.records for item in owner.artifacts if item.key not in absent]
     groups: dict[str, list[tuple[Verified[Record], Artifact]]] = {}
-    for found, artifact in named:
+    for owner, artifact in named:
         if artifact.key not in settled:
-            groups.setdefault(artifact.stored_sha256, []).append((found, artifact))
+            groups.setdefault(artifact.stored_sha256, []).append((owner, artifact))
     good = len(named)
     work = partial(_check_group, reading.folder, _model_layout(reading.folder))
     with progress.track("verifying artifacts", len(groups), "files") as advance, ThreadPoolExecutor(num_threads()) as pool:
@@ -50,7 +50,7 @@ def inspect_artifacts(reading: Reading, progress: Progress, settled: AbstractSet
 
 
 def _model_layout(folder: Folder) -> Layout | None:
-    """Return the layout of the federation's models, which φ(0) sets; None where φ(0) does not hold."""
+    """Return the layout of the federation's models, which is that of φ(0); None if φ(0) does not hold."""
     if not folder.ledger.rounds:
         return None
     try:
@@ -62,20 +62,20 @@ def _model_layout(folder: Folder) -> Layout | None:
 
 
 def _check_group(folder: Folder, expected: Layout | None, named: list[tuple[Verified[Record], Artifact]]) -> list[str | None]:
-    """Return what is wrong with each of some artifacts of the same content; private copies go as soon as they were looked at."""
+    """Return what is wrong with each artifact of the same content; private copies are removed at once."""
     faults: list[str | None] = []
-    for found, artifact in named:
+    for owner, artifact in named:
         try:
-            _check_artifact(folder, expected, found, artifact)
+            _check_artifact(folder, expected, owner, artifact)
             faults.append(None)
         except (TrustError, UnreadableError) as error:
             faults.append(str(error))
     return faults
 
 
-def _check_artifact(folder: Folder, expected: Layout | None, found: Verified[Record], artifact: Artifact) -> None:
+def _check_artifact(folder: Folder, expected: Layout | None, owner: Verified[Record], artifact: Artifact) -> None:
     """Hash an artifact and check its header; an encoded delta is decoded too."""
-    if isinstance(found.record, UpdateRecord) and expected is not None and artifact.encoding is not Encoding.FLOAT32:
-        folder.artifacts.delta(cast("Verified[UpdateRecord]", found), expected).path.unlink()
+    if isinstance(owner.record, UpdateRecord) and expected is not None and artifact.encoding is not Encoding.FLOAT32:
+        folder.artifacts.delta(cast("Verified[UpdateRecord]", owner), expected).path.unlink()
     else:
-        folder.artifacts.check(found, artifact, None if artifact.role is Role.SERVER_STATE else expected)
+        folder.artifacts.check(owner, artifact, None if artifact.role is Role.SERVER_STATE else expected)

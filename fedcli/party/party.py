@@ -165,14 +165,13 @@ class Party:
         """Return the plan of the next round if the operator has approved it.
 
         Raises:
-            ApprovalError: They have approved none, or another one.
+            ApprovalError: The operator has approved none, or another one.
         """
-        approval = self.workspace.approval
-        found = self.plan.digest
-        if approval is None or approval.digest != found:
-            before = f"the approved one is {approval.digest[:12]}" if approval else "none was approved"
-            msg = f"{self.name}: the plan is now {found[:12]}; {before}"
-            raise ApprovalError(msg, hint="fedcli approve shows the plan, and what changed, and asks")
+        approval, digest = self.workspace.approval, self.plan.digest
+        if approval is None or approval.digest != digest:
+            before = f"the approved plan is {approval.digest[:12]}" if approval else "none was approved"
+            msg = f"{self.name}: the plan is now {digest[:12]}; {before}"
+            raise ApprovalError(msg, hint=f"`{self.command('approve')}` shows the plan and its changes, and asks")
         return self.plan
 
     def publish(self, name: str) -> None:

@@ -23,7 +23,9 @@ from fedcli.site.processes import gathered
 from fedcli.site.selection import Selection
 
 if TYPE_CHECKING:
-    from fedcli.exchange.outbox import Publication
+    from fedcli.exchange.outbox import Draft, Publication
+    from fedcli.exchange.records import Artifact
+    from fedcli.party.artifacts import Outgoing
     from fedcli.party.party import Party
     from fedcli.plan import Plan
     from fedcli.site.local_round import LocalRound
@@ -42,25 +44,48 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
         learner = Learner(party.workspace, plan, party.environment.progress, replicas)
         local_round = run_local_round(party, learner, number)
     draft = party.outbox.draft(f"round-{number:04d}")
-    local_round.best.copy(draft.state)
-    if plan.training.optimizer_state is OptimizerState.KEEP:
-        tensors.write(draft.state / selection.OPTIMIZER, local_round.result.optimizer_state)
-    if local_round.statistics:
-        tensors.write(draft.state / selection.STATISTICS, local_round.statistics)
+    _save_state(draft, plan, local_round)
     require_finite(local_round.delta)
     outgoing = prepare_update(draft.folder, local_round.delta, plan.updates)
     require_finite(outgoing.delta)
     dataset, dataset_publication = _dataset(party, learner)
     key = layout.update(party.name, number)
     artifact = artifact_of(key, Role.UPDATE, outgoing.content, stored=outgoing.stored, travel=plan.updates)
-    record = UpdateRecord(
+    record = _record(party, learner, local_round, number, outgoing, dataset, artifact)
+    note = note_of(outgoing.delta) if held else None
+    party.commit(draft, *dataset_publication, publication(key, record, (artifact, outgoing.path)), note=note)
+    local_round.checkpoint.remove()
+    selection.forget_older_states(party.workspace)
+    party.folder.artifacts.forget()
+    return local_round
+
+
+def _save_state(draft: Draft, plan: Plan, local_round: LocalRound) -> None:
+    """Put into a draft what the round saves in the workspace once it is published."""
+    local_round.best.copy(draft.state)
+    if plan.training.optimizer_state is OptimizerState.KEEP:
+        tensors.write(draft.state / selection.OPTIMIZER, local_round.result.optimizer_state)
+    if local_round.statistics:
+        tensors.write(draft.state / selection.STATISTICS, local_round.statistics)
+
+
+def _record(
+    party: Party,
+    learner: Learner,
+    local_round: LocalRound,
+    number: int,
+    outgoing: Outgoing,
+    dataset: str | None,
+    artifact: Artifact,
+) -> UpdateRecord:
+    return UpdateRecord(
         federation=party.ledger.identity,
         party=party.name,
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         round=number,
         parent=party.ledger.rounds[number - 1].digest,
-        plan=plan.digest,
+        plan=learner.plan.digest,
         dataset=dataset,
         steps=local_round.result.steps,
         images=len(learner.samples(Part.TRAIN)),
@@ -74,12 +99,6 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
         threads=torch.get_num_threads(),
         artifacts=(artifact,),
     )
-    note = note_of(outgoing.delta) if held else None
-    party.commit(draft, *dataset_publication, publication(key, record, (artifact, outgoing.path)), note=note)
-    local_round.checkpoint.remove()
-    selection.forget_older_states(party.workspace)
-    party.folder.artifacts.forget()
-    return local_round
 
 
 def consider_final(party: Party, plan: Plan, number: int) -> None:

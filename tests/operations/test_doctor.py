@@ -205,8 +205,9 @@ def test_an_outbox_with_something_in_it(well: Federation) -> None:
     train_round(TrainRoundRequest(root=well.site("valley"), review=True), well.environment)
     finding = found_by(well, "valley")["outbox"]
     assert (finding.found, finding.remedy) == (
-        "held for a person: round-0001", "fedcli train-round --review shows it and asks"
-    )  # fmt: skip
+        "held for review: round-0001",
+        f"`fedcli train-round -C {well.site('valley')} --review` shows it and asks",
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- the drop folder
@@ -325,8 +326,8 @@ def test_a_server_that_is_well(remote: Federation, sshd: Sshd) -> None:
     assert failed(found) == set()
     assert found["drop folder"].found.endswith("; the host's key is the trusted one, the account is accepted")
     assert found["own prefix"].outcome is found["clock"].outcome is found["space here"].outcome is Outcome.OK
-    assert found["others' prefixes"].found == "cannot be told without writing there"
-    assert found["space there"].found.endswith("MB needed until the last round; what is free cannot be told from here")
+    assert found["others' prefixes"].found == "this cannot be checked without writing there"
+    assert found["space there"].found.endswith("MB needed until the last round; the free space is not known here")
     assert not list(sshd.root.rglob("*probe*"))
 
 
@@ -370,7 +371,7 @@ def test_a_site_that_is_not_admitted(well: Federation) -> None:
     request = JoinRequest(root=well.site("harbour"), site="harbour", invitation=inspect(well.source()))
     join(replace(request, prepared=str(well.prepared["north"])), well.environment)
     finding = found_by(well, "harbour")["membership"]
-    assert (finding.outcome, finding.remedy) == (Outcome.WARN, "the coordinator runs fedcli admit harbour")
+    assert (finding.outcome, finding.remedy) == (Outcome.WARN, "the coordinator runs `fedcli admit -C WORKSPACE harbour`")
 
 
 def test_a_site_that_is_listed_with_another_key(well: Federation) -> None:
@@ -433,14 +434,14 @@ def test_the_space_that_is_needed_there_is_that_of_all_files_to_come(well: Feder
 def test_a_disk_without_room(tmp_path: Path) -> None:
     exam = Examination()
     for need in (1, 1 << 60):
-        with exam.line("space here", "make room") as line:
+        with exam.check("space here", "make room") as line:
             space_checks.compare(line, tmp_path, need)
     assert [finding.outcome for finding in exam.findings] == [Outcome.OK, Outcome.FAIL]
 
 
 def test_a_disk_that_is_gone(tmp_path: Path) -> None:
     exam = Examination()
-    with exam.line("space here", "make room") as line:
+    with exam.check("space here", "make room") as line:
         space_checks.compare(line, tmp_path / "nowhere", 1)
     assert [(finding.outcome, finding.remedy) for finding in exam.findings] == [(Outcome.FAIL, "make room")]
     assert "nowhere: No such file" in exam.findings[0].found

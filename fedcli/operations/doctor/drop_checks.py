@@ -1,6 +1,6 @@
-"""A drop folder under examination: whether it is reached, whose it is, who may write where, its clock and its room.
+"""Checks of a drop folder: whether it can be reached, whose it is, who may write where, and its clock.
 
-Nothing is ever written under another party's prefix. Under its own, a party writes a probe, and removes it.
+Nothing is ever written under another party's prefix. Under its own prefix, a party writes a probe and removes it.
 """
 
 from __future__ import annotations
@@ -35,39 +35,41 @@ _UNREACHED = "the drop folder cannot be reached"
 
 
 def reach(exam: Examination, connect: Callable[[], Store]) -> Store | None:
-    """Connect and list: over a network this proves the host's key and the credentials too."""
-    with exam.line("drop folder", "check the address, the network and the credentials") as line:
+    """Connect and list; over a network this checks the host's key and the credentials too."""
+    with exam.check("drop folder", "check the address, the network and the credentials") as check:
         store = connect()
         num_files = len(store.list(""))
         proven = _PROVEN.get(urlsplit(store.address).scheme, "")
-        line.ok(f"{num_files} files in {store.address}{proven}")
+        check.ok(f"{num_files} files in {store.address}{proven}")
         return store
     return None
 
 
 def coordinators_key(exam: Examination, store: Store | None, pinned: str | None) -> None:
     """Compare the key that the federation began with and the pinned one."""
-    with exam.line("coordinator's key", "ask the coordinator for its address and fingerprint, by telephone") as line:
+    with exam.check("coordinator's key", "ask the coordinator for its address and fingerprint, by telephone") as check:
         if store is None:
-            line.skip(_UNREACHED)
+            check.skip(_UNREACHED)
             return
         with tempfile.TemporaryDirectory() as scratch:
             first = Ledger()
             first.add_federation(Folder(store, coordinator=None, cache=Path(scratch)).read(layout.federation(0)))
-        found = first.first_key.fingerprint
+        fingerprint = first.first_key.fingerprint
         if pinned is None:
-            line.skip(f"{found}: nothing here says whether that is the coordinator's")
-        elif found != pinned:
-            line.fail(f"it is {found}, expected the pinned {pinned}: this is another federation")
+            check.skip(f"{fingerprint}: nothing here says whether that is the coordinator's")
+        elif fingerprint != pinned:
+            check.fail(f"it is {fingerprint}, expected the pinned {pinned}: this is another federation")
         else:
-            line.ok(f"{found}, as pinned")
+            check.ok(f"{fingerprint}, as pinned")
 
 
 def history(exam: Examination, store: Store | None, pinned: str | None, memory: Path | None) -> Ledger | None:
-    """Verify the federation from its first record to its newest round; what is verified is remembered where there is a memory."""
-    with exam.line("history", "the folder was changed or rolled back: fedcli verify names the file; ask the coordinator") as line:
+    """Verify the federation from its first record to its newest round; remember it if there is a memory."""
+    with exam.check(
+        "history", "the folder was changed or rolled back: fedcli verify names the file; ask the coordinator"
+    ) as check:
         if store is None:
-            line.skip(_UNREACHED)
+            check.skip(_UNREACHED)
             return None
         trusted = LocalStore(memory) if memory is not None and memory.is_dir() else None
         with tempfile.TemporaryDirectory() as scratch:
@@ -75,68 +77,68 @@ def history(exam: Examination, store: Store | None, pinned: str | None, memory: 
             folder.synchronise()
         ledger = folder.ledger
         plan = ledger.newest_federation.plan
-        line.ok(f"{plan.name}: {len(ledger.newest_federation.members)} sites, round {ledger.newest_round} of {plan.rounds}")
+        check.ok(f"{plan.name}: {len(ledger.newest_federation.members)} sites, round {ledger.newest_round} of {plan.rounds}")
         return ledger
     return None
 
 
 def own_prefix(exam: Examination, store: Store | None, workspace: Workspace) -> None:
-    """Publish a probe twice under the party's own prefix; look who else may write there."""
+    """Publish a probe twice under the party's own prefix; check who else may write there."""
     prefix = prefix_of(workspace)
-    with exam.line("own prefix", f"let this account, and no other, write under {prefix}") as line:
+    with exam.check("own prefix", f"let this account, and no other, write under {prefix}") as check:
         if store is None:
-            line.skip(_UNREACHED)
+            check.skip(_UNREACHED)
             return
         store.probe(prefix)
-        found = f"{prefix} can be written, and nothing there can be written twice"
+        rights = f"{prefix} can be written, and nothing there can be written twice"
         if isinstance(store, LocalStore) and (mode := stat.S_IMODE(_path(store, prefix).stat().st_mode)) & OTHERS_WRITE:
-            line.warn(f"{found}; mode {mode:04o}: others can write there too")
+            check.warn(f"{rights}; mode {mode:04o}: others can write there too")
         else:
-            line.ok(found)
+            check.ok(rights)
 
 
 def other_prefixes(exam: Examination, store: Store | None, workspace: Workspace, ledger: Ledger | None) -> None:
-    """Look, without writing, whether this account may write under the prefixes of other parties."""
-    with exam.line("others' prefixes", "give every party an account of its own, which writes under its prefix alone") as line:
+    """Check, without writing, whether this account may write under the prefixes of other parties."""
+    with exam.check("others' prefixes", "give every party an account of its own, which can write only under its prefix") as check:
         if store is None or ledger is None:
-            line.skip(_UNREACHED if store is None else "the parties are not known")
+            check.skip(_UNREACHED if store is None else "the parties are not known")
             return
         if not isinstance(store, LocalStore):
-            line.skip("cannot be told without writing there")
+            check.skip("this cannot be checked without writing there")
             return
         parties = (layout.COORDINATOR, *(member.site for member in ledger.newest_federation.members))
         others = [layout.prefix(party) for party in parties if party != workspace.settings.name]
         there = [prefix for prefix in others if _path(store, prefix).is_dir()]
         wide = [prefix for prefix in there if os.access(_path(store, prefix), os.W_OK, effective_ids=True)]
         if wide:
-            line.warn(f"this account can write under {len(wide)} of them, such as {wide[0]}")
+            check.warn(f"this account can write under {len(wide)} of them, such as {wide[0]}")
         else:
-            line.ok(f"this account can write under none of {len(there)}")
+            check.ok(f"this account can write under none of {len(there)}")
 
 
 def clock(exam: Examination, store: Store | None, ledger: Ledger | None, moment: datetime, prefix: str | None) -> None:
-    """Compare this clock with the file server's, where it dates a new file, and with the moments of the coordinator's records."""
-    with exam.line("clock", "set the clock of this machine, with NTP; else ask the coordinator to look at theirs") as line:
+    """Compare this clock with the file server's, if it dates a new file, and with the times in the coordinator's records."""
+    with exam.check("clock", "set the clock of this machine, with NTP; or ask the coordinator to check theirs") as check:
         if store is None or ledger is None:
-            line.skip("there is nothing to compare with")
+            check.skip("there is nothing to compare with")
             return
-        newest = max((*ledger.federations, *ledger.rounds), key=lambda found: found.record.created)
+        newest = max((*ledger.federations, *ledger.rounds), key=lambda verified: verified.record.created)
         ahead = newest.record.created - moment
-        told = f"not behind {newest.key}"
+        text = f"not behind {newest.key}"
         own = _path(store, prefix) if prefix is not None and isinstance(store, LocalStore) else None
         if own is not None and own.is_dir() and os.access(own, os.W_OK, effective_ids=True):
             with tempfile.TemporaryFile(dir=own) as file:
                 skew = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC) - moment
             if abs(skew) > LARGEST_SKEW:
-                line.fail(
+                check.fail(
                     f"{abs(skew).total_seconds():.0f} s {'behind' if skew > timedelta() else 'ahead of'} the drop folder's clock"
                 )
                 return
-            told = f"{abs(skew).total_seconds():.0f} s from the drop folder's clock, {told}"
+            text = f"{abs(skew).total_seconds():.0f} s from the drop folder's clock, {text}"
         if ahead > LARGEST_SKEW:
-            line.fail(f"{newest.key} was made {ahead.total_seconds():.0f} s after now, by the coordinator's clock")
+            check.fail(f"{newest.key} was made {ahead.total_seconds():.0f} s after now, by the coordinator's clock")
         else:
-            line.ok(told)
+            check.ok(text)
 
 
 def prefix_of(workspace: Workspace) -> str:

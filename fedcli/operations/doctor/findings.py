@@ -1,4 +1,4 @@
-"""What an examination finds: one line a check, in order, and a remedy on every line that asks for one."""
+"""The findings of an examination: one per check, in order, with a remedy if something is to be done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """How a check ended: `fail` stops a command some day, `warn` weakens something, `skipped` tells why nothing can be told."""
+    """How a check ended: `fail` stops a command, `warn` weakens something, `skipped` says why the check was not possible."""
 
     OK = "ok"
     WARN = "warn"
@@ -24,13 +24,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line.
+    """The finding of one check.
 
     Attributes:
-        name: What was looked at.
-        outcome: How it stands.
-        found: What was found; why nothing was, where it was skipped.
-        remedy: What to do about it; empty where nothing is to be done.
+        name: What was checked.
+        outcome: How the check ended.
+        found: What was found, or why the check was skipped.
+        remedy: What to do about it; empty if nothing is to be done.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A line being written: a check calls one of these, once."""
+class Check:
+    """A check in progress, which ends with one of these calls."""
 
     name: str
     remedy: str
     findings: list[Finding]
 
     def ok(self, found: str) -> None:
-        """It is as it should be."""
+        """Everything is as it should be."""
         self._add(Outcome.OK, found, "")
 
     def warn(self, found: str, remedy: str = "") -> None:
-        """It works, and should be otherwise."""
+        """It works, but should be different."""
         self._add(Outcome.WARN, found, remedy or self.remedy)
 
     def fail(self, found: str, remedy: str = "") -> None:
@@ -65,7 +65,7 @@ class Line:
         self._add(Outcome.FAIL, found, remedy or self.remedy)
 
     def skip(self, reason: str) -> None:
-        """It cannot be told, or does not matter here."""
+        """It cannot be checked, or does not matter here."""
         self._add(Outcome.SKIPPED, reason, "")
 
     def _add(self, outcome: Outcome, found: str, remedy: str) -> None:
@@ -74,17 +74,17 @@ class Line:
 
 @dataclass(slots=True)
 class Examination:
-    """The lines so far."""
+    """The findings so far."""
 
     findings: list[Finding] = field(default_factory=list)
 
     @contextmanager
-    def line(self, name: str, remedy: str) -> Iterator[Line]:
-        """Write one line; an error that fedcli or the system explains is a failure, with its own hint before this remedy."""
-        line = Line(name, remedy, self.findings)
+    def check(self, name: str, remedy: str) -> Iterator[Check]:
+        """Run one check; an error of fedcli or of the system is a failure, and its hint replaces the remedy."""
+        check = Check(name, remedy, self.findings)
         try:
-            yield line
+            yield check
         except FedcliError as error:
-            line.fail(str(error), error.hint)
+            check.fail(str(error), error.hint)
         except OSError as error:
-            line.fail(f"{error.filename or name}: {error.strerror or error}")
+            check.fail(f"{error.filename or name}: {error.strerror or error}")

@@ -1,6 +1,6 @@
-"""Room on the disks until the last round, here and in the drop folder.
+"""Checks of the space on the disks until the last round, here and in the drop folder.
 
-There: in every round that is left an update from each site and a global model, and at the end the models that the sites share.
+There: in every remaining round an update from each site and a global model, and at the end the models that the sites share.
 Here: a site keeps at most eight files of the model's size at once (φ(t-1) and its unpacked copy, the best model, Adam's two
 moments and their copies in the outbox, the update); a coordinator the model four times, and each site's update where the drop
 folder is not on this machine.
@@ -20,7 +20,7 @@ from fedcli.workspace import WorkspaceRole
 if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.store import Store
-    from fedcli.operations.doctor.findings import Examination, Line
+    from fedcli.operations.doctor.findings import Check, Examination
     from fedcli.workspace import Workspace
 
 _SITE_FILES = 8
@@ -30,38 +30,38 @@ _UNKNOWN = "the size of the model is not known"
 
 
 def here(exam: Examination, workspace: Workspace, store: Store | None, ledger: Ledger | None) -> None:
-    """Look at the workspace's disk."""
-    with exam.line("space here", f"make room on the disk of {workspace.root}") as line:
+    """Check the workspace's disk."""
+    with exam.check("space here", f"make room on the disk of {workspace.root}") as check:
         if store is None or ledger is None or not ledger.rounds:
-            line.skip(_UNKNOWN)
+            check.skip(_UNKNOWN)
             return
         need = _SITE_FILES * model_bytes(ledger)
         if workspace.settings.role is WorkspaceRole.COORDINATOR:
             fetched = 0 if isinstance(store, LocalStore) else len(ledger.newest_federation.members)
             need = _COORDINATOR_FILES * model_bytes(ledger) + fetched * update_bytes(store, ledger)
-        compare(line, workspace.root, need)
+        compare(check, workspace.root, need)
 
 
 def there(exam: Examination, store: Store | None, ledger: Ledger | None) -> None:
-    """Look at the drop folder's disk."""
-    with exam.line("space there", "make room in the drop folder, or fedcli archive its early rounds") as line:
+    """Check the drop folder's disk."""
+    with exam.check("space there", "make room in the drop folder, or move its early rounds out with fedcli archive") as check:
         if store is None or ledger is None or not ledger.rounds:
-            line.skip(_UNKNOWN)
+            check.skip(_UNKNOWN)
         elif isinstance(store, LocalStore):
-            compare(line, Path(store.address), needed_there(store, ledger))
+            compare(check, Path(store.address), needed_there(store, ledger))
         else:
             need = _readable(needed_there(store, ledger))
-            line.skip(f"{need} needed until the last round; what is free cannot be told from here")
+            check.skip(f"{need} needed until the last round; the free space is not known here")
 
 
-def compare(line: Line, folder: Path, need: int) -> None:
-    """Compare what a folder's disk has left with what is needed there."""
+def compare(check: Check, folder: Path, need: int) -> None:
+    """Compare the free space of a folder's disk with what is needed there."""
     free = shutil.disk_usage(folder).free
-    told = f"{_readable(free)} free, {_readable(need)} needed until the last round"
+    text = f"{_readable(free)} free, {_readable(need)} needed until the last round"
     if free < need:
-        line.fail(told)
+        check.fail(text)
     else:
-        line.ok(told)
+        check.ok(text)
 
 
 def needed_there(store: Store, ledger: Ledger) -> int:
@@ -78,9 +78,9 @@ def model_bytes(ledger: Ledger) -> int:
 
 
 def update_bytes(store: Store, ledger: Ledger) -> int:
-    """Return the size of the newest update as it is stored; before there is one, of the model, which none exceeds by much."""
+    """Return the stored size of the newest update, or of the model before there is one: an update is hardly larger."""
     newest = max(
-        (found for key in store.list("sites/") if (found := _UPDATE.fullmatch(key))), key=lambda found: found[1], default=None
+        (match for key in store.list("sites/") if (match := _UPDATE.fullmatch(key))), key=lambda match: match[1], default=None
     )
     return model_bytes(ledger) if newest is None else store.stat(newest[0]) or 0
 
