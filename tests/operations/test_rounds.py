@@ -194,5 +194,5 @@ def test_data_prepared_by_another_plan_are_refused(begun: Federation) -> None:
 
 
 def test_the_second_of_two_runs_at_once_is_busy(begun: Federation) -> None:
-    with locked(begun.site("north")), pytest.raises(BusyError, match="another fedcli command is at work"):
+    with locked(begun.site("north")), pytest.raises(BusyError, match="another fedcli command is running"):
         begun.train("north")
