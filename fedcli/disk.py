@@ -1,13 +1,26 @@
-"""Files that are whole or not there, and are on the disk before anything relies on them."""
+"""Files on the disk: written whole, flushed, and measured by size and SHA-256."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The size in bytes and the SHA-256 of a file, measured here."""
+
+    size: int
+    sha256: str
 
 
 def sync(path: Path) -> None:
@@ -33,3 +46,28 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_blocks(path: Path, blocks: Iterable[bytes]) -> Measured:
+    """Write a new file block by block, and return its size and digest."""
+    hasher = hashlib.sha256()
+    size = 0
+    with path.open("xb") as file:
+        for block in blocks:
+            hasher.update(block)
+            size += file.write(block)
+    return Measured(size=size, sha256=hasher.hexdigest())
+
+
+def read_sequentially(descriptor: int) -> None:
+    """Tell the system that a file is read from its beginning to its end, so that it reads ahead."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+
+def measure(path: Path) -> Measured:
+    """Return a file's size and SHA-256, reading it in constant memory."""
+    with path.open("rb") as file:
+        read_sequentially(file.fileno())
+        hasher = hashlib.file_digest(file, "sha256")
+        return Measured(size=file.tell(), sha256=hasher.hexdigest())

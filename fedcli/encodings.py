@@ -12,21 +12,21 @@ Only one tensor at a time is in memory.
 
 from __future__ import annotations
 
-import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.plan import Encoding
-from fedcli.tensors import Measured, TensorError
+from fedcli.tensors import TensorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from fedcli.disk import Measured
     from fedcli.tensors import Layout, Tensor
 
 SCALE = ":scale"
@@ -53,7 +53,8 @@ def encode(source: Path, target: Path, encoding: Encoding) -> Measured:
         plain = _TensorFile(file)
         tensors.check_size(plain.layout, source)
         encoded = encoded_layout(plain.layout, encoding)
-        return _write(target, encoded, (_encoded(plain, tensor) for tensor in encoded.tensors))
+        blocks = (_encoded(plain, tensor).tobytes() for tensor in encoded.tensors)
+        return disk.write_blocks(target, chain([encoded.header], blocks))
 
 
 def decode(source: Path, target: Path, plain: Layout, encoding: Encoding) -> Measured:
@@ -74,7 +75,8 @@ def decode(source: Path, target: Path, plain: Layout, encoding: Encoding) -> Mea
         if difference := encoded_layout(plain, encoding).difference(encoded.layout):
             msg = f"{source.name}: not the federation's model in {encoding}: {difference}"
             raise TensorError(msg)
-        return _write(target, plain, (_decoded(encoded, tensor) for tensor in plain.tensors))
+        blocks = (_decoded(encoded, tensor).tobytes() for tensor in plain.tensors)
+        return disk.write_blocks(target, chain([plain.header], blocks))
 
 
 class _TensorFile:
@@ -137,14 +139,3 @@ def _scales(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _along_channels(scales: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
     return scales.reshape(-1, *(1,) * (dimensions - 1))
-
-
-def _write(target: Path, layout: Layout, arrays: Iterable[NDArray[Any]]) -> Measured:
-    hasher = hashlib.sha256(layout.header)
-    with target.open("xb") as out:
-        out.write(layout.header)
-        for array in arrays:
-            data = array.tobytes()
-            hasher.update(data)
-            out.write(data)
-    return Measured(size=layout.size, sha256=hasher.hexdigest())

@@ -12,7 +12,6 @@ compared before anything is decompressed, and only one block is in memory.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,13 +19,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import zstandard
 
-from fedcli import tensors
-from fedcli.tensors import Measured, TensorError
+from fedcli import disk, tensors
+from fedcli.tensors import TensorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.tensors import Layout
 
 MAGIC = b"fedcli-packed@1\n"
@@ -44,18 +44,11 @@ _MAX_PACKED_BYTES = BLOCK_BYTES + BLOCK_BYTES // 128
 
 def pack(source: Path, target: Path) -> Measured:
     """Write a canonical safetensors file, packed, to a new file; return the packed file's size and digest."""
-    compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
-    hasher = hashlib.sha256()
-    size = 0
-    with source.open("rb") as file, target.open("xb") as out:
+    with source.open("rb") as file:
         content = tensors.read_layout(file)
         tensors.check_size(content, source)
         file.seek(0)
-        for data in _packed(file, content, compressor):
-            hasher.update(data)
-            out.write(data)
-            size += len(data)
-    return Measured(size=size, sha256=hasher.hexdigest())
+        return disk.write_blocks(target, _packed(file, content))
 
 
 def unpack(source: Path, target: Path, size: int) -> Measured:
@@ -69,24 +62,12 @@ def unpack(source: Path, target: Path, size: int) -> Measured:
     Raises:
         TensorError: The file is not packed in this way, or holds more or fewer bytes.
     """
-    hasher = hashlib.sha256()
-    done = 0
-    with source.open("rb") as file, target.open("xb") as out:
-        if file.read(len(MAGIC)) != MAGIC:
-            msg = f"{source.name}: not a packed file"
-            raise TensorError(msg)
-        while head := file.read(_BLOCK.size):
-            data = _unpacked(source.name, file, head, size - done)
-            hasher.update(data)
-            out.write(data)
-            done += len(data)
-    if done != size:
-        msg = f"{source.name}: the packed content has {done} bytes, expected {size}"
-        raise TensorError(msg)
-    return Measured(size=size, sha256=hasher.hexdigest())
+    with source.open("rb") as file:
+        return disk.write_blocks(target, _unpacked(source.name, file, size))
 
 
-def _packed(file: BinaryIO, content: Layout, compressor: zstandard.ZstdCompressor) -> Iterator[bytes]:
+def _packed(file: BinaryIO, content: Layout) -> Iterator[bytes]:
+    compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
     yield MAGIC
     widths = groupby(content.tensors, key=lambda tensor: tensors.DTYPE_BYTES[tensor.dtype])
     runs = [(1, len(content.header)), *((width, sum(item.end - item.begin for item in members)) for width, members in widths)]
@@ -98,7 +79,21 @@ def _packed(file: BinaryIO, content: Layout, compressor: zstandard.ZstdCompresso
             yield frame
 
 
-def _unpacked(name: str, file: BinaryIO, head: bytes, left: int) -> bytes:
+def _unpacked(name: str, file: BinaryIO, size: int) -> Iterator[bytes]:
+    if file.read(len(MAGIC)) != MAGIC:
+        msg = f"{name}: not a packed file"
+        raise TensorError(msg)
+    left = size
+    while head := file.read(_BLOCK.size):
+        data = _unpacked_block(name, file, head, left)
+        left -= len(data)
+        yield data
+    if left:
+        msg = f"{name}: the packed content has {size - left} bytes, expected {size}"
+        raise TensorError(msg)
+
+
+def _unpacked_block(name: str, file: BinaryIO, head: bytes, left: int) -> bytes:
     """Return a block's bytes, after checking every size that it states."""
     width, size, packed_size = _BLOCK.unpack(head) if len(head) == _BLOCK.size else (0, 0, 0)
     if width not in _WIDTHS or not 0 < size <= BLOCK_BYTES or size % width or packed_size > _MAX_PACKED_BYTES:

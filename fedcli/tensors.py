@@ -8,17 +8,17 @@ tensors that it lists is refused, which excludes wrong offsets, overlaps and siz
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fedcli import disk
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_HEADER_BYTES = 16 << 20
 MAX_DIMENSIONS = 32
-CHUNK_BYTES = 1 << 20
 
 DTYPE_BYTES = {
     "U64": 8, "I64": 8, "F64": 8,
@@ -100,18 +99,9 @@ class Layout:
             return f"{len(extra)} extra tensors, first {extra[0]}"
         for name, expected in mine.items():
             if theirs[name] != expected:
-                return (
-                    f"tensor {name}: expected {expected[0]} {list(expected[1])}, found {theirs[name][0]} {list(theirs[name][1])}"
-                )
+                dtype, shape = theirs[name]
+                return f"tensor {name}: expected {expected[0]} {list(expected[1])}, found {dtype} {list(shape)}"
         return ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """The size in bytes and the SHA-256 of a file, measured here."""
-
-    size: int
-    sha256: str
 
 
 def is_buffer(name: str) -> bool:
@@ -188,17 +178,13 @@ def _layout_of_header(header: bytes) -> Layout:
     return stated
 
 
-def write(path: Path, arrays: Arrays) -> Measured:
+def write(path: Path, arrays: Arrays) -> disk.Measured:
     """Write arrays to a new file, flushed to the disk, and return its size and digest."""
-    target = layout_of(arrays)
-    hasher = hashlib.sha256()
-    with path.open("xb") as file:
-        for block in (target.header, *(_bytes(arrays[tensor.name]) for tensor in target.tensors)):
-            hasher.update(block)
-            file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
-    return Measured(size=target.size, sha256=hasher.hexdigest())
+    content = layout_of(arrays)
+    blocks = (_little_endian(arrays[tensor.name]).tobytes() for tensor in content.tensors)
+    measured = disk.write_blocks(path, chain([content.header], blocks))
+    disk.sync(path)
+    return measured
 
 
 def read(path: Path) -> Arrays:
@@ -214,10 +200,8 @@ def read(path: Path) -> Arrays:
             msg = f"{path.name}: tensors of dtype {unknown[0]} cannot be read here"
             raise TensorError(msg)
         return {
-            tensor.name: np.frombuffer(bytearray(file.read(tensor.end - tensor.begin)), NUMPY_DTYPES[tensor.dtype]).reshape(
-                tensor.shape
-            )
-            for tensor in content.tensors
+            item.name: np.frombuffer(bytearray(file.read(item.end - item.begin)), NUMPY_DTYPES[item.dtype]).reshape(item.shape)
+            for item in content.tensors
         }
 
 
@@ -229,22 +213,8 @@ def check_size(content: Layout, path: Path) -> None:
         raise TensorError(msg)
 
 
-def read_sequentially(descriptor: int) -> None:
-    """Tell the system that a file is read from its beginning to its end, so that it reads ahead."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-
-
-def measure(path: Path) -> Measured:
-    """Return a file's size and SHA-256, reading it in constant memory."""
-    with path.open("rb") as file:
-        read_sequentially(file.fileno())
-        hasher = hashlib.file_digest(file, "sha256")
-        return Measured(size=file.tell(), sha256=hasher.hexdigest())
-
-
-def _bytes(array: NDArray[Any]) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def _fits(shape: tuple[int, ...], item_bytes: int) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from fedcli import encodings, tensors
+from fedcli import disk, encodings, tensors
 from fedcli.plan import Encoding
 from fedcli.tensors import TensorError
 
@@ -32,8 +32,8 @@ def through(folder: Path, delta: dict[str, NDArray[Any]], encoding: Encoding) ->
         path.unlink(missing_ok=True)
     tensors.write(plain, delta)
     measured = encodings.encode(plain, encoded, encoding)
-    assert measured == tensors.measure(encoded)
-    assert encodings.decode(encoded, decoded, tensors.layout_of(delta), encoding) == tensors.measure(decoded)
+    assert measured == disk.measure(encoded)
+    assert encodings.decode(encoded, decoded, tensors.layout_of(delta), encoding) == disk.measure(decoded)
     return tensors.read(decoded), encoded
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from fedcli import packing, tensors
+from fedcli import disk, packing, tensors
 from fedcli.tensors import TensorError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def packed(folder: Path, arrays: dict[str, NDArray[Any]]) -> tuple[bytes, bytes]
         (folder / name).unlink(missing_ok=True)
     tensors.write(folder / "plain", arrays)
     measured = packing.pack(folder / "plain", folder / "packed")
-    assert measured == tensors.measure(folder / "packed")
+    assert measured == disk.measure(folder / "packed")
     return (folder / "plain").read_bytes(), (folder / "packed").read_bytes()
 
 
@@ -45,7 +45,7 @@ def unpacked(folder: Path, data: bytes, size: int) -> bytes:
     (folder / "arrived").write_bytes(data)
     (folder / "content").unlink(missing_ok=True)
     measured = packing.unpack(folder / "arrived", folder / "content", size)
-    assert measured == tensors.measure(folder / "content")
+    assert measured == disk.measure(folder / "content")
     return (folder / "content").read_bytes()
 
 

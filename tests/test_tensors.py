@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.errors import TrustError
 from fedcli.tensors import TensorError
 
@@ -62,7 +62,7 @@ def written(arrays: Arrays) -> bytes:
         path = Path(folder) / "model.safetensors"
         said = tensors.write(path, arrays)
         data = path.read_bytes()
-        assert said == tensors.measure(path) == tensors.Measured(size=len(data), sha256=wire.sha256(data))
+        assert said == disk.measure(path) == disk.Measured(size=len(data), sha256=wire.sha256(data))
         return data
 
 

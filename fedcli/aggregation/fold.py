@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from fedcli.aggregation.engine.column_range import ColumnRange
     from fedcli.aggregation.rules import AggregationRule, Average
     from fedcli.aggregation.update import Update
-    from fedcli.tensors import Layout, Measured
+    from fedcli.disk import Measured
+    from fedcli.tensors import Layout
 
 _DIGITS = 6
 _INTEGERS = 1 << 16

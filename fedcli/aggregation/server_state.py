@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.tensors import TensorError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedcli.tensors import Layout, Measured
+    from fedcli.disk import Measured
+    from fedcli.tensors import Layout
 
 
 class Server(Protocol):
@@ -115,7 +116,7 @@ class ServerState:
         """Give the file its name; return its size and digest."""
         os.fsync(self._after.fileno())
         self._partial.rename(self._target)
-        return tensors.measure(self._target)
+        return disk.measure(self._target)
 
     def _read(self, number: int, position: int, count: int) -> NDArray[np.float32]:
         if self._before is None:

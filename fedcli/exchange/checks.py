@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fedcli import wire
+from fedcli.disk import Measured
 from fedcli.encodings import encoded_layout
 from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import MAX_RECORD_BYTES, Artifact, Record, Role
 from fedcli.plan import STATEFUL, Packing, Rule, Updates
-from fedcli.tensors import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import disk, tensors, wire
+from fedcli import disk, wire
 from fedcli.exchange import layout
 from fedcli.wire import STRICT, ShortText
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.signatures import Signer
     from fedcli.exchange.store import Store
-    from fedcli.tensors import Measured
 
 MANIFEST = "manifest.json"
 STATE = "state"
@@ -194,7 +194,7 @@ class Outbox:
                 store.put_artifact(entry.key, source)
             else:
                 store.publish(entry.key, source.read_bytes())
-            sent(entry.key, tensors.measure(source))
+            sent(entry.key, disk.measure(source))
         if (folder / STATE).is_dir():
             self._states.mkdir(parents=True, exist_ok=True)
             if (self._states / name).exists():  # the work was done again: its records were removed from the drop folder

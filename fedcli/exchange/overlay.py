@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.store import ReadableStore
-    from fedcli.tensors import Measured
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ excludes links, devices, sparse files, names that lead elsewhere, duplicate keys
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -17,12 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk
+from fedcli.disk import CHUNK_BYTES, Measured, measure, write_blocks
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout
-from fedcli.tensors import CHUNK_BYTES, Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAX_MEMBERS = 1 << 20
@@ -54,15 +53,8 @@ def write(target: Path, members: Iterable[tuple[str, bytes | Path]]) -> Measured
     """
     temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:
-        with temporary.open("xb") as file:
-            for key, source in members:
-                _append(file, key, source)
-            size = file.tell() + 2 * _BLOCK
-            file.write(bytes(2 * _BLOCK + -size % tarfile.RECORDSIZE))
-            file.flush()
-            os.fsync(file.fileno())
-        with temporary.open("rb") as file:
-            measured = Measured(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=file.tell())
+        measured = write_blocks(temporary, _blocks(members))
+        disk.sync(temporary)
         _name(temporary, target, measured)
     except OSError as error:
         msg = f"{target}: cannot be written: {error.strerror}"
@@ -120,14 +112,10 @@ class Tar:
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `ReadableStore`."""
         member = self._member(key, limit)
-        hasher = hashlib.sha256()
-        with self._path.open("rb") as file, target.open("xb") as copy:
+        with self._path.open("rb") as file:
             file.seek(member.begin)
-            for position in range(0, member.size, CHUNK_BYTES):
-                chunk = _exactly(self._path, file, min(CHUNK_BYTES, member.size - position))
-                hasher.update(chunk)
-                copy.write(chunk)
-        return Measured(size=member.size, sha256=hasher.hexdigest())
+            sizes = (min(CHUNK_BYTES, member.size - position) for position in range(0, member.size, CHUNK_BYTES))
+            return write_blocks(target, (_exactly(self._path, file, size) for size in sizes))
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002
         """Return None: a member is not a file of its own; see `ReadableStore`."""
@@ -144,25 +132,28 @@ class Tar:
         return member
 
 
-def _append(file: BinaryIO, key: str, source: bytes | Path) -> None:
-    if isinstance(source, bytes):
-        size = len(source)
-        file.write(_header(key, size) + source)
-    else:
-        size = source.stat().st_size
-        file.write(_header(key, size))
-        with source.open("rb") as content:
-            while chunk := content.read(CHUNK_BYTES):
-                file.write(chunk)
-    file.write(bytes(-size % _BLOCK))
+def _blocks(members: Iterable[tuple[str, bytes | Path]]) -> Iterator[bytes]:
+    position = 2 * _BLOCK  # of the zeros at the end
+    for key, source in members:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        header = _header(key, size)
+        yield header
+        if isinstance(source, bytes):
+            yield source
+        else:
+            with source.open("rb") as content:
+                while chunk := content.read(CHUNK_BYTES):
+                    yield chunk
+        yield bytes(-size % _BLOCK)
+        position += len(header) + size + -size % _BLOCK
+    yield bytes(2 * _BLOCK + -position % tarfile.RECORDSIZE)
 
 
 def _name(temporary: Path, target: Path, measured: Measured) -> None:
     if target.exists():
-        with target.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != measured.sha256:
-                msg = f"{target}: exists already, and is not overwritten"
-                raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
+        if measure(target) != measured:
+            msg = f"{target}: exists already, and is not overwritten"
+            raise UsageError(msg, hint="name another file: this one may be the only copy of what it holds")
         return
     temporary.rename(target)
     disk.sync(target.parent)

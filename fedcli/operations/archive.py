@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli import tensors
+from fedcli import disk
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.records import ArchiveRecord, archivable
@@ -88,7 +88,7 @@ def archive(request: ArchiveRequest, environment: Environment) -> ArchiveResult:
         if not request.file.exists():
             tar.write(request.file, tar_members(party.store, files, Path(scratch), environment.progress))
         _read_back(request.file, files, Path(scratch), environment.progress)
-        digest = tensors.measure(request.file).sha256
+        digest = disk.measure(request.file).sha256
         if archived < request.before:
             _publish(party, reading, request.before, digest)
         left = _remove(party, files)

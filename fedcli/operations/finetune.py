@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from fedcli import tensors, wire
+from fedcli import disk, wire
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
@@ -115,7 +115,7 @@ def finetune(request: FinetuneRequest, environment: Environment) -> FinetuneResu
             learner = Learner(party.workspace, plan, environment.progress, replicas)
             kind = ModelKind.LOCAL if request.start is Start.INITIAL else ModelKind.FINETUNED
             source, base = _source(party, request.start)
-            inputs = TrainingInputs(source=tensors.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
+            inputs = TrainingInputs(source=disk.measure(source).sha256, plan=plan.digest, data=learner.data.digest)
             target = selection.own_model_folder(party.workspace, kind)
             if (target / _INPUTS).is_file() and (target / _INPUTS).read_bytes() == wire.encode(inputs):
                 return _result(party, learner, kind, None, None)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli import encodings, tensors, wire
+from fedcli import disk, encodings, tensors, wire
 from fedcli.errors import TrustError
 from fedcli.exchange import checks
 from fedcli.plan import Encoding, Packing
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Artifact, Record, UpdateRecord
     from fedcli.exchange.store import ReadableStore
     from fedcli.plan import Updates
-    from fedcli.tensors import Arrays, Layout, Measured
+    from fedcli.tensors import Arrays, Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class Artifacts:
         """
         if artifact.packing is Packing.NONE and (path := self._store.local_path(artifact.key)) is not None:
             self._check_size(owner, artifact)
-            measured = tensors.measure(path)
+            measured = disk.measure(path)
             checks.check_copy(owner.key, artifact, measured)
             _check_content(owner.key, artifact, path, measured, expected)
         else:

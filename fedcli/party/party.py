@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.environment import Environment
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.outbox import Draft
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from fedcli.exchange.signatures import Signer
     from fedcli.exchange.store import Store
     from fedcli.plan import Plan
-    from fedcli.tensors import Measured
 
 
 _FOREIGN_KEY = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.exchange.records import ValidationScore
 from fedcli.imaging.dataset import prepared_dataset
@@ -141,7 +141,7 @@ class Learner:
         """Return the workspace's checkpoint of a training that starts from a model's file."""
         identity = TrainingIdentity(
             plan=self.plan.digest,
-            start=tensors.measure(start).sha256,
+            start=disk.measure(start).sha256,
             data=self.data.digest,
             device=self.machine,
             threads=torch.get_num_threads(),

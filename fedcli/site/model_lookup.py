@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from fedcli import tensors
+from fedcli import disk
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
@@ -86,7 +86,7 @@ def _file(party: Party, path: Path, reading: Reading, scratch: Path) -> tuple[Pa
         msg = f"--model {path}: neither a model of this workspace or drop folder nor a file"
         raise UsageError(msg, hint="best, local, finetuned, global, a key in the drop folder, or a file of one of its models")
     copy = _copy(path, None, scratch)
-    digest = tensors.measure(copy).sha256
+    digest = disk.measure(copy).sha256
     for _, reference in _models(reading):
         if reference.content_sha256 == digest:
             return copy, reference
@@ -98,7 +98,7 @@ def _copy(path: Path, sha256: str | None, scratch: Path) -> Path:
     """Return a private copy, which is the file that was hashed."""
     copy = scratch / "model.safetensors"
     shutil.copyfile(path, copy)
-    if sha256 is not None and tensors.measure(copy).sha256 != sha256:
+    if sha256 is not None and disk.measure(copy).sha256 != sha256:
         msg = f"{path}: changed while it was read"
         raise TrustError(msg, hint="run the command again")
     return copy

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.disk import write_whole
 from fedcli.errors import MissingError
 from fedcli.exchange.records.record import Kappa, Number
@@ -30,8 +30,9 @@ from fedcli.wire import STRICT, Digest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.records import ModelKind
-    from fedcli.tensors import Arrays, Measured
+    from fedcli.tensors import Arrays
     from fedcli.workspace import Workspace
 
 OPTIMIZER = "optimizer.safetensors"
@@ -140,7 +141,7 @@ def best_weights(folder: Path) -> tuple[Path, Measured]:
         MissingError: It is missing, or another file.
     """
     path = folder / _WEIGHTS
-    measured = tensors.measure(path)
+    measured = disk.measure(path)
     if measured.sha256 != read_best(folder).content_sha256:
         msg = f"{path}: not the model that best.json describes"
         raise MissingError(msg)

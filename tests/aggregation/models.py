@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import AggregationRule
 from fedcli.aggregation.update import Update
@@ -70,7 +70,7 @@ class Bench:
                 site=site,
                 path=self.path(site),
                 weight=self.weights[site],
-                sha256=tensors.measure(self.path(site)).sha256 if hashed else None,
+                sha256=disk.measure(self.path(site)).sha256 if hashed else None,
             )
             for site in order or self.deltas
         ]

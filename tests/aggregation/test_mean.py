@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.rules import AggregationRule
 from fedcli.errors import TrustError
@@ -33,7 +33,7 @@ def test_equals_the_plain_reference(tmp_path: Path) -> None:
     expected = weighted_mean(made.base, made.deltas, WEIGHTS)
     folded = made.fold()
     assert same(tensors.read(tmp_path / "out"), expected)
-    assert folded.model == tensors.measure(tmp_path / "out")
+    assert folded.model == disk.measure(tmp_path / "out")
     assert tensors.write(tmp_path / "again", expected) == folded.model
     assert [(share.site, share.weight) for share in folded.shares] == sorted(WEIGHTS.items())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.fold import StateFiles
 from fedcli.aggregation.rules import AggregationRule, rule_of
 from fedcli.aggregation.server_state import TrainedElements, state_layout
@@ -84,7 +84,7 @@ def test_three_rounds_are_the_papers(tmp_path: Path, name: Name, memory: int, th
         model = by_hand(settings, model, deltas, expected)
         assert same(tensors.read(tmp_path / "out"), model)
         assert same(tensors.read(files.target), expected)
-        assert folded.state == tensors.measure(files.target)
+        assert folded.state == disk.measure(files.target)
         before = files.target
 
 
@@ -107,7 +107,7 @@ def test_a_state_of_another_rule_or_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrustError, match=r"not the server state of this rule and model: .* missing tensors, first variance/"):
         made.fold(adam, state=StateFiles(before=tmp_path / "state", target=tmp_path / "next"), out="again")
     with (tmp_path / "state").open("r+b") as file:
-        file.truncate(tensors.measure(tmp_path / "state").size - 4)
+        file.truncate(disk.measure(tmp_path / "state").size - 4)
     with pytest.raises(TrustError, match="the server state is cut off"):
         made.fold(momentum, state=StateFiles(before=tmp_path / "state", target=tmp_path / "next"), out="again")
     assert not list(tmp_path.glob("*again*")) + list(tmp_path.glob("*next*"))

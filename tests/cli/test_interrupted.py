@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fedcli import tensors
+from fedcli import disk
 from fedcli.plan import Finetuning
 from tests.fixtures.command import COMMAND, run, succeed
 from tests.fixtures.federation import PLAN, SITES, Federation
@@ -61,12 +61,12 @@ class Site:
 
     def updates(self) -> list[str]:
         found = self.federation.drop.glob(f"sites/{SITE}/round-0001/update-*.safetensors")
-        return [tensors.measure(path).sha256 for path in found]
+        return [disk.measure(path).sha256 for path in found]
 
     def kept(self) -> dict[str, str]:
         """Return digests of the best models: of the rounds, and of local training."""
         paths = [*self.workspace.glob("state/*/*.safetensors"), *self.workspace.glob("models/*/*.safetensors")]
-        return {str(path.relative_to(self.workspace)): tensors.measure(path).sha256 for path in paths}
+        return {str(path.relative_to(self.workspace)): disk.measure(path).sha256 for path in paths}
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fedcli import tensors
+from fedcli import disk
 from tests.fixtures.command import COMMAND, succeed
 from tests.fixtures.federation import PLAN, SITES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.tensors import Measured
+    from fedcli.disk import Measured
 
 TOML = f"""
 name = "killed"
@@ -115,7 +115,7 @@ class Script:
         """Return the size and digest of every global model, then of every site's best one and kept optimizer state."""
         paths = sorted(self.root.glob("drop/coordinator/round-*/*.safetensors"), key=lambda path: path.parent.name)
         paths += sorted(self.root.glob("*/state/round-*/*.safetensors")) + sorted(self.root.glob("*/models/*/*.safetensors"))
-        return [tensors.measure(path) for path in paths]
+        return [disk.measure(path) for path in paths]
 
 
 def test_killed_at_random_and_run_again_ends_with_the_same_bits(tmp_path: Path, prepared: dict[str, Path]) -> None:

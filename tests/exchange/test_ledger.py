@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcli import tensors, wire
+from fedcli.disk import Measured
 from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.checks import Signed, check_artifact
@@ -21,7 +22,6 @@ from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.records import MAX_RECORD_BYTES, Role, UpdateRecord
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.plan import Encoding, Packing, Updates
-from fedcli.tensors import Measured
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.records import MAX_MODEL_BYTES, MAX_STEPS, PLAN, SITES, artifact, file_of, model
 from tests.fixtures.signing import amendment, changed, changed_artifact, keys_of, sign, signer_of

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli import wire
+from fedcli.disk import Measured
 from fedcli.errors import ConflictError, StoreError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.store import LocalStore
-from fedcli.tensors import Measured
 from tests.fixtures.killing import killed_everywhere
 from tests.fixtures.signing import signer_of
 

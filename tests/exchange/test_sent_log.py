@@ -19,7 +19,7 @@ from tests.fixtures.killing import killed_everywhere
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.tensors import Measured
+    from fedcli.disk import Measured
 
 MOMENT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 LOG = "sent.log"

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcli import wire
+from fedcli.disk import CHUNK_BYTES, Measured
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import tar
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.store import LocalStore
 from fedcli.exchange.tar import Tar
-from fedcli.tensors import CHUNK_BYTES, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from tests.fixtures.federation import SITES, Federation, begun_by_hand
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.party.received_updates import ReceivedUpdates
-    from fedcli.tensors import Measured
 
 
 class Watched(LocalStore):

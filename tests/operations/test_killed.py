@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fedcli.disk import measure
 from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
@@ -16,7 +17,6 @@ from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
 from fedcli.progress import Silent
-from fedcli.tensors import measure
 from tests.fixtures.federation import Clock, no_passphrase
 from tests.fixtures.killing import EVERY, chosen, run_dying
 from tests.fixtures.places import Elsewhere, on_s3, on_sftp

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.environment import Environment
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
@@ -182,7 +182,7 @@ def test_simulation_is_the_same_as_separate_workspaces(finished: Federation, tmp
     result = simulate(SimulateRequest(plan=PLAN, sites=prepared, drop=tmp_path / "run/drop"), finished.environment)
     assert (result.status, result.rounds) == (Status.FINISHED, PLAN.rounds)
     model = next((finished.drop / "coordinator/round-0002").glob("*.safetensors"))
-    assert result.global_model == tensors.measure(model).sha256
+    assert result.global_model == disk.measure(model).sha256
     assert (tmp_path / "run/sites/north/workspace.toml").exists()
     assert Federation(root=tmp_path / "run", fingerprint=result.coordinator).verify().verified
 

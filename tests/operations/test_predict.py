@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.errors import DataError, TrustError, UsageError
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.learning.evaluation.units import mean_by_unit
@@ -100,7 +100,7 @@ def test_the_file_beside_it_says_what_made_it(finished: Federation, tmp_path: Pa
     folder = finished.drop / "coordinator"
     assert said.federation == wire.sha256((folder / "federation-0000.json").read_bytes())
     assert said.model.record == wire.sha256((folder / "round-0002" / "round.json").read_bytes())
-    assert said.model.content_sha256 == tensors.measure(newest_global(finished)).sha256
+    assert said.model.content_sha256 == disk.measure(newest_global(finished)).sha256
     assert (said.model.kind, said.model.party, said.model.round) == ("global", "coordinator", 2)
     assert said.coordinator == finished.fingerprint
     assert said.table_sha256 == wire.sha256((tmp_path / "p.csv").read_bytes())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.errors import ApprovalError, DataError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import FederationRecord
@@ -101,7 +101,7 @@ def test_the_best_model_is_kept_with_its_round_and_kappa(finished: Federation) -
         candidates[number, "trained"] = record.trained.kappa
     best = max(value for value in candidates.values() if value is not None)
     assert facts["kappa"] >= best
-    measured = tensors.measure(finished.site("north") / "state/round-0003/best.safetensors")
+    measured = disk.measure(finished.site("north") / "state/round-0003/best.safetensors")
     assert facts["content_sha256"] == measured.sha256
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fedcli import encodings, packing, tensors, wire
+from fedcli import disk, encodings, packing, tensors, wire
 from fedcli.errors import TrainingError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
@@ -63,8 +63,8 @@ class Place:
         artifact = artifact_of(
             held.key,
             Role.UPDATE,
-            tensors.measure(content),
-            stored=tensors.measure(stored) if stored else None,
+            disk.measure(content),
+            stored=disk.measure(stored) if stored else None,
             travel=self.travel,
         )
         (self.root / "drop" / artifact.key).write_bytes((stored or content).read_bytes())
@@ -79,7 +79,7 @@ class Place:
 def test_what_is_sent_is_what_is_decoded(tmp_path: Path, travel: Updates) -> None:
     place = Place(tmp_path, travel)
     outgoing = prepare_update(tmp_path, DELTA, travel)
-    assert outgoing.stored == tensors.measure(outgoing.path)
+    assert outgoing.stored == disk.measure(outgoing.path)
     content = tmp_path / "content"
     if travel.packing is Packing.NONE:
         shutil.copy(outgoing.path, content)

@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Self
 
-from fedcli.tensors import Measured
+from fedcli.disk import Measured
 
 if TYPE_CHECKING:
     from pathlib import Path

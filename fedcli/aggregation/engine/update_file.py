@@ -8,7 +8,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.update import UpdateError
 from fedcli.tensors import TensorError
 
@@ -85,7 +85,7 @@ class UpdateFile:
 
     def not_finite(self, tensor: str) -> str:
         """Return the reason to refuse the update of which a tensor is not finite: a wrong digest comes first."""
-        wrong = self.update.sha256 and self._compare(tensors.measure(self.update.path).sha256)
+        wrong = self.update.sha256 and self._compare(disk.measure(self.update.path).sha256)
         return wrong or f"the update of {self.update.site} holds NaN or infinity in tensor {tensor}"
 
     def _compare(self, digest: str) -> str:
@@ -119,7 +119,7 @@ class UpdateFile:
             raise TensorError(difference or f"{status.st_size} bytes, expected {self._layout.size}")
         if self._keep_open:
             self.descriptor = descriptor
-            tensors.read_sequentially(descriptor)
+            disk.read_sequentially(descriptor)
         return descriptor
 
     def _difference(self, file: BinaryIO) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fedcli import machine_errors
+from fedcli.disk import CHUNK_BYTES, Measured
 from fedcli.errors import ConflictError, StoreError, TrustError
 from fedcli.exchange import layout
-from fedcli.tensors import CHUNK_BYTES, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

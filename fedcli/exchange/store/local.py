@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk
+from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import (
@@ -30,13 +31,12 @@ from fedcli.exchange.store.base import (
     write_received,
 )
 from fedcli.progress import BYTES, Silent
-from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fedcli.disk import Measured
     from fedcli.progress import Progress
-    from fedcli.tensors import Measured
 
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, BinaryIO
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError
 
+from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import check_size, checked_key, new_file, prove_create_once, removable_key, write_received
 from fedcli.exchange.store.object_service import first_line, open_service
 from fedcli.exchange.store.read_ahead import LONGEST, ReadAhead
 from fedcli.progress import BYTES, Silent
-from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.store.base import StoreOptions
     from fedcli.progress import Progress
-    from fedcli.tensors import Measured
 
 _PART = 8 << 20
 _PARTS_AT_ONCE = 4

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import tensors, wire
+from fedcli import disk, tensors, wire
 from fedcli.disk import write_whole
 from fedcli.tensors import TensorError
 from fedcli.wire import STRICT, Digest, ShortText
@@ -168,7 +168,7 @@ class Checkpoint:
                 progress.event(f"{self.folder.name}: starting again, the interrupted training had {reason}")
                 return None
             path = self.folder / _TENSORS.replace("*", description.tensors[: wire.SHORT_DIGEST])
-            if tensors.measure(path).sha256 != description.tensors:
+            if disk.measure(path).sha256 != description.tensors:
                 progress.event(f"{self.folder.name}: starting again, the checkpoint {path.name} is damaged")
                 return None
             arrays = tensors.read(path)

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from fedcli import tensors
+from fedcli import disk
 from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.rules import AggregationRule
 from tests.aggregation.models import bench
@@ -33,7 +33,7 @@ def test_a_file_system_that_cannot_reserve_room_does_without(
     made = bench(tmp_path, {"a": 1, "b": 2})
     expected = made.fold(out="other").model
     monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(number, os.strerror(number))))
-    assert made.fold().model == expected == tensors.measure(tmp_path / "out")
+    assert made.fold().model == expected == disk.measure(tmp_path / "out")
 
 
 def test_a_disk_without_room_is_noticed_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

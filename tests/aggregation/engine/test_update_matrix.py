@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.engine.dot_products import PIECE
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.krum import Krum
@@ -78,7 +78,7 @@ def test_a_file_with_another_digest_is_refused(tmp_path: Path, rule: Aggregation
         made.fold(rule, updates=updates)
     assert list(caught.value.reasons) == ["c"]
     if place == -1:
-        assert f"site-c of c: SHA-256 {tensors.measure(made.path('c')).sha256[:12]}, expected" in caught.value.reasons["c"]
+        assert f"site-c of c: SHA-256 {disk.measure(made.path('c')).sha256[:12]}, expected" in caught.value.reasons["c"]
     assert not list(tmp_path.glob("*out*"))
 
 
@@ -95,7 +95,7 @@ def test_a_changed_file_is_blamed_on_its_digest_not_on_its_numbers(tmp_path: Pat
 
 def test_the_base_is_hashed_too(tmp_path: Path) -> None:
     made = bench(tmp_path, WEIGHTS)
-    base = Update(site="coordinator", path=tmp_path / "base", sha256=tensors.measure(tmp_path / "base").sha256)
+    base = Update(site="coordinator", path=tmp_path / "base", sha256=disk.measure(tmp_path / "base").sha256)
     layout = tensors.layout_of(made.base)
     assert fold(MEAN, layout, base, made.updates(), None).model == made.fold().model
     with pytest.raises(UpdateError, match="base of coordinator: SHA-256") as caught:
@@ -152,7 +152,7 @@ def test_a_range_has_more_dot_products_than_numpy_takes_under_the_lock(tmp_path:
 MEASURE = """
 import sys
 from pathlib import Path
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
@@ -162,7 +162,7 @@ folder, sites, rule = Path(sys.argv[1]), int(sys.argv[2]), Rule(sys.argv[3])
 update = folder / "site-a"
 with (folder / "base").open("rb") as file:
     layout = tensors.read_layout(file)
-updates = [Update(site=f"s{number:04d}", path=update, sha256=tensors.measure(update).sha256) for number in range(sites)]
+updates = [Update(site=f"s{number:04d}", path=update, sha256=disk.measure(update).sha256) for number in range(sites)]
 base = Update(site="coordinator", path=folder / "base")
 fold(rule_of(Aggregation(rule=rule)), layout, base, updates, folder / "out", threads=2)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 import pytest
 
+from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UnreadableError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
-from fedcli.tensors import CHUNK_BYTES
 from tests.fixtures.servers import running_sshd
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcli import wire
+from fedcli.disk import CHUNK_BYTES, Measured
 from fedcli.errors import ConflictError, MachineError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, StoreOptions, open_store
-from fedcli.tensors import CHUNK_BYTES, Measured
 from tests.fixtures.killing import killed_everywhere
 from tests.fixtures.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_OPEN, CMD_OPENDIR, CMD_READ, CMD_READDIR, CMD_STAT, SFTP_FLAG_READ, int64
 
+from fedcli.disk import CHUNK_BYTES
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import STALE_SECONDS, TEMPORARY
 from fedcli.exchange.store.sftp.connection import FAILURES
 from fedcli.exchange.store.sftp.requests import read_in_order, run_tasks
-from fedcli.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from fedcli.disk import Measured
     from fedcli.exchange.store.base import StoreOptions
     from fedcli.progress import Progress
-    from fedcli.tensors import Measured
 
 T = TypeVar("T")
 
