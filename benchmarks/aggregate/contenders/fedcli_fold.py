@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from fedcli.party.folding import num_threads
+from fedcli.party.aggregation_input import num_threads
 
 from fedcli import plan, tensors
 from fedcli.aggregation.engine import output
