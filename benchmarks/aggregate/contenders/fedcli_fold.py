@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from fedcli.party.aggregation_input import num_threads
-
 from fedcli import plan, tensors
 from fedcli.aggregation.engine import output
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
+from fedcli.party.aggregation_input import num_threads
 
 
 class _NoDigest:
