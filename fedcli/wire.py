@@ -18,7 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, StringConstraint
 from pydantic_core import to_jsonable_python
 
 from fedcli.errors import FedcliError
-from fedcli.visible_text import hidden
+from fedcli.text.visible_text import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

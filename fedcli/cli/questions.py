@@ -7,7 +7,7 @@ import os
 import typer
 
 from fedcli.cli import render
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 
 def attended() -> bool:

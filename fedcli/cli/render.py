@@ -28,7 +28,7 @@ from rich.text import Text
 
 from fedcli import wire
 from fedcli.progress import BYTES
-from fedcli.visible_text import visible, visible_json
+from fedcli.text.visible_text import visible, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcli.cli import curves, render
-from fedcli.durations import duration
 from fedcli.party.newest_rounds import UpdateState
 from fedcli.party.next_commands import names
+from fedcli.text.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import reference_to
@@ -31,6 +30,7 @@ from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.learner import Learner, require_images
 from fedcli.site.scoring import Scoring
+from fedcli.text.wording import counted
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.errors import ConflictError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
@@ -24,6 +23,7 @@ from fedcli.party.history_reader import read_history, round_of
 from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.tar_members import files_of, private_copy, read_verified
 from fedcli.results import Result, Status
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment

@@ -15,7 +15,6 @@ import numpy as np
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import wire
-from fedcli.csv_text import csv_text
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelReference, Versions
@@ -29,6 +28,7 @@ from fedcli.results import Result, Status
 from fedcli.site.learner import Learner
 from fedcli.site.model_lookup import BEST, find_model
 from fedcli.site.prediction_input import SkippedFile, from_files, from_prepared
+from fedcli.text.csv_text import csv_text
 from fedcli.wire import STRICT, Digest, Timestamp
 
 if TYPE_CHECKING:

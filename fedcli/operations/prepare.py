@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
 from fedcli.disk import write_whole
-from fedcli.durations import duration
 from fedcli.errors import UsageError
 from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
@@ -15,6 +14,7 @@ from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
 from fedcli.imaging.preparation import DatasetRequest
 from fedcli.private_files import exclusive, read_secret
 from fedcli.results import Result, Status
+from fedcli.text.wording import duration
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.records import SHARED_KINDS
 from fedcli.operations.admit import AdmitRequest, admit
@@ -23,6 +22,7 @@ from fedcli.party.source import Source
 from fedcli.progress import Silent
 from fedcli.reporting import tables
 from fedcli.results import Result, Status
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.disk import write_whole
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.overlay import Overlay
@@ -24,6 +23,7 @@ from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.tar_members import files_of
 from fedcli.results import Result, Status
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from fedcli.exchange.history import History

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.counts import counted
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.party.command_lines import WORKSPACE, join_command, party_command, reading_command, store_words
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange.records import Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

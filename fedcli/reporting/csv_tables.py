@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.csv_text import csv_text
 from fedcli.measures import Metric
 from fedcli.reporting.tables import class_names, confusion
 from fedcli.reporting.tables.cohorts import FULL_HISTOGRAM
+from fedcli.text.csv_text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

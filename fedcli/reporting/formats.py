@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.durations import duration
+from fedcli.text.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

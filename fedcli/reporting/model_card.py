@@ -13,7 +13,7 @@ from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
 from fedcli.reporting.templates import template_environment
 from fedcli.reporting.words import METRIC_WORDS
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from fedcli.reporting.report_data import Report

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedcli.reporting import formats, tables, words
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

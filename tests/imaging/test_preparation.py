@@ -18,7 +18,6 @@ import pydicom
 import pytest
 
 from fedcli import wire
-from fedcli.csv_text import guarded
 from fedcli.errors import DataError, UsageError
 from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
 from fedcli.imaging.dataset import prepared_dataset
@@ -27,6 +26,7 @@ from fedcli.imaging.preparation import DatasetRequest, LabelFiles, PreparationSu
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Plan, Preparation
 from fedcli.progress import Silent
+from fedcli.text.csv_text import guarded
 from tests.fixtures.dicom_files import write_mammogram
 
 if TYPE_CHECKING:

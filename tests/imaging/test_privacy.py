@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedcli.csv_text import guarded
 from fedcli.imaging.archive.acceptance import AcceptedFile, RejectedFile
 from fedcli.imaging.dataset import prepared_dataset, writing
 from fedcli.imaging.dataset.index import Pseudonyms
@@ -22,6 +21,7 @@ from fedcli.imaging.labels.matching import RowFault, RowProblem
 from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Preparation
+from fedcli.text.csv_text import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

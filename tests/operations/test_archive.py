@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.counts import counted
 from fedcli.environment import Environment
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
@@ -21,6 +20,7 @@ from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.party.source import Source
 from fedcli.results import Status
+from fedcli.text.wording import counted
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Federation, files_below
 from tests.fixtures.killing import chosen, run_dying

@@ -18,7 +18,7 @@ from fedcli.reporting import model_card
 from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.report_data import gather
 from fedcli.reporting.report_page import render
-from fedcli.visible_text import hidden
+from fedcli.text.visible_text import hidden
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import PLAN
 from tests.fixtures.tampering import rewrite

@@ -13,7 +13,7 @@ from fedcli.exchange.history import History, Problem, reference_to
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.report_data import gather
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import paper_history

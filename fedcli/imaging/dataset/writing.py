@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import wire
-from fedcli.csv_text import csv_text
 from fedcli.imaging.dataset import prepared_dataset as files
 from fedcli.imaging.dataset.cohort_summary import cohort_of
 from fedcli.imaging.dataset.index import Case, encode_index
 from fedcli.imaging.dataset.prepared_dataset import Description, LeftOutFile, digest_of
 from fedcli.imaging.dataset.survey import Survey
+from fedcli.text.csv_text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

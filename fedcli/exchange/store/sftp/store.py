@@ -24,7 +24,7 @@ from fedcli.exchange.store.sftp import remote_files
 from fedcli.exchange.store.sftp.connection import FAILURES, LOSSES, Session
 from fedcli.exchange.store.sftp.login import Login
 from fedcli.progress import BYTES, Silent
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedcli.durations import duration
+from fedcli.text.wording import duration
 
 
 @pytest.mark.parametrize(

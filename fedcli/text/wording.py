@@ -1,8 +1,13 @@
-"""Durations as messages and pages write them."""
+"""Counts and durations as messages and pages write them."""
 
 from __future__ import annotations
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s in the plural: `1 file`, `3 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

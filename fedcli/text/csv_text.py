@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from fedcli.visible_text import visible
+from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.csv_text import csv_text, guarded
+from fedcli.text.csv_text import csv_text, guarded
 
 WIDE = "＝＋－＠"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.visible_text import hidden, visible, visible_json
+from fedcli.text.visible_text import hidden, visible, visible_json
 
 ANY = st.text(st.characters(exclude_categories=()) | st.sampled_from("\x1b\x07\n\r\u202e\u2066\u200b\x9b\udce9"))
 
