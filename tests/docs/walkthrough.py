@@ -34,7 +34,7 @@ _SHAPES = (
     (re.compile(r"kappa is (?:N (?:higher|lower) than|the same as)"), "kappa is COMPARED WITH"),
     (re.compile(r"p (?:=|≤) N"), "p = N"),
     (re.compile(r"the difference (?:may be due to chance|is significant)"), "the difference IS JUDGED"),
-    (re.compile(r"(?<=model is )(?:epoch N|the model it started from)"), "WHICH"),
+    (re.compile(r"(?<=model: )(?:epoch N|the starting model)"), "WHICH"),
 )  # fmt: skip
 
 
