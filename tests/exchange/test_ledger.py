@@ -699,7 +699,7 @@ def test_4_classes_and_network_stay_what_they_are(history: HandmadeHistory) -> N
 ARTIFACT_LIES = [
     ({"role": "model"}, "artifacts' roles: expected update, found model"),
     ({"key": "sites/valley/round-0001/update-000000000000.safetensors"}, "artifact's key: expected sites/north"),
-    ({"key": "../../etc/passwd"}, "artifact's key: expected sites/north"),
+    ({"key": "../../etc/passwd"}, "key: should be a key of the drop folder"),
     ({"stored_sha256": OTHER_DIGEST}, "artifact's key: expected sites/north/round-0001/update-000000000000"),
     ({"content_sha256": OTHER_DIGEST}, "artifact's stored size and digest"),
     ({"content_size": 1}, "artifact's stored size and digest"),

@@ -56,7 +56,7 @@ def test_the_page_gives_its_own_ink(pictures: tuple[Illustration, ...]) -> None:
 
 
 def test_text_of_peers_is_neither_markup_nor_mathematics() -> None:
-    classes = ("</text><script>alert(1)</script>", r"$\frac{$", "\x00\x1b\n密度")
+    classes = ("</text><script>alert(1)</script>", r"$\frac{$", "密度")
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1, classes=classes, evaluation=Evaluation(dense=())))
     build.round()
     build.dataset("east", cohort(shares=(0.4, 0.5, 0.1)))
