@@ -1,4 +1,4 @@
-"""The commands access sshd and access s3, for whoever runs the store."""
+"""The commands access sshd and access s3, for the people who run the store."""
 
 from __future__ import annotations
 
