@@ -4,6 +4,9 @@ All structured text that is read or written (records, plans, data set facts, a w
 in memory and is converted here. Decoding is strict: an unknown key, a duplicate key, a wrong type, a value out of bounds, NaN or
 infinity is an error, and every fault is reported with its place. Encoding is deterministic: UTF-8, keys in the order in which the
 class declares them, one space of indentation so that auditors can read it, a newline at the end.
+
+A field that is added to a class later says what its absence means (`absent_means`), so that older texts stay valid and keep their
+digests.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from fedcli.errors import FedcliError
@@ -49,6 +52,27 @@ _MISSING = "this key is missing"
 _ABOUT_A_KEY = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    """Tells whether a field is left out of the encoding, because its absence means the value that it has."""
+
+    meaning: object
+
+    def __call__(self, value: object) -> bool:
+        return value == self.meaning
+
+
+def absent_means(value: object) -> Any:
+    """Annotate a field that older texts lack, with the value that keeps their meaning.
+
+        norm: Annotated[float, Field(ge=0), absent_means(0.0)] = 10.0
+
+    Where the field has this value it is left out of the encoding, so that what was encoded before the field existed has the same
+    digest as ever; `decode` reads its absence as this value. The default is for what people write: a TOML file, or a call.
+    """
+    return Field(exclude_if=_Absent(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +139,9 @@ def decode(kind: type[T], data: bytes) -> T:
     except (ValueError, RecursionError) as error:
         fault = Fault(place=(), expected="UTF-8 JSON without repeated keys", actual=f"{type(error).__name__}: {error}"[:200])
         raise MalformedError((fault,)) from error
+    stated = _with_absent(kind, mapping)
     try:
-        value = TypeAdapter(kind).validate_json(data)
+        value = TypeAdapter(kind).validate_json(data if stated is mapping else json.dumps(stated))
     except ValidationError as error:
         raise MalformedError(_faults(error)) from error
     if faults := tuple(_left_out(plain(value), mapping, ())):
@@ -145,8 +170,21 @@ def plain(value: object) -> Any:
     return to_jsonable_python(value)
 
 
+def _with_absent(kind: Any, mapping: Any) -> Any:
+    """Return a mapping with the fields that it lacks, each with the value that its absence means; the same mapping if none is."""
+    fields = getattr(kind, "__pydantic_fields__", None)
+    if fields is None or not isinstance(mapping, dict):
+        return mapping
+    meanings = {name: plain(item.exclude_if.meaning) for name, item in fields.items() if isinstance(item.exclude_if, _Absent)}
+    stated = meanings | mapping
+    for name in fields.keys() & stated.keys():
+        stated[name] = _with_absent(fields[name].annotation, stated[name])
+    same = len(stated) == len(mapping) and all(value is mapping[name] for name, value in stated.items())
+    return mapping if same else stated
+
+
 def _left_out(whole: object, given: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
-    """Yield a fault for every key that a default would fill in: what is signed must state everything itself."""
+    """Yield a fault for every key that a default would fill in: what is signed states everything whose absence means nothing."""
     if isinstance(whole, dict) and isinstance(given, dict):
         for key, value in whole.items():
             if key in given:

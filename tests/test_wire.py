@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from fedcli import wire
@@ -33,7 +34,7 @@ from fedcli.plan import (
     Training,
     Unit,
 )
-from fedcli.wire import STRICT, Digest, MalformedError, ShortText, SiteName, Timestamp
+from fedcli.wire import STRICT, Digest, MalformedError, ShortText, SiteName, Timestamp, absent_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -49,6 +50,27 @@ class Visit:
     part: Part
     notes: tuple[ShortText, ...]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Caps:
+    """A section to which settings were added: `norm` is on in new files; where it is absent, it is off."""
+
+    name: str = "caps"
+    parts: tuple[Part, ...] = (Part.TEST,)
+    norm: Annotated[float, Field(ge=0), absent_means(0.0)] = 10.0
+    part: Annotated[Part, absent_means(Part.TRAIN)] = Part.TEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Rules:
+    """A plan to which a section and an optional value were added."""
+
+    caps: Caps = field(default_factory=Caps)
+    extra: Annotated[Caps, absent_means(Caps(name="none", norm=0.0))] = field(default_factory=Caps)
+    host: Annotated[str | None, absent_means(None)] = None
+
+
+OLD_RULES = b'{"caps": {"name": "caps", "parts": ["test"]}}'
 
 VISIT = Visit(
     site="north",
@@ -191,6 +213,32 @@ def test_moments_keep_their_offset() -> None:
     decoded = wire.decode(Visit, visit(at="2024-01-01T00:00:00+09:00"))
     assert decoded.at == east
     assert b'"2024-01-01T00:00:00+09:00"' in wire.encode(decoded)
+
+
+# ----------------------------------------------------------------------------------------- fields that were added later
+
+
+def test_what_was_encoded_before_a_field_existed_keeps_its_meaning_and_its_digest() -> None:
+    old = wire.decode(Rules, OLD_RULES)
+    assert old == Rules(caps=Caps(norm=0.0, part=Part.TRAIN), extra=Caps(name="none", norm=0.0))
+    assert json.loads(wire.encode(old)) == json.loads(OLD_RULES)
+
+
+def test_a_file_that_a_person_writes_now_has_the_new_default() -> None:
+    assert wire.decode_mapping(Rules, json.loads(OLD_RULES)) == Rules()
+
+
+def test_a_value_other_than_that_of_absence_is_stated_and_read() -> None:
+    for rules in (Rules(), Rules(caps=Caps(norm=3.0)), Rules(extra=Caps(norm=0.0, part=Part.TRAIN)), Rules(host="a")):
+        assert wire.decode(Rules, wire.encode(rules)) == rules
+    assert json.loads(wire.encode(Rules()))["caps"] == {"name": "caps", "parts": ["test"], "norm": 10.0, "part": "test"}
+
+
+def test_all_other_keys_are_still_needed() -> None:
+    (fault,) = faults(b'{"caps": {"name": "caps"}}', Rules)
+    assert str(fault) == "caps.parts: this key is missing"
+    (fault,) = faults(b'{"caps": {"name": "caps", "parts": ["test"], "norm": -1}}', Rules)
+    assert fault.place == ("caps", "norm")
 
 
 # -------------------------------------------------------------------------------------------------------------- strictness

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
@@ -23,8 +23,8 @@ class PlanChange:
 
 
 def flat_settings(plan: Plan | Preparation) -> dict[str, str]:
-    """Return the settings of a plan, or of its preparation, by dotted key in the plan's order: `training.rate` is `0.001`."""
-    return dict(_flatten("", wire.plain(plan)))
+    """Return all settings of a plan, or of its preparation, by dotted key in the plan's order: `training.rate` is `0.001`."""
+    return dict(_flatten("", wire.plain(asdict(plan))))
 
 
 def plan_changes(before: Plan | None, after: Plan) -> tuple[PlanChange, ...]:
