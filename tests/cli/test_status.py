@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from fedcli.cli import status_view
-from fedcli.cli.live_view import follow
+from fedcli.cli.status import follow
 from fedcli.operations.status.watch import watch
 from tests.fixtures.command import COMMAND, run, succeed
 
