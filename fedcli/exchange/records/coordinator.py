@@ -11,7 +11,7 @@ from fedcli.cohort import Count
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records.record import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Ordinal, Record, Role, Steps
 from fedcli.plan import MAX_STEPS, Plan, Rule
-from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp
+from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp, absent_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -40,6 +40,7 @@ class FederationRecord(Record):
         coordinator: The coordinator's keys; the old key signs the record that lists a new one.
         members: The sites, sorted by name.
         plan: What all agree on.
+        reason: Why it amends the one before, in words for whom it concerns; null if nobody gave a reason.
     """
 
     schema: Literal["fedcli/federation@1"] = "fedcli/federation@1"
@@ -49,6 +50,7 @@ class FederationRecord(Record):
     coordinator: Keys
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS)]
     plan: Plan
+    reason: Annotated[LongText | None, absent_means(None)] = None
 
     @model_validator(mode="after")
     def _sorted_members(self) -> FederationRecord:
