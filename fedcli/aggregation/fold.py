@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 6
 _INTEGERS = 1 << 16
+_OVERFLOW_HINT = "`fedcli restart --from ROUND --reason TEXT` goes back to the model of an earlier round"
 """Python integers held at a time; each takes about forty bytes."""
 
 
@@ -165,7 +166,7 @@ class _NewModel:
         limits = np.iinfo(columns.section.dtype)
         if (outside := (model < limits.min) | (model > limits.max)).any():
             msg = f"an integer buffer overflows, in tensor {columns.tensor_at(int(np.argmax(outside)))}"
-            raise TrustError(msg)
+            raise TrustError(msg, hint=_OVERFLOW_HINT)
         result: NDArray[np.int64] = model.astype(columns.section.dtype)
         return result.data
 
@@ -182,7 +183,7 @@ class _NewModel:
         model = base[: columns.count]
         if not (finite := np.isfinite(model)).all():
             msg = f"the global model would not be finite in tensor {columns.tensor_at(int(np.argmin(finite)))}"
-            raise TrustError(msg)
+            raise TrustError(msg, hint=_OVERFLOW_HINT)
         return model.data, sums
 
     def write(self, new: tuple[memoryview, DotProducts]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "Coordinator": ("init", "admit", "aggregate", "remove", "amend", "access"),
+    "Coordinator": ("init", "admit", "aggregate", "restart", "remove", "amend", "access"),
     "Site": ("join", "approve", "prepare", "train-round", "finetune", "evaluate", "predict"),
     "Everybody": ("status", "verify", "report", "export", "import", "archive", "rotate-key", "doctor"),
     "One machine": ("simulate", "demo"),

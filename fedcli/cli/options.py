@@ -16,6 +16,9 @@ PollOption = Annotated[float, typer.Option("--poll", min=1, help="Seconds betwee
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 OwnKeyOption = Annotated[Path | None, typer.Option(help="Your Ed25519 private key; default: a new one in the workspace.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds instead of the plan's.")]
+TarsOption = Annotated[
+    list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 means PyTorch's default.")]
 
 

@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.remove import RemoveResult
 
-EXAMPLE = "Example: fedcli remove -C coordinator north --reason 'left the study'"
+EXAMPLE = "Example: fedcli remove -C coordinator north"
 
 
 def remove(
     site: Annotated[str, typer.Argument(help="The member's name.")],
     workspace: WorkspaceOption = Path(),
-    reason: Annotated[str, typer.Option(help="The reason, which the site is told.")] = "",
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -35,6 +34,6 @@ def remove(
         if not yes and not confirm(f"Remove {site} from the federation?"):
             msg = f"{site}: not removed"
             raise ApprovalError(msg, hint="--yes removes it without asking")
-        return operation(RemoveRequest(root=workspace, site=site, reason=reason), environment)
+        return operation(RemoveRequest(root=workspace, site=site), environment)
 
     Invocation(command="remove", as_json=json, root=workspace).run(work)

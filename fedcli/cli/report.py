@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render, source_options
+from fedcli.cli import render
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.source_options import (
+    CoordinatorKeyOption,
+    DropArgument,
+    EndpointOption,
+    HostKeyOption,
+    SshKeyOption,
+    chosen_source,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +35,13 @@ ModelOption = Annotated[
 
 def report(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    drop: source_options.DropArgument = None,
+    drop: DropArgument = None,
     workspace: WorkspaceOption = Path(),
     model: ModelOption = "best",
-    coordinator_key: source_options.CoordinatorKeyOption = None,
-    host_key: source_options.HostKeyOption = "",
-    ssh_key: source_options.SshKeyOption = None,
-    endpoint: source_options.EndpointOption = "",
+    coordinator_key: CoordinatorKeyOption = None,
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder."""
@@ -42,7 +50,7 @@ def report(
         from fedcli.operations.report import ReportRequest
         from fedcli.operations.report import report as operation
 
-        source = source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint)
+        source = chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
         return operation(ReportRequest(source=source, out=out, model=model), environment)
 
     Invocation(command="report", as_json=json).run(work, _show)

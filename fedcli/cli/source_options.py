@@ -67,6 +67,7 @@ def chosen_source(
     drop: str | None,
     workspace: Path,
     coordinator_key: str | None = None,
+    *,
     host_key: str = "",
     ssh_key: Path | None = None,
     endpoint: str = "",

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render, source_options
+from fedcli.cli import render
 from fedcli.cli.invocation import Invocation
-from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.options import JsonOption, TarsOption, WorkspaceOption
+from fedcli.cli.source_options import (
+    CoordinatorKeyOption,
+    DropArgument,
+    EndpointOption,
+    HostKeyOption,
+    SshKeyOption,
+    chosen_source,
+)
 from fedcli.results import Status
 
 if TYPE_CHECKING:
@@ -28,22 +36,19 @@ HeadOption = Annotated[
         metavar="DIGEST", help="A round record that must be in the history, to show that no round is missing at the end."
     ),
 ]
-TarsOption = Annotated[
-    list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
-]
 
 
 def verify(
-    drop: source_options.DropArgument = None,
+    drop: DropArgument = None,
     workspace: WorkspaceOption = Path(),
     replay: Annotated[bool, typer.Option("--replay", help="Recompute every global model and compare, bit for bit.")] = False,
-    coordinator_key: source_options.CoordinatorKeyOption = None,
+    coordinator_key: CoordinatorKeyOption = None,
     write_allowed_signers: SignersOption = None,
     expect_head: HeadOption = None,
     tars: TarsOption = None,
-    host_key: source_options.HostKeyOption = "",
-    ssh_key: source_options.SshKeyOption = None,
-    endpoint: source_options.EndpointOption = "",
+    host_key: HostKeyOption = "",
+    ssh_key: SshKeyOption = None,
+    endpoint: EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify the whole history: every signature, every place, every artifact; with --replay every global model."""
@@ -53,7 +58,7 @@ def verify(
         from fedcli.operations.verify import verify as operation
 
         request = VerifyRequest(
-            source=source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint),
+            source=chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint),
             replay=replay,
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,

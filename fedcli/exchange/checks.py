@@ -104,8 +104,8 @@ def check_members(signed: Signed, record: RoundRecord, federation: FederationRec
         return
     for what, sites in (("contributions", used), ("absent", absent), ("rejected", rejected)):
         expect(signed, f"order of {what}", sorted(sites), sites)
-    if not used:
-        msg = f"{signed.key}: a round has at least one contribution"
+    if not used and record.restart is None:
+        msg = f"{signed.key}: a round has at least one contribution, or is a restart"
         raise TrustError(msg)
     expect(signed, "sites named", [member.site for member in federation.members], sorted(used + absent + rejected))
 
@@ -114,6 +114,7 @@ def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> No
     """The rule is the plan's, it has enough updates, and each has the weight that the plan gives; Krum leaves some out."""
     if record.round == 0:
         expect(signed, "rule", Rule.MEAN, record.rule)
+    if record.round == 0 or record.restart is not None:
         return
     expect(signed, "rule", settings.rule, record.rule)
     if len(record.contributions) < settings.least:
@@ -126,9 +127,22 @@ def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> No
         expect(signed, f"weight of {item.site}", settings.weight(item.steps, item.images, item.patients), item.weight)
 
 
-def round_roles(record: RoundRecord, settings: Aggregation) -> tuple[Role, ...]:
-    """Return what the artifacts of a round are: the model, and the server's state if the rule has one."""
+def round_roles(record: RoundRecord, settings: Aggregation, rounds: Sequence[Verified[RoundRecord]]) -> tuple[Role, ...]:
+    """Return what the artifacts of a round are: the model, and the server's state if the rule, or the earlier round, has one."""
+    if record.restart is not None:
+        return tuple(artifact.role for artifact in rounds[record.restart.round].artifacts)
     return (Role.MODEL, Role.SERVER_STATE) if record.round and settings.rule in STATEFUL else (Role.MODEL,)
+
+
+def check_restart(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[RoundRecord]]) -> None:
+    """A restart has the rule, the model and the server's state of the earlier round."""
+    if record.restart is None:
+        return
+    earlier = rounds[record.restart.round].record
+    expect(signed, "rule", earlier.rule, record.rule)
+    for before, artifact in zip(earlier.artifacts, record.artifacts, strict=True):  # their roles are the same
+        what = f"{artifact.role} of round {earlier.round}"
+        expect(signed, what, (before.content_size, before.content_sha256), (artifact.content_size, artifact.content_sha256))
 
 
 def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[RoundRecord]]) -> None:

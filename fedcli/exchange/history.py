@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fedcli.exchange.lineage import lineage
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class History:
         """Return the first round from which every global model can be recomputed without the artifacts under these keys."""
         first = 1
         for number, verified in enumerate(self.rounds[1:], 1):
+            if verified.record.restart is not None:
+                continue  # it computes nothing
             updates = (self.updates.get((item.site, number)) for item in verified.record.contributions)
             needed = [*self.rounds[number - 1].artifacts, *(update.artifact for update in updates if update is not None)]
             if any(artifact.key in absent for artifact in needed):
@@ -110,9 +113,13 @@ class History:
         )
 
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
-        """Return the round with the highest of `global_kappas`: the earliest of equals, or the newest round if there is none."""
-        kappas = [(kappa, -number) for number, kappa in enumerate(self.global_kappas(final)) if kappa is not None]
-        return -max(kappas)[1] if kappas else len(self.rounds) - 1
+        """Return the round with the highest of `global_kappas`: the earliest of equals, or the newest round if there is none.
+
+        Only rounds that led to the newest model count: the others were given up by a restart.
+        """
+        newest, kappas = len(self.rounds) - 1, self.global_kappas(final)
+        scored = [(kappa, -number) for number in lineage(self.rounds, newest) if (kappa := kappas[number]) is not None]
+        return -max(scored)[1] if scored else newest
 
 
 def _patient_weighted_mean(scores: list[ValidationScore]) -> float | None:

@@ -27,6 +27,7 @@ from fedcli.exchange.checks import (
     check_artifacts,
     check_late,
     check_members,
+    check_restart,
     check_rule,
     check_signature,
     expect,
@@ -134,8 +135,10 @@ class Ledger:
         expect(signed, "federation record in force", force.digest, record.federation_record)
         check_members(signed, record, force.record)
         check_late(signed, record, self.rounds)
-        check_rule(signed, record, force.record.plan.aggregation)
-        check_artifacts(signed, record.artifacts, force.record, *round_roles(record, force.record.plan.aggregation))
+        settings = force.record.plan.aggregation
+        check_rule(signed, record, settings)
+        check_artifacts(signed, record.artifacts, force.record, *round_roles(record, settings, self.rounds))
+        check_restart(signed, record, self.rounds)
         self.rounds.append(verified)
         return verified
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.history import History
     from fedcli.exchange.ledger import Ledger
+    from fedcli.exchange.records import Restart
 
 NUM_ROUNDS = 12
 
@@ -55,12 +56,14 @@ class RoundRow:
         created: When it was published; null for the open round.
         kappa: Patient-weighted mean of the sites' validation kappa of its global model.
         sites: The members, in the order of their names; none in round 0.
+        restart: The earlier round whose model it has again, and why; null for the open round and for one of training.
     """
 
     round: int
     created: datetime | None
     kappa: float | None
     sites: tuple[MemberRound, ...]
+    restart: Restart | None = None
 
     def members(self, state: UpdateState) -> tuple[str, ...]:
         """Return the members whose update is in this state."""
@@ -112,6 +115,7 @@ def _published(ledger: Ledger, history: History, number: int, members: tuple[str
         created=record.created,
         kappa=global_kappa,
         sites=tuple(map(member_round, members)) if number else (),
+        restart=record.restart,
     )
 
 

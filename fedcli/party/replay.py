@@ -68,7 +68,12 @@ def replay(folder: Folder, history: History, progress: Progress, first: int) -> 
 
 
 def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustError | UnreadableError:
-    """Replay one round with private copies of its own; return the keys of the artifacts that it has compared, or the error."""
+    """Replay one round with private copies of its own; return the keys of the artifacts that it has compared, or the error.
+
+    The ledger has compared the digests of a restart with those of the earlier round.
+    """
+    if history.rounds[number].record.restart is not None:
+        return set()
     with tempfile.TemporaryDirectory(prefix="fedcli-replay-") as scratch:
         private = Folder(folder.store, coordinator=folder.ledger.pinned, cache=Path(scratch) / "cache")
         private.ledger = folder.ledger

@@ -193,6 +193,8 @@ def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
     yield ("round", "closed", "site", "state", "reason")
     for item in report.participation_by_round:
         closed = item.created.isoformat()
+        if item.restart is not None:
+            yield (item.round, closed, None, f"restart from round {item.restart.round}", item.restart.reason)
         yield from ((item.round, closed, site, "contributed", None) for site in item.contributed)
         yield from ((item.round, closed, site, "absent", None) for site in item.absent)
         yield from ((item.round, closed, rejected.site, "rejected", rejected.reason) for rejected in item.rejected)

@@ -18,9 +18,8 @@ from fedcli.plan import OptimizerState, Part
 from fedcli.site import selection
 from fedcli.site.egress import note_of
 from fedcli.site.learner import Learner
-from fedcli.site.local_round import receive, run_local_round
+from fedcli.site.local_round import kept_state, receive, resumed_selection, run_local_round
 from fedcli.site.processes import gathered
-from fedcli.site.selection import Selection
 
 if TYPE_CHECKING:
     from fedcli.exchange.outbox import Draft, Publication
@@ -105,11 +104,10 @@ def consider_final(party: Party, plan: Plan, number: int) -> None:
     """Score φ(T) as a candidate; the selection is saved in the workspace as the state of round T + 1."""
     learner = Learner(party.workspace, plan, party.environment.progress)
     last = party.ledger.rounds[number - 1]
-    before = selection.newest_state(party.workspace)
     draft = party.outbox.draft(f"round-{number:04d}")
-    best = Selection.resume(draft.state, before)
+    best = resumed_selection(party, number, draft.state)
     published = learner.load(party.folder.global_model(number - 1, learner.layout))
-    receive(learner, published, before, best, number - 1, last.digest)
+    receive(learner, published, kept_state(party, number), best, number - 1, last.digest)
     party.commit(draft)
     selection.forget_older_states(party.workspace)
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import tensors
-from fedcli.learning.determinism import derive_seed
+from fedcli.exchange.lineage import lineage
 from fedcli.learning.networks import batch_norm, weights
+from fedcli.learning.seeds import derive_seed
 from fedcli.plan import OptimizerState, Part, Statistics
 from fedcli.site import selection
 from fedcli.site.learner import require_images
@@ -59,12 +60,12 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
     """Run LocalTraining(φ(t-1)); every random choice comes from (plan seed, site, round)."""
     samples, plan = learner.samples(Part.TRAIN), learner.plan
     require_images(samples, party.name, Part.TRAIN)
-    parent, before = party.ledger.rounds[number - 1], selection.newest_state(party.workspace)
+    parent, state = party.ledger.rounds[number - 1], kept_state(party, number)
     start = party.folder.global_model(number - 1, learner.layout)
     checkpoint = _checkpoint(learner, number, start)
-    best = Selection.resume(checkpoint.folder, before)
+    best = resumed_selection(party, number, checkpoint.folder)
     published = learner.load(start)
-    received = receive(learner, published, before, best, number - 1, parent.digest)
+    received = receive(learner, published, state, best, number - 1, parent.digest)
     scores: list[ValidationScore] = []
 
     def score(epoch: int) -> None:
@@ -81,8 +82,8 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
         rates=(plan.training.rate_in(number),) * plan.training.epochs,
     )
     label = f"{learner.site}: round {number} of {plan.rounds}, training"
-    state = _saved(before, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
-    result = run_job(learner, job, label=label, checkpoint=checkpoint, on_epoch=score, optimizer_state=state)
+    moments = _saved(state, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
+    result = run_job(learner, job, label=label, checkpoint=checkpoint, on_epoch=score, optimizer_state=moments)
     trained = weights.to_arrays(learner.module)
     own = {name: trained[name] for name in _local_tensors(learner)}
     delta = difference(published, trained | {name: published[name] for name in own})
@@ -91,13 +92,28 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
     )
 
 
-def receive(learner: Learner, published: Arrays, before: Path | None, best: Selection, number: int, base: str) -> ValidationScore:
+def resumed_selection(party: Party, number: int, folder: Path) -> Selection:
+    """Return the selection of a round, which starts with the best model so far that no restart has given up."""
+    rounds = party.ledger.rounds
+    bases = {rounds[earlier].digest for earlier in lineage(rounds, number - 1)}
+    return Selection.resume(folder, selection.newest_state(party.workspace), bases)
+
+
+def kept_state(party: Party, number: int) -> Path | None:
+    """Return the newest round's folder, unless that round started from a model that a restart has given up."""
+    state = selection.newest_state(party.workspace)
+    if state is None or selection.round_of(state) - 1 not in lineage(party.ledger.rounds, number - 1):
+        return None
+    return state
+
+
+def receive(learner: Learner, published: Arrays, state: Path | None, best: Selection, number: int, base: str) -> ValidationScore:
     """Turn φ(number), which the network holds, into the model that this site uses; score it and offer it to the selection.
 
     With `statistics = "local"` the site's own BatchNorm layers replace those received; with "recalibrate" their statistics are
     measured again.
     """
-    statistics = _saved(before, selection.STATISTICS) if _local_tensors(learner) else None
+    statistics = _saved(state, selection.STATISTICS) if _local_tensors(learner) else None
     if statistics is not None:
         weights.load_arrays(learner.module, published | statistics)
     learner.recalibrate(f"round {number + 1}, statistics of the received model")
@@ -112,9 +128,9 @@ def _local_tensors(learner: Learner) -> frozenset[str]:
     return batch_norm.names(learner.module) if local else frozenset()
 
 
-def _saved(before: Path | None, name: str) -> Arrays | None:
-    """Return what the newest round saved under a name, or None."""
-    return tensors.read(before / name) if before is not None and (before / name).is_file() else None
+def _saved(state: Path | None, name: str) -> Arrays | None:
+    """Return what a round saved under a name, or None."""
+    return tensors.read(state / name) if state is not None and (state / name).is_file() else None
 
 
 def _checkpoint(learner: Learner, number: int, start: Path) -> Checkpoint:

@@ -9,7 +9,8 @@ is the best.
     state/round-0003/optimizer.safetensors   Adam's moments, if the plan keeps them
     state/round-0003/statistics.safetensors  the site's own BatchNorm layers, if they stay at the site
 
-Only the newest round's folder is used; the outbox installs it by one rename when the round is published.
+Only the newest round's folder is used; the outbox installs it by one rename when the round is published. After a restart the site
+drops what started from a round that the coordinator has given up: the best model, Adam's moments, its own BatchNorm layers.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fedcli.exchange.records.record import Kappa, Number
 from fedcli.wire import STRICT, Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from fedcli.disk import Measured
@@ -80,15 +82,20 @@ class Selection:
     best: Best | None = None
 
     @classmethod
-    def resume(cls, folder: Path, before: Path | None) -> Selection:
-        """Return a selection in a folder; a new folder starts with the best model of an earlier one.
+    def resume(cls, folder: Path, before: Path | None, bases: AbstractSet[str] = frozenset()) -> Selection:
+        """Return a selection in a folder; a new folder starts with the best model of an earlier one, if its base counts.
 
         After an interruption the same candidates are offered again in the same order, which changes nothing.
+
+        Args:
+            folder: Holds the best model's files.
+            before: The folder of the newest round; None if there is none.
+            bases: Digests of the round records that led to the newest model.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / _DESCRIPTION).is_file():
             return cls(folder, read_best(folder))
-        if before is None:
+        if before is None or read_best(before).base not in bases:
             return cls(folder)
         shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
         selection = cls(folder, read_best(before))
@@ -121,6 +128,11 @@ def newest_state(workspace: Workspace) -> Path | None:
     """Return the folder of the newest round, or None."""
     folders = sorted(workspace.path("state").glob("round-*"))
     return folders[-1] if folders else None
+
+
+def round_of(state: Path) -> int:
+    """Return the round to which a folder of `newest_state` belongs."""
+    return int(state.name.removeprefix("round-"))
 
 
 def forget_older_states(workspace: Workspace) -> None:

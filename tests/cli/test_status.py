@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from fedcli.cli import status_view
-from fedcli.cli.status import follow
+from fedcli.cli.live_view import follow
 from fedcli.operations.status.watch import watch
 from tests.fixtures.command import COMMAND, run, succeed
 
@@ -130,13 +130,13 @@ def test_json_keys_are_stable(trained: Federation) -> None:
     found = succeed("status", trained.drop)
     assert list(found) == [
         "command", "status", "message", "name", "drop", "coordinator", "confirmed", "round", "rounds", "open_round", "awaited",
-        "waiting_since", "deadline", "applicants", "renewed", "sites", "history", "problems", "overdue", "matrix", "turns",
+        "waiting_since", "deadline", "applicants", "sites", "history", "problems", "overdue", "matrix", "turns",
         "curves",
     ]  # fmt: skip
     assert list(found["sites"][0]) == [
         "site", "enrolled", "updates", "last_round", "last_kappa", "in_open_round", "models", "evaluated",
     ]  # fmt: skip
-    assert list(found["matrix"][1]) == ["round", "created", "kappa", "sites"]
+    assert list(found["matrix"][1]) == ["round", "created", "kappa", "sites", "restart"]
     assert list(found["matrix"][1]["sites"][0]) == ["site", "standing", "kappa", "since", "reason"]
     assert (found["confirmed"], succeed("status", "-C", trained.site("north"))["confirmed"]) == (False, True)
     assert found["turns"] == [{"parties": ["coordinator"], "command": "fedcli aggregate -C WORKSPACE", "occasion": ""}]

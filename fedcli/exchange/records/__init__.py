@@ -14,6 +14,7 @@ from fedcli.exchange.records.coordinator import (
     Late,
     Member,
     Rejected,
+    Restart,
     RoundRecord,
     archivable,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Purpose",
     "Record",
     "Rejected",
+    "Restart",
     "Role",
     "RoundRecord",
     "TestScore",

@@ -40,7 +40,6 @@ class FederationRecord(Record):
         coordinator: The coordinator's keys; the old key signs the record that lists a new one.
         members: The sites, sorted by name.
         plan: What all agree on.
-        reason: Why it amends the one before, in words for whom it concerns; null if nobody gave a reason.
     """
 
     schema: Literal["fedcli/federation@1"] = "fedcli/federation@1"
@@ -50,7 +49,6 @@ class FederationRecord(Record):
     coordinator: Keys
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS)]
     plan: Plan
-    reason: Annotated[LongText | None, absent_means(None)] = None
 
     @model_validator(mode="after")
     def _sorted_members(self) -> FederationRecord:
@@ -111,6 +109,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Restart:
+    """The earlier round whose model and server state a round has again, and why."""
+
+    round: Number
+    reason: Annotated[LongText, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RoundRecord(Record):
     """One global model and what it was made of; round 0 holds φ(0).
 
@@ -119,13 +125,15 @@ class RoundRecord(Record):
         parent: Digest of the round record before; null in round 0.
         federation_record: Digest of the federation record in force.
         pretrained: In round 0 of a plan that begins from trained weights: SHA-256 of the weights' file; otherwise null.
-        rule: How the updates were aggregated: the plan's rule; `mean` in round 0, which aggregates none.
+        rule: How the updates were aggregated: the plan's rule; `mean` in round 0, which aggregates none; in a restart the rule of
+            the earlier round.
         contributions: The updates used, sorted by site.
         absent: Members that sent nothing, sorted.
-        rejected: Members whose update was refused, sorted.
+        rejected: Members whose update was refused, or discarded by a restart, sorted.
         late: Updates of earlier rounds that arrived since the last round record, sorted.
         deadline: When the next round may be closed with a quorum; null if it waits for every site, and in round 0: the deadline
             of round 1 follows from the federation record that lists its members.
+        restart: Where the round has no contributions, but goes back to an earlier one; otherwise left out.
         artifacts: The global model, and the server's state if the rule has one.
     """
 
@@ -140,12 +148,19 @@ class RoundRecord(Record):
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS)] = ()
     late: Annotated[tuple[Late, ...], Field(max_length=MAX_MEMBERS)] = ()
     deadline: Timestamp | None = None
+    restart: Annotated[Restart | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2)]
 
     @model_validator(mode="after")
-    def _begins_once(self) -> RoundRecord:
+    def _is_consistent(self) -> RoundRecord:
         if self.pretrained is not None and self.round:
             msg = f"pretrained belongs to round 0, but this is round {self.round}"
+            raise ValueError(msg)
+        if self.restart is not None and self.restart.round >= self.round:
+            msg = f"round {self.round} restarts from round {self.restart.round}, which is not before it"
+            raise ValueError(msg)
+        if self.restart is not None and self.contributions:
+            msg = f"round {self.round} is a restart, but has contributions"
             raise ValueError(msg)
         return self
 

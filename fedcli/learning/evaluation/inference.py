@@ -63,5 +63,6 @@ def probabilities(
     if not np.isfinite(result).all():
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         msg = f"{label}: the network's output is not finite for {broken} of {len(result)} images"
-        raise TrainingError(msg, hint="the model is broken; use one from another round")
+        hint = "the model is broken; the coordinator can go back to an earlier one: `fedcli restart --from ROUND --reason TEXT`"
+        raise TrainingError(msg, hint=hint)
     return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import MissingError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import reference_to
+from fedcli.exchange.lineage import lineage
 from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import mean
@@ -132,8 +133,8 @@ def _scored(history: History, digest: str, scores: tuple[SiteScore, ...]) -> tup
 def _trained_on(history: History, last_round: int, site: str | None) -> tuple[tuple[str, int], ...]:
     """Return the sites with a weighted update up to a round, and the site that trained further, with their number of updates."""
     counts = {site: 0} if site else {}
-    for closed in history.rounds[: last_round + 1]:
-        for item in closed.record.contributions:
+    for number in lineage(history.rounds, last_round):
+        for item in history.rounds[number].record.contributions:
             if item.weight:
                 counts[item.site] = counts.get(item.site, 0) + 1
     return tuple(sorted(counts.items()))

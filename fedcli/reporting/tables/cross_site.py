@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
-from fedcli.reporting.formats import agreement, count, interval, number
+from fedcli.reporting.formats import count, interval, number
+from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

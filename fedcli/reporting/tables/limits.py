@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.reporting.formats import agreement, interval, names, number
+from fedcli.exchange.lineage import lineage
+from fedcli.reporting.formats import interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.scores import class_names
+from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +86,8 @@ def _unknown_data(history: History, _: ChosenModel) -> Iterator[str]:
 
 
 def _rounds(history: History, chosen: ChosenModel) -> Iterator[str]:
-    rounds = participation_by_round(history)[: chosen.last_round or 0]
+    leading = set(lineage(history.rounds, chosen.last_round or 0))
+    rounds = [item for item in participation_by_round(history) if item.round in leading and item.restart is None]
     if incomplete := [item for item in rounds if not item.complete]:
         lacking = sorted({site for item in incomplete for site in (*item.absent, *(rejected.site for rejected in item.rejected))})
         yield f"In {len(incomplete)} of the {len(rounds)} rounds that produced it, a site did not contribute: {names(lacking)}."

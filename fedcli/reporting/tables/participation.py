@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.history import History
-    from fedcli.exchange.records import Rejected
+    from fedcli.exchange.records import Rejected, Restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class RoundParticipation:
         absent: Sites that had sent nothing by then.
         rejected: Sites whose update was rejected, and why.
         late: Sites whose update for this round came after it was closed.
+        restart: The earlier round whose model it has again, and why; None for a round of training.
     """
 
     round: int
@@ -31,6 +32,7 @@ class RoundParticipation:
     absent: tuple[str, ...]
     rejected: tuple[Rejected, ...]
     late: tuple[str, ...]
+    restart: Restart | None
 
     @property
     def complete(self) -> bool:
@@ -63,6 +65,7 @@ def participation_by_round(history: History) -> tuple[RoundParticipation, ...]:
             absent=record.absent,
             rejected=record.rejected,
             late=tuple(sorted(late.get(record.round, ()))),
+            restart=record.restart,
         )
         for record in (closed.record for closed in history.rounds[1:])
     )
