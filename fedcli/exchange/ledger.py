@@ -29,6 +29,7 @@ from fedcli.exchange.checks import (
     check_members,
     check_restart,
     check_rule,
+    check_seen,
     check_signature,
     expect,
     listed_keys,
@@ -46,6 +47,7 @@ from fedcli.exchange.records import (
     Record,
     Role,
     RoundRecord,
+    SiteRecord,
     UpdateRecord,
 )
 from fedcli.plan import MAX_STEPS
@@ -143,12 +145,12 @@ class Ledger:
         return verified
 
     def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
-        """Verify a site's update of a round whose parent the ledger holds."""
+        """Verify a site's update of a round; the ledger must hold its parent."""
         force = self.in_force(number)
         verified = self._open(signed, UpdateRecord, site, listed_keys(site, [force.record]))
         record = verified.record
         expect(signed, "round", number, record.round)
-        expect(signed, "parent round", self.rounds[number - 1].digest, record.parent)
+        check_seen(signed, record, self.rounds)
         expect(signed, "plan", self._plans[force.record.number], record.plan)
         limit = force.record.plan.limits.steps
         if record.steps > limit:
@@ -214,6 +216,7 @@ class Ledger:
         valid after its key was rotated out, or the member was removed; what it writes later is not.
         """
         verified = self._open(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
+        check_seen(signed, verified.record, self.rounds)
         as_of = verified.record.as_of
         if as_of > self.newest_round:
             msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
@@ -221,6 +224,8 @@ class Ledger:
         since = self.federations[self.in_force(as_of).record.number :]
         check_signature(signed, signed.signature, listed_keys(party, [item.record for item in since]))
         expect(signed, "number", number, verified.record.number)
+        if isinstance(verified.record, SiteRecord) and verified.record.seen is not None:
+            expect(signed, "newest round seen", as_of, verified.record.seen.round)
         return verified
 
     def _require_beginning(self) -> None:

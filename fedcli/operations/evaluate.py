@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.checks import newest_seen
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.records import (
     SHARED_KINDS,
@@ -152,6 +153,7 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         versions=party.versions(torch=True),
         number=number,
         as_of=len(history.rounds) - 1,
+        seen=newest_seen(history.rounds),
         kind=kind,
         base=best.base,
         round=best.round,
@@ -219,6 +221,7 @@ def _publish(
         versions=party.versions(torch=True),
         number=number,
         as_of=last,
+        seen=newest_seen(history.rounds),
         dataset=dataset.digest if dataset else None,
         final_validation=final,
         scores=scores,

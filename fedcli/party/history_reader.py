@@ -155,9 +155,6 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
     ledger = reading.folder.ledger
     for number in layout.numbers(reading.keys, f"{layout.prefix(site)}round-{{}}/update.json"):
         key = layout.update(site, number)
-        if not 1 <= number <= ledger.newest_round + 1:
-            reading.note(key, f"{key}: for a round that has no verified parent")
-            continue
         for update in reading.attempt(key, partial(ledger.update, site, number)):
             into[site, number] = update
 

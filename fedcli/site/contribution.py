@@ -11,6 +11,7 @@ import torch
 from fedcli import tensors
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
+from fedcli.exchange.checks import newest_seen
 from fedcli.exchange.records import DatasetRecord, Role, UpdateRecord
 from fedcli.party.artifacts import prepare_update
 from fedcli.party.party import artifact_of, publication
@@ -83,6 +84,7 @@ def _record(
         created=party.environment.clock(),
         versions=party.versions(torch=True),
         round=number,
+        seen=newest_seen(party.ledger.rounds),
         parent=party.ledger.rounds[number - 1].digest,
         plan=learner.plan.digest,
         dataset=dataset,
@@ -135,6 +137,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publicat
         versions=party.versions(),
         number=number,
         as_of=ledger.newest_round,
+        seen=newest_seen(ledger.rounds),
         cohort=cohort,
     )
     dataset = publication(layout.dataset(party.name, number), record)

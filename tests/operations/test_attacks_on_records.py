@@ -156,7 +156,10 @@ def test_replayed_in_another_federation(federation: Federation, tmp_path: Path) 
 BENT: dict[str, tuple[dict[str, Any], str]] = {
     "another party": ({"party": "north"}, "party: expected valley, found north"),
     "a round to come": ({"round": 7}, "round: expected 1, found 7"),
-    "on another round": ({"parent": "0" * 64}, f"parent round: expected .*, found {'0' * 64}"),
+    "on another round": (
+        {"parent": "0" * 64},
+        f"valley has signed that it verified round 0, {'0' * 12}; here round 0 is .*: evidence of a fork",
+    ),
     "under another plan": ({"plan": "0" * 64}, f"plan: expected .*, found {'0' * 64}"),
     "no steps": ({"steps": 0}, "steps: .*greater than or equal to 1"),
     "negative steps": ({"steps": -5}, "steps: .*greater than or equal to 1"),

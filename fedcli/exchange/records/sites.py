@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from fedcli.cohort import Cohort, Count
 from fedcli.exchange.records.record import Artifact, Kappa, Keys, ModelKind, NotNegative, Number, Ordinal, Payload, Record, Steps
 from fedcli.measures import Measures, PairedDifference
-from fedcli.wire import STRICT, Digest, ShortText, SiteName
+from fedcli.wire import SHORT_DIGEST, STRICT, Digest, ShortText, SiteName, absent_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -29,7 +29,30 @@ class ValidationScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class UpdateRecord(Record):
+class SeenRound:
+    """A round record that a site had verified: its number and its SHA-256."""
+
+    round: Number
+    sha256: Digest
+
+    def __str__(self) -> str:
+        """Return both in words."""
+        return f"round {self.round}, {self.sha256[:SHORT_DIGEST]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SiteRecord(Record):
+    """What a site's records on its work say.
+
+    Attributes:
+        seen: The newest round that the site had verified; null in records of an older fedcli.
+    """
+
+    seen: Annotated[SeenRound | None, absent_means(None)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class UpdateRecord(SiteRecord):
     """A site's work of one round: Δφ(t) and n_k.
 
     Attributes:
@@ -92,7 +115,7 @@ class EnrolmentRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class DatasetRecord(Record):
+class DatasetRecord(SiteRecord):
     """Aggregate facts of a site's data, published after the operator agreed.
 
     Attributes:
@@ -108,7 +131,7 @@ class DatasetRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ModelRecord(Record):
+class ModelRecord(SiteRecord):
     """A model that a site shares for cross-site evaluation.
 
     Attributes:
@@ -184,7 +207,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class EvaluationRecord(Record):
+class EvaluationRecord(SiteRecord):
     """Every model that a site could score on its test patients.
 
     Attributes:
