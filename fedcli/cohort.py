@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from fedcli.plan import Part
+from fedcli.plan import MAX_CLASSES, Part
 from fedcli.wire import STRICT, Digest, ShortText
 
 HISTOGRAM_BINS = 64
@@ -34,7 +34,7 @@ class PartCount:
     part: Part
     patients: Count
     images: Count
-    class_images: Annotated[tuple[Count, ...], Field(min_length=2, max_length=64)]
+    class_images: Annotated[tuple[Count, ...], Field(min_length=2, max_length=MAX_CLASSES, fail_fast=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -62,12 +62,12 @@ class Cohort:
 
     preparation: Digest
     megapixels: tuple[Annotated[float, Field(ge=0, le=10_000)], Annotated[float, Field(ge=0, le=10_000)]]
-    detectors: Annotated[tuple[ShortText, ...], Field(max_length=32)]
-    image_types: Annotated[tuple[ShortText, ...], Field(max_length=8)]
-    bits: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(max_length=64)]
+    detectors: Annotated[tuple[ShortText, ...], Field(max_length=32, fail_fast=True)]
+    image_types: Annotated[tuple[ShortText, ...], Field(max_length=8, fail_fast=True)]
+    bits: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(max_length=64, fail_fast=True)]
     parts: tuple[PartCount, PartCount, PartCount]
-    histogram: Annotated[tuple[Share, ...], Field(min_length=HISTOGRAM_BINS, max_length=HISTOGRAM_BINS)]
-    rejections: Annotated[tuple[Rejection, ...], Field(max_length=64)]
+    histogram: Annotated[tuple[Share, ...], Field(min_length=HISTOGRAM_BINS, max_length=HISTOGRAM_BINS, fail_fast=True)]
+    rejections: Annotated[tuple[Rejection, ...], Field(max_length=64, fail_fast=True)]
 
     @model_validator(mode="after")
     def _parts_in_order(self) -> Cohort:

@@ -54,6 +54,10 @@ class UnreadableError(StoreError):
     """A key exists, but this account may not read it; everything else in the drop folder can be used."""
 
 
+class TooLongError(StoreError):
+    """A key holds more bytes than are accepted."""
+
+
 class ConflictError(StoreError):
     """A key that can be created only once already holds other bytes."""
 

@@ -14,11 +14,13 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
+from fedcli.plan import MAX_CLASSES
 from fedcli.wire import STRICT
 
 Value = Annotated[float, Field(ge=-1, le=1)]
 Difference = Annotated[float, Field(ge=-2, le=2)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Row = Annotated[tuple[Count | None, ...], Field(max_length=MAX_CLASSES, fail_fast=True)]
 
 
 class Metric(StrEnum):
@@ -65,7 +67,7 @@ class Measures:
     macro_auc: Estimate
     dense_auc: Estimate
     calibration_error: Estimate
-    confusion: Annotated[tuple[tuple[Count | None, ...], ...], Field(max_length=64)] | None
+    confusion: Annotated[tuple[Row, ...], Field(max_length=MAX_CLASSES, fail_fast=True)] | None
 
     @model_validator(mode="after")
     def _square(self) -> Measures:

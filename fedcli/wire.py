@@ -2,11 +2,9 @@
 
 All structured text that is read or written (records, plans, data set facts, a workspace's state) is a frozen pydantic dataclass
 in memory and is converted here. Decoding is strict: an unknown key, a duplicate key, a wrong type, a value out of bounds, NaN or
-infinity is an error, and every fault is reported with its place. Encoding is deterministic: UTF-8, keys in the order in which the
-class declares them, one space of indentation so that auditors can read it, a newline at the end.
-
-A field that is added to a class later says what its absence means (`absent_means`), so that older texts stay valid and keep their
-digests.
+infinity is an error, reported with its place. Encoding is deterministic: UTF-8, keys in the order in which the class declares
+them, one space of indentation so that auditors can read it, a newline at the end. A field that is added to a class later says
+what its absence means (`absent_means`), so that older texts stay valid and keep their digests.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -49,6 +48,10 @@ Timestamp = AwareDatetime
 SHORT_DIGEST = 12
 
 _MISSING = "this key is missing"
+_MOST_FAULTS = 3
+"""What is said of a value in which nothing is right."""
+_MOST_KEYS = 64
+"""Of one mapping; no class has as many fields, and every unknown key would be a fault of its own."""
 _ABOUT_A_KEY = {"missing", "extra_forbidden", "unexpected_keyword_argument"}
 
 T = TypeVar("T")
@@ -96,14 +99,15 @@ class Fault:
 
 
 class MalformedError(FedcliError):
-    """Bytes that are not an encoding of the expected class.
+    """Bytes that are not an encoding of the expected class; the message says the first faults, and how many there are.
 
     Attributes:
-        faults: Every fault, in the order of the text.
+        faults: What is wrong, in the order of the text; of an array only the first fault.
     """
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(map(str, faults)))
+        more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+        super().__init__("; ".join(map(str, faults[:_MOST_FAULTS])) + more)
         self.faults = faults
 
 
@@ -156,7 +160,7 @@ def decode_mapping(kind: type[T], mapping: dict[str, Any]) -> T:
         MalformedError: The mapping does not fit the class, or holds what JSON cannot express, such as a date.
     """
     try:
-        if faults := tuple(_inexpressible(mapping, ())):
+        if faults := tuple(islice(_inexpressible(mapping, ()), _MOST_KEYS)):
             raise MalformedError(faults)
         return TypeAdapter(kind).validate_json(json.dumps(mapping))
     except RecursionError as error:
@@ -198,6 +202,9 @@ def _left_out(whole: object, given: object, place: tuple[str | int, ...]) -> Ite
 
 def _inexpressible(value: object, place: tuple[str | int, ...]) -> Iterator[Fault]:
     if isinstance(value, dict):
+        if len(value) > _MOST_KEYS:
+            yield Fault(place=place, expected=f"should have at most {_MOST_KEYS} keys", actual=f"{len(value)} keys")
+            return
         for key, item in value.items():
             yield from _inexpressible(item, (*place, key))
     elif isinstance(value, list):
@@ -229,6 +236,9 @@ def _expectation(kind: str, message: str) -> str:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        msg = f"{len(pairs)} keys in one mapping, expected at most {_MOST_KEYS}"
+        raise ValueError(msg)
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
         msg = "a key is given twice"

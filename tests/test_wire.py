@@ -145,7 +145,7 @@ def faults(data: bytes, kind: type[Any] = Visit) -> tuple[wire.Fault, ...]:
     with pytest.raises(MalformedError) as caught:
         wire.decode(kind, data)
     assert caught.value.faults
-    assert str(caught.value) == "; ".join(map(str, caught.value.faults))
+    assert str(caught.value).startswith("; ".join(map(str, caught.value.faults[:3])))
     return caught.value.faults
 
 

@@ -11,7 +11,7 @@ from fedcli.encodings import encoded_layout
 from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.keys import verify_keys
-from fedcli.exchange.records import MAX_RECORD_BYTES, Artifact, Record, Role, SeenRound, SiteRecord, UpdateRecord
+from fedcli.exchange.records import Artifact, Record, Role, SeenRound, SiteRecord, UpdateRecord
 from fedcli.plan import STATEFUL, Packing, Rule, Updates
 from fedcli.wire import SHORT_DIGEST
 
@@ -35,12 +35,6 @@ class Signed:
     data: bytes
     signature: bytes
 
-    def __post_init__(self) -> None:
-        """Run check 1; `signatures.verify` does so for the signature."""
-        if len(self.data) > MAX_RECORD_BYTES:
-            msg = f"{self.key}: the record has more than {MAX_RECORD_BYTES} bytes"
-            raise TrustError(msg)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified(Generic[R_co]):
@@ -60,6 +54,20 @@ class Verified(Generic[R_co]):
         """All artifacts that the record names; none for kinds of records that have no artifacts."""
         artifacts: tuple[Artifact, ...] = getattr(self.record, "artifacts", ())
         return artifacts
+
+
+def check_bytes(signed: Signed, most: int) -> None:
+    """Run check 1; `signatures.verify` does so for the signature."""
+    if len(signed.data) > most:
+        msg = f"{signed.key}: the record has {len(signed.data)} bytes, expected at most {most}"
+        raise TrustError(msg)
+
+
+def check_length(signed: Signed, what: str, items: Sequence[object], most: int) -> None:
+    """Raise a TrustError if a list is longer than the federation's bounds allow."""
+    if len(items) > most:
+        msg = f"{signed.key}: {len(items)} {what}, expected at most {most}"
+        raise TrustError(msg)
 
 
 def parse(signed: Signed, kind: type[R]) -> R:

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, TypeVar
 from fedcli import wire
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.checks import (
     Signed,
     Verified,
     check_artifacts,
+    check_bytes,
     check_late,
+    check_length,
     check_members,
     check_restart,
     check_rule,
@@ -65,6 +68,7 @@ class Ledger:
     Attributes:
         federations: The federation records so far.
         rounds: The round records so far.
+        bounds: How much a party may publish, by the federation records so far.
     """
 
     def __init__(self, coordinator: str | None = None) -> None:
@@ -77,6 +81,7 @@ class Ledger:
         self.pinned = coordinator
         self.federations: list[Verified[FederationRecord]] = []
         self.rounds: list[Verified[RoundRecord]] = []
+        self.bounds = Bounds()
         self._plans: list[str] = []  # the digest of each federation record's plan, which updates must name
 
     @property
@@ -124,6 +129,7 @@ class Ledger:
             expect(signed, "network of the plan", self.newest_federation.plan.network, record.plan.network)
         self.federations.append(verified)
         self._plans.append(record.plan.digest)
+        self.bounds = self.bounds.after(record)
         return verified
 
     def add_round(self, signed: Signed) -> Verified[RoundRecord]:
@@ -165,6 +171,7 @@ class Ledger:
 
     def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
         """Verify a site's first enrolment with the key that it carries; the coordinator's operator decides whose key that is."""
+        check_bytes(signed, self.bounds.record_bytes(signed.key))
         carried = parse(signed, EnrolmentRecord).keys
         verified = self._open(signed, EnrolmentRecord, site, verify_keys(carried))
         expect(signed, "number", 0, verified.record.number)
@@ -198,6 +205,7 @@ class Ledger:
     def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
         """Verify a site's evaluation."""
         verified = self._open_outside_rounds(signed, EvaluationRecord, site, number)
+        check_length(signed, "scores", verified.record.scores, self.bounds.scores)
         classes = len(self.newest_federation.plan.classes)
         for measures in (part for score in verified.record.scores for part in (score.by_case, score.by_image)):
             if measures.confusion is not None and len(measures.confusion) != classes:
@@ -236,7 +244,8 @@ class Ledger:
     def _open(
         self, signed: Signed, kind: type[R], party: str, keys: tuple[VerifyKey, ...], *, first: bool = False
     ) -> Verified[R]:
-        """Run checks 2 and 3, and the part of 4 that holds for every record."""
+        """Run checks 1 to 3, and the part of 4 that holds for every record."""
+        check_bytes(signed, self.bounds.record_bytes(signed.key))
         check_signature(signed, signed.signature, keys)
         record = parse(signed, kind)
         expect(signed, "party", party, record.party)

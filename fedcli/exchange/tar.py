@@ -19,6 +19,7 @@ from fedcli import disk
 from fedcli.disk import CHUNK_BYTES, Measured, measure, write_blocks
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.store.base import check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,9 +127,7 @@ class Tar:
         if member is None:
             msg = f"{key}: not in {self._path}"
             raise MissingError(msg)
-        if member.size > limit:
-            msg = f"{key}: more than the {limit} bytes expected at most"
-            raise StoreError(msg)
+        check_size(key, member.size, limit)
         return member
 
 

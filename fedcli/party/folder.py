@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli import wire
-from fedcli.errors import ConflictError, MissingError, StoreError, TrustError, UnreadableError
+from fedcli.errors import ConflictError, MissingError, TooLongError, TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.checks import Signed, check_signature
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.ledger import Ledger
-from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.party.artifacts import Artifacts
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Folder:
             TrustError: The record is too long, or no signature goes with its bytes.
             StoreError: The drop folder cannot be read.
         """
-        return _read(self.store, key)
+        return self._read(self.store, key)
 
     def update(self, site: str, number: int) -> Verified[UpdateRecord] | None:
         """Return a site's verified update record of a round, or None.
@@ -88,7 +87,7 @@ class Folder:
             contributions = self.ledger.rounds[number].record.contributions
             used = next((item.update for item in contributions if item.site == site), None)
         if used is not None and self._memory is not None and self._memory.stat(key) is not None:
-            return self.ledger.update(site, number, _read(self._memory, key))
+            return self.ledger.update(site, number, self._read(self._memory, key))
         try:
             signed = self.read(key)
         except MissingError:
@@ -128,10 +127,13 @@ class Folder:
         published = self.ledger.rounds[number]
         return self.artifacts.fetch(published, published.artifact, expected)
 
+    def _read(self, source: ReadableStore, key: str) -> Signed:
+        return _read(source, key, self.ledger.bounds.record_bytes(key))
+
     def _take_federations(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
         for number in layout.federation_numbers(keys):
             if number >= len(self.ledger.federations):
-                signed = _read(source, layout.federation(number))
+                signed = self._read(source, layout.federation(number))
                 self.ledger.add_federation(signed)
                 if source is not self._memory:
                     self._remember(signed)
@@ -139,7 +141,7 @@ class Folder:
     def _take_rounds(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
         for number in layout.round_numbers(keys):
             if number >= len(self.ledger.rounds):
-                signed = _read(source, layout.round_record(number))
+                signed = self._read(source, layout.round_record(number))
                 self.ledger.add_round(signed)
                 if source is not self._memory:
                     self._remember(signed)
@@ -172,15 +174,11 @@ class Folder:
             raise TrustError(msg) from error
 
 
-def _read(store: ReadableStore, key: str) -> Signed:
+def _read(store: ReadableStore, key: str, most: int) -> Signed:
     try:
-        data = store.read(key, MAX_RECORD_BYTES)
-    except (MissingError, UnreadableError):
-        raise
-    except StoreError as error:
-        if (store.stat(key) or 0) > MAX_RECORD_BYTES:
-            raise TrustError(str(error)) from error
-        raise
+        data = store.read(key, most)
+    except TooLongError as error:
+        raise TrustError(str(error)) from error
     return Signed(key=key, data=data, signature=_read_signature(store, key, layout.signature(key, wire.sha256(data))))
 
 
@@ -190,9 +188,5 @@ def _read_signature(store: ReadableStore, key: str, name: str) -> bytes:
     except MissingError as error:
         msg = f"{key}: unsigned: there is no {name} for its present bytes"
         raise TrustError(msg, hint="the record was changed after it was signed, or its signature was removed") from error
-    except UnreadableError:
-        raise
-    except StoreError as error:
-        if (store.stat(name) or 0) > signatures.MAX_SIGNATURE_BYTES:
-            raise TrustError(str(error)) from error
-        raise
+    except TooLongError as error:
+        raise TrustError(str(error)) from error

@@ -29,12 +29,14 @@ from fedcli.plan.choices import (
     Unit,
     Weights,
 )
-from fedcli.plan.federation import MAX_STEPS, Aggregation, Evaluation, Limits, Updates
+from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, MAX_STEPS, Aggregation, Evaluation, Limits, Updates
 from fedcli.plan.plan import MAX_BATCH_PIXELS, Plan, Preparation, load, template
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
 
 __all__ = [
     "MAX_BATCH_PIXELS",
+    "MAX_CLASSES",
+    "MAX_ROUNDS",
     "MAX_STEPS",
     "STATEFUL",
     "Aggregation",

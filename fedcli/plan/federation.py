@@ -13,6 +13,9 @@ from fedcli.wire import STRICT, Seen
 MAX_STEPS = (1 << 29) - 1
 """Below 2**29 the product of a step count and a float32 is exact in float64."""
 
+MAX_CLASSES = 64
+MAX_ROUNDS = 9999
+
 ClassName = Annotated[str, Field(min_length=1, max_length=64), Seen]
 
 
@@ -100,7 +103,7 @@ class Evaluation:
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
-    dense: Annotated[tuple[ClassName, ...], Field(max_length=64)] = ("c", "d")
+    dense: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES, fail_fast=True)] = ("c", "d")
     min_cell: Annotated[int, Field(ge=0, le=1000)] = 0
 
 

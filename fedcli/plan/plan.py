@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
 from fedcli.plan.choices import Normalisation, Part, Statistics, Unit
-from fedcli.plan.federation import Aggregation, ClassName, Evaluation, Limits, Updates
+from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, Aggregation, ClassName, Evaluation, Limits, Updates
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
 from fedcli.wire import STRICT, Digest, ShortText
 
@@ -46,10 +46,10 @@ class Plan:
 
     name: ShortText
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    rounds: Annotated[int, Field(ge=1, le=9999)] = 300
-    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=64)] = ("a", "b", "c", "d")
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] = 300
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=MAX_CLASSES, fail_fast=True)] = ("a", "b", "c", "d")
     unit: Unit = Unit.PATIENT
-    allow_empty: Annotated[tuple[Part, ...], Field(max_length=2)] = ()
+    allow_empty: Annotated[tuple[Part, ...], Field(max_length=2, fail_fast=True)] = ()
     images: Images = field(default_factory=Images)
     split: Split = field(default_factory=Split)
     network: Network = field(default_factory=Network)

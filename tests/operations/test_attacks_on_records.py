@@ -12,8 +12,8 @@ import pytest
 
 from fedcli import wire
 from fedcli.exchange import layout
+from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.checks import Signed
-from fedcli.exchange.records import MAX_RECORD_BYTES
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, Federation
@@ -195,8 +195,9 @@ def test_an_artifact_of_another_site(federation: Federation) -> None:
 
 
 def test_an_oversize_record(federation: Federation) -> None:
-    (federation.drop / KEY).write_bytes(b" " * (MAX_RECORD_BYTES + 1))
-    assert refused_unread(federation) == f"{KEY}: more than the {MAX_RECORD_BYTES} bytes expected at most"
+    most = Bounds().record_bytes(KEY)
+    (federation.drop / KEY).write_bytes(b" " * (most + 1))
+    assert refused_unread(federation) == f"{KEY}: more than the {most} bytes expected at most"
 
 
 def test_an_oversize_signature(federation: Federation) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.errors import MissingError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.records import MAX_RECORD_BYTES, Role
+from fedcli.exchange.records import Role
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
@@ -253,8 +253,9 @@ def test_an_update_that_is_no_file_is_absent(tmp_path: Path, drop: Path) -> None
 def test_an_oversize_record_or_signature_is_a_matter_of_trust(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     folder = synchronised(tmp_path)
     signed = history.updates["north", 2]
-    (drop / signed.key).write_bytes(b" " * (MAX_RECORD_BYTES + 1))
-    with pytest.raises(TrustError, match=f"more than the {MAX_RECORD_BYTES} bytes"):
+    most = folder.ledger.bounds.record_bytes(signed.key)
+    (drop / signed.key).write_bytes(b" " * (most + 1))
+    with pytest.raises(TrustError, match=f"more than the {most} bytes"):
         folder.update("north", 2)
     place(drop, replace(signed, signature=b" " * (MAX_SIGNATURE_BYTES + 1)))
     with pytest.raises(TrustError, match=f"more than the {MAX_SIGNATURE_BYTES} bytes"):

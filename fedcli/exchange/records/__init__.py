@@ -19,6 +19,7 @@ from fedcli.exchange.records.coordinator import (
     archivable,
 )
 from fedcli.exchange.records.record import (
+    MAX_MEMBERS,
     MAX_RECORD_BYTES,
     SHARED_KINDS,
     Artifact,
@@ -45,6 +46,7 @@ from fedcli.exchange.records.sites import (
 )
 
 __all__ = [
+    "MAX_MEMBERS",
     "MAX_RECORD_BYTES",
     "SHARED_KINDS",
     "ArchiveRecord",

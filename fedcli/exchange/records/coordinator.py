@@ -13,6 +13,8 @@ from fedcli.exchange.records.record import MAX_MEMBERS, Artifact, Keys, NotNegat
 from fedcli.plan import MAX_STEPS, Plan, Rule
 from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp, absent_means
 
+_MAX_LATE = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Member:
@@ -47,7 +49,7 @@ class FederationRecord(Record):
     previous: Digest | None
     from_round: Number
     coordinator: Keys
-    members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS)]
+    members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)]
     plan: Plan
 
     @model_validator(mode="after")
@@ -143,13 +145,13 @@ class RoundRecord(Record):
     federation_record: Digest
     pretrained: Digest | None = None
     rule: Rule = Rule.MEAN
-    contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS)] = ()
-    absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS)] = ()
-    rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS)] = ()
-    late: Annotated[tuple[Late, ...], Field(max_length=MAX_MEMBERS)] = ()
+    contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
+    absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
+    rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
+    late: Annotated[tuple[Late, ...], Field(max_length=_MAX_LATE, fail_fast=True)] = ()
     deadline: Timestamp | None = None
     restart: Annotated[Restart | None, absent_means(None)] = None
-    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2)]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2, fail_fast=True)]
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RoundRecord:

@@ -13,7 +13,7 @@ from fedcli.plan import MAX_STEPS, Encoding, Packing
 from fedcli.wire import STRICT, Digest, ShortText, SiteName, Timestamp
 
 MAX_RECORD_BYTES = 4 << 20
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 1000
 
 Number = Annotated[int, Field(ge=0, le=9999)]
 Ordinal = Annotated[int, Field(ge=1, le=9999)]
@@ -80,7 +80,7 @@ def _one_of_each_purpose(keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
     return keys
 
 
-Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8), AfterValidator(_one_of_each_purpose)]
+Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8, fail_fast=True), AfterValidator(_one_of_each_purpose)]
 """A party's public keys, one for each purpose: nobody would have compared a second one, and it could sign as the party."""
 
 

@@ -93,7 +93,7 @@ class UpdateRecord(SiteRecord):
     seconds: NotNegative
     device: ShortText
     threads: Annotated[int, Field(ge=1, le=4096)]
-    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1)]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1, fail_fast=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -151,7 +151,7 @@ class ModelRecord(SiteRecord):
     base: Digest
     round: Number
     kappa: Kappa | None
-    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1)]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1, fail_fast=True)]
 
     @model_validator(mode="after")
     def _is_a_sites_own(self) -> ModelRecord:
@@ -224,8 +224,8 @@ class EvaluationRecord(SiteRecord):
     as_of: Number
     dataset: Digest | None
     final_validation: ValidationScore | None
-    scores: Annotated[tuple[TestScore, ...], Field(max_length=100_000)]
-    comparisons: Annotated[tuple[Comparison, ...], Field(max_length=8)] = ()
+    scores: Annotated[tuple[TestScore, ...], Field(max_length=100_000, fail_fast=True)]
+    comparisons: Annotated[tuple[Comparison, ...], Field(max_length=8, fail_fast=True)] = ()
 
     @model_validator(mode="after")
     def _compares_what_it_scored(self) -> EvaluationRecord:

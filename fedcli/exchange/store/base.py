@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fedcli import machine_errors
 from fedcli.disk import CHUNK_BYTES, Measured
-from fedcli.errors import ConflictError, StoreError, TrustError
+from fedcli.errors import ConflictError, StoreError, TooLongError, TrustError
 from fedcli.exchange import layout
 
 if TYPE_CHECKING:
@@ -198,11 +198,11 @@ def check_size(key: str, size: int, limit: int) -> None:
     """Check the size of an object.
 
     Raises:
-        StoreError: It has more than `limit` bytes.
+        TooLongError: It has more than `limit` bytes.
     """
     if size > limit:
         msg = f"{key}: more than the {limit} bytes expected at most"
-        raise StoreError(msg)
+        raise TooLongError(msg)
 
 
 def checked_key(key: str) -> str:

@@ -1,0 +1,79 @@
+"""How much a party can make others read: the size of each kind of record, and the number of files.
+
+The bounds follow from what the coordinator has signed: the members, the classes and the rounds. Each is several times what fedcli
+itself writes, so that no honest record reaches it. They are checked before anything is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedcli.exchange.records import MAX_MEMBERS, MAX_RECORD_BYTES
+from fedcli.plan import MAX_CLASSES, MAX_ROUNDS
+
+if TYPE_CHECKING:
+    from fedcli.exchange.records import FederationRecord
+
+MAX_SERIES = 64
+"""Records of a series (enrolments, data sets, models of a kind, evaluations) that are read: the newest; honest sites have few."""
+MAX_APPLICANTS = 256
+"""Sites that have enrolled and are not members: as many are listed."""
+
+_KIB = 1 << 10
+_FILES_OUTSIDE_ROUNDS = 1024
+_FILES_PER_ROUND = 8
+"""A folder, a record, its signature, one or two artifacts, and what a broken upload has left."""
+_KIND = re.compile(
+    r"(?:coordinator|sites/[^/]+)/(?:(federation|archive|enrolment)-|(dataset|models|evaluation)/|round-[0-9]+/(round|update)\.)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The bounds of one federation; the widest ones before its first record is known.
+
+    Attributes:
+        sites: The sites that have ever been members; None if they are not known.
+        classes: The number of classes.
+        rounds: The rounds of the longest plan.
+    """
+
+    sites: frozenset[str] | None = None
+    classes: int = MAX_CLASSES
+    rounds: int = MAX_ROUNDS
+
+    def after(self, record: FederationRecord) -> Bounds:
+        """Return the bounds once a federation record has been added."""
+        members = {member.site for member in record.members}
+        if self.sites is None:
+            return Bounds(sites=frozenset(members), classes=len(record.plan.classes), rounds=record.plan.rounds)
+        return replace(self, sites=self.sites | members, rounds=max(self.rounds, record.plan.rounds))
+
+    @property
+    def members(self) -> int:
+        """The number of sites that have ever been members."""
+        return MAX_MEMBERS if self.sites is None else len(self.sites)
+
+    @property
+    def scores(self) -> int:
+        """Models that an evaluation can score: three of each site, and some global ones."""
+        return 16 + 3 * self.members
+
+    @property
+    def files(self) -> int:
+        """Files and folders that a party can have."""
+        return _FILES_OUTSIDE_ROUNDS + _FILES_PER_ROUND * (self.rounds + 1)
+
+    def record_bytes(self, key: str) -> int:
+        """Return the largest size of the record under a key."""
+        match = _KIND.match(key)
+        kind = match[match.lastindex] if match and match.lastindex else ""
+        most = {
+            "federation": 64 * _KIB + _KIB * MAX_MEMBERS,  # it may bring in members
+            "round": 64 * _KIB + self.members * (9 * _KIB + 200 * self.rounds),  # a reason for each, or its late updates
+            "dataset": 64 * _KIB + 256 * self.classes,
+            "evaluation": 64 * _KIB + self.scores * (6 * _KIB + 64 * self.classes**2),
+        }.get(kind, 16 * _KIB)
+        return min(most, MAX_RECORD_BYTES)
