@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import simulation_view
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, RoundsOption
+from fedcli.cli.simulate import show_kappas
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
@@ -32,4 +32,4 @@ def demo(
 
         return operation(DemoRequest(out=out, rounds=rounds, seed=seed), environment)
 
-    Invocation(command="demo", as_json=json).run(work, simulation_view.show)
+    Invocation(command="demo", as_json=json).run(work, show_kappas)

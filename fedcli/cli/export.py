@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render
+from fedcli.cli import render, source_options
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
-from fedcli.cli.source_options import (
-    CoordinatorKeyOption,
-    DropArgument,
-    EndpointOption,
-    HostKeyOption,
-    SshKeyOption,
-    chosen_source,
-)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,13 +22,13 @@ EXAMPLE = "Examples: fedcli export stick/to-north.tar -C coordinator --since 12;
 
 def export(
     tar: Annotated[Path, typer.Argument(help="The tar to write; nothing is overwritten.")],
-    drop: DropArgument = None,
+    drop: source_options.DropArgument = None,
     since: Annotated[int, typer.Option(min=0, max=9999, help="The first round in it.")] = 0,
     workspace: WorkspaceOption = Path(),
-    coordinator_key: CoordinatorKeyOption = None,
-    host_key: HostKeyOption = "",
-    ssh_key: SshKeyOption = None,
-    endpoint: EndpointOption = "",
+    coordinator_key: source_options.CoordinatorKeyOption = None,
+    host_key: source_options.HostKeyOption = "",
+    ssh_key: source_options.SshKeyOption = None,
+    endpoint: source_options.EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify a drop folder, and write its records and artifacts into a tar for a place that cannot reach it."""
@@ -45,7 +37,7 @@ def export(
         from fedcli.operations.export import ExportRequest
         from fedcli.operations.export import export as operation
 
-        source = chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        source = source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint)
         return operation(ExportRequest(source=source, file=tar, since=since), environment)
 
     Invocation(command="export", as_json=json).run(work, _show)

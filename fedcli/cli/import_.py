@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcli.cli import source_options
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
-from fedcli.cli.source_options import (
-    CoordinatorKeyOption,
-    DropArgument,
-    EndpointOption,
-    HostKeyOption,
-    SshKeyOption,
-    chosen_source,
-)
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
@@ -27,12 +20,12 @@ EXAMPLE = "Examples: fedcli import stick/to-north.tar -C north; fedcli import wh
 
 def import_(
     tar: Annotated[Path, typer.Argument(help="A tar that fedcli export has written.")],
-    drop: DropArgument = None,
+    drop: source_options.DropArgument = None,
     workspace: WorkspaceOption = Path(),
-    coordinator_key: CoordinatorKeyOption = None,
-    host_key: HostKeyOption = "",
-    ssh_key: SshKeyOption = None,
-    endpoint: EndpointOption = "",
+    coordinator_key: source_options.CoordinatorKeyOption = None,
+    host_key: source_options.HostKeyOption = "",
+    ssh_key: source_options.SshKeyOption = None,
+    endpoint: source_options.EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify a tar together with a drop folder, then write what is new there."""
@@ -41,7 +34,7 @@ def import_(
         from fedcli.operations.import_ import ImportRequest
         from fedcli.operations.import_ import import_ as operation
 
-        source = chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        source = source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint)
         return operation(ImportRequest(source=source, file=tar), environment)
 
     Invocation(command="import", as_json=json).run(work)

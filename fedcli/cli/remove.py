@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.remove import RemoveResult
 
-EXAMPLE = "Example: fedcli remove -C coordinator north"
+EXAMPLE = "Example: fedcli remove -C coordinator north --reason 'left the study'"
 
 
 def remove(
     site: Annotated[str, typer.Argument(help="The member's name.")],
     workspace: WorkspaceOption = Path(),
+    reason: Annotated[str, typer.Option(help="The reason, which the site is told.")] = "",
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -34,6 +35,6 @@ def remove(
         if not yes and not confirm(f"Remove {site} from the federation?"):
             msg = f"{site}: not removed"
             raise ApprovalError(msg, hint="--yes removes it without asking")
-        return operation(RemoveRequest(root=workspace, site=site), environment)
+        return operation(RemoveRequest(root=workspace, site=site, reason=reason), environment)
 
     Invocation(command="remove", as_json=json, root=workspace).run(work)

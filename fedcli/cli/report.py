@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render
+from fedcli.cli import render, source_options
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
-from fedcli.cli.source_options import (
-    CoordinatorKeyOption,
-    DropArgument,
-    EndpointOption,
-    HostKeyOption,
-    SshKeyOption,
-    chosen_source,
-)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,13 +27,13 @@ ModelOption = Annotated[
 
 def report(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    drop: DropArgument = None,
+    drop: source_options.DropArgument = None,
     workspace: WorkspaceOption = Path(),
     model: ModelOption = "best",
-    coordinator_key: CoordinatorKeyOption = None,
-    host_key: HostKeyOption = "",
-    ssh_key: SshKeyOption = None,
-    endpoint: EndpointOption = "",
+    coordinator_key: source_options.CoordinatorKeyOption = None,
+    host_key: source_options.HostKeyOption = "",
+    ssh_key: source_options.SshKeyOption = None,
+    endpoint: source_options.EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Write the paper's tables and figures as one HTML page, CSV, SVG and PNG, and a model card, from the drop folder."""
@@ -50,7 +42,7 @@ def report(
         from fedcli.operations.report import ReportRequest
         from fedcli.operations.report import report as operation
 
-        source = chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        source = source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint)
         return operation(ReportRequest(source=source, out=out, model=model), environment)
 
     Invocation(command="report", as_json=json).run(work, _show)

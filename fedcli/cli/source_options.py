@@ -67,7 +67,6 @@ def chosen_source(
     drop: str | None,
     workspace: Path,
     coordinator_key: str | None = None,
-    *,
     host_key: str = "",
     ssh_key: Path | None = None,
     endpoint: str = "",

@@ -87,6 +87,7 @@ def _parts(
     yield Text(f"{result.name}: round {result.round} of {result.rounds}, in {result.drop}", style="bold")
     yield Text(f"coordinator {result.coordinator}, {confirmed}")
     yield from _open_lines(result, moment)
+    yield from _enrolment_lines(result)
     rows = result.matrix[-num_rounds:]
     if rows:
         yield _rounds_table(console, result, rows, moment)
@@ -121,8 +122,13 @@ def _open_lines(result: StatusResult, moment: datetime) -> Iterator[Text]:
         (since, first), *others = group
         sites = (first, *(site for _, site in others))
         yield Text(f"awaited since {_ago(since, moment)}: {names(sites)}", style=_STYLES[UpdateState.AWAITED])
+
+
+def _enrolment_lines(result: StatusResult) -> Iterator[Text]:
     if result.applicants:
         yield Text(f"enrolled, not admitted: {names(result.applicants)}")
+    if result.renewed:
+        yield Text(f"enrolled a new key, which is not admitted: {names(result.renewed)}")
 
 
 def _ago(since: datetime, moment: datetime) -> str:

@@ -11,7 +11,7 @@ from fedcli import machine_errors
 from fedcli.cli import render
 from fedcli.cli.invocation import INTERRUPTED
 from fedcli.errors import FedcliError
-from fedcli.site.interruption import heed_termination
+from fedcli.site.training_job import heed_termination
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render
+from fedcli.cli import render, source_options
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, TarsOption, WorkspaceOption
-from fedcli.cli.source_options import (
-    CoordinatorKeyOption,
-    DropArgument,
-    EndpointOption,
-    HostKeyOption,
-    SshKeyOption,
-    chosen_source,
-)
 from fedcli.results import Status
 
 if TYPE_CHECKING:
@@ -39,16 +31,16 @@ HeadOption = Annotated[
 
 
 def verify(
-    drop: DropArgument = None,
+    drop: source_options.DropArgument = None,
     workspace: WorkspaceOption = Path(),
     replay: Annotated[bool, typer.Option("--replay", help="Recompute every global model and compare, bit for bit.")] = False,
-    coordinator_key: CoordinatorKeyOption = None,
+    coordinator_key: source_options.CoordinatorKeyOption = None,
     write_allowed_signers: SignersOption = None,
     expect_head: HeadOption = None,
     tars: TarsOption = None,
-    host_key: HostKeyOption = "",
-    ssh_key: SshKeyOption = None,
-    endpoint: EndpointOption = "",
+    host_key: source_options.HostKeyOption = "",
+    ssh_key: source_options.SshKeyOption = None,
+    endpoint: source_options.EndpointOption = "",
     json: JsonOption = False,
 ) -> None:
     """Verify the whole history: every signature, every place, every artifact; with --replay every global model."""
@@ -58,7 +50,7 @@ def verify(
         from fedcli.operations.verify import verify as operation
 
         request = VerifyRequest(
-            source=chosen_source(drop, workspace, coordinator_key, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint),
+            source=source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint),
             replay=replay,
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,

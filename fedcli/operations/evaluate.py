@@ -25,6 +25,7 @@ from fedcli.exchange.records import (
     ValidationScore,
 )
 from fedcli.party.history_reader import read_history
+from fedcli.party.membership import refuse_removed
 from fedcli.party.party import Party, artifact_of, publication
 from fedcli.plan import Part
 from fedcli.results import Result, Status
@@ -79,11 +80,12 @@ def evaluate(request: EvaluateRequest, environment: Environment) -> EvaluateResu
     """Share, score and publish what is possible now.
 
     Raises:
-        UsageError: No round has been aggregated yet.
+        UsageError: No round has been aggregated yet, or the site was removed.
         ApprovalError: The operator has not approved the plan in force.
         DataError: The prepared data do not fit the plan, or have no test images though the plan requires them.
     """
     with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
+        refuse_removed(party.ledger.federations, party.name)
         history, shared = _share(party)
         learner = Learner(party.workspace, party.approved_plan(), environment.progress)
         if Part.TEST not in learner.plan.allow_empty:

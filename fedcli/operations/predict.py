@@ -21,7 +21,7 @@ from fedcli.exchange.records import ModelReference, Versions
 from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
 from fedcli.imaging.dataset.prepared_dataset import DESCRIPTION
 from fedcli.learning.evaluation import inference
-from fedcli.learning.evaluation.units import mean_by_unit
+from fedcli.learning.evaluation.metrics import mean_by_unit
 from fedcli.party.party import Party
 from fedcli.plan import Part, Unit
 from fedcli.results import Result, Status

@@ -9,6 +9,7 @@ from fedcli.errors import UsageError
 from fedcli.party.amendment import amend_federation, first_round
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
+from fedcli.text.visible_text import visible
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ class RemoveRequest:
     Attributes:
         root: The coordinator's workspace.
         site: The member.
+        reason: Why, as the site is told; empty gives no reason.
     """
 
     root: Path
     site: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ def remove(request: RemoveRequest, environment: Environment) -> RemoveResult:
             msg = f"{site} cannot be removed, expected one of the members: {names}"
             raise UsageError(msg, hint=f"it may have been removed already; `{party.command('status')}` shows the members")
         remaining = (member for member in members if member.site != site)
-        record = amend_federation(party, first_round(party, [site]), members=remaining)
+        record = amend_federation(party, first_round(party, [site]), members=remaining, reason=visible(request.reason) or None)
         return RemoveResult(
             status=Status.PUBLISHED,
             message=f"{site} is no member from round {record.from_round} on; what it contributed before stays in the history",

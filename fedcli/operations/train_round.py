@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError
-from fedcli.party.command_lines import WORKSPACE, party_command
+from fedcli.party.membership import unlisted_in_words
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.site import selection
@@ -123,8 +123,7 @@ def _reason_to_wait(party: Party, number: int) -> TrainRoundResult | None:
     rounds = party.plan.rounds
     federation = party.ledger.in_force(number).record
     if party.signer.verify_key.line not in {key.public_key for key in federation.keys_of(party.name)}:
-        command = party_command(WORKSPACE, "admit", party.name)
-        message = f"{party.name} is not admitted yet; the coordinator runs `{command}`"
+        message = unlisted_in_words(party)
         return TrainRoundResult(status=Status.WAITING, message=message, site=party.name, round=number, rounds=rounds)
     if number > rounds or party.folder.update(party.name, number) is None:
         return None

@@ -34,6 +34,7 @@ def amend_federation(
     plan: Plan | None = None,
     members: Iterable[Member] | None = None,
     coordinator: tuple[PublicKey, ...] | None = None,
+    reason: str | None = None,
 ) -> FederationRecord:
     """Publish the next federation record, the newest one with the given changes, and return it."""
     ledger = party.ledger
@@ -49,6 +50,7 @@ def amend_federation(
         coordinator=coordinator or newest.coordinator,
         members=tuple(sorted(newest.members if members is None else members, key=lambda item: item.site)),
         plan=plan or newest.plan,
+        reason=reason,
     )
     key = layout.federation(record.number)
     party.commit(party.outbox.draft(f"federation-{record.number:04d}"), publication(key, record))

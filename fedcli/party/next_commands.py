@@ -103,7 +103,7 @@ def next_commands(
     Args:
         history: What the drop folder contains.
         members: The members of the next round.
-        applicants: Sites that have enrolled and are not admitted.
+        applicants: Sites whose enrolled key is not admitted.
         opened: The open round; None before φ(0) and after the last round.
         viewer: The person who asks.
     """

@@ -1,9 +1,10 @@
-"""How the report writes numbers, moments and lists of names."""
+"""How the report writes numbers, moments, lists of names and metrics, and the paper's words for a kappa (its section 2)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.measures import Metric
 from fedcli.text.wording import duration
 
 if TYPE_CHECKING:
@@ -93,3 +94,26 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             runs.append([value])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs) or ABSENT
+
+
+METRIC_WORDS = {
+    Metric.KAPPA: "linear kappa",
+    Metric.QUADRATIC_KAPPA: "quadratic kappa",
+    Metric.ACCURACY: "accuracy",
+    Metric.BALANCED_ACCURACY: "balanced accuracy",
+    Metric.MACRO_AUC: "macro AUC",
+    Metric.DENSE_AUC: "dense AUC",
+    Metric.CALIBRATION_ERROR: "calibration error",
+}
+_AGREEMENT = ((0.0, "none"), (0.2, "slight"), (0.4, "fair"), (0.6, "moderate"), (0.8, "substantial"))
+
+
+def agreement(kappa: float | None) -> str:
+    """Return the word for a kappa as printed, with two decimals; empty where the kappa is undefined.
+
+    Zero or lower is none, up to 0.20 slight, 0.21 to 0.40 fair, 0.41 to 0.60 moderate, 0.61 to 0.80 substantial, above very good.
+    """
+    if kappa is None:
+        return ""
+    printed = round(kappa, 2)
+    return next((word for highest, word in _AGREEMENT if printed <= highest), "very good")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.measures import Metric
 from fedcli.reporting import formats, tables
+from fedcli.reporting.formats import METRIC_WORDS
 from fedcli.reporting.templates import template_environment
-from fedcli.reporting.words import METRIC_WORDS
 from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from fedcli.errors import MissingError
 from fedcli.exchange.records import SHARED_KINDS
 from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
-from fedcli.reporting.formats import number, percent
+from fedcli.reporting.formats import agreement, number, percent
 from fedcli.reporting.tables.provenance import newest_record
-from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -1,22 +1,31 @@
-"""The report as files: `report.html`, `model-card.md`, `tables/*.csv`, `figures/*.svg` and `figures/*.png`."""
+"""The report as files: `report.html`, `model-card.md`, `tables/*.csv`, `figures/*.svg` and `figures/*.png`.
+
+The page is one HTML file: no script, nothing loaded from elsewhere, light and dark, for paper and for a phone. Names and reasons
+come from peers: the template escapes whatever it is given, and the page forbids scripts and requests by its own content security
+policy. Only the figures, which are our own SVG, go in as they are.
+"""
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
-from fedcli.reporting import model_card
+from fedcli.reporting import formats, model_card, tables
 from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.figures import NAMES, illustrations
+from fedcli.reporting.formats import METRIC_WORDS
 from fedcli.reporting.report_data import gather
-from fedcli.reporting.report_page import render
 from fedcli.reporting.tables import BEST
+from fedcli.reporting.templates import template_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
+    from fedcli.reporting.figures.illustration import Illustration
+    from fedcli.reporting.report_data import Report
 
 PAGE = "report.html"
 CARD = "model-card.md"
@@ -60,3 +69,23 @@ def write_report(history: History, statement: str, out: Path, model: str = BEST)
         msg = f"{out}: the report cannot be written: {error.strerror}"
         raise UsageError(msg, hint="choose a folder that you can write to with --out") from error
     return tuple(path for path, _ in files)
+
+
+def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
+    """Return the page.
+
+    Args:
+        report: What it shows.
+        pictures: The figures that could be drawn; the page says which are missing.
+    """
+    return (
+        template_environment(autoescape=True)
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
+            absent=formats.ABSENT,
+            metric_words={metric: METRIC_WORDS[metric] for metric in tables.metrics_of(report.plan)},
+            figures={picture.name: picture for picture in pictures},
+        )
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedcli.reporting import formats, tables, words
+from fedcli.reporting import formats, tables
 from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
         lstrip_blocks=True,
     )
     environment.filters.update(
-        agreement=words.agreement,
+        agreement=formats.agreement,
         capitalize_first=formats.capitalized,
         class_names=tables.class_names,
         compact=formats.compact,

@@ -1,7 +1,13 @@
-"""One local training, shared by all processes that take part: in a round, or outside of the rounds."""
+"""One local training, shared by all processes that take part: in a round, or outside of the rounds, and stopped cleanly.
+
+SIGTERM and SIGINT, which Slurm, cron's time-outs and Ctrl-C send, are heeded at the next good moment.
+"""
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -11,11 +17,11 @@ from fedcli import wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.learning.training.local_training import LocalTraining
 from fedcli.plan import Part, Plan, Statistics, Training
-from fedcli.site.interruption import postponed
 from fedcli.wire import STRICT, Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from fedcli.learning.training.checkpoint import Checkpoint
     from fedcli.learning.training.local_training import TrainingResult
@@ -95,3 +101,35 @@ def _local_training(
         checkpoint=checkpoint,
         replicas=learner.replicas,
     )
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def postponed() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether to stop; the first signal only makes it so, a second one interrupts at once.
+
+    Outside the main thread, where Python takes no signals, it never does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            signal.default_int_handler(number, frame)
+        asked.set()
+
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def heed_termination() -> None:
+    """Make SIGTERM raise KeyboardInterrupt, as SIGINT does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from fedcli.cli import status_view
-from fedcli.cli.live_view import follow
+from fedcli.cli.status import follow
 from fedcli.operations.status.watch import watch
 from tests.fixtures.command import COMMAND, run, succeed
 
@@ -130,7 +130,7 @@ def test_json_keys_are_stable(trained: Federation) -> None:
     found = succeed("status", trained.drop)
     assert list(found) == [
         "command", "status", "message", "name", "drop", "coordinator", "confirmed", "round", "rounds", "open_round", "awaited",
-        "waiting_since", "deadline", "applicants", "sites", "history", "problems", "overdue", "matrix", "turns",
+        "waiting_since", "deadline", "applicants", "renewed", "sites", "history", "problems", "overdue", "matrix", "turns",
         "curves",
     ]  # fmt: skip
     assert list(found["sites"][0]) == [

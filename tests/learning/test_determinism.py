@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils import deterministic
 
-from fedcli.learning.determinism import reproducible
+from fedcli.learning.determinism import derive_seed, reproducible
 
 
 def interrupted(cpu: torch.device) -> None:
@@ -35,3 +39,18 @@ def test_seed_decides_what_the_global_generator_gives(cpu: torch.device) -> None
             draws.append(torch.rand(4))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_seed_is_pinned() -> None:
+    digest = hashlib.sha256(b"1:0,10:site-north,2:12,").digest()
+    assert derive_seed(0, "site-north", 12) == int.from_bytes(digest[:8], "big") // 2
+
+
+@given(st.lists(st.text()), st.lists(st.text()))
+def test_other_words_give_another_seed(first: list[str], second: list[str]) -> None:
+    assert (derive_seed(*first) == derive_seed(*second)) == (first == second)
+    assert 0 <= derive_seed(*first) < 2**63
+
+
+def test_where_words_end_matters() -> None:
+    assert derive_seed("ab", "c") != derive_seed("a", "bc")

@@ -58,7 +58,7 @@ def test_a_removed_site_blocks_no_round(begun: Federation) -> None:
     assert (result.status, result.from_round, result.sites) == (Status.PUBLISHED, 1, ("north",))
     assert begun.aggregate().used == ("north",)
     assert begun.train("valley")[0].status is Status.WAITING
-    assert "not admitted" in begun.train("valley")[0].message
+    assert "valley was removed from the federation, from round 1 on" in begun.train("valley")[0].message
     assert verified(begun).sites == ("north",)
 
 

@@ -17,7 +17,7 @@ from fedcli.plan import Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.report_data import gather
-from fedcli.reporting.report_page import render
+from fedcli.reporting.report_files import render
 from fedcli.text.visible_text import hidden
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import PLAN

@@ -18,7 +18,7 @@ from fedcli.environment import now
 from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key
 from fedcli.exchange.store import LocalStore
-from fedcli.operations.doctor import DoctorRequest, Finding, Outcome, doctor, drop_checks, space_checks, workspace_checks
+from fedcli.operations.doctor import DoctorRequest, Finding, Outcome, doctor, drop_checks, machine_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
@@ -423,8 +423,8 @@ def test_the_space_that_is_needed_there_is_that_of_all_files_to_come(well: Feder
     assert ledger is not None
     artifacts = lambda: sum(path.stat().st_size for path in well.drop.rglob("*.safetensors"))  # noqa: E731
     before = artifacts()
-    shared = 3 * len(SITES) * space_checks.model_bytes(ledger)
-    needed = space_checks.needed_there(store, ledger) - shared
+    shared = 3 * len(SITES) * machine_checks.model_bytes(ledger)
+    needed = machine_checks.needed_there(store, ledger) - shared
     for _ in range(well.plan.rounds):
         well.train()
         well.aggregate()
@@ -435,14 +435,14 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     exam = Examination()
     for need in (1, 1 << 60):
         with exam.check("space here", "make room") as line:
-            space_checks.compare(line, tmp_path, need)
+            machine_checks.compare(line, tmp_path, need)
     assert [finding.outcome for finding in exam.findings] == [Outcome.OK, Outcome.FAIL]
 
 
 def test_a_disk_that_is_gone(tmp_path: Path) -> None:
     exam = Examination()
     with exam.check("space here", "make room") as line:
-        space_checks.compare(line, tmp_path / "nowhere", 1)
+        machine_checks.compare(line, tmp_path / "nowhere", 1)
     assert [(finding.outcome, finding.remedy) for finding in exam.findings] == [(Outcome.FAIL, "make room")]
     assert "nowhere: No such file" in exam.findings[0].found
 

@@ -13,7 +13,7 @@ import pytest
 from fedcli import disk, tensors, wire
 from fedcli.errors import DataError, TrustError, UsageError
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.learning.evaluation.units import mean_by_unit
+from fedcli.learning.evaluation.metrics import mean_by_unit
 from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.operations.predict import PredictionProvenance, PredictRequest, predict
 from fedcli.plan import Part

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.ledger import Ledger
+from fedcli.operations.admit import AdmitRequest, admit
 from fedcli.operations.approve import ApproveRequest, approve
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.remove import RemoveRequest, remove
+from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.operations.status.overview import StatusRequest, StatusResult, status
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.party.newest_rounds import NUM_ROUNDS, UpdateState, newest_rounds
@@ -187,6 +190,25 @@ def test_a_removed_site_does_not_apply(begun: Federation) -> None:
     found = seen(begun)
     assert (found.applicants, found.awaited) == ((), ("north",))
     assert found.message == "Turn of north: fedcli train-round -C WORKSPACE"
+
+
+def test_a_removed_site_is_told_since_when_and_why(begun: Federation) -> None:
+    remove(RemoveRequest(root=begun.coordinator, site="valley", reason="left the study"), begun.environment)
+    told = "valley was removed from the federation, from round 1 on (left the study)"
+    assert seen(begun, "valley").message.startswith(f"{told}. Turn of north: ")
+    (result,) = begun.train("valley")
+    assert (result.status, result.message) == (Status.WAITING, f"{told}; ask the coordinator, who can admit it again")
+    with pytest.raises(UsageError, match=r"removed from the federation, from round 1 on \(left the study\)"):
+        evaluate(EvaluateRequest(root=begun.site("valley")), begun.environment)
+
+
+def test_a_new_key_waits_for_the_coordinator(begun: Federation) -> None:
+    rotated = rotate_key(RotateKeyRequest(root=begun.site("valley")), begun.environment)
+    waiting = seen(begun, "coordinator")
+    assert (waiting.applicants, waiting.renewed) == ((), ("valley",))
+    assert waiting.turns[0].command == f"fedcli admit -C {begun.coordinator} valley"
+    admit(AdmitRequest(root=begun.coordinator, site="valley", fingerprint=rotated.fingerprint), begun.environment)
+    assert seen(begun, "coordinator").renewed == ()
 
 
 def test_a_changed_plan_is_approved_first(trained: Federation) -> None:

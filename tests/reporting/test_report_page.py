@@ -15,7 +15,7 @@ from fedcli.exchange.records import Rejected
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
-from fedcli.reporting.report_page import render
+from fedcli.reporting.report_files import render
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import score
 from tests.reporting.published_study import paper_history

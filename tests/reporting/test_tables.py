@@ -10,7 +10,7 @@ from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
 from fedcli.reporting import tables
-from fedcli.reporting.words import agreement
+from fedcli.reporting.formats import agreement
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import CLIENTS, DENSENET_BYTES, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history

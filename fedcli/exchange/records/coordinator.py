@@ -42,6 +42,7 @@ class FederationRecord(Record):
         coordinator: The coordinator's keys; the old key signs the record that lists a new one.
         members: The sites, sorted by name.
         plan: What all agree on.
+        reason: Why it amends the one before, in words for whom it concerns; null if nobody gave a reason.
     """
 
     schema: Literal["fedcli/federation@1"] = "fedcli/federation@1"
@@ -51,6 +52,7 @@ class FederationRecord(Record):
     coordinator: Keys
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)]
     plan: Plan
+    reason: Annotated[LongText | None, absent_means(None)] = None
 
     @model_validator(mode="after")
     def _sorted_members(self) -> FederationRecord:

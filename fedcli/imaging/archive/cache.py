@@ -10,6 +10,7 @@ import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from fedcli import wire
@@ -17,7 +18,6 @@ from fedcli.errors import DataError
 from fedcli.imaging.archive.file_result import FileResult, FileStamp
 from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
-from fedcli.imaging.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,3 +137,18 @@ def _encoded(value: object) -> object:
 
 def _decoded(value: object) -> object:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+_PACKAGES = ("fedcli", "imagecodecs", "numpy", "opencv-python-headless", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each package, '' where it is missing."""
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedcli.errors import UsageError
-from fedcli.imaging.versions import versions
+from fedcli.imaging.archive.cache import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

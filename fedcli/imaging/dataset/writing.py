@@ -9,28 +9,34 @@ import csv
 import hashlib
 import io
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedcli import wire
+from fedcli.cohort import Cohort, PartCount, Rejection
 from fedcli.imaging.dataset import prepared_dataset as files
-from fedcli.imaging.dataset.cohort_summary import cohort_of
 from fedcli.imaging.dataset.index import Case, encode_index
 from fedcli.imaging.dataset.prepared_dataset import Description, LeftOutFile, digest_of
 from fedcli.imaging.dataset.survey import Survey
+from fedcli.plan import Part
 from fedcli.text.csv_text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from fedcli.imaging.archive.acceptance import AcceptedFile, RejectedFile
     from fedcli.imaging.dataset.index import Pseudonyms
     from fedcli.imaging.dataset.survey import ScannerView
     from fedcli.imaging.labels.matching import RowProblem
-    from fedcli.plan import Part, Preparation
+    from fedcli.imaging.mammogram import ImageMetadata
+    from fedcli.imaging.rejection import Reason
+    from fedcli.plan import Preparation
 
 _OWNER_ONLY = 0o600
 
@@ -176,3 +182,49 @@ def _write_text(path: Path, text: str, *, mode: int) -> None:
     # File names need not be UTF-8: their bytes are written unchanged.
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
+
+
+_SHARES = 100_000
+
+
+def cohort_of(
+    *,
+    preparation: str,
+    classes: Sequence[str],
+    cases: Sequence[Case],
+    metadata: Sequence[ImageMetadata],
+    histogram: NDArray[np.int64],
+    reasons: Iterable[Reason],
+) -> Cohort:
+    """Summarise a data set.
+
+    Args:
+        preparation: Digest of the settings.
+        classes: The plan's classes.
+        cases: One per image, at least one.
+        metadata: One per image.
+        histogram: Pixels of all images in equal bins of [0, 1].
+        reasons: One per file left out.
+    """
+    megapixels = [round(item.rows * item.columns / 1e6, 2) for item in metadata]
+    return Cohort(
+        preparation=preparation,
+        megapixels=(min(megapixels), max(megapixels)),
+        detectors=tuple(sorted({item.detector for item in metadata} - {""})),
+        image_types=tuple(sorted({item.image_type for item in metadata})),
+        bits=tuple(sorted({item.bits for item in metadata})),
+        parts=(_count(Part.TRAIN, cases, classes), _count(Part.VALIDATION, cases, classes), _count(Part.TEST, cases, classes)),
+        histogram=tuple(round(_SHARES * count / int(histogram.sum())) for count in histogram.tolist()),
+        rejections=tuple(Rejection(reason=reason, files=files) for reason, files in sorted(Counter(reasons).items())),
+    )
+
+
+def _count(part: Part, cases: Sequence[Case], classes: Sequence[str]) -> PartCount:
+    members = [case for case in cases if case.part is part]
+    of_class = Counter(case.label for case in members)
+    return PartCount(
+        part=part,
+        patients=len({case.patient for case in members}),
+        images=len(members),
+        class_images=tuple(of_class[name] for name in classes),
+    )

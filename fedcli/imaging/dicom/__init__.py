@@ -3,9 +3,9 @@
 `reader` goes through these steps:
 
 1. `header` reads the attributes and finds the pixel data.
-2. `pixel_layout` checks how the pixels are stored; `views` and `kinds` read the metadata.
-3. `decoding` reads the frames; a compressed frame passes `codestream`, then the first of its `decoders` that succeeds.
-4. `modality` applies padding and the Modality LUT; `voi` reads the window. Both look into the `functional_groups` of volumes.
+2. `pixel_layout` checks how the pixels are stored; `views` reads the metadata.
+3. `decoding` reads the frames; a compressed frame goes through the first of its `decoders` that succeeds.
+4. `modality` applies padding and the Modality LUT; `voi` reads the window.
 
 `syntaxes` lists the supported transfer syntaxes for `doctor` and `prepare --check`.
 """

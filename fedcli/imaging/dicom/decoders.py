@@ -1,10 +1,13 @@
 """The decoders of each transfer syntax, the fastest first by `benchmarks/prepare`; pydicom's own come last.
 
-Each takes one encoded frame and returns its samples, (rows, columns), in the integer type that the codec chooses.
+Each takes one encoded frame and returns its samples, (rows, columns), in the integer type that the codec chooses. Size and end of
+a codestream (ITU-T T.81 annex B, T.87 annex C, T.800 annex A) are checked first: a codec allocates as much memory as the
+codestream demands, and some codecs silently fill in a missing end.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -13,7 +16,6 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
-from fedcli.imaging.dicom import codestream
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def samples_of(encoded: bytes, syntax: uid.UID, layout: PixelLayout) -> NDArray[
         RejectedError: The codestream is truncated or has another size than the header says, or no decoder succeeds.
     """
     if syntax != uid.RLELossless:
-        if not codestream.is_complete(encoded):
+        if not is_complete(encoded):
             raise RejectedError(Reason.TRUNCATED)
-        if codestream.size_of(encoded) not in {None, (layout.rows, layout.columns)}:
+        if size_of(encoded) not in {None, (layout.rows, layout.columns)}:
             raise RejectedError(Reason.CONTRADICTION)
     # A codestream may omit that its values are signed, or claim it of unsigned ones: pydicom knows the cases.
     for decoder in () if layout.signed else DECODERS[syntax]:
@@ -111,3 +113,40 @@ def _decode_with_pydicom(encoded: bytes, syntax: uid.UID, layout: PixelLayout) -
         raise
     except Exception as error:  # every plug-in has its own errors
         raise RejectedError(Reason.UNDECODABLE) from error
+
+
+_END = b"\xff\xd9"
+"""The end marker of all these formats; an item of odd length is padded after it."""
+_END_BYTES = 32
+_J2K = b"\xff\x4f\xff\x51"
+_JPEG = b"\xff\xd8"
+# Start of frame: SOF0 to SOF15 except DHT, JPG and DAC, and SOF55 of JPEG-LS.
+_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+
+
+def is_complete(encoded: bytes) -> bool:
+    """Tell whether the codestream reaches its end marker."""
+    return _END in encoded[-_END_BYTES:]
+
+
+def size_of(encoded: bytes) -> tuple[int, int] | None:
+    """Return rows and columns, or None where the beginning of the codestream is not as expected."""
+    try:
+        if encoded.startswith(_J2K):
+            right, bottom, left, top = struct.unpack_from(">4I", encoded, 8)
+            return bottom - top, right - left
+        return _size_of_jpeg(encoded) if encoded.startswith(_JPEG) else None
+    except (struct.error, IndexError):
+        return None
+
+
+def _size_of_jpeg(encoded: bytes) -> tuple[int, int] | None:
+    position = 2
+    while encoded[position] == 0xFF:  # noqa: PLR2004 - the first byte of every marker
+        kind = encoded[position + 1]
+        if kind in _START_OF_FRAME:
+            rows, columns = struct.unpack_from(">2H", encoded, position + 5)
+            return rows, columns
+        # Any number of fill bytes may precede a marker.
+        position += 1 if kind == 0xFF else 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")  # noqa: PLR2004
+    return None

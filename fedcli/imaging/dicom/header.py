@@ -115,3 +115,10 @@ def _located(dataset: Dataset, syntax: UID, stream: BinaryIO) -> Header:
         length=None if length == _UNDEFINED_LENGTH else length,
         words=representation == b"OW",
     )
+
+
+def items_of_frame(dataset: Dataset, frame: int, sequence: str) -> list[Dataset]:
+    """Return a sequence's items that apply to a frame, counted from 0: the frame's own first, then those shared by all frames."""
+    own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
+    groups = own + list(dataset.get("SharedFunctionalGroupsSequence") or ())
+    return [item for group in groups for item in group.get(sequence) or ()]

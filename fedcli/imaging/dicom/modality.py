@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.pixels.processing import apply_modality_lut
 
-from fedcli.imaging.dicom.functional_groups import items_of_frame
+from fedcli.imaging.dicom.header import items_of_frame
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ from fedcli.imaging.dicom import modality
 from fedcli.imaging.dicom.decoders import DECODERS
 from fedcli.imaging.dicom.decoding import NATIVE, decode
 from fedcli.imaging.dicom.header import header_of
-from fedcli.imaging.dicom.kinds import image_type_of, presentation_of
 from fedcli.imaging.dicom.pixel_layout import layout_of
-from fedcli.imaging.dicom.views import laterality_of, view_of
+from fedcli.imaging.dicom.views import image_type_of, laterality_of, presentation_of, view_of
 from fedcli.imaging.dicom.voi import voi_of
 from fedcli.imaging.mammogram import TOMOSYNTHESIS, ImageMetadata, Mammogram
 from fedcli.imaging.rejection import Reason, RejectedError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.imaging.dicom.functional_groups import items_of_frame
+from fedcli.imaging.dicom.header import items_of_frame
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 
-from fedcli.learning.evaluation.units import label_by_unit, mean_by_unit
 from fedcli.measures import Metric
 
 if TYPE_CHECKING:
@@ -191,3 +190,32 @@ def _calibration_errors(predictions: Predictions, weights: NDArray[np.float64]) 
     gaps[np.arange(len(confidence)), bins] = (predictions.truth == predictions.predicted) - confidence
     errors: NDArray[np.float64] = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
     return errors
+
+
+def mean_by_unit(probabilities: NDArray[np.float64], units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean over the images of each unit, (U, C), in ascending order of units.
+
+    "Predictions from all images from a given patient were averaged together to give a patient-level prediction."
+
+    Args:
+        probabilities: (N, C), of each image.
+        units: (N,), the unit of each image.
+    """
+    names, positions, counts = np.unique(units, return_inverse=True, return_counts=True)
+    means = np.zeros((len(names), probabilities.shape[1]))
+    np.add.at(means, positions, probabilities)
+    means /= counts[:, np.newaxis]
+    return means
+
+
+def label_by_unit(labels: NDArray[np.int64], units: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Return the category of each unit, (U,), in ascending order of units.
+
+    Density is reported per examination, so the images of a unit normally share their label. If they differ (a patient with
+    several examinations), the most frequent label counts; of equally frequent ones the higher, so as not to miss a dense breast.
+    """
+    names, positions = np.unique(units, return_inverse=True)
+    votes = np.zeros((len(names), num_classes), dtype=np.int64)
+    np.add.at(votes, (positions, labels), 1)
+    labels_of_units: NDArray[np.int64] = num_classes - 1 - np.argmax(votes[:, ::-1], axis=1)
+    return labels_of_units

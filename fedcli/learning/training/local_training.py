@@ -17,16 +17,14 @@ import torch
 from torch import nn
 
 from fedcli.errors import DataError, TrainingError
-from fedcli.learning.determinism import reproducible, reseed
+from fedcli.learning.determinism import derive_seed, reproducible, reseed
 from fedcli.learning.networks.precision import computing
 from fedcli.learning.networks.weights import load_arrays, to_arrays
-from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.batch_loader import BatchLoader
 from fedcli.learning.training.checkpoint import Snapshot
 from fedcli.learning.training.data_parallel import SINGLE_PROCESS
-from fedcli.learning.training.losses import Objective
+from fedcli.learning.training.losses import Objective, Proximal
 from fedcli.learning.training.optimizers import adam, restore_state, set_rate, state_arrays
-from fedcli.learning.training.proximal import Proximal
 from fedcli.learning.training.sampling import steps_per_epoch
 from fedcli.learning.training.throughput import Throughput
 

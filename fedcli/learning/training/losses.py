@@ -1,7 +1,8 @@
 """The losses that training minimises, for each image of a batch, weighted by the image's category.
 
 Every loss takes logits z, (B, C), and target distributions y, (B, C): one-hot labels, of which label smoothing spreads a share
-evenly over all C classes (Szegedy et al. 2016, section 7). p is the softmax of z.
+evenly over all C classes (Szegedy et al. 2016, section 7). p is the softmax of z. FedProx's term is added to
+the mean loss of the batch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from fedcli.plan import Training
 
@@ -80,3 +81,23 @@ _LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     Loss.CROSS_ENTROPY: cross_entropy,
     Loss.ORDINAL: squared_earth_movers_distance,
 }
+
+
+class Proximal:
+    """FedProx (Li et al. 2020): μ/2 ‖w - w_received‖² over the trainable weights; buffers are not part of it.
+
+    Args:
+        module: Holds the received model, whose weights are copied here.
+        strength: μ; 0 leaves the term out.
+    """
+
+    def __init__(self, module: nn.Module, strength: float) -> None:
+        self._strength = strength
+        weights = [parameter for parameter in module.parameters() if parameter.requires_grad] if strength else []
+        self._pairs = [(weight, weight.detach().clone()) for weight in weights]
+
+    def __call__(self) -> Tensor | float:
+        """Return the term for the current weights, with its gradient μ (w - w_received)."""
+        if not self._pairs:
+            return 0.0
+        return self._strength / 2 * torch.stack([(weight - received).square().sum() for weight, received in self._pairs]).sum()

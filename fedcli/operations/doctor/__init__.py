@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.operations.doctor import drop_checks, machine_checks, space_checks, workspace_checks
+from fedcli.operations.doctor import drop_checks, machine_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination, Finding, Outcome
 from fedcli.party.source import Source
 from fedcli.results import Result, Status
@@ -89,8 +89,8 @@ def _examine_workspace(exam: Examination, own: Workspace, environment: Environme
     workspace_checks.membership(exam, own, ledger, key)
     workspace_checks.approval(exam, own, ledger)
     workspace_checks.prepared(exam, own, ledger)
-    space_checks.here(exam, own, store, ledger)
-    space_checks.there(exam, store, ledger)
+    machine_checks.space_here(exam, own, store, ledger)
+    machine_checks.space_there(exam, store, ledger)
 
 
 def _examine_drop(exam: Examination, source: Source, environment: Environment) -> None:
@@ -98,4 +98,4 @@ def _examine_drop(exam: Examination, source: Source, environment: Environment) -
     drop_checks.coordinators_key(exam, store, source.coordinator)
     ledger = drop_checks.history(exam, store, source.coordinator, None)
     drop_checks.clock(exam, store, ledger, environment.clock(), None)
-    space_checks.there(exam, store, ledger)
+    machine_checks.space_there(exam, store, ledger)

@@ -1,14 +1,93 @@
-"""Checks of this machine: what it can decode, and what it trains on."""
+"""Checks of the machine: what it decodes, what it trains on, and the space on the disks until the last round.
+
+Space in the drop folder: in every remaining round an update from each site and a global model, and at the end the models that the
+sites share. Space here: a site keeps at most eight files of the model's size at once (φ(t-1) and its unpacked copy, the best
+model, Adam's two moments and their copies in the outbox, the update); a coordinator the model four times, and each site's update
+where the drop folder is not on this machine.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.exchange.records import SHARED_KINDS, Role
+from fedcli.exchange.store import LocalStore
 from fedcli.imaging.dicom import syntaxes
+from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
-    from fedcli.operations.doctor.findings import Examination
+    from fedcli.exchange.ledger import Ledger
+    from fedcli.exchange.store import Store
+    from fedcli.operations.doctor.findings import Check, Examination
     from fedcli.workspace import Workspace
+
+_SITE_FILES = 8
+_COORDINATOR_FILES = 4
+_UPDATE = re.compile(r"sites/[^/]+/round-([0-9]{4})/[^/]+\.safetensors")
+_UNKNOWN = "the size of the model is not known"
+
+
+def space_here(exam: Examination, workspace: Workspace, store: Store | None, ledger: Ledger | None) -> None:
+    """Check the workspace's disk."""
+    with exam.check("space here", f"make room on the disk of {workspace.root}") as check:
+        if store is None or ledger is None or not ledger.rounds:
+            check.skip(_UNKNOWN)
+            return
+        need = _SITE_FILES * model_bytes(ledger)
+        if workspace.settings.role is WorkspaceRole.COORDINATOR:
+            fetched = 0 if isinstance(store, LocalStore) else len(ledger.newest_federation.members)
+            need = _COORDINATOR_FILES * model_bytes(ledger) + fetched * update_bytes(store, ledger)
+        compare(check, workspace.root, need)
+
+
+def space_there(exam: Examination, store: Store | None, ledger: Ledger | None) -> None:
+    """Check the drop folder's disk."""
+    with exam.check("space there", "make room in the drop folder, or move its early rounds out with fedcli archive") as check:
+        if store is None or ledger is None or not ledger.rounds:
+            check.skip(_UNKNOWN)
+        elif isinstance(store, LocalStore):
+            compare(check, Path(store.address), needed_there(store, ledger))
+        else:
+            need = _readable(needed_there(store, ledger))
+            check.skip(f"{need} needed until the last round; the free space is not known here")
+
+
+def compare(check: Check, folder: Path, need: int) -> None:
+    """Compare the free space of a folder's disk with what is needed there."""
+    free = shutil.disk_usage(folder).free
+    text = f"{_readable(free)} free, {_readable(need)} needed until the last round"
+    if free < need:
+        check.fail(text)
+    else:
+        check.ok(text)
+
+
+def needed_there(store: Store, ledger: Ledger) -> int:
+    """Return the bytes that the rest of the federation adds to the drop folder."""
+    record = ledger.newest_federation
+    sites, rounds = len(record.members), record.plan.rounds - ledger.newest_round
+    server = sum(artifact.stored_size for artifact in ledger.rounds[-1].artifacts)
+    return rounds * (sites * update_bytes(store, ledger) + server) + len(SHARED_KINDS) * sites * model_bytes(ledger)
+
+
+def model_bytes(ledger: Ledger) -> int:
+    """Return the size of the global model."""
+    return sum(artifact.stored_size for artifact in ledger.rounds[-1].artifacts if artifact.role is Role.MODEL)
+
+
+def update_bytes(store: Store, ledger: Ledger) -> int:
+    """Return the stored size of the newest update, or of the model before there is one: an update is hardly larger."""
+    newest = max(
+        (match for key in store.list("sites/") if (match := _UPDATE.fullmatch(key))), key=lambda match: match[1], default=None
+    )
+    return model_bytes(ledger) if newest is None else store.stat(newest[0]) or 0
+
+
+def _readable(size: int) -> str:
+    return f"{size / 1e9:,.3g} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"  # noqa: PLR2004 - a gigabyte
 
 
 def decoders(exam: Examination) -> None:

@@ -11,6 +11,7 @@ from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.command_lines import WORKSPACE, party_command
+from fedcli.party.membership import removal_in_words, removal_of
 from fedcli.private_files import SECRET_BYTES, BusyError, exclusive
 from fedcli.workspace import Workspace, WorkspaceRole
 
@@ -112,6 +113,8 @@ def membership(exam: Examination, workspace: Workspace, ledger: Ledger | None, k
             check.ok(f"{name} is listed with this key")
         elif keys:
             check.fail(f"{name} is listed with another key", "name that key with `key` in workspace.toml, or fedcli rotate-key")
+        elif (removal := removal_of(ledger.federations, name)) is not None:
+            check.warn(removal_in_words(name, removal))
         else:
             check.warn(f"{name} is not a member yet")
 

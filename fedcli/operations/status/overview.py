@@ -11,6 +11,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.store import LocalStore
 from fedcli.party.history_reader import read_history
+from fedcli.party.membership import not_admitted, removal_in_words, removal_of
 from fedcli.party.newest_rounds import UpdateState, members_of, newest_rounds
 from fedcli.party.next_commands import NextCommand, OpenRound, Viewer, next_commands, summary
 from fedcli.party.received_updates import open_deadline
@@ -97,6 +98,7 @@ class StatusResult(Result):
         deadline: When the open round may be closed with a quorum.
         overdue: Whether the deadline has passed.
         applicants: Sites that have enrolled and are not admitted.
+        renewed: Members that have enrolled a new key, which waits for the coordinator's `admit`.
         confirmed: Whether the coordinator's key is the one pinned in a workspace.
         matrix: The newest rounds with all members, the open one last.
         turns: What can be done next, the viewer's own command first.
@@ -114,6 +116,7 @@ class StatusResult(Result):
     waiting_since: datetime | None
     deadline: datetime | None
     applicants: tuple[str, ...]
+    renewed: tuple[str, ...]
     sites: tuple[SiteStatus, ...]
     history: tuple[RoundStatus, ...]
     problems: tuple[Problem, ...]
@@ -156,16 +159,15 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], viewer: Vie
     opened = newest + 1 if history.rounds and not history.finished else None
     members = members_of(ledger, newest + 1)
     enrolled = {site for site in layout.site_names(keys) if layout.enrolment(site, 0) in keys}
-    ever = {member.site for item in ledger.federations for member in item.record.members}  # a removed site does not apply
-    applicants = tuple(sorted(enrolled - ever))
+    applicants, renewed = not_admitted(history, enrolled)
     matrix = newest_rounds(ledger, history, members, opened)
     deadline = open_deadline(ledger)
     overdue = deadline is not None and moment >= deadline
     open_round = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
-    commands = next_commands(history, members, applicants, open_round, viewer)
+    commands = next_commands(history, members, applicants + renewed, open_round, viewer)
     return StatusResult(
         status=Status.FINISHED if history.finished else Status.WAITING,
-        message=summary(history, commands, viewer),
+        message=_removal(ledger, viewer) + summary(history, commands, viewer),
         name=history.plan.name,
         drop=folder.store.address,
         coordinator=ledger.first_key.fingerprint,
@@ -177,6 +179,7 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], viewer: Vie
         waiting_since=history.rounds[-1].record.created if history.rounds else None,
         deadline=deadline,
         applicants=applicants,
+        renewed=renewed,
         sites=tuple(_site(history, site, opened, enrolled) for site in members),
         history=tuple(_round(history, number, kappa) for number, kappa in enumerate(history.global_kappas())),
         problems=history.problems,
@@ -185,6 +188,13 @@ def _result(folder: Folder, history: History, keys: tuple[str, ...], viewer: Vie
         turns=commands,
         curves=learning_curves(history),
     )
+
+
+def _removal(ledger: Ledger, viewer: Viewer) -> str:
+    """Return what a removed site is told before everything else; nothing to anybody else."""
+    if viewer.name is None or (removal := removal_of(ledger.federations, viewer.name)) is None:
+        return ""
+    return f"{removal_in_words(viewer.name, removal)}. "
 
 
 def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: bool) -> OpenRound:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
-from fedcli.reporting.formats import count, interval, number
-from fedcli.reporting.words import agreement
+from fedcli.reporting.formats import agreement, count, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

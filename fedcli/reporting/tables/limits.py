@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.lineage import lineage
-from fedcli.reporting.formats import interval, names, number
+from fedcli.reporting.formats import agreement, interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.scores import class_names
-from fedcli.reporting.words import agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedcli.learning.evaluation.units import label_by_unit, mean_by_unit
+from fedcli.learning.evaluation.metrics import label_by_unit, mean_by_unit
 
 UNITS = np.array([7, 3, 7, 3, 7, 9])
 

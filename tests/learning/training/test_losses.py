@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
-from fedcli.learning.training.losses import Objective, class_weights, squared_earth_movers_distance
+from fedcli.learning.training.losses import Objective, Proximal, class_weights, squared_earth_movers_distance
 from fedcli.plan import ClassWeights, Loss, Training
 
 LABELS = np.array([0, 0, 0, 0, 2, 2, 3, 3], dtype=np.int64)
@@ -77,3 +78,32 @@ def test_the_plan_chooses_the_loss_and_half_precision_logits_are_widened(loss: L
     assert losses_of_half.dtype == torch.float32
     assert torch.allclose(losses_of_half.double(), losses(loss=loss), atol=0.05)
     assert not torch.allclose(losses(loss=Loss.ORDINAL), losses(loss=Loss.CROSS_ENTROPY), atol=0.05)
+
+
+def moved(strength: float) -> tuple[nn.Sequential, Proximal]:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+    module[1].weight.requires_grad_(requires_grad=False)
+    term = Proximal(module, strength)
+    with torch.no_grad():
+        module[0].weight.add_(0.5)
+        module[0].bias.sub_(0.25)
+        module[1].weight.add_(7)
+        module[1].running_mean.add_(7)
+    return module, term
+
+
+def test_value_and_gradient() -> None:
+    module, term = moved(strength=0.2)
+    value = term()
+    assert isinstance(value, torch.Tensor)
+    assert value.item() == 0.1 * (6 * 0.5**2 + 2 * 0.25**2)
+    value.backward()
+    assert torch.allclose(module[0].weight.grad, torch.full((2, 3), 0.2 * 0.5, dtype=torch.float64))
+    assert torch.allclose(module[0].bias.grad, torch.full((2,), 0.2 * -0.25, dtype=torch.float64))
+    assert module[1].weight.grad is None  # not trained
+    assert module[1].bias.grad.abs().max() == 0
+
+
+def test_no_strength_is_no_term() -> None:
+    _, term = moved(strength=0.0)
+    assert term() == 0.0
