@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedcli.aggregation import clipping, krum
-from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
+from fedcli.aggregation.engine.dot_products import DotProducts
 from fedcli.aggregation.engine.output import Output
 from fedcli.aggregation.engine.update_matrix import UpdateMatrix
+from fedcli.aggregation.new_model import NewModel
 from fedcli.aggregation.server_state import ServerState
 from fedcli.errors import TrustError
 
@@ -29,17 +28,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from fedcli.aggregation.engine.column_range import ColumnRange
-    from fedcli.aggregation.rules import AggregationRule, Average
+    from fedcli.aggregation.rules import AggregationRule
     from fedcli.aggregation.update import Update
     from fedcli.disk import Measured
     from fedcli.tensors import Layout
 
 _DIGITS = 6
 _INTEGERS = 1 << 16
-_OVERFLOW_HINT = "`fedcli restart --from ROUND --reason TEXT` goes back to the model of an earlier round"
 """Python integers held at a time; each takes about forty bytes."""
 
 
@@ -101,8 +96,8 @@ def fold(
         memory: Bytes of numbers that each thread holds; None chooses what suits the processor's cache.
 
     Raises:
-        UpdateError: Updates (or φ(t-1)) are not finite, or not what their records say; nothing is written.
-        TrustError: φ(t) would not be finite, a tensor cannot be aggregated, or the rule needs more updates.
+        UpdateError: Updates (or φ(t-1)) are not what their records say, or must not become part of φ(t); nothing is written.
+        TrustError: φ(t) would not be finite whoever takes part, a tensor cannot be aggregated, or the rule needs more updates.
     """
     ordered = sorted(updates, key=lambda update: update.site.encode())
     if len(ordered) < rule.least:
@@ -115,7 +110,7 @@ def fold(
         Output(target, layout) as output,
         _server_state(rule, layout, state) as server,
     ):
-        model = _NewModel(rule.average, weights, matrix, server, output, DotProducts.zeros(len(ordered)))
+        model = NewModel(rule, ordered, weights, matrix, server, output, DotProducts.zeros(len(ordered)))
         matrix.run(matrix.integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
         matrix.run(matrix.floats, model.floats, model.write)
         matrix.check_digests()
@@ -146,51 +141,6 @@ def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | Non
         msg = "a rule that keeps a state needs files for it"
         raise TypeError(msg)
     return ServerState(rule.server, layout, state.before, state.target)
-
-
-@dataclass(frozen=True, slots=True)
-class _NewModel:
-    """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas."""
-
-    average: Average
-    weights: Sequence[int]
-    matrix: UpdateMatrix
-    server: ServerState | None
-    output: Output
-    sums: DotProducts
-
-    def integers(self, columns: ColumnRange) -> memoryview:
-        """Return a range of the integer tensors, such as counters: φ(t) = φ(t-1) + step, in Python's exact integers."""
-        rows = columns.rows[:, : columns.count].astype(object)
-        model = rows[0] + self.average.integers(rows[1:], self.weights)
-        limits = np.iinfo(columns.section.dtype)
-        if (outside := (model < limits.min) | (model > limits.max)).any():
-            msg = f"an integer buffer overflows, in tensor {columns.tensor_at(int(np.argmax(outside)))}"
-            raise TrustError(msg, hint=_OVERFLOW_HINT)
-        result: NDArray[np.int64] = model.astype(columns.section.dtype)
-        return result.data
-
-    def floats(self, columns: ColumnRange) -> tuple[memoryview, DotProducts]:
-        """Return a range of the float tensors, φ(t) = float32(φ(t-1) + step), and the dot products of its deltas."""
-        base, deltas, step = columns.rows[0], columns.rows[1:], columns.step
-        with np.errstate(all="ignore"):  # what is not finite is named afterwards
-            self.average.floats(deltas, self.weights, step)
-            sums = dot_products(deltas, step, columns.count)
-            self.matrix.require_finite(np.append(True, np.isfinite(sums.squares)), columns)
-            if self.server is not None:
-                self.server.advance(step[: columns.count], columns.first)
-            np.add(base, step, out=base, dtype=np.float64, casting="same_kind")
-        model = base[: columns.count]
-        if not (finite := np.isfinite(model)).all():
-            msg = f"the global model would not be finite in tensor {columns.tensor_at(int(np.argmin(finite)))}"
-            raise TrustError(msg, hint=_OVERFLOW_HINT)
-        return model.data, sums
-
-    def write(self, new: tuple[memoryview, DotProducts]) -> None:
-        """Write the next range of the float tensors."""
-        data, sums = new
-        self.output.write(data)
-        self.sums.add(sums)
 
 
 def _shares(

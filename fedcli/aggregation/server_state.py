@@ -105,12 +105,27 @@ class ServerState:
 
     def advance(self, mean: NDArray[np.float64], first: int) -> None:
         """Turn a range of the mean, from element `first` on, into the movement, and write the state after it."""
+        position, after = self._step(mean, first)
+        for number, values in enumerate(after):
+            self._write(number, position, values)
+
+    def movement(self, mean: NDArray[np.float64], first: int) -> NDArray[np.float64]:
+        """Return the movement that `advance` would make of a range of the mean."""
+        movement = mean.copy()
+        self._step(movement, first)
+        return movement
+
+    def _step(self, mean: NDArray[np.float64], first: int) -> tuple[int, tuple[NDArray[np.float32], ...]]:
+        """Turn a range of the mean into the movement, NaN where the state would not be finite; return where the state goes."""
         trained, position = self._trained.within(first, mean.size)
         count = int(np.count_nonzero(trained))
         before = tuple(self._read(number, position, count) for number in range(len(self._server.state)))
-        mean[trained], after = self._server.step(mean[trained], before)
-        for number, values in enumerate(after):
-            self._write(number, position, values)
+        movement, after = self._server.step(mean[trained], before)
+        for values in after:
+            if not (finite := np.isfinite(values)).all():
+                movement[~finite] = np.nan
+        mean[trained] = movement
+        return position, after
 
     def finish(self) -> Measured:
         """Give the file its name; return its size and digest."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import UpdateRecord
     from fedcli.party.folder import Folder
-    from fedcli.plan import Aggregation
+    from fedcli.plan import Aggregation, Plan
     from fedcli.tensors import Layout
 
 _THREADS = 2
@@ -45,7 +45,7 @@ def layout_of(base: Update) -> Layout:
         return tensors.read_layout(file)
 
 
-def update_of(folder: Folder, verified: Verified[UpdateRecord], settings: Aggregation, expected: Layout) -> Update:
+def update_of(folder: Folder, verified: Verified[UpdateRecord], plan: Plan, expected: Layout) -> Update:
     """Return an update as the fold takes it.
 
     Raises:
@@ -53,8 +53,13 @@ def update_of(folder: Folder, verified: Verified[UpdateRecord], settings: Aggreg
     """
     record = verified.record
     delta = folder.artifacts.delta(verified, expected)
-    weight = settings.weight(record.steps, record.images, record.patients)
-    return Update(site=record.party, path=delta.path, weight=weight, sha256=delta.sha256)
+    return Update(
+        site=record.party,
+        path=delta.path,
+        weight=plan.aggregation.weight(record.steps, record.images, record.patients),
+        sha256=delta.sha256,
+        most_counted=record.steps if plan.limits.counters else None,
+    )
 
 
 def state_before(folder: Folder, number: int, settings: Aggregation, expected: Layout) -> Path | None:

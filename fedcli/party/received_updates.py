@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.party.party import Party
-    from fedcli.plan import Aggregation
+    from fedcli.plan import Aggregation, Plan
     from fedcli.tensors import Layout
 
 _REASON_LIMIT = 2000
@@ -136,16 +136,16 @@ def receive_updates(
             if site in without:
                 received.reject(site, without[site], excused=True)
             else:
-                _receive(party, number, site, federation.plan.aggregation, expected, received)
+                _receive(party, number, site, federation.plan, expected, received)
             advance(1, "")
     return received
 
 
-def _receive(party: Party, number: int, site: str, settings: Aggregation, expected: Layout, received: ReceivedUpdates) -> None:
+def _receive(party: Party, number: int, site: str, plan: Plan, expected: Layout, received: ReceivedUpdates) -> None:
     try:
         update = party.folder.update(site, number)
         if update is not None:
-            received.updates[site] = update_of(party.folder, update, settings, expected)
+            received.updates[site] = update_of(party.folder, update, plan, expected)
             received.records[site] = update
     except (TrustError, UnreadableError) as error:
         received.reject(site, str(error))

@@ -85,12 +85,13 @@ def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustE
 
 def _replay_round(folder: Folder, history: History, number: int, scratch: Path) -> set[str]:
     record = history.rounds[number].record
-    settings = folder.ledger.in_force(number).record.plan.aggregation
+    plan = folder.ledger.in_force(number).record.plan
+    settings = plan.aggregation
     used = [_update(history, number, item) for item in record.contributions]
     base = base_of(folder, number)
     layout = layout_of(base)
     rule = rule_of(settings)
-    updates = [update_of(folder, update, settings, layout) for update in used]
+    updates = [update_of(folder, update, plan, layout) for update in used]
     state = None
     if rule.server is not None:
         state = StateFiles(before=state_before(folder, number, settings, layout), target=scratch / "state")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.plan.choices import Encoding, Packing, Rule, Weights
-from fedcli.wire import STRICT, Seen
+from fedcli.wire import STRICT, Seen, absent_means
 
 MAX_STEPS = (1 << 29) - 1
 """Below 2**29 the product of a step count and a float32 is exact in float64."""
@@ -114,7 +114,9 @@ class Limits:
     Attributes:
         steps: Largest number of local steps in one round.
         model_mb: Largest artifact, in units of 10**6 bytes.
+        counters: Whether an integer buffer, such as BatchNorm's counter, grows by at most the update's steps and never shrinks.
     """
 
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1_000_000
     model_mb: Annotated[int, Field(ge=1, le=100_000)] = 4000
+    counters: Annotated[bool, absent_means(value=False)] = True

@@ -83,10 +83,9 @@ class UpdateFile:
         """Return the reason to refuse the update if another digest than its own was hashed; else an empty text."""
         return "" if self.hasher is None else self._compare(self.hasher.hexdigest())
 
-    def not_finite(self, tensor: str) -> str:
-        """Return the reason to refuse the update of which a tensor is not finite: a wrong digest comes first."""
-        wrong = self.update.sha256 and self._compare(disk.measure(self.update.path).sha256)
-        return wrong or f"the update of {self.update.site} holds NaN or infinity in tensor {tensor}"
+    def wrong_now(self) -> str:
+        """Return the reason to refuse the update if the file now has another digest than its own; else an empty text."""
+        return "" if self.update.sha256 is None else self._compare(disk.measure(self.update.path).sha256)
 
     def _compare(self, digest: str) -> str:
         update, expected = self.update, self.update.sha256 or ""

@@ -23,7 +23,7 @@ from fedcli.aggregation.engine.update_file import UpdateFile
 from fedcli.aggregation.update import UpdateError, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -162,11 +162,33 @@ class UpdateMatrix:
         Raises:
             UpdateError: There are such files.
         """
-        reasons = {}
-        for number in np.flatnonzero(~finite):
-            file, column = self._files[number], int(np.argmin(np.isfinite(columns.rows[number])))
-            reasons[file.update.site] = file.not_finite(columns.tensor_at(column))
-        _refuse(reasons)
+        faults = {}
+        for number in np.flatnonzero(~finite).tolist():
+            column = int(np.argmin(np.isfinite(columns.rows[number])))
+            faults[number] = f"holds NaN or infinity in tensor {columns.tensor_at(column)}"
+        self.refuse(faults)
+
+    def refuse(self, faults: Mapping[int, str]) -> None:
+        """Refuse files by their rows, each for a fault; if the first file or one of these has a wrong digest, for that.
+
+        Raises:
+            UpdateError: There are faults.
+        """
+        if not faults:
+            return
+        if 0 not in faults and (wrong := self._files[0].wrong_now()):
+            _refuse({self._files[0].update.site: wrong})  # the faults of the others may follow from it
+        named = [(self._files[number], fault) for number, fault in faults.items()]
+        _refuse({file.update.site: file.wrong_now() or f"the update of {file.update.site} {fault}" for file, fault in named})
+
+    def column(self, columns: ColumnRange, number: int) -> NDArray[np.float32]:
+        """Return one column of a range of floats as the files have it, read again and scaled."""
+        values = np.empty(len(self), columns.section.dtype)
+        for row, file in enumerate(self._files):
+            file.read(values[row : row + 1].data, columns.offset + number * columns.section.dtype.itemsize)
+        scales = np.array(self._scales or [1.0] * len(self))
+        scaled: NDArray[np.float32] = np.multiply(values, scales, dtype=np.float64).astype(np.float32)
+        return scaled
 
     def _read(self, columns: ColumnRange, stages: OrderedStages) -> None:
         """Read, hash and scale a range of all files."""

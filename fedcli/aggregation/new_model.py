@@ -1,0 +1,129 @@
+"""The next model, made range by range from φ(t-1) and the deltas; what must not become part of it is refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
+from fedcli.aggregation.overflow import culprits
+from fedcli.errors import TrustError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedcli.aggregation.engine.column_range import ColumnRange
+    from fedcli.aggregation.engine.output import Output
+    from fedcli.aggregation.engine.update_matrix import UpdateMatrix
+    from fedcli.aggregation.rules import AggregationRule
+    from fedcli.aggregation.server_state import ServerState
+    from fedcli.aggregation.update import Update
+
+
+@dataclass(frozen=True, slots=True)
+class NewModel:
+    """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas."""
+
+    rule: AggregationRule
+    updates: Sequence[Update]
+    weights: Sequence[int]
+    matrix: UpdateMatrix
+    server: ServerState | None
+    output: Output
+    sums: DotProducts
+
+    def integers(self, columns: ColumnRange) -> memoryview:
+        """Return a range of the integer tensors, such as counters: φ(t) = φ(t-1) + step, in Python's exact integers."""
+        self._require_counts(columns.rows[1:, : columns.count], columns)
+        rows = columns.rows[:, : columns.count].astype(object)
+        model = rows[0] + self.rule.average.integers(rows[1:], self.weights)
+        limits = np.iinfo(columns.section.dtype)
+        if (outside := (model < limits.min) | (model > limits.max)).any():
+            column = int(np.argmax(outside))
+            base, *deltas = rows[:, column].tolist()
+            step = partial(self._integer_step, deltas)
+            self._refuse_overflow(base, deltas, step, lambda value: limits.min <= value <= limits.max, columns.tensor_at(column))
+        result: NDArray[np.int64] = model.astype(columns.section.dtype)
+        return result.data
+
+    def floats(self, columns: ColumnRange) -> tuple[memoryview, DotProducts]:
+        """Return a range of the float tensors, φ(t) = float32(φ(t-1) + step), and the dot products of its deltas."""
+        base, deltas, step = columns.rows[0], columns.rows[1:], columns.step
+        with np.errstate(all="ignore"):  # what is not finite is named afterwards
+            self.rule.average.floats(deltas, self.weights, step)
+            sums = dot_products(deltas, step, columns.count)
+            self.matrix.require_finite(np.append(True, np.isfinite(sums.squares)), columns)
+            if self.server is not None:
+                self.server.advance(step[: columns.count], columns.first)
+            np.add(base, step, out=base, dtype=np.float64, casting="same_kind")
+            model = base[: columns.count]
+            if not (finite := np.isfinite(model)).all():
+                column = int(np.argmin(finite))
+                before, *moves = self.matrix.column(columns, column).tolist()
+                step_of = partial(self._float_step, moves, columns.first + column)
+                self._refuse_overflow(before, moves, step_of, _is_float32, columns.tensor_at(column))
+        return model.data, sums
+
+    def write(self, new: tuple[memoryview, DotProducts]) -> None:
+        """Write the next range of the float tensors."""
+        data, sums = new
+        self.output.write(data)
+        self.sums.add(sums)
+
+    def _require_counts(self, deltas: NDArray[Any], columns: ColumnRange) -> None:
+        """Refuse the updates in which an integer buffer shrinks, or grows further than it may."""
+        faults = {}
+        for number, (row, update) in enumerate(zip(deltas, self.updates, strict=True), 1):
+            if (most := update.most_counted) is not None and (wrong := (row < 0) | (row > most)).any():
+                column = int(np.argmax(wrong))
+                faults[number] = f"counts {row[column]} in tensor {columns.tensor_at(column)}, expected 0 to its {most} steps"
+        self.matrix.refuse(faults)
+
+    def _refuse_overflow(
+        self,
+        base: float,
+        deltas: list[float],
+        step: Callable[[list[int]], float],
+        in_range: Callable[[float], bool],
+        tensor: str,
+    ) -> None:
+        """Refuse the updates that take a value of a tensor out of its range."""
+        taking_part = [number for number, weight in enumerate(self.weights) if weight]
+        named = culprits(
+            [deltas[number] for number in taking_part],
+            base + step(taking_part),
+            lambda kept: in_range(base + step([taking_part[number] for number in kept])),
+        )
+        sites = [taking_part[number] for number in named]
+        self.matrix.refuse(
+            {site + 1: f"moves tensor {tensor} out of its range, from {base:g} by {deltas[site]:g}" for site in sites}
+        )
+        msg = f"tensor {tensor} of the global model would leave its range, whoever takes part"
+        raise TrustError(msg, hint="`fedcli restart --from ROUND --reason TEXT` goes back to the model of an earlier round")
+
+    def _integer_step(self, deltas: list[int], kept: list[int]) -> int:
+        if len(kept) < self._needed:
+            return 0
+        column = np.array([deltas[number] for number in kept], object)[:, None]
+        return int(self.rule.average.integers(column, [self.weights[number] for number in kept])[0])
+
+    def _float_step(self, deltas: list[float], position: int, kept: list[int]) -> float:
+        mean = np.zeros(2)  # one column would be added row by row
+        if len(kept) >= self._needed:
+            rows = np.array([[deltas[number]] * mean.size for number in kept], np.float32)
+            self.rule.average.floats(rows, [self.weights[number] for number in kept], mean)
+        return float((mean[:1] if self.server is None else self.server.movement(mean[:1], position))[0])
+
+    @property
+    def _needed(self) -> int:
+        """How many of the updates that take part make a step."""
+        return 1 if self.rule.krum is not None else self.rule.least
+
+
+def _is_float32(value: float) -> bool:
+    return bool(np.isfinite(np.float32(value)))
