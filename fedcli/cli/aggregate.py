@@ -24,6 +24,10 @@ def aggregate(
         list[str] | None, typer.Option(metavar="SITE", help="Close the round without this site; needs --reason.")
     ] = None,
     reason: Annotated[str, typer.Option(help="The reason, which the round record states.")] = "",
+    below_quorum: Annotated[
+        bool,
+        typer.Option("--below-quorum", help="Close it without them even below the plan's quorum."),
+    ] = False,
     review: Annotated[bool, typer.Option("--review", help="Show every site's figures, and ask before publishing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --review: publish everything valid, without asking.")] = False,
     wait: WaitOption = False,
@@ -49,6 +53,7 @@ def aggregate(
         request = AggregateRequest(
             root=workspace,
             without=dict.fromkeys(without or (), reason),
+            below_quorum=below_quorum,
             reviewer=reviewer(accept=yes) if review else None,
         )
         return operation(request, environment)

@@ -32,11 +32,12 @@ _STYLES = {
     UpdateState.IN: "green",
     UpdateState.AWAITED: "yellow",
     UpdateState.ABSENT: "red",
+    UpdateState.EXCUSED: "magenta",
     UpdateState.REJECTED: "red",
     UpdateState.LATE: "magenta",
     UpdateState.OUTSIDE: "dim",
 }
-_NOT_IN = (UpdateState.AWAITED, UpdateState.REJECTED, UpdateState.LATE, UpdateState.ABSENT)
+_NOT_IN = (UpdateState.AWAITED, UpdateState.REJECTED, UpdateState.LATE, UpdateState.EXCUSED, UpdateState.ABSENT)
 _ENDLESS = 100_000
 
 
@@ -97,7 +98,8 @@ def _parts(
                 yield Text(again, style="magenta")
             for item in row.sites:
                 if item.reason and row.restart is None:
-                    yield Text(f"round {row.round}: {item.site} is rejected: {item.reason}", style="red")
+                    what = UpdateState.REJECTED if item.standing is UpdateState.REJECTED else UpdateState.EXCUSED
+                    yield Text(f"round {row.round}: {item.site} is {what}: {item.reason}", style=_STYLES[what])
     if with_sites and result.sites:
         yield _sites_table(result)
     if with_curves and (table := curves.table(result.curves)) is not None:

@@ -132,18 +132,20 @@ def newest_seen(rounds: Sequence[Verified[RoundRecord]]) -> SeenRound | None:
 
 
 def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
-    """No silent subset: every member has contributed, is absent, or was rejected, and nobody else is named."""
+    """No silent subset: every member has contributed, is absent, excused or rejected, and nobody else is named."""
     used = [contribution.site for contribution in record.contributions]
-    absent, rejected = list(record.absent), [item.site for item in record.rejected]
+    excused, rejected = [item.site for item in record.excused], [item.site for item in record.rejected]
+    named = [*used, *record.without]
     if record.round == 0:
-        expect(signed, "sites named in round 0", [], used + absent + rejected + [item.site for item in record.late])
+        expect(signed, "sites named in round 0", [], named + [item.site for item in record.late])
         return
-    for what, sites in (("contributions", used), ("absent", absent), ("rejected", rejected)):
+    lists = {"contributions": used, "absent": list(record.absent), "excused": excused, "rejected": rejected}
+    for what, sites in lists.items():
         expect(signed, f"order of {what}", sorted(sites), sites)
     if not used and record.restart is None:
         msg = f"{signed.key}: a round has at least one contribution, or is a restart"
         raise TrustError(msg)
-    expect(signed, "sites named", [member.site for member in federation.members], sorted(used + absent + rejected))
+    expect(signed, "sites named", [member.site for member in federation.members], sorted(named))
 
 
 def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> None:
@@ -189,7 +191,7 @@ def check_late(signed: Signed, record: RoundRecord, rounds: Sequence[Verified[Ro
         raise TrustError(msg)
     for site, number in named:
         earlier = rounds[number].record if number < record.round else None
-        if earlier is None or site not in (*earlier.absent, *(item.site for item in earlier.rejected)):
+        if earlier is None or site not in earlier.without:
             msg = f"{signed.key}: late: round {number} was not closed without {site}"
             raise TrustError(msg)
 

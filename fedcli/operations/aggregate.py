@@ -14,7 +14,7 @@ from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
-from fedcli.exchange.records import Contribution, Late, Rejected, Role, RoundRecord
+from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role, RoundRecord
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
 from fedcli.party.party import Party, artifact_of, publication
 from fedcli.party.received_updates import ReceivedUpdates, late_updates, open_deadline, receive_updates
@@ -47,10 +47,12 @@ class AggregateRequest:
         root: The coordinator's workspace.
         without: Sites to leave out of this round, each with the reason, which the round record states.
         reviewer: Reviews the updates before anything is published; None publishes.
+        below_quorum: Whether the round may be closed without them though fewer updates than the plan's quorum are left.
     """
 
     root: Path
     without: Mapping[str, str] = field(default_factory=dict)
+    below_quorum: bool = False
     reviewer: RoundReviewer | None = None
 
 
@@ -63,6 +65,7 @@ class AggregateResult(Result):
         rounds: All rounds of the plan.
         used: Sites whose update has arrived, or was used.
         absent: Sites that have sent nothing.
+        excused: Sites that have sent nothing and are left out, with the reason.
         rejected: Sites whose update was rejected, with the reason.
         late: Sites whose update of an earlier round has arrived since the last round record.
         deadline: When the round may be closed with a quorum.
@@ -74,6 +77,7 @@ class AggregateResult(Result):
     rounds: int
     used: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    excused: tuple[Excused, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     late: tuple[Late, ...] = ()
     deadline: datetime | None = None
@@ -93,7 +97,8 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
             return done
         number = party.ledger.newest_round + 1
         base = base_of(party.folder, number)
-        closing = _RoundClosing(party, number, party.ledger.in_force(number).record, base, layout_of(base))
+        federation = party.ledger.in_force(number).record
+        closing = _RoundClosing(party, number, federation, base, layout_of(base), request.below_quorum)
         received = receive_updates(party, number, closing.federation, closing.layout, request.without)
         return closing.close(received, request.reviewer)
 
@@ -123,13 +128,12 @@ class _RoundClosing:
     federation: FederationRecord
     base: Update
     layout: Layout
+    below_quorum: bool
 
     def close(self, received: ReceivedUpdates, reviewer: RoundReviewer | None) -> AggregateResult:
         """Aggregate, review and publish; after a rejection, start again with the remaining updates."""
-        settings, root = self.federation.plan.aggregation, self.party.workspace.root
-        deadline = open_deadline(self.party.ledger)
         figures: tuple[SiteReview, ...] = ()
-        while not (reason := received.reason_to_wait(settings, deadline, self.party.environment.clock(), root)):
+        while not (reason := self._reason_to_wait(received)):
             draft = self.party.outbox.draft(f"round-{self.number:04d}")
             try:
                 folded = self._fold(received, draft)
@@ -148,13 +152,22 @@ class _RoundClosing:
             if verdict is None or (verdict.publish and not verdict.rejected):
                 return self._publish(received, draft, folded, figures)
             for site, why in verdict.rejected:
-                received.reject(site, why, excused=True)
+                received.reject(site, why, left_out=True)
             if not verdict.publish:
                 command = self.party.command("aggregate", "--review")
                 reason = f"reviewed, not published: `{command}` asks on a terminal, and with --yes it publishes"
                 break
         message = f"round {self.number}: {received.summary}; {reason}"
         return self._result(received, Status.WAITING, message, figures)
+
+    def _reason_to_wait(self, received: ReceivedUpdates) -> str:
+        return received.reason_to_wait(
+            self.federation.plan.aggregation,
+            open_deadline(self.party.ledger),
+            self.party.environment.clock(),
+            self.party.workspace.root,
+            below_quorum=self.below_quorum,
+        )
 
     def _tell(self, text: str) -> None:
         self.party.environment.progress.event(f"round {self.number}: {text}")
@@ -196,6 +209,7 @@ class _RoundClosing:
             rule=plan.aggregation.rule,
             contributions=_contributions(received, folded),
             absent=received.absent,
+            excused=received.excuses,
             rejected=received.rejections,
             late=late_updates(self.party, self.number),
             deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
@@ -205,6 +219,8 @@ class _RoundClosing:
         self.party.folder.artifacts.forget()
         self.party.folder.synchronise()
         message = f"round {self.number} of {plan.rounds} is published: {received.summary}"
+        if len(received.records) < plan.aggregation.quorum:
+            message += f"; below the plan's quorum of {plan.aggregation.quorum}"
         return self._result(received, Status.PUBLISHED, message, figures, folded.model.sha256)
 
     def _result(
@@ -223,6 +239,7 @@ class _RoundClosing:
             rounds=self.federation.plan.rounds,
             used=tuple(sorted(received.records)),
             absent=received.absent,
+            excused=received.excuses,
             rejected=received.rejections,
             late=newest.late if newest.round == self.number else (),
             deadline=open_deadline(self.party.ledger),

@@ -25,6 +25,7 @@ class UpdateState(StrEnum):
     IN = "in"
     AWAITED = "awaited"
     ABSENT = "absent"
+    EXCUSED = "excused"
     REJECTED = "rejected"
     LATE = "late"
     OUTSIDE = "outside"
@@ -35,10 +36,10 @@ class MemberRound:
     """One member in one round.
 
     Attributes:
-        standing: In; awaited; absent, rejected or late when the round was closed; outside if it was not a member yet.
+        standing: In; awaited; absent, excused, rejected or late when the round was closed; outside if it was not a member yet.
         kappa: Validation kappa of its own trained model, if its update has arrived.
         since: Since when it is awaited.
-        reason: Why it was rejected.
+        reason: Why it was excused or rejected.
     """
 
     site: str
@@ -86,28 +87,30 @@ def newest_rounds(ledger: Ledger, history: History, members: tuple[str, ...], op
     """
     num_published = NUM_ROUNDS - (opened is not None)
     kappas = history.global_kappas()
-    rows = [_published(ledger, history, number, members, kappas[number]) for number in range(len(kappas))[-num_published:]]
+    rows = [_published(history, number, members, kappas[number]) for number in range(len(kappas))[-num_published:]]
     if opened is not None:
         sites = tuple(_in_open_round(ledger, history, opened, site) for site in members)
         rows.append(RoundRow(round=opened, created=None, kappa=None, sites=sites))
     return tuple(rows)
 
 
-def _published(ledger: Ledger, history: History, number: int, members: tuple[str, ...], global_kappa: float | None) -> RoundRow:
+def _published(history: History, number: int, members: tuple[str, ...], global_kappa: float | None) -> RoundRow:
     record = history.rounds[number].record
     used = {item.site for item in record.contributions}
-    reasons = {item.site: item.reason for item in record.rejected}
-    absent = set(members_of(ledger, number)) - used - set(reasons)
+    rejected = {item.site: item.reason for item in record.rejected}
+    excused = {item.site: item.reason for item in record.excused}
 
     def member_round(site: str) -> MemberRound:
         update = history.updates.get((site, number))
         kappa = update.record.trained.kappa if update else None
         if site in used:
             return MemberRound(site=site, standing=UpdateState.IN, kappa=kappa)
-        if site in reasons:
-            return MemberRound(site=site, standing=UpdateState.REJECTED, kappa=kappa, reason=reasons[site])
-        if site in absent:
-            return MemberRound(site=site, standing=UpdateState.LATE if update else UpdateState.ABSENT, kappa=kappa)
+        if site in rejected:
+            return MemberRound(site=site, standing=UpdateState.REJECTED, kappa=kappa, reason=rejected[site])
+        if site in record.without:
+            away = UpdateState.EXCUSED if site in excused else UpdateState.ABSENT
+            standing = UpdateState.LATE if update else away
+            return MemberRound(site=site, standing=standing, kappa=kappa, reason=excused.get(site, ""))
         return MemberRound(site=site, standing=UpdateState.OUTSIDE)
 
     return RoundRow(

@@ -145,7 +145,8 @@ def _round_commands(opened: OpenRound, viewer: Viewer) -> Iterator[NextCommand]:
         yield from _commands(viewer, (COORDINATOR,), "aggregate")
     elif opened.can_go_on_without:
         without = [word for site in opened.missing for word in ("--without", site)]
-        yield from _commands(viewer, (COORDINATOR,), "aggregate", *without, "--reason", "TEXT")
+        below = ("--below-quorum",) if len(opened.present) < opened.settings.quorum else ()
+        yield from _commands(viewer, (COORDINATOR,), "aggregate", *without, "--reason", "TEXT", *below)
     for parties in _split(viewer, tuple(site for site in opened.awaited if site not in opened.unapproved)):
         if viewer.holds and parties == (viewer.name,):
             command = viewer.command(parties[0], "train-round", "--review")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UnreadableError, UsageError
-from fedcli.exchange.records import Late, Rejected
+from fedcli.exchange.records import Excused, Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
 from fedcli.text.visible_text import visible
@@ -38,19 +38,21 @@ class ReceivedUpdates:
         records: The update records of the sites whose update can be used.
         updates: Their files and weights.
         rejected: The sites whose update is rejected.
-        excused: Sites that a person has left out: the round does not wait for them.
+        excused: The sites that have sent nothing, and are left out by a person.
+        left_out: All sites that a person has left out: the round does not wait for them.
     """
 
     members: tuple[str, ...]
     records: dict[str, Verified[UpdateRecord]] = field(default_factory=dict)
     updates: dict[str, Update] = field(default_factory=dict)
     rejected: dict[str, Rejected] = field(default_factory=dict)
-    excused: set[str] = field(default_factory=set)
+    excused: dict[str, Excused] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The members that have sent nothing."""
-        return tuple(site for site in self.members if site not in self.records and site not in self.rejected)
+        """The members that have sent nothing, and are not excused."""
+        return tuple(site for site in self.members if site not in {*self.records, *self.rejected, *self.excused})
 
     @property
     def rejections(self) -> tuple[Rejected, ...]:
@@ -58,25 +60,38 @@ class ReceivedUpdates:
         return tuple(item for _, item in sorted(self.rejected.items()))
 
     @property
+    def excuses(self) -> tuple[Excused, ...]:
+        """The excused sites, sorted."""
+        return tuple(item for _, item in sorted(self.excused.items()))
+
+    @property
     def summary(self) -> str:
         """`5 of 7 sites; absent: …; rejected: … (reason)`."""
         text = f"{len(self.records)} of {len(self.members)} sites"
         if self.absent:
             text += f"; absent: {', '.join(self.absent)}"
-        if self.rejected:
-            text += "; rejected: " + ", ".join(f"{item.site} ({item.reason})" for item in self.rejections)
+        for what, items in (("excused", self.excuses), ("rejected", self.rejections)):
+            if items:
+                text += f"; {what}: " + ", ".join(f"{item.site} ({item.reason})" for item in items)
         return text
 
-    def reject(self, site: str, reason: str, *, excused: bool = False) -> None:
-        """Leave a site's update out, for a reason."""
+    def excuse(self, site: str, reason: str) -> None:
+        """Do not wait for a site that has sent nothing, for a reason."""
+        self.excused[site] = Excused(site=site, reason=visible(reason)[:_REASON_LIMIT])
+        self.left_out.add(site)
+
+    def reject(self, site: str, reason: str, *, left_out: bool = False) -> None:
+        """Do not use a site's update, for a reason: a fault, or, where it is left out, a person's decision."""
         update = self.records.pop(site, None)
         self.updates.pop(site, None)
         reason = visible(reason)[:_REASON_LIMIT]
         self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason)
-        if excused:
-            self.excused.add(site)
+        if left_out:
+            self.left_out.add(site)
 
-    def reason_to_wait(self, settings: Aggregation, deadline: datetime | None, now: datetime, workspace: Path) -> str:
+    def reason_to_wait(
+        self, settings: Aggregation, deadline: datetime | None, now: datetime, workspace: Path, *, below_quorum: bool = False
+    ) -> str:
         """Return why the round stays open, or an empty text.
 
         Args:
@@ -84,25 +99,33 @@ class ReceivedUpdates:
             deadline: Of the round; None waits for all.
             now: The current time.
             workspace: The coordinator's, for the commands in the reason.
+            below_quorum: Whether fewer updates than the plan's quorum suffice where a person has left sites out.
         """
-        if not self.members:
-            return f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
         if not self.records:
-            return "there is nothing to aggregate yet"
-        awaited = [site for site in self.members if site not in self.records and site not in self.excused]
-        needed = max(settings.least, settings.quorum if awaited else 0)
+            admit = f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
+            return "there is nothing to aggregate yet" if self.members else admit
+        awaited = {site for site in self.members if site not in self.records and site not in self.left_out}
+        needed = max(settings.least, settings.quorum if awaited or (self.left_out and not below_quorum) else 0)
         overdue = deadline is not None and now >= deadline
         if len(self.records) >= needed and (overdue or not awaited):
             return ""
-        if not awaited:
+        if deadline is not None and awaited and not overdue:
+            return f"waiting for all sites until {deadline:%Y-%m-%d %H:%M} UTC, then for at least {needed}"
+        if len(self.records) < settings.least and not awaited:
             return (
                 f"the rule {settings.rule} needs at least {needed} updates; amend the plan's [aggregation], or admit more sites"
             )
-        if deadline is not None and not overdue:
-            return f"waiting for all sites until {deadline:%Y-%m-%d %H:%M} UTC, then for at least {needed}"
-        words = [word for site in awaited for word in ("--without", site)]
-        advice = f"to continue without: `{party_command(workspace, 'aggregate', *words, '--reason', 'TEXT')}`"
-        return f"{f'the deadline has passed; waiting for at least {needed}' if overdue else 'waiting for all sites'}; {advice}"
+        command = self._closing_command(settings, awaited, workspace)
+        if not awaited:
+            return f"that is below the plan's quorum of {settings.quorum}; to close the round all the same: `{command}`"
+        waiting = f"the deadline has passed; waiting for at least {needed}" if overdue else "waiting for all sites"
+        return f"{waiting}; to continue without: `{command}`"
+
+    def _closing_command(self, settings: Aggregation, awaited: set[str], workspace: Path) -> str:
+        """Return how a person closes the round without the sites whose update is missing."""
+        words = [word for site in sorted(awaited | self.left_out) for word in ("--without", site)]
+        below = ["--below-quorum"] if len(self.records) < settings.quorum else []
+        return party_command(workspace, "aggregate", *words, "--reason", "TEXT", *below)
 
 
 def open_deadline(ledger: Ledger) -> datetime | None:
@@ -134,11 +157,25 @@ def receive_updates(
     with party.environment.progress.track(f"round {number}: verifying updates", len(members), "sites") as advance:
         for site in members:
             if site in without:
-                received.reject(site, without[site], excused=True)
+                _leave_out(party, number, site, without[site], received)
             else:
                 _receive(party, number, site, federation.plan, expected, received)
             advance(1, "")
     return received
+
+
+def _leave_out(party: Party, number: int, site: str, reason: str, received: ReceivedUpdates) -> None:
+    """Excuse a site that has sent nothing; reject what it has sent."""
+    try:
+        update = party.folder.update(site, number)
+    except (TrustError, UnreadableError) as error:
+        received.reject(site, f"{reason}; {error}", left_out=True)
+        return
+    if update is None:
+        received.excuse(site, reason)
+    else:
+        received.records[site] = update
+        received.reject(site, reason, left_out=True)
 
 
 def _receive(party: Party, number: int, site: str, plan: Plan, expected: Layout, received: ReceivedUpdates) -> None:
@@ -158,8 +195,9 @@ def late_updates(party: Party, number: int) -> tuple[Late, ...]:
     named = {(item.site, item.round) for closed in ledger.rounds for item in closed.record.late}
     late: list[Late] = []
     for earlier in ledger.rounds[1:number]:
-        for site in (*earlier.record.absent, *(item.site for item in earlier.record.rejected if item.update is None)):
-            if (site, earlier.record.round) in named:
+        seen = {item.site for item in earlier.record.rejected if item.update is not None}
+        for site in earlier.record.without:
+            if site in seen or (site, earlier.record.round) in named:
                 continue
             try:
                 update = party.folder.update(site, earlier.record.round)

@@ -197,6 +197,7 @@ def _participation(report: Report) -> Iterator[tuple[Value, ...]]:
             yield (item.round, closed, None, f"restart from round {item.restart.round}", item.restart.reason)
         yield from ((item.round, closed, site, "contributed", None) for site in item.contributed)
         yield from ((item.round, closed, site, "absent", None) for site in item.absent)
+        yield from ((item.round, closed, excused.site, "excused", excused.reason) for excused in item.excused)
         yield from ((item.round, closed, rejected.site, "rejected", rejected.reason) for rejected in item.rejected)
         yield from ((item.round, closed, site, "late", None) for site in item.late)
 

@@ -76,8 +76,8 @@ def test_json_is_one_object_with_stable_keys(trained: Federation) -> None:
     ]  # fmt: skip
     found = succeed("aggregate", "-C", trained.coordinator)
     assert list(found) == [
-        "command", "status", "message", "round", "rounds", "used", "absent", "rejected", "late", "deadline", "global_model",
-        "review",
+        "command", "status", "message", "round", "rounds", "used", "absent", "excused", "rejected", "late", "deadline",
+        "global_model", "review",
     ]  # fmt: skip
     assert (found["status"], found["used"]) == ("published", ["north", "valley"])
     found = succeed("train-round", "-C", trained.site("north"))

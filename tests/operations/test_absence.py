@@ -215,3 +215,46 @@ def test_a_site_that_comes_back_after_ten_rounds_goes_on_from_the_newest_model(t
     found = federation.verify()
     assert (found.verified, found.replayed) == (True, 12)
     assert {result.status for result in federation.train()} == {Status.FINISHED}
+
+
+def test_an_excused_site_sends_late_and_is_named_then(tmp_path: Path) -> None:
+    federation = begun_by_hand(tmp_path / "f", "a", "b")
+    federation.send("a", 1)
+    federation.aggregate(b="on leave")
+    record = federation.record(1)
+    assert [(item.site, item.reason) for item in record.excused] == [("b", "on leave")]
+    assert (record.absent, record.rejected, b'"excused"' in (federation.drop / layout.round_record(1)).read_bytes()) == (
+        (),
+        (),
+        True,
+    )
+    federation.send("b", 1)
+    federation.run(1)
+    assert [(item.site, item.round) for item in federation.record(2).late] == [("b", 1)]
+    assert b'"excused"' not in (federation.drop / layout.round_record(2)).read_bytes()
+    assert federation.verify().verified
+
+
+def test_an_update_that_has_arrived_is_rejected_when_its_site_is_left_out(tmp_path: Path) -> None:
+    federation = begun_by_hand(tmp_path / "f", "a", "b")
+    federation.send("a", 1)
+    federation.send("b", 1)
+    federation.aggregate(b="its labels were wrong")
+    digest = wire.sha256((federation.drop / layout.update("b", 1)).read_bytes())
+    assert [(item.site, item.update, item.reason) for item in federation.record(1).rejected] == [
+        ("b", digest, "its labels were wrong")
+    ]
+    assert federation.record(1).excused == ()
+
+
+def test_leaving_sites_out_below_the_quorum_needs_the_option(tmp_path: Path) -> None:
+    federation = begun_by_hand(tmp_path / "f", "a", "b", "c", aggregation=PATIENT)
+    federation.send("a", 1)
+    waiting = federation.aggregate(b="away", c="away")
+    assert waiting.status is Status.WAITING
+    assert "below the plan's quorum of 2" in waiting.message
+    assert waiting.message.endswith("--without b --without c --reason TEXT --below-quorum`")
+    assert federation.aggregate(b="away", c="away", below_quorum=True).message.endswith("; below the plan's quorum of 2")
+    federation.send("a", 2)
+    federation.send("b", 2)
+    assert federation.aggregate(c="away").status is Status.PUBLISHED

@@ -74,7 +74,8 @@ def test_a_round_can_be_closed_without_a_site_with_a_reason(begun: Federation) -
     begun.train("north")
     result = begun.aggregate(valley="scanner replaced")
     assert result.status is Status.PUBLISHED
-    assert [(item.site, item.reason) for item in result.rejected] == [("valley", "scanner replaced")]
+    assert [(item.site, item.reason) for item in result.excused] == [("valley", "scanner replaced")]
+    assert (result.absent, result.rejected) == ((), ())
     assert [outcome.round for outcome in begun.train("valley")] == [2]
 
 

@@ -105,7 +105,7 @@ def test_left_out_with_a_reason(begun: Federation) -> None:
     begun.train("north")
     begun.aggregate(valley="its scanner is being moved")
     found = part(seen(begun).matrix[1], "valley")
-    assert (found.standing, found.reason) == (UpdateState.REJECTED, "its scanner is being moved")
+    assert (found.standing, found.reason) == (UpdateState.EXCUSED, "its scanner is being moved")
 
 
 def test_a_member_of_today_was_outside_before(trained: Federation) -> None:
@@ -260,9 +260,16 @@ def test_after_the_deadline_without_a_quorum_the_coordinator_may_name_who_is_lef
     federation.clock.pass_hours(25)
     assert [turn.parties for turn in seen(federation).turns] == [("north", "valley")]
     federation.train("north")
-    assert seen(federation).turns[0].command == "fedcli aggregate -C WORKSPACE --without valley --reason TEXT"
-    assert federation.aggregate().status is Status.WAITING
-    assert federation.aggregate(valley="TEXT").status is Status.PUBLISHED
+    command = "fedcli aggregate -C WORKSPACE --without valley --reason TEXT --below-quorum"
+    assert seen(federation).turns[0].command == command
+    assert federation.aggregate().message.endswith(f"{command.replace('WORKSPACE', str(federation.coordinator))}`")
+    waiting = federation.aggregate(valley="TEXT")
+    assert waiting.status is Status.WAITING
+    assert "that is below the plan's quorum of 2" in waiting.message
+    assert waiting.message.endswith(f"{command.replace('WORKSPACE', str(federation.coordinator))}`")
+    closed = federation.aggregate(below_quorum=True, valley="TEXT")
+    assert closed.status is Status.PUBLISHED
+    assert closed.message.endswith("below the plan's quorum of 2")
 
 
 def test_an_update_that_does_not_verify_is_not_awaited_again(trained: Federation) -> None:

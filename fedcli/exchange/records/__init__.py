@@ -10,6 +10,7 @@ from __future__ import annotations
 from fedcli.exchange.records.coordinator import (
     ArchiveRecord,
     Contribution,
+    Excused,
     FederationRecord,
     Late,
     Member,
@@ -56,6 +57,7 @@ __all__ = [
     "DatasetRecord",
     "EnrolmentRecord",
     "EvaluationRecord",
+    "Excused",
     "FederationRecord",
     "Late",
     "Member",

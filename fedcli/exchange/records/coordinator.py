@@ -113,6 +113,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Excused:
+    """A member that had sent nothing when the coordinator closed the round without it, and why."""
+
+    site: SiteName
+    reason: LongText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Restart:
     """The earlier round whose model and server state a round has again, and why."""
 
@@ -133,6 +141,7 @@ class RoundRecord(Record):
             the earlier round.
         contributions: The updates used, sorted by site.
         absent: Members that sent nothing, sorted.
+        excused: Members that sent nothing, and without which a person closed the round, sorted; left out if there are none.
         rejected: Members whose update was refused, or discarded by a restart, sorted.
         late: Updates of earlier rounds that arrived since the last round record, sorted.
         deadline: When the next round may be closed with a quorum; null if it waits for every site, and in round 0: the deadline
@@ -149,11 +158,17 @@ class RoundRecord(Record):
     rule: Rule = Rule.MEAN
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
     absent: Annotated[tuple[SiteName, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
+    excused: Annotated[tuple[Excused, ...], Field(max_length=MAX_MEMBERS, fail_fast=True), absent_means(())] = ()
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
     late: Annotated[tuple[Late, ...], Field(max_length=_MAX_LATE, fail_fast=True)] = ()
     deadline: Timestamp | None = None
     restart: Annotated[Restart | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2, fail_fast=True)]
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The members whose update is not in it."""
+        return (*self.absent, *(item.site for item in self.excused), *(item.site for item in self.rejected))
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RoundRecord:

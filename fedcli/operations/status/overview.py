@@ -73,6 +73,7 @@ class RoundStatus:
 
     Attributes:
         kappa: Patient-weighted mean of the sites' validation kappa of its global model.
+        excused: Members that had sent nothing and were left out, with the reason.
         restart: The earlier round whose model it has again, and why; null for a round of training.
     """
 
@@ -83,6 +84,7 @@ class RoundStatus:
     rejected: tuple[str, ...]
     late: tuple[str, ...]
     kappa: float | None
+    excused: tuple[str, ...]
     restart: Restart | None
 
 
@@ -243,5 +245,6 @@ def _round(history: History, number: int, kappa: float | None) -> RoundStatus:
         rejected=tuple(f"{item.site} ({item.reason})" for item in record.rejected),
         late=tuple(f"{item.site} (round {item.round})" for item in record.late),
         kappa=kappa,
+        excused=tuple(f"{item.site} ({item.reason})" for item in record.excused),
         restart=record.restart,
     )

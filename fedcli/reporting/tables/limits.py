@@ -88,7 +88,7 @@ def _rounds(history: History, chosen: ChosenModel) -> Iterator[str]:
     leading = set(lineage(history.rounds, chosen.last_round or 0))
     rounds = [item for item in participation_by_round(history) if item.round in leading and item.restart is None]
     if incomplete := [item for item in rounds if not item.complete]:
-        lacking = sorted({site for item in incomplete for site in (*item.absent, *(rejected.site for rejected in item.rejected))})
+        lacking = sorted({site for item in incomplete for site in item.without})
         yield f"In {len(incomplete)} of the {len(rounds)} rounds that produced it, a site did not contribute: {names(lacking)}."
 
 

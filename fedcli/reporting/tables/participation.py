@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.history import History
-    from fedcli.exchange.records import Rejected, Restart
+    from fedcli.exchange.records import Excused, Rejected, Restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class RoundParticipation:
         created: When the coordinator closed it.
         contributed: Sites whose updates are in φ(t).
         absent: Sites that had sent nothing by then.
+        excused: Sites that had sent nothing and were left out, and why.
         rejected: Sites whose update was rejected, and why.
         late: Sites whose update for this round came after it was closed.
         restart: The earlier round whose model it has again, and why; None for a round of training.
@@ -30,6 +31,7 @@ class RoundParticipation:
     created: datetime
     contributed: tuple[str, ...]
     absent: tuple[str, ...]
+    excused: tuple[Excused, ...]
     rejected: tuple[Rejected, ...]
     late: tuple[str, ...]
     restart: Restart | None
@@ -37,7 +39,12 @@ class RoundParticipation:
     @property
     def complete(self) -> bool:
         """Whether every member contributed."""
-        return not self.absent and not self.rejected
+        return not self.without
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The members that did not contribute."""
+        return (*self.absent, *(item.site for item in self.excused), *(item.site for item in self.rejected))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class SiteParticipation:
     site: str
     contributed: tuple[int, ...]
     absent: tuple[int, ...]
+    excused: tuple[int, ...]
     rejected: tuple[int, ...]
     late: tuple[int, ...]
 
@@ -63,6 +71,7 @@ def participation_by_round(history: History) -> tuple[RoundParticipation, ...]:
             created=record.created,
             contributed=tuple(item.site for item in record.contributions),
             absent=record.absent,
+            excused=record.excused,
             rejected=record.rejected,
             late=tuple(sorted(late.get(record.round, ()))),
             restart=record.restart,
@@ -76,12 +85,13 @@ def participation_by_site(history: History) -> tuple[SiteParticipation, ...]:
     rounds = participation_by_round(history)
     names = set(history.sites)
     for item in rounds:
-        names |= {*item.contributed, *item.absent, *(rejected.site for rejected in item.rejected)}
+        names |= {*item.contributed, *item.without}
     return tuple(
         SiteParticipation(
             site=site,
             contributed=tuple(item.round for item in rounds if site in item.contributed),
             absent=tuple(item.round for item in rounds if site in item.absent),
+            excused=tuple(item.round for item in rounds if site in {excused.site for excused in item.excused}),
             rejected=tuple(item.round for item in rounds if site in {rejected.site for rejected in item.rejected}),
             late=tuple(item.round for item in rounds if site in item.late),
         )
