@@ -28,13 +28,13 @@ class PartCount:
         part: Training, validation or test.
         patients: Number of patients.
         images: Number of images.
-        class_images: Images of each class, in the plan's order (Fig. 3).
+        class_images: Images of each class, in the plan's order (Fig. 3); a withheld count is null.
     """
 
     part: Part
     patients: Count
     images: Count
-    class_images: Annotated[tuple[Count, ...], Field(min_length=2, max_length=MAX_CLASSES, fail_fast=True)]
+    class_images: Annotated[tuple[Count | None, ...], Field(min_length=2, max_length=MAX_CLASSES, fail_fast=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

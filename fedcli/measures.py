@@ -6,9 +6,8 @@ value is null, never NaN; docs/metrics.md defines each value and when it is unde
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -37,7 +36,7 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Estimate:
-    """A value and its 95 % bootstrap interval over patients; null if undefined."""
+    """A value and its 95 % bootstrap interval over patients; null if undefined or withheld."""
 
     value: Value | None = None
     interval: tuple[Value, Value] | None = None
@@ -99,48 +98,3 @@ class PairedDifference:
     interval: tuple[Difference, Difference] | None
     p_value: Fraction | None
     permutations: Annotated[int, Field(ge=0, le=1_000_000)]
-
-
-def withhold(measures: Measures, min_cell: int, *, confusion: bool = True) -> Measures:
-    """Return measures as a plan with `min_cell` lets them be published: rounded, and without small cells.
-
-    Cells of 1 to `min_cell` - 1 cases are null, and so are the next smallest, until at least two cells and `min_cell` cases are
-    hidden: the number of cases is public, so a single hidden cell could be computed from the others. Figures have two decimals,
-    as in the paper, because a kappa of full precision reveals the matrix behind it.
-
-    Args:
-        measures: As computed.
-        min_cell: The plan's; 0 publishes everything.
-        confusion: Whether the matrix counts cases; one of images, of which a person has several, is withheld as a whole.
-    """
-    if not min_cell:
-        return measures
-    estimates: dict[str, Any] = {metric.value: _rounded(measures.estimate(metric)) for metric in Metric}
-    return replace(measures, confusion=_hidden(measures.confusion, min_cell) if confusion else None, **estimates)
-
-
-def withhold_digits(comparison: PairedDifference, min_cell: int) -> PairedDifference:
-    """Return a comparison as a plan with `min_cell` lets it be published: rounded to two decimals."""
-    if not min_cell or comparison.difference is None:
-        return comparison
-    return replace(comparison, difference=round(comparison.difference, 2), interval=_two_decimals(comparison.interval))
-
-
-def _rounded(estimate: Estimate) -> Estimate:
-    value = None if estimate.value is None else round(estimate.value, 2)
-    return Estimate(value=value, interval=_two_decimals(estimate.interval))
-
-
-def _two_decimals(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if interval is None else (round(interval[0], 2), round(interval[1], 2))
-
-
-def _hidden(confusion: tuple[tuple[Count | None, ...], ...] | None, min_cell: int) -> tuple[tuple[Count | None, ...], ...] | None:
-    counts = sorted(count for row in confusion or () for count in row if count)
-    small = sum(count < min_cell for count in counts)
-    if not small:
-        return confusion
-    while (small < 2 or sum(counts[:small]) < min_cell) and small < len(counts):  # noqa: PLR2004 - a single one could be computed
-        small += 1
-    limit = counts[small - 1]
-    return tuple(tuple(None if count and count <= limit else count for count in row) for row in confusion or ())

@@ -47,7 +47,7 @@ def _words(record: UpdateRecord) -> list[tuple[str, str]]:
         ("training images, patients", f"{record.images}, {record.patients}"),
         ("received model on validation patients", _score(record.received)),
         ("own model on validation patients", _score(record.trained)),
-        ("training loss", f"{record.training_loss:.4g}"),
+        ("training loss", "withheld" if record.training_loss is None else f"{record.training_loss:.4g}"),
         ("norm of the difference", f"{record.norm:.4g}"),
         ("numbers, file", f"{artifact.encoding}, {'not packed' if artifact.packing == 'none' else artifact.packing}"),
         ("data set record", "none" if record.dataset is None else record.dataset[:12]),
@@ -59,6 +59,8 @@ def _words(record: UpdateRecord) -> list[tuple[str, str]]:
 
 
 def _score(score: ValidationScore) -> str:
-    if score.loss is None:
+    if not score.patients:
         return "no validation patients"
+    if score.loss is None:
+        return f"kappa {'withheld' if score.kappa is None else f'{score.kappa:.1f}'}, loss withheld, {score.patients} patients"
     return f"kappa {render.kappa(score.kappa)}, loss {score.loss:.4g}, {score.patients} patients"

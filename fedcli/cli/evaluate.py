@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fedcli.environment import Environment
+    from fedcli.measures import Measures, Metric
     from fedcli.operations.evaluate import EvaluateResult
 
 EXAMPLE = "Example: fedcli evaluate -C north"
@@ -33,14 +34,15 @@ def evaluate(
 
 
 def _show(out: Console, result: EvaluateResult) -> None:
+    from fedcli.measures import Metric
     from fedcli.reporting.tables.comparisons import site_comparison
 
     rows = [
         (
             f"{score.model.kind.word} {score.model.party}",
             str(score.model.round),
-            render.kappa(score.by_case.kappa.value, score.by_case.kappa.interval),
-            render.kappa(score.by_case.dense_auc.value, score.by_case.dense_auc.interval),
+            _figure(score.by_case, Metric.KAPPA),
+            _figure(score.by_case, Metric.DENSE_AUC),
         )
         for score in result.scores
     ]
@@ -49,3 +51,10 @@ def _show(out: Console, result: EvaluateResult) -> None:
     for item in result.comparisons:
         comparison = site_comparison(result.site, item)
         render.print_line(out, f"{comparison.difference_sentence} {comparison.test_sentence}")
+
+
+def _figure(measures: Measures, metric: Metric) -> str:
+    from fedcli.disclosure.levels import absence
+
+    estimate = measures.estimate(metric)
+    return absence(measures, metric) if estimate.value is None else render.kappa(estimate.value, estimate.interval)

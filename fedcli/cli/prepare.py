@@ -124,7 +124,13 @@ def show_prepared(out: Console, result: PrepareResult) -> None:
     ]
     render.print_table(out, f"Data set in {result.out}", ("what", "value"), facts)
     rows = [
-        (count.part.value, str(count.patients), str(count.images), *map(str, count.class_images), render.bars(count.class_images))
+        (
+            count.part.value,
+            str(count.patients),
+            str(count.images),
+            *map(str, count.class_images),
+            render.bars([images or 0 for images in count.class_images]),
+        )
         for count in cohort.parts
     ]
     render.print_table(out, "Images by class (Fig. 3)", ("part", "patients", "images", *result.classes, ""), rows)

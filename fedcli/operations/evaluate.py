@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.levels import level_of, published_kappa
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import newest_seen
@@ -24,6 +25,7 @@ from fedcli.exchange.records import (
     TestScore,
     ValidationScore,
 )
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.history_reader import read_history
 from fedcli.party.membership import refuse_removed
 from fedcli.party.party import Party, artifact_of, publication
@@ -142,6 +144,8 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
     newest = history.models.get((party.name, kind))
     if newest is not None and newest.artifact.content_sha256 == best.content_sha256:
         return False
+    validation = prepared_dataset.describe(party.workspace.prepared_path).cohort.part(Part.VALIDATION)
+    level = level_of(validation.patients, party.approved_plan().evaluation.min_cell)
     number = newest.record.number + 1 if newest else 1
     key = layout.model(party.name, number, kind)
     weights, measured = selection.best_weights(folder)
@@ -159,7 +163,7 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         kind=kind,
         base=best.base,
         round=best.round,
-        kappa=best.kappa,
+        kappa=published_kappa(best.kappa, level),
         artifacts=(artifact,),
     )
     party.commit(draft, publication(key, record, (artifact, draft.folder / "model")))

@@ -144,13 +144,13 @@ def _finetune(
     checkpoint = learner.checkpoint(kind.value, source)
     best = Selection.resume(checkpoint.folder, None)
     learner.load(source)
-    start_kappa = learner.validate(f"{kind.word}, starting model on validation patients").kappa
-    best.offer(weights.to_arrays(learner.module), 0, Origin.RECEIVED, start_kappa, base)
+    start = learner.validate(f"{kind.word}, starting model on validation patients")
+    best.offer(weights.to_arrays(learner.module), 0, Origin.RECEIVED, learner.choice_kappa(start), base)
 
     def score(epoch: int) -> None:
         learner.recalibrate(f"{kind.word}, epoch {epoch}, statistics")
-        kappa = learner.validate(f"{kind.word}, epoch {epoch} on validation patients").kappa
-        best.offer(weights.to_arrays(learner.module), epoch, Origin.TRAINED, kappa, base)
+        trained = learner.validate(f"{kind.word}, epoch {epoch} on validation patients")
+        best.offer(weights.to_arrays(learner.module), epoch, Origin.TRAINED, learner.choice_kappa(trained), base)
 
     job = TrainingJob(
         plan=plan,
@@ -167,7 +167,7 @@ def _finetune(
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     checkpoint.remove()
-    return start_kappa, result.seconds
+    return start.kappa, result.seconds
 
 
 def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:

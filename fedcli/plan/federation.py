@@ -98,13 +98,13 @@ class Evaluation:
         resamples: Bootstrap resamples of patients for each 95 % interval.
         permutations: Random exchanges for the p-value of a comparison of two models.
         dense: The classes of the plan that count as dense; if there are none, that metric is undefined.
-        min_cell: Confusion matrix cells with fewer cases, except empty ones, are not published; 0 publishes all.
+        min_cell: Smaller counts, and figures of few patients, are withheld (`fedcli.disclosure`); 0 publishes all.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     dense: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES, fail_fast=True)] = ("c", "d")
-    min_cell: Annotated[int, Field(ge=0, le=1000)] = 0
+    min_cell: Annotated[int, Field(ge=0, le=1000)] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

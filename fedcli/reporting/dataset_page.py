@@ -71,8 +71,8 @@ def _contact_sheet(scanner: ScannerView, num_classes: int) -> ContactSheet:
 def _shares(prepared: PreparationSummary) -> tuple[ClassShares, ...]:
     classes, parts = prepared.preparation.classes, prepared.cohort.parts
     return (
-        shares_of("all", classes, [part.class_images for part in parts]),
-        *(shares_of(part.part.value, classes, [part.class_images]) for part in parts),
+        shares_of("all", classes, parts),
+        *(shares_of(part.part.value, classes, [part]) for part in parts),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fedcli.disclosure.levels import absence
 from fedcli.reporting import formats, tables
 from fedcli.text.visible_text import visible
 
@@ -30,6 +31,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
         lstrip_blocks=True,
     )
     environment.filters.update(
+        absence=absence,
         agreement=formats.agreement,
         capitalize_first=formats.capitalized,
         class_names=tables.class_names,

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from fedcli import tensors
+from fedcli.disclosure.levels import published_figure
+from fedcli.disclosure.published import published_cohort, published_validation
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import newest_seen
@@ -91,9 +93,9 @@ def _record(
         steps=local_round.result.steps,
         images=len(learner.samples(Part.TRAIN)),
         patients=learner.data.cohort.part(Part.TRAIN).patients,
-        received=local_round.received,
-        trained=local_round.trained,
-        training_loss=local_round.result.loss,
+        received=published_validation(local_round.received, learner.level(Part.VALIDATION)),
+        trained=published_validation(local_round.trained, learner.level(Part.VALIDATION)),
+        training_loss=published_figure(local_round.result.loss, learner.level(Part.TRAIN)),
         norm=euclidean_norm(outgoing.delta),
         seconds=round(local_round.result.seconds, 1),
         device=learner.machine,
@@ -124,7 +126,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publicat
     ledger = party.ledger
     prefix = f"{layout.prefix(party.name)}dataset/"
     numbers = layout.numbers(party.store.list(prefix), f"{prefix}{{}}.json")
-    cohort = learner.data.cohort
+    cohort = published_cohort(learner.data.cohort, learner.training_patients, learner.plan.evaluation.min_cell)
     if numbers:
         newest = ledger.dataset(party.name, numbers[-1], party.folder.read(layout.dataset(party.name, numbers[-1])))
         if newest.record.cohort == cohort:

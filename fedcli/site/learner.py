@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fedcli import disk, tensors, wire
+from fedcli.disclosure.levels import level_of, published_kappa
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.exchange.records import ValidationScore
 from fedcli.imaging.dataset import prepared_dataset
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedcli.disclosure.levels import Level
     from fedcli.imaging.dataset.prepared_dataset import PreparedDataset
     from fedcli.learning.training.data_parallel import Replicas
     from fedcli.plan import Plan
@@ -97,6 +99,21 @@ class Learner:
     def test(self) -> Samples:
         """The test images; may be empty if the plan allows it."""
         return self.samples(Part.TEST)
+
+    def level(self, part: Part) -> Level:
+        """Return what is published about a part."""
+        return level_of(self.data.cohort.part(part).patients, self.plan.evaluation.min_cell)
+
+    def choice_kappa(self, score: ValidationScore) -> float | None:
+        """Return the kappa by which a model is chosen: the one that may be published, since the choice is published too."""
+        return published_kappa(score.kappa, self.level(Part.VALIDATION))
+
+    @cached_property
+    def training_patients(self) -> tuple[int, ...]:
+        """The training patients of each class."""
+        rows = self.data.rows(Part.TRAIN)
+        pairs = set(zip(self.data.patients[rows], self.data.labels[rows].tolist(), strict=True))
+        return tuple(sum(label == number for _, label in pairs) for number in range(len(self.plan.classes)))
 
     def load(self, path: Path) -> Arrays:
         """Load a model's file into the network, and return its arrays."""

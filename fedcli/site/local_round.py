@@ -72,7 +72,7 @@ def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
         where = f"round {number}, epoch {epoch}" if plan.training.epochs > 1 else f"round {number}"
         learner.recalibrate(f"{where}, statistics of the trained model")
         scores.append(learner.validate(f"{where}, trained model on validation patients"))
-        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, scores[-1].kappa, parent.digest)
+        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, learner.choice_kappa(scores[-1]), parent.digest)
 
     job = TrainingJob(
         plan=plan,
@@ -118,7 +118,7 @@ def receive(learner: Learner, published: Arrays, state: Path | None, best: Selec
         weights.load_arrays(learner.module, published | statistics)
     learner.recalibrate(f"round {number + 1}, statistics of the received model")
     score = learner.validate(f"round {number + 1}, received model on validation patients")
-    best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, score.kappa, base)
+    best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, learner.choice_kappa(score), base)
     return score
 
 

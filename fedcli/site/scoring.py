@@ -1,7 +1,7 @@
 """A site's scores of models on its own patients, each computed once.
 
-The predictions for every image stay in the workspace (`scores/`), under the digests of the model and of the prepared data, so
-that two models can be compared case by case; only the values in `measures` are published.
+The predictions for every image and all figures as computed stay in the workspace (`scores/`), under the digests of the model and
+of the prepared data, so that two models can be compared case by case. What is returned is what may be published.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcli import measures, wire
+from fedcli import wire
+from fedcli.disclosure.published import published_comparisons, published_test, published_validation
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import SHARED_KINDS, Comparison, TestScore, ValidationScore
 from fedcli.learning.determinism import derive_seed
 from fedcli.learning.evaluation import bootstrap
 from fedcli.learning.evaluation.metrics import cross_entropy
+from fedcli.measures import PairedDifference
+from fedcli.plan import Part, Unit
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -45,7 +48,7 @@ class Scoring:
         self._seed = derive_seed(learner.plan.seed, learner.site, "bootstrap")
 
     def validate(self, verified: Verified[RoundRecord]) -> ValidationScore | None:
-        """Score a global model on the validation patients; return None if there are none."""
+        """Return a global model's score on the validation patients, as it is published; None if there are none."""
         if not len(self._learner.validation):
             return None
         name = self._name(verified.artifact.content_sha256, "validation.json")
@@ -54,46 +57,50 @@ class Scoring:
             self._learner.load(self._party.folder.artifacts.fetch(verified, verified.artifact, self._learner.layout))
             score = self._learner.validate(f"global model of round {verified.record.round} on validation patients")
             self._party.workspace.save(name, score)
-        return score
+        return published_validation(score, self._learner.level(Part.VALIDATION))
 
     def test(self, verified: Verified[Record], reference: ModelReference) -> TestScore:
-        """Score a model on the test patients; there must be some."""
-        name = self._name(reference.content_sha256, f"{self._settings_digest}.json")
+        """Return a model's score on the test patients, as it is published; there must be some."""
+        name = self._name(reference.content_sha256, f"{self._settings_digest}-complete.json")
         score = self._party.workspace.load(TestScore, name)
         if score is None:
             score = self._measure(self._predictions(verified, reference), reference)
             self._party.workspace.save(name, score)
-        return replace(score, model=reference)  # the same bytes may be in another record
+        score = replace(score, model=reference)  # the same bytes may be in another record
+        plan, patients = self._learner.plan, self._learner.data.cohort.part(Part.TEST).patients
+        return published_test(score, patients, self._settings.min_cell, cases_are_patients=plan.unit is Unit.PATIENT)
 
     def compare(self, scores: tuple[TestScore, ...]) -> tuple[Comparison, ...]:
-        """Compare this site's own models on its own test patients: federated with local, fine-tuned with federated."""
+        """Return the comparisons of this site's own models, as they are published: federated with local, fine-tuned with it.
+
+        Args:
+            scores: As they are published.
+        """
         own = {score.model.kind: score.model for score in scores if score.model.party == self._party.name}
         pairs = [(own[kind], own[before]) for before, kind in pairwise(SHARED_KINDS) if before in own and kind in own]
-        return tuple(Comparison(model=model, other=other, result=self._difference(model, other)) for model, other in pairs)
+        compared = tuple(Comparison(model=model, other=other, result=self._difference(model, other)) for model, other in pairs)
+        return published_comparisons(compared, scores, self._settings.min_cell)
 
-    def _difference(self, model: ModelReference, other: ModelReference) -> measures.PairedDifference:
-        name = self._name(model.content_sha256, f"{other.content_sha256[:16]}-{self._settings_digest}.json")
-        result = self._party.workspace.load(measures.PairedDifference, name)
+    def _difference(self, model: ModelReference, other: ModelReference) -> PairedDifference:
+        name = self._name(model.content_sha256, f"{other.content_sha256[:16]}-{self._settings_digest}-complete.json")
+        result = self._party.workspace.load(PairedDifference, name)
         if result is None:
             first, second = (self._saved(item).by_unit(self._learner.test.units) for item in (model, other))
             result = bootstrap.compare(
                 first, second, resamples=self._settings.resamples, permutations=self._settings.permutations, seed=self._seed
             )
-            result = measures.withhold_digits(result, self._settings.min_cell)
             self._party.workspace.save(name, result)
         return result
 
     def _measure(self, images: Predictions, reference: ModelReference) -> TestScore:
         units = self._learner.test.units
         cases = images.by_unit(units)
-        resamples, min_cell = self._settings.resamples, self._settings.min_cell
-        by_case = bootstrap.measure(cases, np.arange(len(cases.truth)), resamples=resamples, seed=self._seed)
-        by_image = bootstrap.measure(images, units, resamples=resamples, seed=self._seed)
+        resamples = self._settings.resamples
         return TestScore(
             model=reference,
             loss=cross_entropy(images.truth, images.probabilities),
-            by_case=measures.withhold(by_case, min_cell),
-            by_image=measures.withhold(by_image, min_cell, confusion=False),
+            by_case=bootstrap.measure(cases, np.arange(len(cases.truth)), resamples=resamples, seed=self._seed),
+            by_image=bootstrap.measure(images, units, resamples=resamples, seed=self._seed),
         )
 
     def _predictions(self, verified: Verified[Record], reference: ModelReference) -> Predictions:

@@ -14,8 +14,9 @@ from fedcli import disk, tensors, wire
 from fedcli.environment import Environment
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role
+from fedcli.exchange.records import EvaluationRecord, ModelKind, ModelRecord, Role, ValidationScore
 from fedcli.imaging.dataset import prepared_dataset
+from fedcli.measures import Estimate, Metric
 from fedcli.operations.approve import ApproveRequest, approve
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.finetune import FinetuneRequest, Start, finetune
@@ -128,17 +129,20 @@ def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: 
 
 
 def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -> None:
-    plan = replace(finished.plan, evaluation=Evaluation(min_cell=3))
+    plan = replace(finished.plan, evaluation=Evaluation(min_cell=5))
     finished.amend(plan)
     approve(ApproveRequest(root=finished.site("north"), digest=plan.digest), finished.environment)
     evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
     record = wire.decode(EvaluationRecord, (finished.drop / "sites/north/evaluation/0001.json").read_bytes())
-    for score in record.scores:
-        cells = [count for row in score.by_case.confusion or () for count in row]
-        assert None in cells  # of four test patients some cell is small
-        assert all(count is None or count == 0 or count >= 3 for count in cells)
-        assert score.by_image.confusion is None
-        assert score.by_case.accuracy.value == round(score.by_case.accuracy.value or 0, 2)
+    assert record.scores
+    for score in record.scores:  # of fewer than ten test patients
+        assert (score.loss, score.by_case.confusion, score.by_image.confusion) == (None, None, None)
+        assert all(score.by_case.estimate(metric) == score.by_image.estimate(metric) == Estimate() for metric in Metric)
+    assert record.comparisons == ()
+    assert record.final_validation == ValidationScore(patients=record.final_validation.patients, loss=None, kappa=None)
+    kept = [path.read_text() for path in (finished.site("north") / "scores").glob("*-complete.json")]
+    assert kept
+    assert all('"confusion": [' in text for text in kept)  # for the site's own eyes
 
 
 def test_the_kappa_is_linear_weighted_over_all_classes_on_patient_means(finished: Federation) -> None:

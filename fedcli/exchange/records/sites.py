@@ -15,7 +15,7 @@ from fedcli.wire import SHORT_DIGEST, STRICT, Digest, ShortText, SiteName, absen
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ValidationScore:
-    """A model on a site's validation patients; null if there are none, or if the kappa is undefined.
+    """A model on a site's validation patients; null if there are none, or if the figure is undefined or withheld.
 
     Attributes:
         patients: Cases scored.
@@ -68,7 +68,7 @@ class UpdateRecord(SiteRecord):
         privacy: The privacy guarantee; null if there is none.
         received: φ(t-1) on the site's validation patients.
         trained: The site's own model after training, on the same patients.
-        training_loss: Mean over the steps.
+        training_loss: Mean over the steps; null if withheld.
         norm: Euclidean norm of the delta's float tensors.
         seconds: Duration of training.
         device: Where it ran.
@@ -88,7 +88,7 @@ class UpdateRecord(SiteRecord):
     privacy: None = None
     received: ValidationScore
     trained: ValidationScore
-    training_loss: NotNegative
+    training_loss: NotNegative | None
     norm: NotNegative
     seconds: NotNegative
     device: ShortText
@@ -186,13 +186,13 @@ class TestScore:
 
     Attributes:
         model: Which model.
-        loss: Mean cross-entropy per image.
+        loss: Mean cross-entropy per image; null if withheld.
         by_case: Over cases (patients, or studies if the plan says so), as in the paper and the report.
         by_image: Over single images.
     """
 
     model: ModelReference
-    loss: NotNegative
+    loss: NotNegative | None
     by_case: Measures
     by_image: Measures
 

@@ -29,8 +29,9 @@ def illustrations(report: Report) -> tuple[Illustration, ...]:
         drawn.append(own_scores_figure(report.own_scores))
     if any(item.result.difference is not None for item in report.comparisons):
         drawn.append(comparisons_figure(report.comparisons))
-    if report.curves:
+    if any(value is not None for curve in report.curves for value in curve.kappas):
         drawn.append(kappa_curves_figure(report.curves, report.global_curve))
+    if any(value is not None for curve in report.curves for value in curve.losses):
         drawn.append(loss_curves_figure(report.curves))
     if any(curve.points for curve in report.curves):
         drawn.append(norms_figure(report.curves))

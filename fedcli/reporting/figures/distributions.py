@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -21,7 +22,11 @@ def class_shares_figure(
 ) -> Illustration:
     """Draw Fig. 3: one group of bars per site or other group of images, one bar per class."""
     summary = "; ".join(
-        f"{site.site}: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(site.classes, site.shares, strict=True))
+        f"{site.site}: "
+        + ", ".join(
+            f"{name} {'withheld' if share is None else f'{share:.0%}'}"
+            for name, share in zip(site.classes, site.shares, strict=True)
+        )
         for site in sites
     )
     return illustrate(
@@ -56,7 +61,7 @@ def _draw_shares(sites: tuple[ClassShares, ...]) -> Figure:
     for index, name in enumerate(classes):
         axes.bar(
             [position + (index - (len(classes) - 1) / 2) * width for position in range(len(sites))],
-            [site.shares[index] for site in sites],
+            [math.nan if (share := site.shares[index]) is None else share for site in sites],
             width=width * 0.94,
             color=shades(0.12 + 0.8 * index / (len(classes) - 1)),
             edgecolor=INK,

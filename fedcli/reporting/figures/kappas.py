@@ -71,7 +71,8 @@ def _heat_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...
     for i, (_, cells) in enumerate(rows):
         for j, cell in enumerate(cells):
             light = cell.kappa is not None and cell.kappa > _DARK
-            text = number(cell.kappa) if cell.kappa is not None or not cell.scored else "undef."
+            absent = "undef." if cell.absence == "undefined" else "with-\nheld"
+            text = number(cell.kappa) if cell.kappa is not None or not cell.scored else absent
             # The text of a coloured cell does not follow the page's colour scheme: it is black, not INK.
             colour = INK if cell.kappa is None else ("white" if light else "black")
             weight = "bold" if cell.own else "normal"

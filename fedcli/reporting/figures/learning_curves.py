@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
@@ -108,7 +109,7 @@ def _draw_losses(curves: tuple[LearningCurve, ...]) -> Figure:
         training: list[Point] = [(point.round, point.training_loss) for point in curve.points]
         _line(axes, training, INK, "Training", ":")
         axes.set_title(label(curve.site))
-    grid[0].set_ylim(0, 1.05 * max(axes.dataLim.ymax for axes in grid))
+    grid[0].set_ylim(0, 1.05 * max(axes.dataLim.ymax for axes in grid if math.isfinite(axes.dataLim.ymax)))
     _finish(figure, grid, "Cross-entropy")
     return figure
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedcli.cohort import Cohort
+    from collections.abc import Sequence
+
+    from fedcli.cohort import Cohort, PartCount
     from fedcli.exchange.history import History
 
 FULL_HISTOGRAM = 100_000
@@ -41,14 +43,14 @@ class ClassShares:
     Attributes:
         site: The site.
         classes: The plan's classes, in order.
-        images: Images of each class.
-        shares: Each class's fraction of the images; all 0 where there are none.
+        images: Images of each class; None where withheld.
+        shares: Each class's fraction of the images; all 0 where there are none, None where withheld.
     """
 
     site: str
     classes: tuple[str, ...]
-    images: tuple[int, ...]
-    shares: tuple[float, ...]
+    images: tuple[int | None, ...]
+    shares: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +71,8 @@ def dataset_table(history: History) -> DatasetTable:
 
 
 def class_shares(history: History) -> tuple[ClassShares, ...]:
-    """Return Fig. 3, over all parts of the data, as in the paper."""
-    return tuple(
-        shares_of(row.site, history.plan.classes, [part.class_images for part in row.cohort.parts])
-        for row in dataset_table(history).rows
-    )
+    """Return Fig. 3, over all parts of the data, as in the paper, as far as their counts are published."""
+    return tuple(shares_of(row.site, history.plan.classes, row.cohort.parts) for row in dataset_table(history).rows)
 
 
 def intensities(history: History) -> tuple[Intensities, ...]:
@@ -84,10 +83,19 @@ def intensities(history: History) -> tuple[Intensities, ...]:
     )
 
 
-def shares_of(name: str, classes: tuple[str, ...], parts: list[tuple[int, ...]]) -> ClassShares:
-    """Return the class shares of a site or another group of images, from the images of each class in each of its parts."""
+def shares_of(name: str, classes: tuple[str, ...], parts: Sequence[PartCount]) -> ClassShares:
+    """Return the class shares of a site or another group of images, over the parts that publish any."""
+    counted = [part for part in parts if any(images is not None for images in part.class_images)]
     # A site may have been prepared under another list of classes: a class that it lacks counts as no images.
-    columns = [*zip(*parts, strict=True)][: len(classes)]
-    images = tuple(map(sum, columns)) + (0,) * (len(classes) - len(columns))
-    total = sum(images) or 1
-    return ClassShares(site=name, classes=classes, images=images, shares=tuple(number / total for number in images))
+    columns = [*zip(*(part.class_images for part in counted), strict=True)][: len(classes)]
+    lacking = (0 if counted else None,) * (len(classes) - len(columns))
+    images = tuple(map(_sum, columns)) + lacking
+    total = sum(part.images for part in counted) or 1
+    return ClassShares(
+        site=name, classes=classes, images=images, shares=tuple(None if number is None else number / total for number in images)
+    )
+
+
+def _sum(images: tuple[int | None, ...]) -> int | None:
+    known = [number for number in images if number is not None]
+    return sum(known) if len(known) == len(images) else None

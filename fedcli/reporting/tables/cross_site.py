@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.levels import absence
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
+from fedcli.measures import Metric
 from fedcli.reporting.formats import agreement, count, interval, number
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ class Cell:
         trained_at: Whose model.
         tested_at: Whose patients.
         patients: Cases scored; None where the model was not scored.
-        kappa: Linear weighted kappa; None where it was not scored, or is undefined.
+        kappa: Linear weighted kappa; None where it was not scored, or is undefined or withheld.
+        absence: What is said in its place.
         interval: Its 95 % interval.
     """
 
@@ -34,6 +37,7 @@ class Cell:
     tested_at: str
     patients: int | None = None
     kappa: float | None = None
+    absence: str = "undefined"
     interval: tuple[float, float] | None = None
 
     @property
@@ -54,7 +58,7 @@ class Cell:
             return f"{where}: not scored"
         cases = f"{count(self.patients)} cases"
         if self.kappa is None:
-            return f"{where}: kappa undefined, {cases}"
+            return f"{where}: kappa {self.absence}, {cases}"
         bounds = f", 95\u00a0% interval {interval(self.interval)}" if self.interval else ""
         return f"{where}: kappa {number(self.kappa)} ({agreement(self.kappa)}){bounds}, {cases}"
 
@@ -198,6 +202,7 @@ def _column(history: History, tested_at: str, kind: ModelKind, models: list[tupl
                 tested_at=tested_at,
                 patients=measures.count,
                 kappa=measures.kappa.value,
+                absence=absence(measures, Metric.KAPPA, history.plan.evaluation.min_cell),
                 interval=measures.kappa.interval,
             )
             if measures

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.levels import absence
 from fedcli.exchange.records import ModelKind
+from fedcli.measures import Metric
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import cross_site_table, global_rows
 
@@ -87,8 +89,11 @@ def _undefined(history: History) -> Iterator[str]:
         evaluation = history.evaluations.get(site)
         scores = evaluation.record.scores if evaluation else ()
         undefined = [score for score in scores if score.by_case.kappa.value is None]
+        words = {absence(score.by_case, Metric.KAPPA, history.plan.evaluation.min_cell) for score in undefined}
         if undefined and all(score.by_case.count == 0 for score in scores):
             yield f"{site} has no test patients, so its column is empty."
+        elif undefined and "undefined" not in words:
+            yield f"The scores on {site}'s test patients are {words.pop()}, because there are so few of them."
         elif undefined:
             yield f"On {site}'s test patients, the kappa of {len(undefined)} of {len(scores)} models is undefined."
 

@@ -20,7 +20,7 @@ class LearningPoint:
         received_loss: Its validation loss.
         trained_kappa: Validation kappa of the site's own model after training.
         trained_loss: Its validation loss.
-        training_loss: Mean loss of the training steps.
+        training_loss: Mean loss of the training steps; None where withheld.
         norm: Euclidean norm of the update.
         cosine: Between the update and the combined step of all updates; None where it was not used, or is undefined.
     """
@@ -30,7 +30,7 @@ class LearningPoint:
     received_loss: float | None
     trained_kappa: float | None
     trained_loss: float | None
-    training_loss: float
+    training_loss: float | None
     norm: float
     cosine: float | None
 
@@ -50,6 +50,18 @@ class LearningCurve:
     points: tuple[LearningPoint, ...]
     last_round: int | None = None
     last: ValidationScore | None = None
+
+    @property
+    def kappas(self) -> tuple[float | None, ...]:
+        """All its kappas."""
+        points = (value for point in self.points for value in (point.received_kappa, point.trained_kappa))
+        return (*points, self.last.kappa if self.last else None)
+
+    @property
+    def losses(self) -> tuple[float | None, ...]:
+        """All its losses."""
+        points = (value for point in self.points for value in (point.received_loss, point.trained_loss, point.training_loss))
+        return (*points, self.last.loss if self.last else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

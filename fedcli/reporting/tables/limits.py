@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.levels import absence
 from fedcli.exchange.lineage import lineage
+from fedcli.measures import Metric
 from fedcli.reporting.formats import agreement, interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.scores import class_names
@@ -27,8 +29,13 @@ UNCALIBRATED = 0.1
 
 def limits(history: History, chosen: ChosenModel) -> tuple[str, ...]:
     """Return the reasons in the records not to rely on a model, the most serious first."""
-    kinds = (_unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
+    kinds = (_unchosen, _unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
     return tuple(sentence for kind in kinds for sentence in kind(history, chosen))
+
+
+def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
+    if history.updates and chosen.site is None and all(kappa is None for kappa in history.global_kappas()):
+        yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
 
 
 def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
@@ -38,10 +45,15 @@ def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
         yield f"Its performance on the patients of {names(chosen.lacking)} is unknown: it has not been scored there."
 
 
-def _kappas(_: History, chosen: ChosenModel) -> Iterator[str]:
+def _kappas(history: History, chosen: ChosenModel) -> Iterator[str]:
     scored = [(item.tested_at, item.score.by_case) for item in chosen.scores]
-    if undefined := [site for site, measures in scored if measures.kappa.value is None]:
-        yield f"Its kappa is undefined at {names(undefined)}."
+    min_cell = history.plan.evaluation.min_cell
+    lacking: dict[str, list[str]] = {}
+    for site, measures in scored:
+        if measures.kappa.value is None:
+            lacking.setdefault(absence(measures, Metric.KAPPA, min_cell), []).append(site)
+    for words, sites in lacking.items():
+        yield f"Its kappa is {words} at {names(sites)}."
     weak = [
         f"{site} ({number(value)})" for site, measures in scored if (value := measures.kappa.value) is not None and value <= FAIR
     ]
