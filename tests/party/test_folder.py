@@ -44,7 +44,7 @@ def drop(tmp_path: Path, history: HandmadeHistory) -> Path:
 
 
 def party(tmp_path: Path, *, memory: bool = True) -> Folder:
-    """Return the drop folder as a party sees it that starts anew, with the memory that it left when it ran last."""
+    """Return the drop folder as a party sees it when a command starts, with what earlier commands remembered."""
     (tmp_path / "trusted").mkdir(exist_ok=True)
     return Folder(
         LocalStore(tmp_path / "drop"),
@@ -61,7 +61,7 @@ def synchronised(tmp_path: Path, *, memory: bool = True) -> Folder:
 
 
 def refused(tmp_path: Path, match: str) -> None:
-    """Expect the drop folder to be refused, by a party that starts anew, each time that it looks."""
+    """Expect the drop folder to be refused each time that a command starts."""
     for _ in range(2):
         with pytest.raises(TrustError, match=match):
             synchronised(tmp_path)
@@ -185,7 +185,7 @@ def test_a_changed_newest_record_is_refused(tmp_path: Path, drop: Path, history:
 
 
 def test_an_older_record_that_was_changed_is_not_read_again(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
-    """A party builds on its memory: whoever starts anew sees the change."""
+    """A party relies on its memory; a party without one sees the change."""
     synchronised(tmp_path)
     (drop / history.rounds[0].key).write_bytes(b"{}")
     folder = synchronised(tmp_path)

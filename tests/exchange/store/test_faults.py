@@ -192,11 +192,11 @@ def test_reading_many_records_that_is_broken_off_fails_in_time(server: Server, *
 
 
 @pytest.mark.parametrize("offset", [1, 1000, 6000, 1_500_000, 8_500_000])
-def test_a_connection_that_is_lost_once_is_made_anew(sshd: Sshd, source: Path, tmp_path: Path, offset: int) -> None:
+def test_a_connection_that_is_lost_once_is_made_again(sshd: Sshd, source: Path, tmp_path: Path, offset: int) -> None:
     below = sshd.folder("north")
     with Gate(port=sshd.port, limit=offset, upwards=True, cut=True, heals=True).opened() as port:
         store = open_store(sshd.address("north", below, port), sshd.options("north"))
-        if offset < 6000:  # lost before there was one: there is nothing to make anew
+        if offset < 6000:  # lost before there was one: there is nothing to make again
             fail(lambda: store.put_artifact(KEY, source))
         store.put_artifact(KEY, source)
     assert sshd.store("north", below).fetch(KEY, tmp_path / "whole", SIZE).sha256 == sha256(source.read_bytes())
