@@ -9,7 +9,7 @@ import pytest
 from fedcli.exchange.store import LocalStore
 from tests.fixtures.command import run, succeed
 from tests.fixtures.history import complete_history
-from tests.fixtures.places import Elsewhere, on_s3, on_sftp
+from tests.fixtures.places import Place, on_s3, on_sftp
 from tests.fixtures.signing import signer_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def bare_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["sftp", "s3"])
-def new_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Elsewhere]:
+def new_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Place]:
     """Make empty places on a server."""
     make = {"sftp": on_sftp, "s3": on_s3}[request.param]
     server = request.getfixturevalue({"sftp": "sshd", "s3": "s3"}[request.param])
@@ -41,7 +41,7 @@ def new_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return lambda: make(server)
 
 
-def flags(place: Elsewhere) -> tuple[str, ...]:
+def flags(place: Place) -> tuple[str, ...]:
     if place.environment and "AWS_ENDPOINT_URL" in place.environment:
         return ("--endpoint", place.environment["AWS_ENDPOINT_URL"])
     return ("--host-key", place.options.host_key, "--ssh-key", str(place.options.ssh_key))
@@ -54,7 +54,7 @@ def drop(tmp_path: Path) -> Path:
     return tmp_path / "drop"
 
 
-def test_without_a_workspace(tmp_path: Path, drop: Path, new_place: Callable[[], Elsewhere]) -> None:
+def test_without_a_workspace(tmp_path: Path, drop: Path, new_place: Callable[[], Place]) -> None:
     place, other = new_place(), new_place()
     place.take_over(drop, [])
     there = (place.address, *flags(place))

@@ -11,7 +11,7 @@ from fedcli import wire
 from fedcli.errors import ConflictError
 from fedcli.exchange import layout
 from fedcli.exchange.store import open_store
-from tests.exchange.store.test_store import KEY, file_with, pattern
+from tests.fixtures.files import file_with, pattern
 from tests.fixtures.killing import EVERY, chosen, run_dying
 from tests.fixtures.places import on_s3, on_sftp
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.fixtures.places import Elsewhere
+    from tests.fixtures.places import Place
 
+KEY = "sites/north/round-0001/update.json"
 SIZE = {"sftp": (1 << 20) + 1, "s3": (17 << 20) + 1}
 """Of an artifact: five writes of SFTP; three parts of S3."""
 
@@ -31,24 +32,24 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def new_place(request: pytest.FixtureRequest, kind: str) -> Callable[[], Elsewhere]:
+def new_place(request: pytest.FixtureRequest, kind: str) -> Callable[[], Place]:
     """Make empty places on a server."""
     server = request.getfixturevalue({"sftp": "sshd", "s3": "s3"}[kind])
     return partial(on_sftp if kind == "sftp" else on_s3, server)
 
 
-def publish(place: Elsewhere, data: bytes) -> None:
+def publish(place: Place, data: bytes) -> None:
     open_store(place.address, place.options).publish(KEY, data)
 
 
-def put(place: Elsewhere, key: str, source: Path) -> None:
+def put(place: Place, key: str, source: Path) -> None:
     open_store(place.address, place.options).put_artifact(key, source)
 
 
 def die(
-    new_place: Callable[[], Elsewhere],
+    new_place: Callable[[], Place],
     folder: Path,
-    work: Callable[[Elsewhere], Callable[[], object]],
+    work: Callable[[Place], Callable[[], object]],
     key: str,
     data: bytes,
     most: int,
@@ -88,7 +89,7 @@ def die(
 
 @pytest.mark.parametrize("most", [EVERY, pytest.param(5, id="few")])
 def test_a_killed_publisher_leaves_nothing_torn_and_converges(
-    kind: str, new_place: Callable[[], Elsewhere], tmp_path: Path, most: int
+    kind: str, new_place: Callable[[], Place], tmp_path: Path, most: int
 ) -> None:
     data = pattern(5000)
     total, seen = die(new_place, tmp_path, lambda place: partial(publish, place, data), KEY, data, most)
@@ -99,7 +100,7 @@ def test_a_killed_publisher_leaves_nothing_torn_and_converges(
 
 @pytest.mark.parametrize("most", [EVERY, pytest.param(5, id="few")])
 def test_a_publisher_killed_against_a_taken_name_changes_nothing(
-    new_place: Callable[[], Elsewhere], tmp_path: Path, most: int
+    new_place: Callable[[], Place], tmp_path: Path, most: int
 ) -> None:
     def attempt(number: int) -> int | None:
         place = new_place()
@@ -115,14 +116,14 @@ def test_a_publisher_killed_against_a_taken_name_changes_nothing(
     assert {attempt(number) for number in chosen(total, most)} == {None}
 
 
-def publish_in_vain(place: Elsewhere, data: bytes) -> None:
+def publish_in_vain(place: Place, data: bytes) -> None:
     with pytest.raises(ConflictError):
         publish(place, data)
 
 
 @pytest.mark.parametrize("most", [EVERY, pytest.param(5, id="few")])
 def test_a_killed_upload_leaves_nothing_torn_and_converges(
-    kind: str, new_place: Callable[[], Elsewhere], tmp_path: Path, most: int
+    kind: str, new_place: Callable[[], Place], tmp_path: Path, most: int
 ) -> None:
     data = pattern(SIZE[kind])
     key = layout.artifact(KEY, wire.sha256(data))

@@ -23,6 +23,7 @@ from fedcli.results import Status
 from fedcli.text.wording import counted
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, Federation, files_below
+from tests.fixtures.files import files_below
 from tests.fixtures.killing import chosen, run_dying
 
 if TYPE_CHECKING:

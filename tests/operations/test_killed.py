@@ -19,7 +19,7 @@ from fedcli.party.source import Source
 from fedcli.progress import Silent
 from tests.fixtures.federation import Clock, no_passphrase
 from tests.fixtures.killing import EVERY, chosen, run_dying
-from tests.fixtures.places import Elsewhere, on_s3, on_sftp
+from tests.fixtures.places import Place, on_s3, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +33,13 @@ COMMANDS = {"train-round": "north", "aggregate": "coordinator"}
 
 
 @pytest.fixture(params=["local", "sftp", "s3"])
-def place_of(request: pytest.FixtureRequest) -> Callable[[Federation, Path], Elsewhere]:
+def place_of(request: pytest.FixtureRequest) -> Callable[[Federation, Path], Place]:
     """Return where a federation's drop folder is, on this machine or moved to an empty place, and where a workspace finds it."""
 
-    def stay(federation: Federation, _workspace: Path) -> Elsewhere:
-        return Elsewhere(address=str(federation.drop), options=StoreOptions(), environment=None)
+    def stay(federation: Federation, _workspace: Path) -> Place:
+        return Place(address=str(federation.drop), options=StoreOptions(), environment=None)
 
-    def move(federation: Federation, workspace: Path) -> Elsewhere:
+    def move(federation: Federation, workspace: Path) -> Place:
         place = on_sftp(request.getfixturevalue("sshd")) if request.param == "sftp" else on_s3(request.getfixturevalue("s3"))
         place.take_over(federation.drop, [workspace])
         return place
@@ -56,17 +56,17 @@ def run_command(command: str, root: Path) -> None:
         aggregate(AggregateRequest(root=root), environment)
 
 
-def files(place: Elsewhere) -> dict[str, bytes]:
+def files(place: Place) -> dict[str, bytes]:
     store = place.store()
     return {key: store.read(key, 10**7) for key in store.list("")}
 
 
-def verified(place: Elsewhere) -> VerifyResult:
+def verified(place: Place) -> VerifyResult:
     with place.acting():
         return verify(VerifyRequest(source=Source(address=place.address, options=place.options)), Environment())[0]
 
 
-def outcome(place: Elsewhere, workspace: Path) -> dict[str, Any]:
+def outcome(place: Place, workspace: Path) -> dict[str, Any]:
     """Return all that a command has made, here and there, but for how long it took."""
     found: dict[str, Any] = {
         path.relative_to(workspace).as_posix(): measure(path) for path in workspace.rglob("state/**/*.safetensors")
@@ -84,13 +84,13 @@ def outcome(place: Elsewhere, workspace: Path) -> dict[str, Any]:
 def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(
     tmp_path: Path,
     request: pytest.FixtureRequest,
-    place_of: Callable[[Federation, Path], Elsewhere],
+    place_of: Callable[[Federation, Path], Place],
     command: str,
     most: int,
 ) -> None:
     before: Federation = request.getfixturevalue({"train-round": "begun_once", "aggregate": "trained_once"}[command])
 
-    def attempt(number: int) -> tuple[int | None, Elsewhere, Path, Callable[[], int | None]]:
+    def attempt(number: int) -> tuple[int | None, Place, Path, Callable[[], int | None]]:
         federation = before.copy(tmp_path / str(number))
         workspace = federation.root / COMMANDS[command]
         place = place_of(federation, workspace)

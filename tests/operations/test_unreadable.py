@@ -29,7 +29,7 @@ from tests.operations.test_attacks import first_float
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.fixtures.places import Elsewhere
+    from tests.fixtures.places import Place
     from tests.fixtures.servers import Sshd
 
 SITES = ("ash", "birch", "cedar")
@@ -52,7 +52,7 @@ def apart(sshd: Sshd) -> Sshd:
     return sshd
 
 
-def folder_of(place: Elsewhere, server: Sshd) -> Path:
+def folder_of(place: Place, server: Sshd) -> Path:
     """Return where a place lies on this machine."""
     return server.root / place.address.partition(f":{server.port}/")[2]
 

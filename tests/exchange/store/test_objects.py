@@ -15,7 +15,8 @@ import pytest
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.exchange.store.object_service import aws_profile
-from tests.exchange.store.test_store import Place, race_data, race_key, run_race
+from tests.fixtures.places import on_s3
+from tests.fixtures.racing import race_data, race_key, run_race
 from tests.fixtures.servers import BUCKET, running_s3
 
 if TYPE_CHECKING:
@@ -207,15 +208,10 @@ def test_a_full_service_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_of_sixteen_processes_that_publish_the_same_twelve_keys_on_s3_one_wins_each(
-    s3: S3, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in s3.environment("north").items():
-        monkeypatch.setenv(name, value)
-    address = f"s3://{BUCKET}/sites/north/{secrets.token_hex(6)}"
-    place = Place(store=open_store(address, s3.options()), address=address, options=s3.options(), writers=16, keys=12)
-    winners = run_race(place)
+def test_of_sixteen_processes_that_publish_the_same_twelve_keys_on_s3_one_wins_each(s3: S3) -> None:
+    place = on_s3(s3)
+    with place.acting():
+        winners = run_race(place, 16, 12)
     assert sorted(winners) == sorted(map(race_key, range(12)))
-    assert all(
-        place.store.read(race_key(number), 1 << 20) == race_data(winners[race_key(number)], number) for number in range(12)
-    )
+    store = place.store()
+    assert all(store.read(race_key(number), 1 << 20) == race_data(winners[race_key(number)], number) for number in range(12))

@@ -1,18 +1,13 @@
 """What every store must do, run unchanged over each; then what is the local store's own.
 
-A further store joins by a fixture that returns a `Place`, and its name in `PLACES`.
+A further store joins by its name in `PLACES`, and what makes an empty `Place` on a server.
 """
 
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
-import pickle
 import resource
-import secrets
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,90 +24,45 @@ from fedcli import wire
 from fedcli.disk import CHUNK_BYTES, Measured
 from fedcli.errors import ConflictError, MachineError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.store import LocalStore, StoreOptions, open_store
+from fedcli.exchange.store import LocalStore, open_store
+from tests.fixtures.files import file_with, pattern
 from tests.fixtures.killing import killed_everywhere
-from tests.fixtures.servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET
+from tests.fixtures.places import Place, on_azure, on_s3, on_sftp
+from tests.fixtures.racing import race_data, race_key, run_race
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
     from tests.fixtures.history import HandmadeHistory
-    from tests.fixtures.servers import S3, Sshd
 
-PLACES = ["local_place", "sftp_place", "s3_place", pytest.param("az_place", marks=pytest.mark.slow)]
-ROOT = Path(__file__).parents[3]
-
+PLACES = ["local", "sftp", "s3", pytest.param("az", marks=pytest.mark.slow)]
+PLACES_ON_SERVERS = {"sftp": (on_sftp, "sshd"), "s3": (on_s3, "s3"), "az": (on_azure, "azurite")}
+RACES = {"s3": (6, 6), "az": (6, 12)}
+"""Of each kind of store, how many processes race for how many keys: fewer where one request after the other is slow."""
 KEY = "sites/north/round-0001/update.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """An empty place for a drop folder.
-
-    Attributes:
-        store: The store under test.
-        address: Where another process finds the same place, as `open_store` takes it.
-        options: How it is reached.
-        writers: Processes that race for a key.
-        keys: Keys that they race for.
-    """
-
-    store: Store
-    address: str
-    options: StoreOptions = field(default_factory=StoreOptions)
-    writers: int = 8
-    keys: int = 100
 
 
 @pytest.fixture
 def local_place(tmp_path: Path) -> Place:
     (tmp_path / "drop").mkdir()
-    return Place(store=LocalStore(tmp_path / "drop"), address=str(tmp_path / "drop"))
-
-
-@pytest.fixture
-def sftp_place(sshd: Sshd) -> Place:
-    address, options = sshd.address("north", sshd.folder("north")), sshd.options("north")
-    return Place(store=open_store(address, options), address=address, options=options)
-
-
-@pytest.fixture
-def s3_place(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for name, value in s3.environment("north").items():
-        monkeypatch.setenv(name, value)
-    address, options = f"s3://{BUCKET}/sites/north/{secrets.token_hex(6)}", s3.options()
-    return Place(store=open_store(address, options), address=address, options=options, writers=6, keys=6)  # 16 × 12 is slow
-
-
-@pytest.fixture
-def az_place(azurite: StoreOptions, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT)
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY)
-    address = f"az://{BUCKET}/{secrets.token_hex(6)}"
-    return Place(store=open_store(address, azurite), address=address, options=azurite, writers=6, keys=12)
+    return Place(address=str(tmp_path / "drop"))
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> Place:
-    place: Place = request.getfixturevalue(request.param)
-    return place
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    if request.param == "local":
+        yield request.getfixturevalue("local_place")
+        return
+    make, server = PLACES_ON_SERVERS[request.param]
+    place = make(request.getfixturevalue(server))
+    with place.acting():
+        yield place
 
 
 @pytest.fixture
 def store(place: Place) -> Store:
-    return place.store
-
-
-def file_with(folder: Path, data: bytes, name: str = "source") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
-
-
-def pattern(size: int) -> bytes:
-    """Return bytes in which every piece that is cut off, doubled or swapped shows."""
-    return b"".join(index.to_bytes(4, "big") for index in range(size // 4 + 1))[:size]
+    return place.store()
 
 
 # ------------------------------------------------------------------------------------------------------ created once
@@ -140,50 +90,12 @@ def test_a_conflict_changes_nothing_else(store: Store) -> None:
     store.publish(KEY, b"first")
 
 
-def race(address: str, options: StoreOptions, writers: int, keys: int) -> None:
-    """Let processes publish the same keys at once, each its own bytes; print `key writer` for every success."""
-    barrier = multiprocessing.get_context("fork").Barrier(writers)
-    children = []
-    for writer in range(writers):
-        if (child := os.fork()) == 0:
-            store = open_store(address, options)
-            store.stat(race_key(0))  # connects
-            for number in range(keys):
-                barrier.wait(60)
-                try:
-                    store.publish(race_key(number), race_data(writer, number))
-                except ConflictError:
-                    continue
-                os.write(1, f"{race_key(number)} {writer}\n".encode())
-            os._exit(0)
-        children.append(child)
-    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
-
-
-def race_key(number: int) -> str:
-    return f"coordinator/race-{number % 10}/record-{number:04d}.json"
-
-
-def race_data(writer: int, number: int) -> bytes:
-    return f"written by {writer}\n".encode() * (1 + (writer * 37 + number * 101) % 500)
-
-
-def run_race(place: Place) -> dict[str, int]:
-    """Race in a process of its own, and return who has won each key; exactly one has."""
-    arguments = pickle.dumps((place.address, place.options, place.writers, place.keys))
-    program = f"import pickle; from tests.exchange.store.test_store import race; race(*pickle.loads({arguments!r}))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    winners = [line.split() for line in done.stdout.splitlines()]
-    assert sorted(key for key, _ in winners) == sorted(map(race_key, range(place.keys)))
-    return {key: int(writer) for key, writer in winners}
-
-
 def test_of_processes_that_publish_the_same_key_exactly_one_wins(place: Place) -> None:
-    writer_of = run_race(place)
-    for number in range(place.keys):
-        assert place.store.read(race_key(number), 1 << 20) == race_data(writer_of[race_key(number)], number)
-    assert place.store.list("") == tuple(sorted(writer_of))
+    writers, keys = RACES.get(place.address.partition("://")[0], (8, 100))
+    writer_of, store = run_race(place, writers, keys), place.store()
+    for number in range(keys):
+        assert store.read(race_key(number), 1 << 20) == race_data(writer_of[race_key(number)], number)
+    assert store.list("") == tuple(sorted(writer_of))
     assert len(set(writer_of.values())) > 1, "the writers have not met"
 
 
@@ -296,7 +208,7 @@ def test_a_listing_changes_nothing_about_reading(place: Place) -> None:
     records["sites/north/round-0007/update.json"] = b"x" * 70_000  # longer than what is read ahead
     records["sites/north/round-0009/update.json"] = b""
     for key, data in records.items():
-        place.store.publish(key, data)
+        place.store().publish(key, data)
     reader = open_store(place.address, place.options)
     for prefix, keys in (
         ("", sorted(records)),
@@ -422,10 +334,10 @@ def test_probe_accepts_the_place_and_leaves_nothing(store: Store) -> None:
 
 
 def test_the_address_opens_the_same_place(place: Place) -> None:
-    place.store.publish(KEY, b"x")
+    place.store().publish(KEY, b"x")
     other = open_store(place.address, place.options)
     assert other.read(KEY, 1) == b"x"
-    assert other.address == place.store.address == place.address
+    assert other.address == place.store().address == place.address
 
 
 # ---------------------------------------------------------------------------------------- local: what is not writable
@@ -470,7 +382,7 @@ def test_local_probe_refuses_a_file_system_without_hard_links(
 ) -> None:
     monkeypatch.setattr(os, "link", failing(number))
     with pytest.raises(StoreError) as caught:
-        local_place.store.probe("coordinator/")
+        local_place.store().probe("coordinator/")
     assert "no hard links" in caught.value.hint
     assert not isinstance(caught.value, ConflictError)
     assert all(path.is_dir() for path in Path(local_place.address).rglob("*"))
@@ -482,9 +394,9 @@ def test_local_probe_refuses_a_file_system_whose_links_overwrite(local_place: Pl
 
     monkeypatch.setattr(os, "link", overwrite)
     with pytest.raises(StoreError, match="an existing file can be created again") as caught:
-        local_place.store.probe("coordinator/")
+        local_place.store().probe("coordinator/")
     assert caught.value.hint
-    assert local_place.store.list("") == ()
+    assert local_place.store().list("") == ()
 
 
 @pytest.mark.parametrize("call", ["link", "fsync"])
@@ -494,14 +406,14 @@ def test_local_a_failing_disk_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(os, call, failing(number))
     with pytest.raises(StoreError, match=os.strerror(number)):
-        local_place.store.publish(KEY, b"x")
+        local_place.store().publish(KEY, b"x")
     if call == "fsync":
         with pytest.raises(StoreError, match=os.strerror(number)):
-            local_place.store.put_artifact("a", file_with(tmp_path, b"x"))
+            local_place.store().put_artifact("a", file_with(tmp_path, b"x"))
     monkeypatch.undo()
-    assert local_place.store.list("") == ()
+    assert local_place.store().list("") == ()
     assert all(path.is_dir() for path in Path(local_place.address).rglob("*"))
-    local_place.store.publish(KEY, b"x")
+    local_place.store().publish(KEY, b"x")
 
 
 # --------------------------------------------------------------------------------- local: what else lies in the folder
@@ -509,8 +421,8 @@ def test_local_a_failing_disk_leaves_nothing_behind(
 
 def test_local_a_name_that_is_no_text_is_none_of_ours(local_place: Place) -> None:
     Path(os.fsdecode(os.fsencode(local_place.address) + b"/\xff\xfe")).mkdir()
-    local_place.store.publish(KEY, b"x")
-    assert local_place.store.list("") == (KEY,)
+    local_place.store().publish(KEY, b"x")
+    assert local_place.store().list("") == (KEY,)
 
 
 def test_local_stale_temporaries_are_swept_after_a_day(local_place: Place) -> None:
@@ -522,9 +434,9 @@ def test_local_stale_temporaries_are_swept_after_a_day(local_place: Place) -> No
         os.utime(path, times=(time.time() - age * 3600,) * 2)
     file_with(folder, b"somebody's", ".other")
     os.utime(folder / ".other", times=(0, 0))
-    assert local_place.store.list("") == ()
-    local_place.store.publish("sites/north/x.json", b"x")
-    assert local_place.store.list("") == ("sites/north/x.json",)
+    assert local_place.store().list("") == ()
+    local_place.store().publish("sites/north/x.json", b"x")
+    assert local_place.store().list("") == ("sites/north/x.json",)
     assert sorted(path.name for path in folder.iterdir()) == [".fedcli-new", ".fedcli-young", ".other", "x.json"]
 
 
@@ -533,9 +445,9 @@ def test_local_names_that_cannot_be_keys_are_left_out(local_place: Place) -> Non
     for name in (".DS_Store", "Thumbs.db", "sites/north/update (1).json", "sites/NORTH/update.json", "sites/north/.sync/x"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
-    local_place.store.publish(KEY, b"x")
-    assert local_place.store.list("") == (KEY,)
-    assert local_place.store.list("sites/") == (KEY,)
+    local_place.store().publish(KEY, b"x")
+    assert local_place.store().list("") == (KEY,)
+    assert local_place.store().list("sites/") == (KEY,)
 
 
 def test_local_a_pipe_or_a_loop_in_a_files_place_is_no_file(local_place: Place, tmp_path: Path) -> None:
@@ -549,15 +461,15 @@ def test_local_a_pipe_or_a_loop_in_a_files_place_is_no_file(local_place: Place, 
     def read_all() -> None:
         for key in ("pipe", "loop", "zero"):
             for attempt in (
-                lambda key=key: local_place.store.read(key, 100),
-                lambda key=key: local_place.store.fetch(key, tmp_path / "target", 100),
-                lambda key=key: local_place.store.publish(key, b"x"),
+                lambda key=key: local_place.store().read(key, 100),
+                lambda key=key: local_place.store().fetch(key, tmp_path / "target", 100),
+                lambda key=key: local_place.store().publish(key, b"x"),
             ):
                 try:
                     attempt()
                 except StoreError as error:
                     failures.append(error)
-            assert local_place.store.stat(key) is None
+            assert local_place.store().stat(key) is None
 
     reader = threading.Thread(target=read_all, daemon=True)
     reader.start()
