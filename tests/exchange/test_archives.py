@@ -10,34 +10,18 @@ import pytest
 from fedcli import wire
 from fedcli.errors import StoreError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.records import ArchiveRecord, Role, archivable
+from fedcli.exchange.records import Role, archivable
 from fedcli.exchange.store import LocalStore
-from tests.fixtures.records import CREATED, VERSIONS
-from tests.fixtures.signing import amendment, changed, keys_of, sign
+from tests.fixtures.signing import amendment, changed, keys_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.checks import Signed
     from tests.fixtures.history import HandmadeHistory
 
 
-def archive(history: HandmadeHistory, signer: str = "coordinator", **values: Any) -> Signed:
-    record = ArchiveRecord(
-        federation=wire.sha256(history.federation.data),
-        party="coordinator",
-        created=CREATED,
-        versions=VERSIONS,
-        number=1,
-        as_of=1,
-        before=1,
-        tar="a" * 64,
-    )
-    return changed(sign(layout.archive(1), record, signer), signer, **values)
-
-
 def test_the_coordinator_says_what_was_moved(history: HandmadeHistory) -> None:
-    verified = history.ledger().archive(1, archive(history))
+    verified = history.ledger().archive(1, history.archive())
     assert (verified.record.before, verified.record.tar) == (1, "a" * 64)
 
 
@@ -56,13 +40,13 @@ def test_the_coordinator_says_what_was_moved(history: HandmadeHistory) -> None:
 )
 def test_a_record_that_does_not_fit_is_refused(history: HandmadeHistory, values: dict[str, Any], said: str) -> None:
     with pytest.raises(TrustError, match=said):
-        history.ledger().archive(1, archive(history, **values))
+        history.ledger().archive(1, changed(history.archive(), "coordinator", **values))
 
 
 @pytest.mark.parametrize("signer", ["north", "stranger"])
 def test_nobody_else_can_say_it(history: HandmadeHistory, signer: str) -> None:
     with pytest.raises(TrustError, match="signed by the key"):
-        history.ledger().archive(1, archive(history, signer))
+        history.ledger().archive(1, changed(history.archive(), signer))
 
 
 def test_a_retired_key_of_the_coordinators_says_nothing_of_later_rounds(history: HandmadeHistory) -> None:
@@ -71,8 +55,8 @@ def test_a_retired_key_of_the_coordinators_says_nothing_of_later_rounds(history:
     newer = replace(history.rounds[1])
     ledger.add_round(changed(newer, "heir", federation_record=ledger.federations[1].digest))
     with pytest.raises(TrustError, match="signed by the key"):
-        ledger.archive(1, archive(history))
-    assert ledger.archive(1, archive(history, "heir")).record.as_of == 1
+        ledger.archive(1, history.archive())
+    assert ledger.archive(1, changed(history.archive(), "heir")).record.as_of == 1
 
 
 def test_what_the_first_round_that_stays_begins_from_is_not_archived() -> None:

@@ -13,6 +13,7 @@ from fedcli.imaging.mammogram import ImageMetadata, Mammogram
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Aspect, Images, Intensity
+from tests.fixtures.area_average import area_average
 from tests.fixtures.dicom_files import read
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
 def mammogram_of(pixels: NDArray[Any], low: float = 0, high: float = 65535) -> Mammogram:
     metadata = ImageMetadata(rows=pixels.shape[0], columns=pixels.shape[1], bits=16)
     return Mammogram(pixels=pixels, low=low, high=high, metadata=metadata)
-
-
-def overlaps(length: int, size: int) -> NDArray[np.float64]:
-    """Return (size, length): the share of each input pixel in each output pixel's mean."""
-    edges = np.arange(size + 1) * (length / size)
-    starts = np.maximum(edges[:-1, None], np.arange(length))
-    ends = np.minimum(edges[1:, None], np.arange(1, length + 1))
-    return np.asarray(np.clip(ends - starts, 0, None) * (size / length))
-
-
-def area_average(pixels: NDArray[Any], size: int) -> NDArray[np.float64]:
-    values = pixels.astype(np.float64)
-    return np.asarray(overlaps(values.shape[0], size) @ values @ overlaps(values.shape[1], size).T)
 
 
 def in_unit(fixed: NDArray[np.uint16]) -> NDArray[np.float64]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Late, ModelKind, Rejected
@@ -17,30 +15,18 @@ from fedcli.plan import Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
 from fedcli.reporting.report_files import render
+from tests.fixtures.browser import A4, DESK, PHONE, View, beyond
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort
 from tests.reporting.published_study import paper_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
     from fedcli.exchange.history import History
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DESK, PHONE = 1280, 390
-A4 = 718  # CSS pixels between Chromium's own margins of 10 mm
 LONG = "a-hospital-whose-name-is-as-long-as-a-name-may-be-and-then-some"
-BEYOND = """() => {
-    const edge = document.documentElement.clientWidth + 1
-    const right = item => item.getBoundingClientRect().right
-    const scrolls = item => item && (getComputedStyle(item).overflowX === 'auto' || scrolls(item.parentElement))
-    return [...document.body.querySelectorAll(':not(svg *)')]
-        .filter(item => right(item) > edge && !scrolls(item))
-        .map(item => `${item.tagName} "${item.textContent.trim().slice(0, 40)}" reaches ${Math.round(right(item))} px`)
-}"""
 TAMPERED = "sites/client3/round-0002/update.json"
 
 
@@ -103,53 +89,6 @@ HISTORIES: dict[str, Callable[[], History]] = {
 }
 
 
-@dataclass
-class View:
-    """One page of the browser, and everything it did that no report may do."""
-
-    page: Page
-    faults: list[str] = field(default_factory=list)
-
-    def listen(self) -> View:
-        """Collect warnings, errors and requests from now on."""
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", self._see)
-        return self
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in {"warning", "error"}:
-            self.faults.append(message.text)
-
-    def _see(self, request: Request) -> None:
-        if not (request.is_navigation_request() and request.url.startswith("file://")):
-            self.faults.append(f"a request for {request.url}")
-
-    def open(self, file: Path, *, width: int, scheme: str) -> Page:
-        """Load a report with all details open."""
-        self.faults.clear()
-        self.page.emulate_media(media="screen", color_scheme=scheme)
-        self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.goto(file.as_uri())
-        self.page.evaluate("document.querySelectorAll('details').forEach(item => { item.open = true })")
-        return self.page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def view(browser: Browser) -> View:
-    return View(browser.new_page()).listen()
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("pages")
@@ -162,12 +101,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return file
-
-
-def beyond(page: Page) -> list[str]:
-    """Return the elements that extend past the right edge without a scrolling container."""
-    elements: list[str] = page.evaluate(BEYOND)
-    return elements
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from fedcli.cohort import Rejection
 from fedcli.imaging.dataset.survey import EXAMPLES, Survey
@@ -19,11 +18,10 @@ from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.preparation import PreparationSummary
 from fedcli.plan import Evaluation, Images, Part, Plan
 from fedcli.reporting.dataset_page import render
+from tests.fixtures.browser import A4, DESK, PHONE, View, beyond
 from tests.fixtures.records import cohort
-from tests.reporting.test_browser import A4, CHROMIUM, DESK, PHONE, View, beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 CLASSES = ("a", "b", "c", "<d> & more")
@@ -70,16 +68,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "dataset.html"
     path.write_text(render(prepared()), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def view() -> Iterator[View]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        yield View(browser.new_page()).listen()
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])

@@ -15,8 +15,8 @@ from fedcli.imaging.dicom.syntaxes import SYNTAXES, decodable
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Frames, Images
+from tests.fixtures.area_average import area_average
 from tests.fixtures.dicom_files import ENCODERS, LOSSLESS, NATIVE, grey_of, read, write_encoded, write_mammogram
-from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import Reason, RejectedError
 from fedcli.plan import Images, Intensity
+from tests.fixtures.area_average import area_average
 from tests.fixtures.dicom_files import read, write_mammogram
-from tests.imaging.test_pixels import area_average
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 from fedcli.learning.evaluation.bootstrap import compare, draws, measure
 from fedcli.learning.evaluation.metrics import Predictions, kappa
 from fedcli.measures import Metric
-from tests.learning.evaluation.test_metrics import cases, reference
+from tests.fixtures.scikit_learn_metrics import cases, reference
 
 
 def units_of(predictions: Predictions, generator: np.random.Generator) -> np.ndarray:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    balanced_accuracy_score,
-    cohen_kappa_score,
-    log_loss,
-    roc_auc_score,
-)
 from sklearn.metrics import confusion_matrix as reference_confusion
+from sklearn.metrics import (
+    log_loss,
+)
 
 from fedcli.learning.evaluation.metrics import (
-    CALIBRATION_BINS,
     Predictions,
     cells,
     cross_entropy,
@@ -26,81 +19,7 @@ from fedcli.learning.evaluation.metrics import (
     resampled,
 )
 from fedcli.measures import Metric
-
-Reference = dict[Metric, float | None]
-
-
-def defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def calibration_error(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """Return Guo's equation 5, bin by bin."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    total = 0.0
-    for number in range(CALIBRATION_BINS):
-        low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
-        inside = (confidence > low) & (confidence <= high)
-        mass = weights[inside].sum()
-        if mass:
-            accuracy = np.average(right[inside], weights=weights[inside])
-            total += mass * abs(accuracy - np.average(confidence[inside], weights=weights[inside]))
-    return total / weights.sum()
-
-
-def reference(predictions: Predictions, weights: np.ndarray | None = None) -> Reference:
-    """Return scikit-learn's values, with how often each observation was drawn; None where scikit-learn has none."""
-    weights = np.ones(len(predictions.truth)) if weights is None else weights
-    drawn = weights > 0
-    truth, predicted, mass = predictions.truth[drawn], predictions.predicted[drawn], weights[drawn]
-    probabilities = predictions.probabilities[drawn]
-    dense = list(predictions.dense)
-
-    def area(positive: np.ndarray, score: np.ndarray) -> float:
-        one_sided = positive.all() or not positive.any()
-        return math.nan if one_sided else roc_auc_score(positive, score, sample_weight=mass)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        by_class = [area(truth == number, probabilities[:, number]) for number in range(predictions.num_classes)]
-        values = {
-            Metric.KAPPA: cohen_kappa_score(
-                truth, predicted, labels=range(predictions.num_classes), weights="linear", sample_weight=mass
-            ),
-            Metric.QUADRATIC_KAPPA: cohen_kappa_score(
-                truth, predicted, labels=range(predictions.num_classes), weights="quadratic", sample_weight=mass
-            ),
-            Metric.ACCURACY: np.average(truth == predicted, weights=mass),
-            Metric.BALANCED_ACCURACY: balanced_accuracy_score(truth, predicted, sample_weight=mass),
-            Metric.MACRO_AUC: np.mean(by_class),
-            Metric.DENSE_AUC: area(np.isin(truth, dense), probabilities[:, dense].sum(axis=1)),
-            Metric.CALIBRATION_ERROR: calibration_error(truth, probabilities, mass),
-        }
-    return {metric: defined(value) for metric, value in values.items()}
-
-
-def cases() -> list[Predictions]:
-    """Return 200 random cases; among them missing categories, constant predictions, constant truth and ties."""
-    generator = np.random.default_rng(12)
-    result = []
-    for number in range(200):
-        num_classes, size = int(generator.integers(2, 7)), int(generator.integers(1, 60))
-        truth = generator.choice(generator.permutation(num_classes)[: generator.integers(1, num_classes + 1)], size)
-        probabilities = generator.dirichlet(np.ones(num_classes), size)
-        near = np.clip(truth + generator.integers(-1, 2, size), 0, num_classes - 1)
-        probabilities[np.arange(size), near] += generator.choice([0.3, 1.0, 3.0])
-        if number % 4 == 1:
-            probabilities[:, generator.integers(num_classes)] += 9  # the same prediction everywhere
-        if number % 10 == 2:
-            probabilities = np.eye(num_classes)[truth]  # all right, and many ties
-        if number % 10 == 3:
-            truth = np.full(size, truth[0])
-        if number % 10 == 4:
-            probabilities = np.round(probabilities * 4) + 1e-3  # ties
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        dense = tuple(range(num_classes // 2, num_classes)) if number % 3 else (num_classes - 1,)
-        result.append(Predictions(truth=truth.astype(np.int64), probabilities=probabilities, dense=dense))
-    return result
+from tests.fixtures.scikit_learn_metrics import cases, defined, reference
 
 
 def test_every_metric_is_scikit_learns_and_none_where_undefined() -> None:
