@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,11 +46,13 @@ def every_flip(data: bytes) -> Iterator[bytes]:
 def test_no_flipped_bit_of_a_record_or_its_signature_is_taken(history: HandmadeHistory, kind: str) -> None:
     take, signed = CASES[kind](history)
     for data in every_flip(signed.data):
-        with pytest.raises(TrustError):
+        with suppress(TrustError):
             take(replace(signed, data=data))
+            pytest.fail("a flipped bit was taken")
     for signature in every_flip(signed.signature):
-        with pytest.raises(TrustError):
+        with suppress(TrustError):
             take(replace(signed, signature=signature))
+            pytest.fail("a flipped bit was taken")
     take(signed)  # the same ledger takes it untouched
 
 
@@ -60,12 +63,15 @@ def test_no_flipped_bit_of_a_rotation_or_its_two_signatures_is_taken(history: Ha
     rotation = changed(moved, "north", number=1, previous=first.digest, keys=wire.plain(keys_of("north-new")))
     countersignature = signer_of("north-new").sign(rotation.data)
     for data in every_flip(rotation.data):
-        with pytest.raises(TrustError):
+        with suppress(TrustError):
             ledger.rotation("north", first, replace(rotation, data=data), countersignature)
+            pytest.fail("a flipped bit was taken")
     for signature in every_flip(rotation.signature):
-        with pytest.raises(TrustError):
+        with suppress(TrustError):
             ledger.rotation("north", first, replace(rotation, signature=signature), countersignature)
+            pytest.fail("a flipped bit was taken")
     for signature in every_flip(countersignature):
-        with pytest.raises(TrustError):
+        with suppress(TrustError):
             ledger.rotation("north", first, rotation, signature)
+            pytest.fail("a flipped bit was taken")
     ledger.rotation("north", first, rotation, countersignature)
