@@ -22,7 +22,7 @@ from fedcli.party.source import Source
 from fedcli.results import Status
 from fedcli.text.wording import counted
 from fedcli.workspace import Workspace
-from tests.fixtures.federation import PLAN, Federation, files_below
+from tests.fixtures.federation import PLAN, Federation
 from tests.fixtures.files import files_below
 from tests.fixtures.killing import chosen, run_dying
 

@@ -26,7 +26,7 @@ from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
 from fedcli.results import Status
 from fedcli.workspace import Workspace
-from tests.fixtures.federation import PLAN, Federation, files_below
+from tests.fixtures.federation import PLAN, Federation
 from tests.fixtures.files import files_below
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.killing import chosen, run_dying
