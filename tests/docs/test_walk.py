@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_links import PAGES
+from tests.docs.walkthrough import PAGES
 
 ROOT = Path(__file__).parents[2]
 NAMES = re.findall(r"`(fedcli(?:\.\w+)+)`", (ROOT / "docs" / "walk.md").read_text(encoding="utf-8"))

@@ -11,50 +11,17 @@ from fedcli import wire
 from fedcli.disk import Measured
 from fedcli.errors import ConflictError, StoreError
 from fedcli.exchange import layout, signatures
-from fedcli.exchange.outbox import Outbox, Publication
+from fedcli.exchange.outbox import Publication
 from fedcli.exchange.store import LocalStore
 from tests.fixtures.killing import killed_everywhere
-from tests.fixtures.signing import signer_of
+from tests.fixtures.outbox_entries import DATASET, NAME, SIGNER, UPDATE, contents, draft_of, outbox_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.outbox import Draft
-
-NAME = "round-0001"
-DATASET = layout.dataset("north", 1)
-UPDATE = layout.update("north", 1)
-SIGNER = signer_of("north")
-
 
 def silent(_key: str, _file: Measured) -> None:
     """Listen to nothing."""
-
-
-def outbox_of(workspace: Path) -> Outbox:
-    return Outbox(workspace / "outbox", workspace / "state")
-
-
-def draft_of(outbox: Outbox, attempt: str, name: str = NAME) -> tuple[Draft, tuple[Publication, ...]]:
-    """Do the work of a round; like training on a GPU, every attempt ends with other numbers."""
-    draft = outbox.draft(name)
-    draft.state.mkdir()
-    (draft.state / "best.safetensors").write_bytes(f"best model of the {attempt}".encode())
-    (draft.state / "selection.json").write_bytes(f"selection of the {attempt}".encode())
-    artifact = f"delta of the {attempt}".encode() * 100
-    (draft.folder / "update").write_bytes(artifact)
-    key = layout.artifact(UPDATE, wire.sha256(artifact))
-    publications = (
-        Publication(key=DATASET, data=f"data set of the {attempt}".encode()),
-        Publication(key=UPDATE, data=f"update of the {attempt}, {key}".encode(), artifacts=((key, draft.folder / "update"),)),
-    )
-    return draft, publications
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file under a folder, temporary ones of the store left out."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".fedcli-")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def expected_of(attempt: str, scratch: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:

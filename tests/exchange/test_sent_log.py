@@ -13,8 +13,8 @@ from fedcli import wire
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore
-from tests.exchange.test_outbox import NAME, SIGNER, contents, draft_of, outbox_of
 from tests.fixtures.killing import killed_everywhere
+from tests.fixtures.outbox_entries import NAME, SIGNER, contents, draft_of, outbox_of
 
 if TYPE_CHECKING:
     from pathlib import Path

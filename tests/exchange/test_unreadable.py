@@ -12,6 +12,7 @@ import pytest
 
 from fedcli.errors import MachineError, MissingError, StoreError, UnreadableError
 from fedcli.exchange.store import LocalStore
+from tests.fixtures.files import UNPRIVILEGED
 from tests.fixtures.servers import READER, running_s3
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = ("sites/north/a.json", "sites/north/b.json")
-UNPRIVILEGED = (
-    ("setpriv", "--inh-caps=-dac_override,-dac_read_search", "--bounding-set=-dac_override,-dac_read_search")
-    if os.geteuid() == 0
-    else ()
-)
-"""What runs a program for which permissions hold: root may read everything."""
 
 
 def is_unreadable(store: Store, key: str, target: Path) -> None:

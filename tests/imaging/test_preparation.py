@@ -28,6 +28,7 @@ from fedcli.plan import Part, Plan, Preparation
 from fedcli.progress import Silent
 from fedcli.text.csv_text import guarded
 from tests.fixtures.dicom_files import write_mammogram
+from tests.fixtures.interruption import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,21 +60,6 @@ class Recorder(Silent):
 
 
 Mixed: TypeAlias = "tuple[DatasetRequest, PreparationSummary, Recorder]"
-
-
-class Interrupted(Silent):
-    """A progress whose user gives up after three files."""
-
-    @contextmanager
-    def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:  # noqa: ARG002
-        """Yield a function that interrupts."""
-        counter = iter(range(total))
-
-        def advance(units: int, note: str) -> None:
-            if next(counter) == 2:
-                raise KeyboardInterrupt
-
-        yield advance
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,17 +17,10 @@ from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
 from fedcli.results import Status
 from tests.fixtures.federation import Federation
-from tests.fixtures.tampering import artifact_path, flip, rewrite, swap
+from tests.fixtures.tampering import artifact_path, first_float, flip, rewrite, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
-
-
-def first_float(arrays: Mapping[str, NDArray[Any]]) -> str:
-    return next(name for name, value in arrays.items() if value.dtype == np.float32)
 
 
 # ------------------------------------------------------------------------------------------------- numbers and digests

@@ -24,7 +24,7 @@ from fedcli.party.party import Party
 from fedcli.plan import Aggregation, Limits
 from fedcli.workspace import WorkspaceRole
 from tests.fixtures.records import artifact, file_of
-from tests.fixtures.tampering import artifact_path, rewrite
+from tests.fixtures.tampering import artifact_path, first_float, rewrite
 from tests.operations.attacked import refused, sent, taken_in
 
 if TYPE_CHECKING:
@@ -98,10 +98,6 @@ def nan_model(federation: Federation) -> Model:
         name: np.full(value.shape, np.nan, np.float32) if value.dtype == np.float32 else value
         for name, value in federation.model(0).items()
     }
-
-
-def first_float(model: Model) -> str:
-    return next(name for name, value in model.items() if value.dtype == np.float32 and value.ndim > 1)
 
 
 def without_one(model: Model) -> Model:

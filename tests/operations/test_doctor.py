@@ -29,8 +29,8 @@ from fedcli.private_files import locked
 from fedcli.results import Status
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, SITES, Clock, Federation
+from tests.fixtures.interruption import Unplugged
 from tests.fixtures.servers import free_port, running_sshd
-from tests.operations.test_rounds import Unplugged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

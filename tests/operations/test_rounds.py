@@ -19,9 +19,9 @@ from fedcli.operations.approve import ApproveRequest, approve, inspect
 from fedcli.operations.join import JoinRequest
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.private_files import BusyError, locked
-from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.fixtures.federation import SITES
+from tests.fixtures.interruption import Unplugged
 from tests.fixtures.tampering import artifact_path, forge
 
 if TYPE_CHECKING:
@@ -134,13 +134,6 @@ def test_a_second_machine_adopts_and_goes_on(trained: Federation) -> None:
     trained.aggregate()
     assert trained.train("north-two")[0].status is Status.PUBLISHED
     assert trained.train("north")[0].status is Status.WAITING
-
-
-class Unplugged(Silent):
-    """Pulls the plug at the first event: when the data set record is published, and the update is not."""
-
-    def event(self, text: str) -> None:
-        raise KeyboardInterrupt(text)
 
 
 def test_an_interrupted_publication_is_finished_and_not_trained_again(begun: Federation) -> None:

@@ -20,11 +20,10 @@ from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
 from fedcli.plan import Aggregation
 from fedcli.results import Status
-from tests.exchange.test_unreadable import UNPRIVILEGED
 from tests.fixtures.federation import PLAN, Clock, Federation, begun_by_hand
+from tests.fixtures.files import UNPRIVILEGED
 from tests.fixtures.places import on_sftp
-from tests.fixtures.tampering import artifact_path, swap
-from tests.operations.test_attacks import first_float
+from tests.fixtures.tampering import artifact_path, first_float, swap
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Intensity
 from fedcli.progress import Silent
 from tests.fixtures.dicom_files import write_mammogram
-from tests.imaging.test_preparation import Interrupted
+from tests.fixtures.interruption import Interrupted
 
 if TYPE_CHECKING:
     from pathlib import Path
