@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fedcli import plan as plans
-from fedcli.exchange.store import StoreOptions
 from fedcli.party.command_lines import store_words
 from tests.fixtures.command import run, succeed
-from tests.fixtures.places import Elsewhere, on_sftp
+from tests.fixtures.places import Place, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +39,14 @@ SITES = ("north", "valley")
 
 
 @pytest.fixture(params=["here", "sftp"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return an empty place for a drop folder, for an account with no known hosts, keys or agent of its own."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     if request.param == "sftp":
         return on_sftp(request.getfixturevalue("sshd"))
-    return Elsewhere(address=str(tmp_path / "drop"), options=StoreOptions(), environment=None)
+    return Place(address=str(tmp_path / "drop"))
 
 
 @dataclass(slots=True)
@@ -112,7 +111,7 @@ def write_plan(path: Path, rate: str) -> str:
     return plans.load(path).digest
 
 
-def begin(reader: Reader, place: Elsewhere, archives: Path) -> None:
+def begin(reader: Reader, place: Place, archives: Path) -> None:
     """Begin a federation; its sites join as its status says, prepare their data, and are admitted as they say."""
     digest = write_plan(reader.folder / "plan.toml", "1e-3")
     reader.answers = {"join": ("--approve-plan", digest), "approve": ("--approve-plan", digest)}
@@ -135,7 +134,7 @@ def enrolled(reader: Reader, site: str) -> str:
     return shlex.split(line)[-1]
 
 
-def test_a_federation_is_driven_to_its_end_by_what_it_prints(place: Elsewhere, prepared: dict[str, Path], tmp_path: Path) -> None:
+def test_a_federation_is_driven_to_its_end_by_what_it_prints(place: Place, prepared: dict[str, Path], tmp_path: Path) -> None:
     reader = Reader(folder=tmp_path, words={"TEXT": "its scanner is being moved", "LOGIN_KEY": str(place.options.ssh_key)})
     if "@" in place.address:
         reader.words["ACCOUNT"] = re.sub(r".*//(.*)@.*", r"\1", place.address)
