@@ -101,7 +101,7 @@ def _require_possible(party: Party, number: int, reason: str) -> None:
         msg = "--reason: expected a text, which the round record states"
         raise UsageError(msg)
     if newest >= plan.rounds:
-        msg = f"all {plan.rounds} rounds of the plan are done, and a restart is a round"
+        msg = "all rounds of the plan are done, and a restart is a round"
         hint = f"set a larger `rounds` in the plan: `{party.command('amend', '--plan', 'PLAN')}`"
         raise UsageError(msg, hint=hint)
 

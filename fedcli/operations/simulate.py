@@ -147,7 +147,7 @@ def simulate(request: SimulateRequest, environment: Environment) -> SimulateResu
         raise TrustError(verified.message)
     return SimulateResult(
         status=Status.FINISHED,
-        message=f"{plan.name}: {plan.rounds} rounds at {counted(len(roots), 'site')} are done; {verified.message}",
+        message=f"{plan.name} has run {counted(plan.rounds, 'round')} at {counted(len(roots), 'site')}; {verified.message}",
         drop=str(request.drop),
         workspaces=str(request.drop.parent),
         coordinator=fingerprint,

@@ -149,7 +149,7 @@ def _finished(party: Party, number: int) -> TrainRoundResult:
 
         consider_final(party, party.approved_plan(), number)
     steps = (party.command("finetune", "--from", "initial"), party.command("finetune"), party.command("evaluate"))
-    message = f"All {party.plan.rounds} rounds are done; next: `{' && '.join(steps)}`"
+    message = f"All rounds are done; next: `{' && '.join(steps)}`"
     return _result(party, number - 1, Status.FINISHED, message)
 
 
