@@ -4,6 +4,7 @@ workspace.toml    settings that the operator may edit (`Settings`)
 key, key.pub      the signing key, unless `key` names another
 secret            32 bytes that key the hashes of patients and studies; mode 0600
 approval.json     the plan that the operator approved
+approval-ahead.json   a plan that the operator approved before it is in force
 rotation.json     the key that takes over once the federation lists it
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 SETTINGS = "workspace.toml"
 ROTATION = "rotation.json"
+_AHEAD = "approval-ahead.json"
 FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 """Fingerprint of an SSH key, of a party or of a host."""
 
@@ -202,9 +204,21 @@ class Workspace:
         """The approved plan, if there is one."""
         return self.load(Approval, "approval.json")
 
-    def approve(self, plan: Plan) -> None:
-        """Remember that the operator agreed to a plan."""
-        self.save("approval.json", Approval(digest=plan.digest, plan=plan))
+    @property
+    def approval_ahead(self) -> Approval | None:
+        """The plan that is approved before it is in force, if there is one."""
+        return self.load(Approval, _AHEAD)
+
+    @property
+    def approved_digests(self) -> frozenset[str]:
+        """The digests of the approved plans."""
+        return frozenset(item.digest for item in (self.approval, self.approval_ahead) if item is not None)
+
+    def approve(self, plan: Plan, *, ahead: bool = False) -> None:
+        """Remember that the operator agreed to a plan: to the one in force, or ahead to one that is in force later."""
+        self.save(_AHEAD if ahead else "approval.json", Approval(digest=plan.digest, plan=plan))
+        if not ahead and (coming := self.approval_ahead) is not None and coming.digest == plan.digest:
+            self.path(_AHEAD).unlink()
 
     def load(self, kind: type[T], name: str) -> T | None:
         """Read a JSON file of the workspace; None if it is missing."""

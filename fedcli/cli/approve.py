@@ -17,14 +17,15 @@ EXAMPLE = "Example: fedcli approve -C north"
 
 
 def approve(workspace: WorkspaceOption = Path(), approve_plan: ApprovePlanOption = None, json: JsonOption = False) -> None:
-    """Look at the plan in force and what has changed since it was last approved, and approve it."""
+    """Look at the plan in force, or at the one that comes, and what has changed since the last approval, and approve it."""
 
     def work(environment: Environment) -> ApproveResult:
         from fedcli.operations import approve as operation
 
         proposal = operation.inspect(workspace, environment)
         if not proposal.approved:
-            require_approval(proposal.plan, proposal.changes, approve_plan)
+            when = f"in force from round {proposal.from_round} on" if proposal.coming else "in force"
+            require_approval(proposal.plan, proposal.changes, approve_plan, when)
         return operation.approve(operation.ApproveRequest(root=workspace, digest=proposal.digest), environment)
 
     Invocation(command="approve", as_json=json, root=workspace).run(work)

@@ -20,7 +20,7 @@ ApprovePlanOption = Annotated[
 ]
 
 
-def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: str | None) -> None:
+def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: str | None, when: str = "in force") -> None:
     """Show a plan and ask, unless its digest was given.
 
     Raises:
@@ -29,11 +29,11 @@ def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: 
     digest = plan.digest
     if approve_plan:
         if not digest.startswith(approve_plan):
-            msg = f"the plan in force is {digest[:12]}, expected {approve_plan[:12]}"
+            msg = f"the plan {when} is {digest[:12]}, expected {approve_plan[:12]}"
             raise ApprovalError(msg, hint="look at it again without --approve-plan")
         return
     _, err = render.consoles()
-    title = f"Plan {plan.name}, {digest[:12]}"
+    title = f"Plan {plan.name}, {digest[:12]}, {when}"
     if any(change.before for change in changes):
         rows = [(change.setting, change.before, change.after) for change in changes]
         render.print_table(err, title, ("setting", "approved before", "now"), rows)

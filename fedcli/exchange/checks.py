@@ -131,6 +131,16 @@ def newest_seen(rounds: Sequence[Verified[RoundRecord]]) -> SeenRound | None:
     return SeenRound(round=rounds[-1].record.round, sha256=rounds[-1].digest) if rounds else None
 
 
+def check_amendment(signed: Signed, record: FederationRecord, first: FederationRecord) -> None:
+    """Every model of a federation is of one network, and no patient ever moves from the training part to the test part.
+
+    Federations begun before the first record could say `split_fixed` may have changed the split, and stay valid.
+    """
+    expect(signed, "split_fixed", first.split_fixed, record.split_fixed)
+    for what in ("classes", "network", *(("seed", "split") if first.split_fixed else ())):
+        expect(signed, f"{what} of the plan", getattr(first.plan, what), getattr(record.plan, what))
+
+
 def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
     """No silent subset: every member has contributed, is absent, excused or rejected, and nobody else is named."""
     used = [contribution.site for contribution in record.contributions]

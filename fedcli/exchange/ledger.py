@@ -25,6 +25,7 @@ from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.checks import (
     Signed,
     Verified,
+    check_amendment,
     check_artifacts,
     check_bytes,
     check_late,
@@ -124,9 +125,8 @@ class Ledger:
         if record.from_round < earliest or (number == 0 and record.from_round != 0):
             msg = f"{signed.key}: in force from round {record.from_round}, expected {earliest} or later"
             raise TrustError(msg)
-        if number:  # every model of a federation is of one network
-            expect(signed, "classes of the plan", self.newest_federation.plan.classes, record.plan.classes)
-            expect(signed, "network of the plan", self.newest_federation.plan.network, record.plan.network)
+        if number:
+            check_amendment(signed, record, self.federations[0].record)
         self.federations.append(verified)
         self._plans.append(record.plan.digest)
         self.bounds = self.bounds.after(record)

@@ -65,7 +65,7 @@ def inspect(root: Path, plan: Plan, environment: Environment) -> Amendment:
     """Return what a plan would change.
 
     Raises:
-        UsageError: It changes what cannot change: classes, network, or rounds that are done.
+        UsageError: It changes what cannot change: classes, network, seed, split, or rounds that are done.
     """
     with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
         return _amendment(party, plan)
@@ -109,6 +109,9 @@ def _amendment(party: Party, plan: Plan) -> Amendment:
             f"found {', '.join(plan.classes)} and {plan.network.name}"
         )
         raise UsageError(msg, hint="another network needs another federation: fedcli init in an empty drop folder")
+    if _parts(plan) not in (_parts(before), _parts(ledger.federations[0].record.plan)):
+        msg = "seed and split cannot change: patients that have trained would come into the test part"
+        raise UsageError(msg, hint=f"the plan in force has {_parts(before)}")
     if plan.rounds < ledger.newest_round:
         msg = f"round {ledger.newest_round} is done, expected at least as many rounds, found {plan.rounds}"
         raise UsageError(msg)
@@ -118,3 +121,9 @@ def _amendment(party: Party, plan: Plan) -> Amendment:
         from_round=first_round(party, (member.site for member in ledger.newest_federation.members)),
         prepare_again=plan.preparation != before.preparation,
     )
+
+
+def _parts(plan: Plan) -> str:
+    """Return what decides the part of each patient, as settings."""
+    split = plan.split
+    return f"seed {plan.seed} and train, validation, test = {split.train:g}, {split.validation:g}, {split.test:g}"

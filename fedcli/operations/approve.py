@@ -1,14 +1,15 @@
-"""A site's operator approves the plan in force."""
+"""A site's operator approves the plan in force, or ahead the plan that is in force from a later round."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import ApprovalError
+from fedcli.errors import ApprovalError, TrustError
 from fedcli.party.party import Party
 from fedcli.plan.settings import PlanChange, plan_changes
 from fedcli.results import Result, Status
+from fedcli.site.selection import newest_state
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -33,62 +34,87 @@ class ApproveRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """The plan in force, and what the operator approved before.
+    """The plan to look at, and what the operator approved before.
 
     Attributes:
-        plan: The plan in force.
+        plan: The plan in force, or, if that is approved, the plan that is in force from a later round.
         digest: Its digest.
-        approved: Whether it is the approved plan already.
+        from_round: The first round under it.
+        coming: Whether it is not in force yet.
+        approved: Whether it is approved already.
         changes: Where it differs from the approved plan; all settings if none was approved.
     """
 
     plan: Plan
     digest: str
+    from_round: int
+    coming: bool
     approved: bool
     changes: tuple[PlanChange, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApproveResult(Result):
-    """The plan that is now approved."""
+    """The plan that is now approved, and the first round under it."""
 
     site: str
     plan: str
+    from_round: int
     changes: tuple[PlanChange, ...]
 
 
 def inspect(root: Path, environment: Environment) -> Proposal:
-    """Return the plan in force and how it differs from the approved one."""
+    """Return the plan to look at, and how it differs from the approved one.
+
+    Raises:
+        TrustError: It would move patients that have trained here into another part.
+    """
     with Party.at_work(root, WorkspaceRole.SITE, environment) as party:
         return _proposal(party)
 
 
 def approve(request: ApproveRequest, environment: Environment) -> ApproveResult:
-    """Approve the plan in force, if it has this digest.
+    """Approve the plan that `inspect` returns, if it has this digest.
 
     Raises:
-        ApprovalError: Another plan is in force.
+        ApprovalError: It is another plan.
+        TrustError: It would move patients that have trained here into another part.
     """
     with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         proposal = _proposal(party)
         if not request.digest or not proposal.digest.startswith(request.digest):
-            msg = f"the plan in force is {proposal.digest[:12]}, expected {request.digest[:12]}"
+            what = f"the plan from round {proposal.from_round} on" if proposal.coming else "the plan in force"
+            msg = f"{what} is {proposal.digest[:12]}, expected {request.digest[:12]}"
             raise ApprovalError(msg, hint=f"look at the plan again: `{party.command('approve')}`")
-        party.workspace.approve(proposal.plan)
+        party.workspace.approve(proposal.plan, ahead=proposal.coming)
+        message = f"The plan is approved; next: `{party.command('train-round')}`"
+        if proposal.coming:
+            message = f"The plan that is in force from round {proposal.from_round} on is approved ahead"
         return ApproveResult(
             status=Status.DONE,
-            message=f"The plan is approved; next: `{party.command('train-round')}`",
+            message=message,
             site=party.name,
             plan=proposal.digest,
+            from_round=proposal.from_round,
             changes=proposal.changes,
         )
 
 
 def _proposal(party: Party) -> Proposal:
-    approval, plan = party.workspace.approval, party.plan
+    workspace, ledger = party.workspace, party.ledger
+    force, newest = ledger.in_force(ledger.newest_round + 1).record, ledger.newest_federation
+    approved = workspace.approved_digests
+    coming = newest.plan != force.plan and force.plan.digest in approved
+    plan = newest.plan if coming else force.plan
+    before = workspace.approval.plan if workspace.approval else None
+    if before is not None and newest_state(workspace) is not None and (plan.seed, plan.split) != (before.seed, before.split):
+        msg = f"{party.name}: the plan {plan.digest[:12]} has another seed or split, which moves patients that have trained here"
+        raise TrustError(msg, hint="both are fixed by the first plan; the coordinator amends it back")
     return Proposal(
         plan=plan,
         digest=plan.digest,
-        approved=approval is not None and approval.digest == plan.digest,
-        changes=plan_changes(approval.plan if approval else None, plan),
+        from_round=newest.from_round if coming else force.from_round,
+        coming=coming,
+        approved=plan.digest in approved,
+        changes=plan_changes(before, plan),
     )

@@ -167,7 +167,11 @@ class Party:
         Raises:
             ApprovalError: The operator has approved none, or another one.
         """
-        approval, digest = self.workspace.approval, self.plan.digest
+        digest = self.plan.digest
+        ahead = self.workspace.approval_ahead
+        if ahead is not None and ahead.digest == digest:
+            self.workspace.approve(ahead.plan)
+        approval = self.workspace.approval
         if approval is None or approval.digest != digest:
             before = f"the approved plan is {approval.digest[:12]}" if approval else "none was approved"
             msg = f"{self.name}: the plan is now {digest[:12]}; {before}"

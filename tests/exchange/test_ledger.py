@@ -689,9 +689,27 @@ def test_4_classes_and_network_stay_what_they_are(history: HandmadeHistory) -> N
     for change, message in (
         ({"classes": ["a", "b", "c", "d", "e"]}, "classes of the plan"),
         ({"network": plan["network"] | {"name": "densenet121"}}, "network of the plan"),
+        ({"seed": 4}, "seed of the plan"),
+        ({"split": {"train": 0.2, "validation": 0.1, "test": 0.7}}, "split of the plan"),
     ):
         with pytest.raises(TrustError, match=message):
             history.ledger().add_federation(amendment(history.federation, 2, plan=plan | change))
+
+
+def test_4_seed_and_split_may_change_only_where_the_first_record_does_not_fix_them() -> None:
+    """Federations that were begun before `split_fixed` stay valid; no later record can change which they are."""
+    before = complete_history()
+    first = changed(before.federation, "coordinator", without=("split_fixed",))
+    plan = json.loads(first.data)["plan"] | {"seed": 4}
+    ledger = Ledger()
+    ledger.add_federation(first)
+    assert not ledger.newest_federation.split_fixed
+    with pytest.raises(TrustError, match="split_fixed: expected False, found True"):
+        ledger.add_federation(amendment(first, 0, split_fixed=True))
+    assert ledger.add_federation(amendment(first, 0, plan=plan)).record.plan.seed == 4
+    ledger = before.ledger(0)
+    with pytest.raises(TrustError, match="split_fixed: expected True, found False"):
+        ledger.add_federation(amendment(before.federation, 0, split_fixed=False, plan=plan))
 
 
 # ------------------------------------------------------------------------------ 6: sizes, digests and keys of artifacts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +18,10 @@ from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.join import JoinRequest
 from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
-from fedcli.plan import Network
+from fedcli.plan import Network, Split
 from fedcli.results import Status
+from fedcli.workspace import Workspace
+from tests.fixtures.command import run
 from tests.fixtures.tampering import forge
 
 if TYPE_CHECKING:
@@ -35,6 +37,15 @@ def verified(federation: Federation) -> History:
     result = federation.verify()
     assert (result.problems, result.unaccounted, result.verified) == ((), (), True)
     return federation.history()
+
+
+def amended(federation: Federation, **change: Any) -> None:
+    """Publish a federation record with another plan, as the coordinator's key can, but `amend` does not."""
+    newest = newest_federation(federation)
+    path = max(federation.drop.glob("coordinator/federation-*.json"))
+    plan = replace(newest.plan, **change)
+    forged = replace(newest, number=newest.number + 1, previous=wire.sha256(path.read_bytes()), plan=plan)
+    forge(federation, layout.federation(forged.number), wire.encode(forged))
 
 
 def newest_federation(federation: Federation) -> FederationRecord:
@@ -261,6 +272,34 @@ def test_a_changed_plan_is_in_force_from_the_next_round_and_stops_sites_until_th
     assert verified(trained).plan == plan
 
 
+def test_a_plan_is_approved_ahead_before_it_is_in_force(trained: Federation) -> None:
+    root, now = trained.site("north"), trained.plan
+    plan = replace(now, training=replace(now.training, rate=5e-4))
+    trained.amend(plan)  # in force from round 2 on, since the updates of round 1 are in
+    proposal = inspect(root, trained.environment)
+    assert (proposal.plan, proposal.coming, proposal.from_round, proposal.approved) == (plan, True, 2, False)
+    refused = run("approve", "-C", root, "--approve-plan", now.digest)
+    assert "the plan in force from round 2 on is" in refused.stderr
+    done = run("approve", "-C", root, "--approve-plan", plan.digest)
+    assert done.stdout.strip() == "The plan that is in force from round 2 on is approved ahead"
+    assert inspect(root, trained.environment).approved
+    assert trained.train("north")[0].status is Status.WAITING  # round 1 goes on under its own plan
+    trained.aggregate()
+    assert trained.train("north")[0].round == 2
+    with pytest.raises(ApprovalError, match="the plan is now"):
+        trained.train("valley")
+    assert not inspect(root, trained.environment).coming
+
+
+def test_who_has_not_trained_yet_trains_under_the_old_plan_with_the_new_one_approved(begun: Federation) -> None:
+    begun.train("valley")
+    plan = replace(begun.plan, training=replace(begun.plan.training, rate=5e-4))
+    begun.amend(plan)
+    approve(ApproveRequest(root=begun.site("north"), digest=plan.digest), begun.environment)
+    assert begun.train("north")[0].round == 1
+    assert begun.update("north", 1).plan == begun.plan.digest
+
+
 def test_more_rounds_go_on_after_the_last_one(finished: Federation) -> None:
     plan = replace(finished.plan, rounds=3)
     assert finished.status().open_round is None
@@ -277,6 +316,8 @@ def test_what_cannot_change_is_refused(finished: Federation) -> None:
     for plan, message in (
         (replace(finished.plan, network=Network(name="densenet121")), "classes and network cannot change"),
         (replace(finished.plan, classes=("a", "b", "c", "d", "e")), "classes and network cannot change"),
+        (replace(finished.plan, seed=8), "patients that have trained would come into the test part"),
+        (replace(finished.plan, split=Split(train=0.25, validation=0.25, test=0.5)), "seed and split cannot change"),
         (replace(finished.plan, rounds=1), "round 2 is done, expected at least as many rounds, found 1"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -284,11 +325,25 @@ def test_what_cannot_change_is_refused(finished: Federation) -> None:
     assert finished.amend(finished.plan).status is Status.DONE
 
 
+@pytest.mark.parametrize("change", [{"seed": 8}, {"split": Split(train=0.25, validation=0.25, test=0.5)}])
+def test_a_federation_record_that_moves_trained_patients_is_refused_by_everybody(
+    begun: Federation, change: dict[str, object]
+) -> None:
+    amended(begun, **change)
+    with pytest.raises(TrustError, match=f"{next(iter(change))} of the plan: expected"):
+        begun.train("north")
+    assert not begun.verify(replay=False).verified
+
+
+def test_a_site_that_has_trained_approves_no_other_seed_or_split(trained: Federation) -> None:
+    """Not in a federation either that was begun before the first record fixed them."""
+    workspace = Workspace.open(trained.site("north"))
+    workspace.approve(replace(trained.plan, seed=8))
+    with pytest.raises(TrustError, match="moves patients that have trained here"):
+        inspect(trained.site("north"), trained.environment)
+
+
 def test_a_federation_record_that_changes_the_network_is_refused_by_everybody(begun: Federation) -> None:
-    newest = newest_federation(begun)
-    path = max(begun.drop.glob("coordinator/federation-*.json"))
-    plan = replace(newest.plan, network=Network(name="densenet121"))
-    forged = replace(newest, number=newest.number + 1, previous=wire.sha256(path.read_bytes()), plan=plan)
-    forge(begun, layout.federation(forged.number), wire.encode(forged))
+    amended(begun, network=Network(name="densenet121"))
     with pytest.raises(TrustError, match="network of the plan"):
         begun.train("north")

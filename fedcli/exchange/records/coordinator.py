@@ -42,6 +42,7 @@ class FederationRecord(Record):
         coordinator: The coordinator's keys; the old key signs the record that lists a new one.
         members: The sites, sorted by name.
         plan: What all agree on.
+        split_fixed: Whether seed and split stay those of the first plan; false, and left out, in federations begun before that.
         reason: Why it amends the one before, in words for whom it concerns; null if nobody gave a reason.
     """
 
@@ -52,6 +53,7 @@ class FederationRecord(Record):
     coordinator: Keys
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)]
     plan: Plan
+    split_fixed: Annotated[bool, absent_means(value=False)] = True
     reason: Annotated[LongText | None, absent_means(None)] = None
 
     @model_validator(mode="after")

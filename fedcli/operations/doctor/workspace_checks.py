@@ -129,7 +129,7 @@ def approval(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> 
             check.skip("the plan in force cannot be read")
         elif approved is None:
             check.fail("none was approved")
-        elif (plan := ledger.in_force(ledger.newest_round + 1).record.plan).digest != approved.digest:
+        elif (plan := ledger.in_force(ledger.newest_round + 1).record.plan).digest not in workspace.approved_digests:
             check.fail(f"in force is {plan.digest[: wire.SHORT_DIGEST]}, approved {approved.digest[: wire.SHORT_DIGEST]}")
         else:
             check.ok(f"{plan.digest[: wire.SHORT_DIGEST]} is approved")
