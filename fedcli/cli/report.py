@@ -50,3 +50,5 @@ def report(
 
 def _show(out: Console, result: ReportResult) -> None:
     render.print_line(out, result.statement)
+    for failure in result.failures:
+        render.print_line(out, f"could not be made: {failure}")

@@ -190,7 +190,10 @@ class Ledger:
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
         """Verify a site's data set record."""
-        return self._open_outside_rounds(signed, DatasetRecord, site, number)
+        verified = self._open_outside_rounds(signed, DatasetRecord, site, number)
+        for part in verified.record.cohort.parts:
+            expect(signed, f"classes of the {part.part} part", len(self.newest_federation.plan.classes), len(part.class_images))
+        return verified
 
     def model(self, site: str, number: int, kind: str, signed: Signed) -> Verified[ModelRecord]:
         """Verify a shared model's record."""

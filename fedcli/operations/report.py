@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError
 from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.reporting.attempts import Attempts
 from fedcli.reporting.report_files import write_report
 from fedcli.reporting.tables import BEST
 from fedcli.results import Result, Status
@@ -45,6 +46,7 @@ class ReportResult(Result):
         verified: Whether everything in the folder verified against the coordinator's key.
         statement: What was verified, and against which key.
         problems: What did not verify; the page says so at its top.
+        failures: Tables and figures that could not be made; likewise.
     """
 
     page: str
@@ -53,6 +55,7 @@ class ReportResult(Result):
     verified: bool
     statement: str
     problems: tuple[Problem, ...]
+    failures: tuple[str, ...]
 
 
 def report(request: ReportRequest, environment: Environment) -> ReportResult:
@@ -67,7 +70,8 @@ def report(request: ReportRequest, environment: Environment) -> ReportResult:
     verified, history = verify(VerifyRequest(source=request.source), environment)
     if not history.rounds:
         raise TrustError("\n".join(problem.message for problem in verified.problems) or verified.message)
-    files = write_report(history, verified.message, request.out, request.model)
+    attempts = Attempts()
+    files = write_report(history, verified.message, request.out, request.model, attempts)
     page, card = (next(path for path in files if path.suffix == suffix) for suffix in (".html", ".md"))
     return ReportResult(
         status=Status.DONE,
@@ -78,4 +82,5 @@ def report(request: ReportRequest, environment: Environment) -> ReportResult:
         verified=verified.verified,
         statement=verified.message,
         problems=verified.problems,
+        failures=tuple(attempts.failures),
     )

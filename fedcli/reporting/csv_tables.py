@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedcli.measures import Metric
+from fedcli.reporting.attempts import Attempts
 from fedcli.reporting.tables import class_names, confusion
 from fedcli.reporting.tables.cohorts import FULL_HISTOGRAM
 from fedcli.text.csv_text import csv_text
@@ -30,28 +32,27 @@ class CsvTable:
     text: str
 
 
-def csv_tables(report: Report) -> tuple[CsvTable, ...]:
-    """Return every table, also those without rows."""
-    return (
-        _table("table1-datasets", _datasets(report)),
-        *(_table(f"table2-{table.kind}", _matrix(table)) for table in report.cross_site),
-        _table("table2-global", _global_rows(report.cross_site[0].sites, report.global_rows)),
-        _table("table2-cells", _cells(report)),
-        _table("table2-means", _means(report)),
-        _table("table2-metrics", _metrics(report)),
-        _table("comparisons", _comparisons(report)),
-        _table("confusion", _confusion(report)),
-        _table("fig3-classes", _classes(report)),
-        _table("fig4-intensities", _intensities(report)),
-        _table("fig5-kappa", _own_scores(report)),
-        _table("learning-curves", _learning(report)),
-        _table("participation", _participation(report)),
-        _table("exchange", _exchange(report)),
-    )
-
-
-def _table(name: str, lines: Iterable[tuple[Value, ...]]) -> CsvTable:
-    return CsvTable(name=name, text=csv_text(lines))
+def csv_tables(report: Report, attempts: Attempts | None = None) -> tuple[CsvTable, ...]:
+    """Return every table that can be written, also those without rows."""
+    attempts = attempts or Attempts()
+    lines: dict[str, Iterable[tuple[Value, ...]]] = {
+        "table1-datasets": _datasets(report),
+        **{f"table2-{table.kind}": _matrix(table) for table in report.cross_site},
+        "table2-global": _global_rows(report.cross_site[0].sites, report.global_rows),
+        "table2-cells": _cells(report),
+        "table2-means": _means(report),
+        "table2-metrics": _metrics(report),
+        "comparisons": _comparisons(report),
+        "confusion": _confusion(report),
+        "fig3-classes": _classes(report),
+        "fig4-intensities": _intensities(report),
+        "fig5-kappa": _own_scores(report),
+        "learning-curves": _learning(report),
+        "participation": _participation(report),
+        "exchange": _exchange(report),
+    }
+    texts = {name: attempts.make(f"table {name}", partial(csv_text, rows), None) for name, rows in lines.items()}
+    return tuple(CsvTable(name=name, text=text) for name, text in texts.items() if text is not None)
 
 
 def _datasets(report: Report) -> Iterator[tuple[Value, ...]]:

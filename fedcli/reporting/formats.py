@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ABSENT = "–"
 """Printed where there is no value."""
+_LONG = 1e7
+"""Numbers from here on are written with an exponent."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -20,7 +22,7 @@ def number(value: float | None, digits: int = 2) -> str:
     """Return a decimal number with a true minus sign and no negative zero."""
     if value is None:
         return ABSENT
-    text = f"{value:.{digits}f}"
+    text = f"{value:.{digits}f}" if abs(value) < _LONG else f"{value:.3g}"
     if float(text) == 0:
         return text.removeprefix("-")
     return text.replace("-", "−")

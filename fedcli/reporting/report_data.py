@@ -9,6 +9,7 @@ from fedcli.errors import MissingError
 from fedcli.exchange.records import SHARED_KINDS
 from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
+from fedcli.reporting.attempts import Attempts
 from fedcli.reporting.formats import agreement, number, percent
 from fedcli.reporting.tables.provenance import newest_record
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.history import History, Problem
+    from fedcli.exchange.records import ModelKind
     from fedcli.plan import Plan
+
+_NO_EXCHANGE = tables.ExchangeTable(sites=(), global_bytes=0, elapsed_hours=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,50 +104,62 @@ class Report:
         return f"{means} {tables.verdict(self.comparisons)}".rstrip()
 
 
-def gather(history: History, statement: str, model: str = tables.BEST) -> Report:
+def gather(history: History, statement: str, model: str = tables.BEST, attempts: Attempts | None = None) -> Report:
     """Compute every table of the report.
 
     Args:
         history: The verified records; what did not verify is among its problems.
         statement: What was verified, and against which key.
-        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
+        model: Which model the card describes.
+        attempts: Hears which tables failed.
 
     Raises:
-        MissingError: There is no federation record, so there is nothing to report; or the model does not exist yet.
+        MissingError: There is no federation record; or the model does not exist yet.
         UsageError: There can be no such model.
     """
-    if not history.federations:
-        msg = "there is no federation record, so there is nothing to report"
-        raise MissingError(msg, hint="the coordinator starts a federation with fedcli init")
-    scores = tables.site_scores(history)
-    chosen = tables.choose(history, model, scores)
+    _require_federation(history)
+    make = (attempts := attempts or Attempts()).make
+    scores: tuple[tables.SiteScore, ...] = make("scores", lambda: tables.site_scores(history), ())
+    chosen = make("the chosen model", lambda: tables.choose(history, model, scores), None)
     return Report(
         plan=history.plan,
         federation=history.federations[0].digest,
         head=history.rounds[-1].digest if history.rounds else "",
         statement=statement,
         problems=history.problems,
-        missing=tables.missing(history),
+        missing=make("what is missing", lambda: tables.missing(history), ()),
         as_of=newest_record(history).record.created,
         newest_round=len(history.rounds) - 1,
-        datasets=tables.dataset_table(history),
-        shares=tables.class_shares(history),
-        intensities=tables.intensities(history),
-        cross_site=tuple(tables.cross_site_table(history, kind) for kind in SHARED_KINDS),
-        global_rows=tables.global_rows(history),
-        comparisons=tables.comparisons(history),
+        datasets=make("Table 1", lambda: tables.dataset_table(history), tables.DatasetTable(rows=(), unpublished=())),
+        shares=make("Fig. 3", lambda: tables.class_shares(history), ()),
+        intensities=make("Fig. 4", lambda: tables.intensities(history), ()),
+        cross_site=tuple(_cross_site(history, kind, attempts) for kind in SHARED_KINDS),
+        global_rows=make("scores of the global models", lambda: tables.global_rows(history), ()),
+        comparisons=make("comparisons", lambda: tables.comparisons(history), ()),
         scores=scores,
-        score_tables=tables.score_tables(history, scores),
+        score_tables=make("other metrics", lambda: tables.score_tables(history, scores), ()),
         chosen=chosen,
-        limits=tables.limits(history, chosen) if chosen else (),
-        curves=tables.learning_curves(history),
-        global_curve=tables.global_curve(history),
-        participation_by_round=tables.participation_by_round(history),
-        participation_by_site=tables.participation_by_site(history),
-        exchange=tables.exchange_table(history),
-        software=tables.software(history),
-        digests=tables.digests(history),
+        limits=make("limitations", lambda: tables.limits(history, chosen) if chosen else (), ()),
+        curves=make("learning curves", lambda: tables.learning_curves(history), ()),
+        global_curve=make("the global models' kappas", lambda: tables.global_curve(history), ()),
+        participation_by_round=make("rounds", lambda: tables.participation_by_round(history), ()),
+        participation_by_site=make("participation", lambda: tables.participation_by_site(history), ()),
+        exchange=make("exchange", lambda: tables.exchange_table(history), _NO_EXCHANGE),
+        software=make("versions", lambda: tables.software(history), ()),
+        digests=make("digests", lambda: tables.digests(history), ()),
     )
+
+
+def _require_federation(history: History) -> None:
+    if not history.federations:
+        msg = "there is no federation record, so there is nothing to report"
+        raise MissingError(msg, hint="the coordinator starts a federation with fedcli init")
+
+
+def _cross_site(history: History, kind: ModelKind, attempts: Attempts) -> tables.CrossSiteTable:
+    unscored = tuple(tuple(tables.Cell(trained_at=row, tested_at=site) for site in history.sites) for row in history.sites)
+    empty = tables.CrossSiteTable(kind=kind, sites=history.sites, rows=unscored)
+    return attempts.make(f"Table 2, {kind.word} models", lambda: tables.cross_site_table(history, kind), empty)
 
 
 def _means_sentence(improvement: tables.Improvement, federated: tables.Mean) -> str:

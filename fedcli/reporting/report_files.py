@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.reporting import formats, model_card, tables
+from fedcli.reporting.attempts import Attempts
 from fedcli.reporting.csv_tables import csv_tables
 from fedcli.reporting.figures import NAMES, illustrations
 from fedcli.reporting.formats import METRIC_WORDS
@@ -31,7 +32,9 @@ PAGE = "report.html"
 CARD = "model-card.md"
 
 
-def write_report(history: History, statement: str, out: Path, model: str = BEST) -> tuple[Path, ...]:
+def write_report(
+    history: History, statement: str, out: Path, model: str = BEST, attempts: Attempts | None = None
+) -> tuple[Path, ...]:
     """Write the report into a folder, replacing an older one.
 
     Each file is written whole or not at all. Figures of an older report that this one does not have are removed, and so is its
@@ -42,6 +45,7 @@ def write_report(history: History, statement: str, out: Path, model: str = BEST)
         statement: What was verified, and against which key; shown at the top of the page.
         out: The folder; created where it is missing.
         model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
+        attempts: Hears which tables and figures failed; the page names them, and has the others.
 
     Returns:
         The files that were written, the page first.
@@ -50,12 +54,14 @@ def write_report(history: History, statement: str, out: Path, model: str = BEST)
         MissingError: The history holds no federation record, or that model does not exist yet.
         UsageError: There can be no such model, or the folder cannot be written.
     """
-    report = gather(history, statement, model)
-    pictures = illustrations(report)
-    files = [(out / PAGE, render(report, pictures).encode())]
+    attempts = attempts or Attempts()
+    report = gather(history, statement, model, attempts)
+    pictures = illustrations(report, attempts)
+    csv = csv_tables(report, attempts)
+    files = [(out / PAGE, render(report, pictures, tuple(attempts.failures)).encode())]
     if report.chosen:
         files.append((out / CARD, model_card.render(report, report.chosen).encode()))
-    files += [(out / "tables" / f"{table.name}.csv", table.text.encode()) for table in csv_tables(report)]
+    files += [(out / "tables" / f"{table.name}.csv", table.text.encode()) for table in csv]
     for picture in pictures:
         files.append((out / "figures" / f"{picture.name}.svg", picture.svg.encode()))
         files.append((out / "figures" / f"{picture.name}.png", picture.png))
@@ -71,18 +77,20 @@ def write_report(history: History, statement: str, out: Path, model: str = BEST)
     return tuple(path for path, _ in files)
 
 
-def render(report: Report, pictures: tuple[Illustration, ...]) -> str:
+def render(report: Report, pictures: tuple[Illustration, ...], failures: tuple[str, ...] = ()) -> str:
     """Return the page.
 
     Args:
         report: What it shows.
         pictures: The figures that could be drawn; the page says which are missing.
+        failures: The tables and figures that failed.
     """
     return (
         template_environment(autoescape=True)
         .get_template("page.html.j2")
         .render(
             report=report,
+            failures=failures,
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             absent=formats.ABSENT,
             metric_words={metric: METRIC_WORDS[metric] for metric in tables.metrics_of(report.plan)},

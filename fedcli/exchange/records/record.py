@@ -20,7 +20,9 @@ Ordinal = Annotated[int, Field(ge=1, le=9999)]
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Size = Annotated[int, Field(ge=0, le=1 << 40)]
 Kappa = Annotated[float, Field(ge=-1, le=1)]
-NotNegative = Annotated[float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, le=1e50)]
+"""A loss or a norm: at most what a figure can draw, and more than any that follows from float32 weights."""
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Purpose(StrEnum):

@@ -8,7 +8,19 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Cohort, Count
-from fedcli.exchange.records.record import Artifact, Kappa, Keys, ModelKind, NotNegative, Number, Ordinal, Payload, Record, Steps
+from fedcli.exchange.records.record import (
+    Artifact,
+    Kappa,
+    Keys,
+    ModelKind,
+    NotNegative,
+    Number,
+    Ordinal,
+    Payload,
+    Record,
+    Seconds,
+    Steps,
+)
 from fedcli.measures import Measures, PairedDifference
 from fedcli.wire import SHORT_DIGEST, STRICT, Digest, ShortText, SiteName, absent_means
 
@@ -90,7 +102,7 @@ class UpdateRecord(SiteRecord):
     trained: ValidationScore
     training_loss: NotNegative | None
     norm: NotNegative
-    seconds: NotNegative
+    seconds: Seconds
     device: ShortText
     threads: Annotated[int, Field(ge=1, le=4096)]
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1, fail_fast=True)]

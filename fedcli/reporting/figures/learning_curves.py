@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Point = tuple[int, float | None]
 
+_FAR = 20
+"""So many times the median are drawn; a line that goes on is cut off."""
 _FEW = 12
 """Up to this many rounds, each is marked with a dot: a line through one point cannot be seen."""
 
@@ -55,7 +57,7 @@ def norms_figure(curves: tuple[LearningCurve, ...]) -> Illustration:
         "update-norms",
         "Euclidean norm of each site's updates, round by round",
         f"One panel per site. Means: {means}.",
-        lambda: _draw_updates(norms, "Norm", (0, None)),
+        lambda: _draw_updates(norms, "Norm", (0, _top([value for points in norms.values() for _, value in points]))),
     )
 
 
@@ -109,9 +111,15 @@ def _draw_losses(curves: tuple[LearningCurve, ...]) -> Figure:
         training: list[Point] = [(point.round, point.training_loss) for point in curve.points]
         _line(axes, training, INK, "Training", ":")
         axes.set_title(label(curve.site))
-    grid[0].set_ylim(0, 1.05 * max(axes.dataLim.ymax for axes in grid if math.isfinite(axes.dataLim.ymax)))
+    grid[0].set_ylim(0, _top([loss for curve in curves for loss in curve.losses]))
     _finish(figure, grid, "Cross-entropy")
     return figure
+
+
+def _top(values: list[float | None]) -> float | None:
+    """Return the end of the axes for values from 0 up: one site's values of another order must not flatten all other lines."""
+    known = [value for value in values if value is not None]
+    return min(1.05 * max(known), _FAR * median(known)) or None
 
 
 def _line(axes: Axes, points: list[Point], colour: str, name: str, style: str) -> None:
