@@ -6,6 +6,7 @@ secret            32 bytes that key the hashes of patients and studies; mode 060
 approval.json     the plan that the operator approved
 approval-ahead.json   a plan that the operator approved before it is in force
 rotation.json     the key that takes over once the federation lists it
+re-enrolment.json the key that was enrolled after this site lost the one before
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
 state/            what rounds keep here: best model, optimizer state, BatchNorm layers that are not sent
@@ -40,6 +41,7 @@ T = TypeVar("T")
 SETTINGS = "workspace.toml"
 ROTATION = "rotation.json"
 _AHEAD = "approval-ahead.json"
+RE_ENROLMENT = "re-enrolment.json"
 FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 """Fingerprint of an SSH key, of a party or of a host."""
 
@@ -110,6 +112,13 @@ class Rotation:
     """The key that takes over once the federation lists it: its file, relative to the workspace, and its public half."""
 
     key: Annotated[str, Field(min_length=1, max_length=1000)]
+    public_key: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ReEnrolment:
+    """The key that a site has enrolled after it lost the one before; until the federation lists it, it lists another."""
+
     public_key: Annotated[str, Field(min_length=1, max_length=200)]
 
 

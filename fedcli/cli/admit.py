@@ -14,7 +14,7 @@ from fedcli.errors import ApprovalError
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
-    from fedcli.operations.admit import AdmitResult
+    from fedcli.operations.admit import AdmitResult, Applicant
 
 EXAMPLE = "Example: fedcli admit -C coordinator north --fingerprint SHA256:…"
 
@@ -40,8 +40,7 @@ def admit(
         if chosen is None:
             applicant = operation.inspect(workspace, site, environment)
             chosen = applicant.fingerprint
-            question = f"{site} has enrolled the key {chosen}. Is that the fingerprint that the site told you by telephone?"
-            if not applicant.admitted and not confirm(question):
+            if not applicant.admitted and not confirm(_question(applicant)):
                 msg = f"{site}: not admitted; its enrolled key is {chosen}"
                 command = party_command(workspace, "admit", site, "--fingerprint", chosen)
                 raise ApprovalError(msg, hint=f"if the site confirms it: `{command}`")
@@ -49,3 +48,18 @@ def admit(
         return operation.admit(request, environment)
 
     Invocation(command="admit", as_json=json, root=workspace).run(work)
+
+
+def _question(applicant: Applicant) -> str:
+    site, present = applicant.site, applicant.present
+    text = f"{site} has enrolled the key {applicant.fingerprint}"
+    if present is None:
+        return f"{text}. Is that the fingerprint that the site told you by telephone?"
+    if applicant.vouched:
+        return (
+            f"{text}, and its present key {present} signed for it. Is that the fingerprint that the site told you by telephone?"
+        )
+    return (
+        f"{text}, but its present key {present} has not signed for it: somebody says that {site} lost that key. Call the site "
+        "at a number that you know. Is the first fingerprint the one that the site reads to you?"
+    )

@@ -37,6 +37,9 @@ def join(
     share_models: Annotated[
         bool, typer.Option(help="Share this site's best models so that other sites can evaluate them.")
     ] = False,
+    re_enrol: Annotated[
+        bool, typer.Option("--re-enrol", help="This site has lost its key: enrol another one under its name.")
+    ] = False,
     threads: ThreadsOption = 0,
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
@@ -63,6 +66,7 @@ def join(
             share_dataset=share_dataset,
             share_models=share_models,
             threads=threads,
+            re_enrol=re_enrol,
         )
         return operation.join(request, environment)
 

@@ -47,7 +47,8 @@ class History:
         federations: Federation records, ascending.
         rounds: Round records, ascending.
         updates: Update records by site and round, used or not.
-        enrolments: Newest enrolments by site.
+        enrolments: By site, the newest enrolment whose key the federation has listed, or the first if it has listed none.
+        waiting: By site, the enrolments whose key the federation has never listed.
         datasets: Each site's newest data set record.
         models: Each site's newest shared model of each kind.
         evaluations: Each site's newest evaluation.
@@ -58,6 +59,7 @@ class History:
     rounds: tuple[Verified[RoundRecord], ...]
     updates: dict[tuple[str, int], Verified[UpdateRecord]] = field(default_factory=dict)
     enrolments: dict[str, Verified[EnrolmentRecord]] = field(default_factory=dict)
+    waiting: dict[str, tuple[Verified[EnrolmentRecord], ...]] = field(default_factory=dict)
     datasets: dict[str, Verified[DatasetRecord]] = field(default_factory=dict)
     models: dict[tuple[str, ModelKind], Verified[ModelRecord]] = field(default_factory=dict)
     evaluations: dict[str, Verified[EvaluationRecord]] = field(default_factory=dict)

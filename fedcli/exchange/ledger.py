@@ -57,6 +57,7 @@ from fedcli.exchange.records import (
 from fedcli.plan import MAX_STEPS
 
 if TYPE_CHECKING:
+    from fedcli.exchange.records import PublicKey
     from fedcli.exchange.signatures import VerifyKey
 
 R = TypeVar("R", bound=Record)
@@ -106,6 +107,10 @@ class Ledger:
         """Return the federation record that is in force for a round."""
         self._require_beginning()
         return [item for item in self.federations if item.record.from_round <= number][-1]
+
+    def has_listed(self, party: str, keys: tuple[PublicKey, ...]) -> bool:
+        """Tell whether a federation record lists, or has listed, these keys for a party."""
+        return any(item.record.keys_of(party) == keys for item in self.federations)
 
     @property
     def newest_federation(self) -> FederationRecord:
@@ -178,14 +183,20 @@ class Ledger:
         expect(signed, "previous enrolment", None, verified.record.previous)
         return verified
 
-    def rotation(
-        self, site: str, before: Verified[EnrolmentRecord], signed: Signed, countersignature: bytes
+    def later_enrolment(
+        self, site: str, number: int, before: Verified[EnrolmentRecord] | None, signed: Signed, countersignature: bytes
     ) -> Verified[EnrolmentRecord]:
-        """Verify a later enrolment: signed by a key of the one before, and countersigned by the new key that it carries."""
-        verified = self._open(signed, EnrolmentRecord, site, verify_keys(before.record.keys))
-        expect(signed, "number", before.record.number + 1, verified.record.number)
-        expect(signed, "previous enrolment", before.digest, verified.record.previous)
-        check_signature(signed, countersignature, verify_keys(verified.record.keys))
+        """Verify an enrolment after the first, countersigned by the new key that it carries.
+
+        A rotation is signed by a key of the enrolment before it; a site that has lost that key signs by the new one. In both
+        cases the coordinator's operator decides whose key it is.
+        """
+        carried = verify_keys(parse(signed, EnrolmentRecord).keys)
+        earlier = verify_keys(before.record.keys) if before else ()
+        verified = self._open(signed, EnrolmentRecord, site, (*earlier, *carried))
+        expect(signed, "number", number, verified.record.number)
+        expect(signed, "previous enrolment", before.digest if before else None, verified.record.previous)
+        check_signature(signed, countersignature, carried)
         return verified
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ConfigurationError, TrustError
-from fedcli.exchange import layout
 from fedcli.exchange.keys import own_key, public_keys
-from fedcli.party.enrolment import publish_enrolment
+from fedcli.party.enrolment import publish_enrolment, read_enrolments
 from fedcli.party.party import Party
 from fedcli.party.source import store_settings
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
-from fedcli.workspace import Settings, Workspace, WorkspaceRole
+from fedcli.workspace import RE_ENROLMENT, ReEnrolment, Settings, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.records import PublicKey
+    from fedcli.party.enrolment import EnrolmentSeries
     from fedcli.party.source import Source
     from fedcli.plan import Plan
 
@@ -56,6 +56,7 @@ class JoinRequest:
         share_dataset: Whether a summary of its data may be published.
         share_models: Whether its best models may be published for evaluation at other sites.
         threads: CPU threads for training; 0 takes PyTorch's default.
+        re_enrol: Whether the site, which is a member, has lost its key: it enrols another one under its name.
     """
 
     root: Path
@@ -66,6 +67,7 @@ class JoinRequest:
     share_dataset: bool = False
     share_models: bool = False
     threads: int = 0
+    re_enrol: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +110,21 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
 
     Raises:
         ConfigurationError: The site's name is taken by another key.
+        TrustError: Somebody has enrolled under it with another key.
     """
     plan = request.invitation.plan
     key, fingerprint = _create_workspace(request, environment)
     with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
-        _refuse_taken_name(party, key)
+        series = read_enrolments(party.folder, party.name)
+        enrolled = any(key in item.record.keys for item in series.verified)
+        waits = (enrolled or request.re_enrol) and not party.ledger.has_listed(party.name, (key,))
+        if not waits:
+            _refuse_taken_name(party, key, series)
         party.workspace.approve(plan)
-        enrolled = party.store.stat(layout.enrolment(party.name, 0)) is not None
         if not enrolled:
-            publish_enrolment(party, party.signer, plan.digest)
+            listed = [item for item in series.verified if party.ledger.has_listed(party.name, item.record.keys)]
+            before = listed[-1] if listed else None
+            publish_enrolment(party, party.signer, plan.digest, series.next_number, before)
         admitted = key in party.ledger.newest_federation.keys_of(party.name)
         first = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {fingerprint}"
         prepare = party.command("prepare", "ARCHIVE", "--labels", "LABELS")
@@ -147,17 +155,18 @@ def _create_workspace(request: JoinRequest, environment: Environment) -> tuple[P
             threads=request.threads,
             **store_settings(source.options),
         )
-        Workspace.create(request.root, settings)
+        workspace = Workspace.create(request.root, settings)
+        if request.re_enrol:
+            workspace.save(RE_ENROLMENT, ReEnrolment(public_key=verify_key.line))
     return public_keys(verify_key)[0], verify_key.fingerprint
 
 
-def _refuse_taken_name(party: Party, key: PublicKey) -> None:
-    hint = "give that key with --key, or choose another name"
+def _refuse_taken_name(party: Party, key: PublicKey, series: EnrolmentSeries) -> None:
+    hint = "give that key with --key, or choose another name; if this site has lost that key, add --re-enrol"
     listed = party.ledger.newest_federation.keys_of(party.name)
     if listed and key not in listed:
         msg = f"{party.name}: the federation has a site of this name with another key"
         raise ConfigurationError(msg, hint=hint)
-    enrolments = party.folder.enrolments(party.name)
-    if enrolments and key not in enrolments[-1].record.keys:
+    if series.verified and not listed and all(key not in item.record.keys for item in series.verified):
         msg = f"{party.name}: somebody has enrolled under this name with another key"
         raise TrustError(msg, hint=hint)

@@ -9,7 +9,7 @@ from fedcli.errors import UsageError
 from fedcli.exchange.keys import create_key, load_signer, public_keys
 from fedcli.party.amendment import amend_federation
 from fedcli.party.command_lines import WORKSPACE, party_command
-from fedcli.party.enrolment import publish_enrolment
+from fedcli.party.enrolment import publish_enrolment, read_enrolments
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.workspace import Rotation, WorkspaceRole
@@ -102,11 +102,13 @@ def _new_key(party: Party, key: Path | None) -> Signer:
 
 
 def _enrol(party: Party, new: Signer) -> None:
-    enrolments = party.folder.enrolments(party.name)
-    if not enrolments:
+    series, present = read_enrolments(party.folder, party.name), public_keys(party.signer.verify_key)
+    if any(item.record.keys == public_keys(new.verify_key) for item in series.verified):
+        return
+    before = next((item for item in reversed(series.verified) if item.record.keys == present), None)
+    if before is None:
         msg = f"{party.name}: has not enrolled, so there is no key to rotate"
         raise UsageError(msg, hint="a site that was listed from the start sends its new public key to the coordinator")
-    newest = enrolments[-1]
-    if newest.record.keys != public_keys(new.verify_key):
-        approval = party.workspace.approval
-        publish_enrolment(party, new, approval.digest if approval else newest.record.plan, newest)
+    approval = party.workspace.approval
+    plan = approval.digest if approval else before.record.plan
+    publish_enrolment(party, new, plan, series.next_number, before)

@@ -1,30 +1,95 @@
-"""A site enrols its key, first when it joins and again when it rotates the key."""
+"""A site enrols a key: when it joins, when it rotates the key, and when it has lost it; others read its enrolments."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import public_keys
+from fedcli.exchange.checks import check_signature, parse
+from fedcli.exchange.history import Problem
+from fedcli.exchange.keys import public_keys, verify_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.party.party import publication
 
 if TYPE_CHECKING:
-    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.checks import Signed, Verified
     from fedcli.exchange.signatures import Signer
+    from fedcli.party.folder import Folder
     from fedcli.party.party import Party
 
+_MOST = 50
+"""Of so many enrolments, the first and the last ones are read: anybody who can write to the folder can add more."""
 
-def publish_enrolment(party: Party, key: Signer, plan: str, before: Verified[EnrolmentRecord] | None = None) -> None:
-    """Publish a site's enrolment.
+
+@dataclass(slots=True, kw_only=True)
+class EnrolmentSeries:
+    """A site's enrolments, whose numbers may have gaps: a file that does not verify is passed over.
+
+    Attributes:
+        site: Whose.
+        verified: Those that verify, ascending.
+        rotations: Digests of those that are signed by the key of the enrolment that they name as `previous`.
+        problems: What does not verify.
+        next_number: The first number after all files, whatever these hold.
+    """
+
+    site: str
+    verified: list[Verified[EnrolmentRecord]] = field(default_factory=list)
+    rotations: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    next_number: int = 0
+
+    def before(self, signed: Signed) -> Verified[EnrolmentRecord] | None:
+        """Return the verified enrolment that another one names as `previous`."""
+        previous = parse(signed, EnrolmentRecord).previous
+        return next((item for item in self.verified if item.digest == previous), None)
+
+
+def read_enrolments(folder: Folder, site: str) -> EnrolmentSeries:
+    """Read and verify a site's enrolments.
+
+    Raises:
+        StoreError: The drop folder cannot be read.
+    """
+    series, prefix = EnrolmentSeries(site=site), layout.prefix(site)
+    numbers = layout.numbers(folder.store.list(prefix), f"{prefix}enrolment-{{}}.json")
+    for number in numbers if len(numbers) <= 2 * _MOST else (*numbers[:_MOST], *numbers[-_MOST:]):
+        key = layout.enrolment(site, number)
+        try:
+            signed = folder.read(key)
+            series.verified.append(_verify(folder, series, number, signed))
+        except (TrustError, MissingError, UnreadableError) as error:
+            series.problems.append(Problem(key=key, message=str(error)))
+    series.next_number = numbers[-1] + 1 if numbers else 0
+    return series
+
+
+def _verify(folder: Folder, series: EnrolmentSeries, number: int, signed: Signed) -> Verified[EnrolmentRecord]:
+    if number == 0:
+        return folder.ledger.enrolment(series.site, signed)
+    before = series.before(signed)
+    enrolment = folder.later_enrolment(series.site, number, before, signed)
+    if before is not None:
+        try:
+            check_signature(signed, signed.signature, verify_keys(before.record.keys))
+            series.rotations.add(enrolment.digest)
+        except TrustError:
+            pass  # signed by the new key only: the site has lost the one before
+    return enrolment
+
+
+def publish_enrolment(party: Party, key: Signer, plan: str, number: int, before: Verified[EnrolmentRecord] | None) -> None:
+    """Publish a site's enrolment, signed by the site's present key.
 
     Args:
         party: The site.
         key: The key to enrol; after the first enrolment it countersigns.
         plan: Digest of the plan that the operator approved.
+        number: The enrolment's number.
         before: The enrolment before this one.
     """
-    number = 0 if before is None else before.record.number + 1
     record = EnrolmentRecord(
         federation=party.ledger.identity,
         party=party.name,
@@ -35,7 +100,7 @@ def publish_enrolment(party: Party, key: Signer, plan: str, before: Verified[Enr
         plan=plan,
         keys=public_keys(key.verify_key),
     )
-    countersigner = key if before else None
+    countersigner = key if number else None
     party.commit(
         party.outbox.draft(f"enrolment-{number:04d}"),
         publication(layout.enrolment(party.name, number), record, countersigner=countersigner),

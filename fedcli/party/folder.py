@@ -100,27 +100,16 @@ class Folder:
             self._remember(signed)
         return update
 
-    def enrolments(self, site: str) -> tuple[Verified[EnrolmentRecord], ...]:
-        """Return a site's verified enrolments: the first, and each rotation of its key.
-
-        Raises:
-            TrustError: One of them does not verify.
-        """
-        prefix = layout.prefix(site)
-        enrolments: list[Verified[EnrolmentRecord]] = []
-        for number in layout.numbers(self.store.list(prefix), f"{prefix}enrolment-{{}}.json"):
-            signed = self.read(layout.enrolment(site, number))
-            enrolments.append(self.rotation(site, enrolments[-1], signed) if enrolments else self.ledger.enrolment(site, signed))
-        return tuple(enrolments)
-
-    def rotation(self, site: str, before: Verified[EnrolmentRecord], signed: Signed) -> Verified[EnrolmentRecord]:
-        """Verify a later enrolment of a site, with the countersignature of the key that it brings in.
+    def later_enrolment(
+        self, site: str, number: int, before: Verified[EnrolmentRecord] | None, signed: Signed
+    ) -> Verified[EnrolmentRecord]:
+        """Verify an enrolment after a site's first, with the countersignature of the key that it brings in.
 
         Raises:
             TrustError: It does not verify.
         """
         name = layout.countersignature(signed.key, wire.sha256(signed.data))
-        return self.ledger.rotation(site, before, signed, _read_signature(self.store, signed.key, name))
+        return self.ledger.later_enrolment(site, number, before, signed, _read_signature(self.store, signed.key, name))
 
     def global_model(self, number: int, expected: Layout | None = None) -> Path:
         """Return a private copy of a round's global model, checked as `Artifacts.fetch` does."""

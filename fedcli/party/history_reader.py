@@ -21,6 +21,7 @@ from fedcli.exchange.records import (
     UpdateRecord,
     archivable,
 )
+from fedcli.party.enrolment import read_enrolments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,11 +107,12 @@ def read_history(folder: Folder) -> tuple[History, Reading]:
         _read_archives(reading)
     updates: dict[tuple[str, int], Verified[UpdateRecord]] = {}
     enrolments: dict[str, Verified[EnrolmentRecord]] = {}
+    waiting: dict[str, tuple[Verified[EnrolmentRecord], ...]] = {}
     datasets: dict[str, Verified[DatasetRecord]] = {}
     models: dict[tuple[str, ModelKind], Verified[ModelRecord]] = {}
     evaluations: dict[str, Verified[EvaluationRecord]] = {}
     for site in layout.site_names(reading.keys) if ledger.federations else ():
-        _read_enrolments(reading, site, enrolments)
+        _read_enrolments(reading, site, enrolments, waiting)
         _read_updates(reading, site, updates)
         _read_datasets(reading, site, datasets)
         _read_models(reading, site, models)
@@ -121,6 +123,7 @@ def read_history(folder: Folder) -> tuple[History, Reading]:
         rounds=tuple(ledger.rounds),
         updates=updates,
         enrolments=enrolments,
+        waiting=waiting,
         datasets=datasets,
         models=models,
         evaluations=evaluations,
@@ -137,18 +140,23 @@ def _read_archives(reading: Reading) -> None:
     reading.archive = newest.get(layout.COORDINATOR)
 
 
-def _read_enrolments(reading: Reading, site: str, into: dict[str, Verified[EnrolmentRecord]]) -> None:
-    """Read a site's first enrolment and its rotations, each by the keys of the one before."""
-    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}enrolment-{{}}.json"):
-        key, before = layout.enrolment(site, number), into.get(site)
-        verify = partial(reading.folder.ledger.enrolment, site)
-        if number:
-            if before is None or before.record.number != number - 1:
-                reading.note(key, f"{key}: the enrolment before it does not verify")
-                return
-            verify = partial(reading.folder.rotation, site, before)
-        for enrolment in reading.attempt(key, verify):
-            into[site] = enrolment
+def _read_enrolments(
+    reading: Reading,
+    site: str,
+    enrolments: dict[str, Verified[EnrolmentRecord]],
+    waiting: dict[str, tuple[Verified[EnrolmentRecord], ...]],
+) -> None:
+    """Read a site's enrolments: the newest whose key the federation lists, or has listed, and those whose key it never has."""
+    series = read_enrolments(reading.folder, site)
+    reading.records.extend(series.verified)
+    reading.problems.extend(series.problems)
+    ledger = reading.folder.ledger
+    unlisted = tuple(item for item in series.verified if not ledger.has_listed(site, item.record.keys))
+    if unlisted:
+        waiting[site] = unlisted
+    for enrolment in series.verified:
+        if enrolment not in unlisted or site not in enrolments:
+            enrolments[site] = enrolment
 
 
 def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:

@@ -64,9 +64,5 @@ def not_admitted(history: History, enrolled: set[str]) -> tuple[tuple[str, ...],
     """
     federations, members = history.federations, set(history.sites)
     ever = {member.site for item in federations for member in item.record.members}
-    new = {
-        site
-        for site, enrolment in history.enrolments.items()
-        if all(item.record.keys_of(site) != enrolment.record.keys for item in federations)
-    }
+    new = history.waiting.keys()
     return tuple(sorted((enrolled - ever) | (new - members))), tuple(sorted(new & members))

@@ -14,7 +14,7 @@ import numpy as np
 from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer, public_half, verify_keys
+from fedcli.exchange.keys import load_signer, public_half, public_keys, verify_keys
 from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
@@ -24,7 +24,7 @@ from fedcli.party.folder import Folder
 from fedcli.party.source import Source
 from fedcli.plan import Updates
 from fedcli.private_files import locked
-from fedcli.workspace import Workspace, WorkspaceRole
+from fedcli.workspace import RE_ENROLMENT, ReEnrolment, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,9 +145,15 @@ class Party:
             return
         present = public_half(workspace.key_path)
         own = {present.line} | ({workspace.rotation.public_key} if workspace.rotation else set())
+        since = 0
+        if workspace.load(ReEnrolment, RE_ENROLMENT) == ReEnrolment(public_key=present.line):
+            listing = (
+                item.record.number for item in ledger.federations if item.record.keys_of(self.name) == public_keys(present)
+            )
+            since = next(listing, len(ledger.federations))  # the lost key is listed until the new one is
         for federation in (ledger.in_force(ledger.newest_round + 1), ledger.federations[-1]):
             for key in verify_keys(federation.record.keys_of(self.name)):
-                if key.line not in own:
+                if key.line not in own and federation.record.number >= since:
                     msg = (
                         f"{federation.key}: lists for {self.name} the key {key.fingerprint}, expected this workspace's "
                         f"{present.fingerprint}: whoever holds the listed key can sign as {self.name}"

@@ -64,14 +64,14 @@ def test_no_flipped_bit_of_a_rotation_or_its_two_signatures_is_taken(history: Ha
     countersignature = signer_of("north-new").sign(rotation.data)
     for data in every_flip(rotation.data):
         with suppress(TrustError):
-            ledger.rotation("north", first, replace(rotation, data=data), countersignature)
+            ledger.later_enrolment("north", 1, first, replace(rotation, data=data), countersignature)
             pytest.fail("a flipped bit was taken")
     for signature in every_flip(rotation.signature):
         with suppress(TrustError):
-            ledger.rotation("north", first, replace(rotation, signature=signature), countersignature)
+            ledger.later_enrolment("north", 1, first, replace(rotation, signature=signature), countersignature)
             pytest.fail("a flipped bit was taken")
     for signature in every_flip(countersignature):
         with suppress(TrustError):
-            ledger.rotation("north", first, rotation, signature)
+            ledger.later_enrolment("north", 1, first, rotation, signature)
             pytest.fail("a flipped bit was taken")
-    ledger.rotation("north", first, rotation, countersignature)
+    ledger.later_enrolment("north", 1, first, rotation, countersignature)

@@ -672,16 +672,17 @@ def test_4_a_rotation_follows_the_enrolment_before_it(history: HandmadeHistory, 
     first = ledger.enrolment("north", history.enrolments["north"])
     sound: dict[str, object] = {"number": 1, "previous": first.digest, "keys": wire.plain(keys_of("north-new"))}
     good = changed(history.enrolments["north"], "north", **sound)
-    assert ledger.rotation("north", first, good, signer_of("north-new").sign(good.data)).record.number == 1
+    assert ledger.later_enrolment("north", 1, first, good, signer_of("north-new").sign(good.data)).record.number == 1
     for countersigner in ("north", "valley"):
         with pytest.raises(TrustError, match="signed by the key"):
-            ledger.rotation("north", first, good, signer_of(countersigner).sign(good.data))
-    uncountersigned = changed(history.enrolments["north"], "north-new", **sound)
-    with pytest.raises(TrustError, match="signed by the key"):
-        ledger.rotation("north", first, uncountersigned, signer_of("north-new").sign(uncountersigned.data))
+            ledger.later_enrolment("north", 1, first, good, signer_of(countersigner).sign(good.data))
+    for signer in ("valley", "coordinator"):
+        stolen = changed(history.enrolments["north"], signer, **sound)
+        with pytest.raises(TrustError, match="signed by the key"):
+            ledger.later_enrolment("north", 1, first, stolen, signer_of("north-new").sign(stolen.data))
     bad = changed(history.enrolments["north"], "north", **(sound | values))
     with pytest.raises(TrustError, match=message):
-        ledger.rotation("north", first, bad, signer_of("north-new").sign(bad.data))
+        ledger.later_enrolment("north", 1, first, bad, signer_of("north-new").sign(bad.data))
 
 
 def test_4_classes_and_network_stay_what_they_are(history: HandmadeHistory) -> None:
