@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.measures import Metric
-from fedcli.text.wording import duration
+from fedcli.text.wording import duration, number_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,13 +89,7 @@ def names(items: Sequence[str]) -> str:
 
 def ranges(numbers: Sequence[int]) -> str:
     """Return ascending numbers with runs as ranges: `1 to 12, 15`."""
-    runs: list[list[int]] = []
-    for value in numbers:
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs) or ABSENT
+    return number_ranges(numbers) or ABSENT
 
 
 METRIC_WORDS = {
