@@ -22,6 +22,7 @@ EXAMPLE = "Example: fedcli verify demo/drop --replay --coordinator-key SHA256:â€
 NOT_VERIFIED = 6
 
 SignersOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the keys for ssh-keygen -Y verify.")]
+ReportOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write every check with its result, as .html or .json.")]
 HeadOption = Annotated[
     str | None,
     typer.Option(
@@ -38,6 +39,7 @@ def verify(
     write_allowed_signers: SignersOption = None,
     expect_head: HeadOption = None,
     tars: TarsOption = None,
+    report: ReportOption = None,
     host_key: source_options.HostKeyOption = "",
     ssh_key: source_options.SshKeyOption = None,
     endpoint: source_options.EndpointOption = "",
@@ -55,6 +57,7 @@ def verify(
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,
             tars=tuple(tars or ()),
+            report=report,
         )
         return operation(request, environment)[0]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli import __version__
 from fedcli.disk import write_whole
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.overlay import Overlay
@@ -22,10 +23,22 @@ from fedcli.party.history_reader import read_history
 from fedcli.party.inspection import inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.tar_members import files_of
+from fedcli.reporting.verification_report import (
+    CheckedFile,
+    CheckOutcome,
+    VerificationReport,
+    checks_of_records,
+    checks_of_rounds,
+    checks_of_the_rest,
+    render_verification,
+    require_suffix,
+)
 from fedcli.results import Result, Status
 from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fedcli.environment import Environment
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
@@ -47,6 +60,7 @@ class VerifyRequest:
         allowed_signers: Where to write an allowed_signers file for OpenSSH.
         expect_head: Digest, or its beginning, of a round record that must be in the history.
         tars: Tars of artifacts that were moved out of the drop folder.
+        report: Where to write every check with its result: a file that ends in .html or .json.
     """
 
     source: Source
@@ -54,6 +68,7 @@ class VerifyRequest:
     allowed_signers: Path | None = None
     expect_head: str | None = None
     tars: tuple[Path, ...] = ()
+    report: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +113,13 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
     """Verify a drop folder; return what holds, and the history that does.
 
     Raises:
+        UsageError: The report's file is neither HTML nor JSON.
         StoreError: The drop folder or a tar cannot be read.
         TrustError: A tar is not one that fedcli has written.
     """
     source, progress = request.source, environment.progress
+    if request.report is not None:
+        require_suffix(request.report)
     with tempfile.TemporaryDirectory(prefix="fedcli-verify-") as scratch:
         store = Overlay(source.open(), *map(Tar, request.tars))
         folder = Folder(store, coordinator=source.coordinator, cache=Path(scratch))
@@ -113,7 +131,46 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
         if request.allowed_signers is not None:
             write_whole(request.allowed_signers, signatures.allowed_signers(_principals(folder.ledger.federations)).encode())
         rounds = replayed.rounds if replayed else 0
-        return _result(history, reading, artifacts, rounds), history
+        result = _result(history, reading, artifacts, rounds)
+        if request.report is not None:
+            report = _report(request, history, reading, result, environment.clock())
+            write_whole(request.report, render_verification(report, request.report.suffix))
+        return result, history
+
+
+def _report(
+    request: VerifyRequest, history: History, reading: Reading, result: VerifyResult, moment: datetime
+) -> VerificationReport:
+    """Return every check with its result: first those of the whole folder, then by file."""
+    address = reading.folder.store.address
+    whole = [
+        CheckedFile(
+            check="the coordinator's key is the one that was given",
+            file=address,
+            result=CheckOutcome.HOLDS if request.source.coordinator and history.federations else CheckOutcome.NOT_CHECKED,
+            detail=confirmation(reading.folder.ledger) if history.federations else "there is no federation record that verifies",
+        )
+    ]
+    if request.expect_head is not None and any(item.digest.startswith(request.expect_head) for item in history.rounds):
+        detail = f"round record {request.expect_head[:12]} is in the history"
+        whole.append(CheckedFile(check="the expected head", file=address, result=CheckOutcome.HOLDS, detail=detail))
+    broken = {problem.key for problem in reading.problems}
+    checks = [
+        *checks_of_records(reading.records, reading.archived, broken),
+        *checks_of_rounds(history.rounds, result.replayable_from if request.replay else None, broken),
+        *checks_of_the_rest(reading.problems, result.unaccounted),
+    ]
+    return VerificationReport(
+        address=address,
+        moment=moment,
+        fedcli=__version__,
+        status=result.status.value,
+        statement=result.message,
+        coordinator=result.coordinator,
+        federation=result.federation,
+        head=result.head,
+        checks=(*whole, *sorted(checks, key=lambda item: item.file)),
+    )
 
 
 def _expect_head(history: History, reading: Reading, digest: str | None) -> None:
