@@ -47,6 +47,9 @@ def prepare(
     patient_pattern: PatternOption = "",
     split: Annotated[Path | None, typer.Option(help="CSV of patient and part, instead of the plan's fractions.")] = None,
     column: ColumnOption = None,
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with a column patient: they withdraw, and are left out from now on.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 means one per processor.")] = 0,
     cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers read the files.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Read headers only, and report what would be prepared.")] = False,
@@ -63,7 +66,7 @@ def prepare(
         rule = PatientRule(pattern=patient_pattern)
         source = ImageArchive(folder=archive, patient_rule=rule, workers=workers, cluster=cluster, limit=limit)
         tables = LabelFiles(table=labels, columns=label_columns(column or []), split=split)
-        return PrepareRequest(archive=source, labels=tables, workspace=workspace, plan=plan, out=out)
+        return PrepareRequest(archive=source, labels=tables, workspace=workspace, plan=plan, out=out, exclude=exclude)
 
     def work(environment: Environment) -> PrepareResult:
         from fedcli.operations.prepare import prepare as operation

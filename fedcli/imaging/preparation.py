@@ -67,12 +67,14 @@ class DatasetRequest:
         labels: Its label table and split list.
         preparation: The plan's settings.
         out: The folder to write.
+        withdrawn: Hashes of the patients that have withdrawn.
     """
 
     archive: ImageArchive
     labels: LabelFiles
     preparation: Preparation
     out: Path
+    withdrawn: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse an output folder within the archive, or the archive within it.
@@ -144,7 +146,7 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
         scratch_path = folder / _SCRATCH
         with scratch_path.open("wb") as scratch, closing(Cache(request.cache, preparation.images)) as cache:
             accepted, rejected, labels = read_labelled(request, table, files, scratch=scratch, cache=cache, progress=progress)
-        content = _content(request, accepted, rejected, labels, part_list)
+        content = _content(request, accepted, rejected, labels, part_list, pseudonyms)
         written = writing.write(folder, scratch_path, content, preparation=preparation, pseudonyms=pseudonyms)
         scratch_path.unlink()
     return PreparationSummary(
@@ -191,6 +193,7 @@ def _content(
     rejected: Sequence[RejectedFile],
     labels: MatchedLabels,
     part_list: PartList | None,
+    pseudonyms: Pseudonyms,
 ) -> writing.DatasetContent:
     """Return the images that have a class and a part, and every file left out."""
     preparation = request.preparation
@@ -199,7 +202,9 @@ def _content(
     for item, outcome in zip(accepted, labels.outcomes, strict=True):
         patient = item.metadata.patient
         part = part_list.part_of(patient) if part_list else split.part_of(patient, split=preparation.split, seed=preparation.seed)
-        if isinstance(outcome, Reason):
+        if request.withdrawn and pseudonyms.patient(patient) in request.withdrawn:
+            rejected.append(RejectedFile(file=item.file, reason=Reason.WITHDRAWN))
+        elif isinstance(outcome, Reason):
             rejected.append(RejectedFile(file=item.file, reason=outcome))
         elif part is None:
             rejected.append(RejectedFile(file=item.file, reason=Reason.NOT_IN_SPLIT))

@@ -1,4 +1,4 @@
-"""Why a file is left out: a closed set of reasons that may be counted and published.
+"""Why a file is left out: a closed set of reasons that may be counted and published, all but withdrawals.
 
 Reasons are published with the cohort, so they never contain a path, an identifier or anything else that was read from a file.
 """
@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICTING_LABELS = "labels contradict one another"
     NOT_IN_SPLIT = "patient is not in the split list"
+    WITHDRAWN = "patient has withdrawn"
 
 
 class RejectedError(DataError):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
 from fedcli.disk import write_whole
-from fedcli.errors import UsageError
+from fedcli.errors import DataError, UsageError
 from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
+from fedcli.imaging.labels import csv_file
 from fedcli.imaging.preparation import DatasetRequest
+from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.private_files import exclusive, read_secret
 from fedcli.results import Result, Status
-from fedcli.text.wording import duration
+from fedcli.site import training_log
+from fedcli.text.csv_text import csv_text
+from fedcli.text.wording import counted, duration, number_ranges
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from fedcli.progress import Progress
 
 
+_WITHDRAWALS = "withdrawals.csv"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRequest:
     """What to prepare, and how.
@@ -40,6 +47,7 @@ class PrepareRequest:
         workspace: The site's workspace, if there is one: its secret keys the hashes of patients.
         plan: The plan, or its file; None uses the workspace's approved one.
         out: The folder to write; None uses the workspace's prepared data.
+        exclude: CSV of patients that withdraw; the workspace keeps their hashes, and leaves them out from now on.
     """
 
     archive: ImageArchive
@@ -47,6 +55,7 @@ class PrepareRequest:
     workspace: Path
     plan: Plan | Path | None = None
     out: Path | None = None
+    exclude: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,9 @@ class PrepareResult(Result):
         label_faults: The same, by fault.
         page: An HTML page with all this and examples of the images, for the site's eyes only.
         warnings: Scanners whose images seem to be inverted.
+        withdrawn: Patients that have withdrawn now.
+        withdrawn_rounds: Rounds whose update was trained with one of them.
+        withdrawal: A CSV of these patients and their rounds, for the site's eyes only; null if none withdraws.
     """
 
     out: str
@@ -82,6 +94,18 @@ class PrepareResult(Result):
     label_faults: tuple[FaultCount, ...]
     page: str
     warnings: tuple[str, ...]
+    withdrawn: int = 0
+    withdrawn_rounds: tuple[int, ...] = ()
+    withdrawal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A patient that withdraws: identifier, hash, and the rounds whose update this site trained with it."""
+
+    patient: str
+    hash: str
+    rounds: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +125,63 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
         ConfigurationError: The plan is wrong.
         DataError: The archive or the label table cannot be used.
         BusyError: Another process prepares the same data.
+
+    Patients that have withdrawn in this workspace are left out.
     """
     workspace = _workspace(request)
     dataset = _dataset(request, workspace)
     out = dataset.out
     pseudonyms = Pseudonyms(secret=workspace.secret if workspace else read_secret(out.with_name(f"{out.name}.secret")))
     with exclusive(out.with_name(f".{out.name}.lock")):
+        if workspace is not None:
+            training_log.note_earlier_rounds(workspace)
+        withdrawals = _withdrawals(request, workspace, pseudonyms)
+        if workspace is not None:
+            dataset = replace(dataset, withdrawn=training_log.withdraw_patients(workspace, [item.hash for item in withdrawals]))
         summary = preparation.prepare(dataset, pseudonyms=pseudonyms, progress=progress)
         from fedcli.reporting import dataset_page  # noqa: PLC0415 - matplotlib is needed only now
 
         write_whole(out / PAGE, dataset_page.render(summary).encode(), mode=0o600)
-    return _result(summary, out)
+    result = _result(summary, out)
+    return _with_withdrawals(result, workspace, withdrawals) if workspace is not None and withdrawals else result
+
+
+def _withdrawals(request: PrepareRequest, workspace: Workspace | None, pseudonyms: Pseudonyms) -> tuple[Withdrawal, ...]:
+    """Return the patients that withdraw now, with the rounds that trained them."""
+    if request.exclude is None:
+        return ()
+    if workspace is None:
+        msg = "--exclude needs a workspace, which remembers who has withdrawn"
+        raise UsageError(msg, hint="-C names it")
+    table = csv_file.read(request.exclude)
+    column = table.column("patient")
+    if column is None:
+        msg = f"{request.exclude}: expected the column patient, found {', '.join(table.names)}"
+        raise DataError(msg)
+    rounds = training_log.rounds_by_patient(workspace)
+    hashes = {row.cells[column]: pseudonyms.patient(row.cells[column]) for row in table.rows}
+    return tuple(Withdrawal(patient=name, hash=key, rounds=rounds.get(key, ())) for name, key in hashes.items())
+
+
+def _with_withdrawals(result: PrepareResult, workspace: Workspace, withdrawals: tuple[Withdrawal, ...]) -> PrepareResult:
+    """Write the list of who withdraws for the site's eyes only; the result has no identifier."""
+    path = workspace.path(_WITHDRAWALS)
+    rows = [(item.patient, number_ranges(item.rounds)) for item in withdrawals]
+    write_whole(path, csv_text([("patient", "trained in rounds"), *rows]).encode("utf-8", "surrogateescape"), mode=0o600)
+    rounds = tuple(sorted({number for item in withdrawals for number in item.rounds}))
+    message = f"{counted(len(withdrawals), 'patient')} withdrawn, listed in {path}; "
+    if rounds:
+        command = party_command(WORKSPACE, "restart", "--from", str(rounds[0] - 1), "--reason", "TEXT")
+        message += f"trained in rounds {number_ranges(rounds)}, which the coordinator can leave behind: `{command}`; "
+    else:
+        message += "no update was trained with them; "
+    return replace(
+        result,
+        message=message + result.message,
+        withdrawn=len(withdrawals),
+        withdrawn_rounds=rounds,
+        withdrawal=str(path),
+    )
 
 
 def check(request: PrepareRequest, progress: Progress) -> CheckResult:

@@ -23,6 +23,7 @@ from fedcli.site.egress import note_of
 from fedcli.site.learner import Learner
 from fedcli.site.local_round import kept_state, receive, resumed_selection, run_local_round
 from fedcli.site.processes import gathered
+from fedcli.site.training_log import note_training
 
 if TYPE_CHECKING:
     from fedcli.exchange.outbox import Draft, Publication
@@ -54,6 +55,7 @@ def contribute(party: Party, plan: Plan, number: int, *, held: bool = False, dev
     key = layout.update(party.name, number)
     artifact = artifact_of(key, Role.UPDATE, outgoing.content, stored=outgoing.stored, travel=plan.updates)
     record = _record(party, learner, local_round, number, outgoing, dataset, artifact)
+    note_training(party.workspace, number, learner.data)
     note = note_of(outgoing.delta) if held else None
     party.commit(draft, *dataset_publication, publication(key, record, (artifact, outgoing.path)), note=note)
     local_round.checkpoint.remove()

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
+import shutil
+import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
+from fedcli.errors import UsageError
 from fedcli.exchange.records import ModelKind
+from fedcli.imaging.archive.image_archive import ImageArchive
+from fedcli.imaging.preparation import LabelFiles
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.prepare import PrepareRequest, PrepareResult, prepare
 from fedcli.operations.remove import RemoveRequest, RemoveResult, remove
 from fedcli.operations.restart import RestartRequest, restart
+from fedcli.progress import Silent
+from tests.fixtures.command import succeed
 from tests.fixtures.federation import Federation, begun_by_hand
 
 if TYPE_CHECKING:
@@ -65,3 +78,94 @@ def test_remove_lists_the_shared_models_too(finished: Federation) -> None:
     north = history.models["north", ModelKind.FEDERATED]
     assert (north.key in listed) == (bases["north", ModelKind.FEDERATED] != history.rounds[0].digest)
     assert (result.rounds, result.restart_from) == ((1, 2), 0)
+
+
+# ------------------------------------------------------------------------------------------------------- single patients
+
+
+def own_data(federation: Federation, site: str) -> Path:
+    """Give a site's workspace a copy of its prepared data and their secret; return the copy."""
+    shared, root = federation.prepared[site], federation.site(site)
+    shutil.copytree(shared, root / "prepared")
+    shutil.copyfile(shared.with_name(f"{site}.secret"), root / "secret")
+    settings = root / "workspace.toml"
+    settings.write_text(re.sub(r"(?m)^prepared = .*$", 'prepared = "prepared"', settings.read_text()))
+    return root / "prepared"
+
+
+def patients_of(data: Path) -> dict[str, str]:
+    """Return the identifier of every patient, and the part."""
+    rows = {name: list(csv.DictReader((data / name).open())) for name in ("identities.csv", "split.csv")}
+    parts = {row["patient"]: row["part"] for row in rows["split.csv"]}
+    return {row["patient"]: parts[row["patient_hash"]] for row in rows["identities.csv"]}
+
+
+def prepared_again(federation: Federation, site: str, *excluded: str) -> PrepareResult:
+    archive = federation.prepared[site].parent.parent / "archives" / site
+    file = federation.root / "leaving.csv"
+    file.write_text("\n".join(["patient", *excluded]) + "\n")
+    request = PrepareRequest(
+        archive=ImageArchive(folder=archive),
+        labels=LabelFiles(table=archive / "labels.csv"),
+        workspace=federation.site(site),
+        exclude=file if excluded else None,
+    )
+    return prepare(request, Silent())
+
+
+def first_of(patients: dict[str, str], part: str) -> str:
+    return next(patient for patient, own in sorted(patients.items()) if own == part)
+
+
+@pytest.mark.parametrize("logged", [True, False], ids=["noted by each round", "from before the log"])
+def test_a_patient_withdraws_and_the_rounds_that_trained_it_are_listed_for_the_site(trained: Federation, *, logged: bool) -> None:
+    data = own_data(trained, "north")
+    if not logged:
+        shutil.rmtree(trained.site("north") / "trained")
+    patients = patients_of(data)
+    training, test = first_of(patients, "train"), first_of(patients, "test")
+    result = prepared_again(trained, "north", training, test, "unknown")
+    assert (result.withdrawn, result.withdrawn_rounds) == (3, (1,))
+    assert patients_of(data).keys() == patients.keys() - {training, test}
+    listing = trained.site("north") / "withdrawals.csv"
+    rows = [tuple(row.values()) for row in csv.DictReader(listing.open())]
+    assert rows == [(training, "1"), (test, ""), ("unknown", "")]
+    assert stat.S_IMODE(listing.stat().st_mode) == 0o600
+    assert "fedcli restart -C WORKSPACE --from 0 --reason TEXT" in result.message
+    assert training not in result.message
+    assert "withdrawn" not in json.dumps([item.reason for item in result.cohort.rejections])
+    again = prepared_again(trained, "north", training)  # and the rounds are still known
+    assert again.withdrawn_rounds == (1,)
+
+
+def test_who_has_withdrawn_stays_out_and_the_site_trains_on(trained: Federation) -> None:
+    data = own_data(trained, "north")
+    training = first_of(patients_of(data), "train")
+    prepared_again(trained, "north", training)
+    assert prepared_again(trained, "north").withdrawn == 0
+    assert training not in patients_of(data)
+    trained.aggregate()
+    trained.train()
+    first, second = trained.update("north", 1), trained.update("north", 2)
+    assert second.patients == first.patients - 1
+    assert trained.verify().verified
+
+
+def test_exclude_needs_a_workspace_and_a_column(trained: Federation) -> None:
+    archive = trained.prepared["north"].parent.parent / "archives/north"
+    listing = trained.root / "leaving.csv"
+    listing.write_text("name\nx\n")
+    request = PrepareRequest(
+        archive=ImageArchive(folder=archive),
+        labels=LabelFiles(table=archive / "labels.csv"),
+        workspace=trained.root / "nowhere",
+        plan=trained.plan,
+        out=trained.root / "out",
+        exclude=listing,
+    )
+    with pytest.raises(UsageError, match="--exclude needs a workspace"):
+        prepare(request, Silent())
+    own_data(trained, "north")
+    words = ("prepare", archive, "--labels", archive / "labels.csv", "-C", trained.site("north"), "--exclude", listing)
+    listing.write_text("patient\nnobody\n")
+    assert succeed(*words)["withdrawn"] == 1

@@ -21,6 +21,7 @@ from fedcli.imaging.dataset import prepared_dataset as files
 from fedcli.imaging.dataset.index import Case, encode_index
 from fedcli.imaging.dataset.prepared_dataset import Description, LeftOutFile, digest_of
 from fedcli.imaging.dataset.survey import Survey
+from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part
 from fedcli.text.csv_text import csv_text
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from fedcli.imaging.dataset.survey import ScannerView
     from fedcli.imaging.labels.matching import RowProblem
     from fedcli.imaging.mammogram import ImageMetadata
-    from fedcli.imaging.rejection import Reason
     from fedcli.plan import Preparation
 
 _OWNER_ONLY = 0o600
@@ -115,7 +115,7 @@ def write(
             cases=cases,
             metadata=[image.source.metadata for image in content.images],
             histogram=survey.histogram,
-            reasons=[rejected.reason for rejected in content.rejected],
+            reasons=[rejected.reason for rejected in content.rejected if rejected.reason is not Reason.WITHDRAWN],
         ),
         left_out=tuple(LeftOutFile(file=pseudonyms.file(item.file), reason=item.reason) for item in content.rejected),
     )
