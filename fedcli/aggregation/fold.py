@@ -20,7 +20,7 @@ from fedcli.aggregation.engine.dot_products import DotProducts
 from fedcli.aggregation.engine.output import Output
 from fedcli.aggregation.engine.update_matrix import UpdateMatrix
 from fedcli.aggregation.new_model import NewModel
-from fedcli.aggregation.server_state import ServerState
+from fedcli.aggregation.server_state import ServerState, TrainedElements
 from fedcli.errors import TrustError
 
 if TYPE_CHECKING:
@@ -46,22 +46,32 @@ class Share:
         site: The site's name.
         weight: What its delta was multiplied by; 0 where Krum did not choose it.
         norm: Euclidean norm of the delta's float tensors as sent, to six digits.
+        trained_norm: The norm of its trained weights, as they are used: after clipping; to six digits.
         cosine: Between its delta and the step, to six digits; None where one of them is zero.
     """
 
     site: str
     weight: int
     norm: float
+    trained_norm: float
     cosine: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """A new model: size and digest of its file and of the server's state, and the share of every site, sorted by site."""
+    """A new model.
+
+    Attributes:
+        model: Size and digest of its file.
+        state: Those of the server's state.
+        shares: The share of every site, sorted by site.
+        base_norm: The norm of the trained weights of φ(t-1), to six digits.
+    """
 
     model: Measured
     state: Measured | None
     shares: tuple[Share, ...]
+    base_norm: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +110,7 @@ def fold(
         TrustError: φ(t) would not be finite whoever takes part, a tensor cannot be aggregated, or the rule needs more updates.
     """
     ordered = sorted(updates, key=lambda update: update.site.encode())
-    if len(ordered) < rule.least:
-        msg = f"the plan's rule needs at least {rule.least} updates, found {len(ordered)}"
-        raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
+    _require_enough(rule, ordered)
     opened = partial(UpdateMatrix, layout=layout, threads=threads, memory=memory)
     weights, scales, norms = _participation(rule, ordered, opened)
     with (
@@ -110,12 +118,20 @@ def fold(
         Output(target, layout) as output,
         _server_state(rule, layout, state) as server,
     ):
-        model = NewModel(rule, ordered, weights, matrix, server, output, DotProducts.zeros(len(ordered)))
+        sums = DotProducts.zeros(len(ordered))
+        model = NewModel(rule, ordered, weights, TrainedElements(layout), matrix, server, output, sums)
         matrix.run(matrix.integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
         matrix.run(matrix.floats, model.floats, model.write)
         matrix.check_digests()
         after = server.finish() if server is not None else None
-        return Folded(model=output.finish(), state=after, shares=_shares(ordered, weights, model.sums, norms))
+        shares, base_norm = _shares(ordered, weights, sums, norms), _rounded(sums.trained[0])
+        return Folded(model=output.finish(), state=after, shares=shares, base_norm=base_norm)
+
+
+def _require_enough(rule: AggregationRule, updates: Sequence[Update]) -> None:
+    if len(updates) < rule.least:
+        msg = f"the plan's rule needs at least {rule.least} updates, found {len(updates)}"
+        raise TrustError(msg, hint="wait for more sites, or amend the plan's [aggregation]")
 
 
 def _participation(
@@ -154,6 +170,12 @@ def _shares(
         cosine = None
         if norm > 0 and length > 0:
             cosine = round(min(1.0, max(-1.0, float(dots.products[number]) / norm / length)), _DIGITS)
-        sent = norm if norms is None else norms[number]
-        shares.append(Share(site=update.site, weight=weights[number], norm=float(f"{sent:.{_DIGITS}g}"), cosine=cosine))
+        sent = dots.squares[number] if norms is None else norms[number] ** 2
+        trained = _rounded(dots.trained[1 + number])
+        shares.append(Share(site=update.site, weight=weights[number], norm=_rounded(sent), trained_norm=trained, cosine=cosine))
     return tuple(shares)
+
+
+def _rounded(square: float) -> float:
+    """Return a norm to six digits."""
+    return float(f"{math.sqrt(square):.{_DIGITS}g}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedcli.aggregation.engine.output import Output
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
     from fedcli.aggregation.rules import AggregationRule
-    from fedcli.aggregation.server_state import ServerState
+    from fedcli.aggregation.server_state import ServerState, TrainedElements
     from fedcli.aggregation.update import Update
 
 
@@ -32,6 +32,7 @@ class NewModel:
     rule: AggregationRule
     updates: Sequence[Update]
     weights: Sequence[int]
+    trained: TrainedElements
     matrix: UpdateMatrix
     server: ServerState | None
     output: Output
@@ -56,7 +57,8 @@ class NewModel:
         base, deltas, step = columns.rows[0], columns.rows[1:], columns.step
         with np.errstate(all="ignore"):  # what is not finite is named afterwards
             self.rule.average.floats(deltas, self.weights, step)
-            sums = dot_products(deltas, step, columns.count)
+            trained = None if self.trained.every else self.trained.within(columns.first, columns.count)[0]
+            sums = dot_products(columns.rows, step, columns.count, trained)
             self.matrix.require_finite(np.append(True, np.isfinite(sums.squares)), columns)
             if self.server is not None:
                 self.server.advance(step[: columns.count], columns.first)

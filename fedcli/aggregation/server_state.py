@@ -44,7 +44,12 @@ def state_layout(server: Server, model: Layout) -> Layout:
 
 
 class TrainedElements:
-    """Which elements of the model's floats are trained, and where each of them is in the state."""
+    """Which elements of the model's floats are trained, and where each of them is in the state.
+
+    Attributes:
+        count: How many they are.
+        every: Whether all of them are.
+    """
 
     def __init__(self, model: Layout) -> None:
         floats = [item for item in model.tensors if item.dtype == "F32"]
@@ -55,6 +60,7 @@ class TrainedElements:
                 begin, end = (item.begin - floats[0].begin) // 4, (item.end - floats[0].begin) // 4
                 self._parts.append((begin, end, self.count))
                 self.count += end - begin
+        self.every = self.count == sum(item.end - item.begin for item in floats) // 4
 
     def within(self, first: int, count: int) -> tuple[NDArray[np.bool_], int]:
         """Tell which elements of a range are trained, and the position of the first of them in the state."""

@@ -81,12 +81,17 @@ class History:
         return len(self.rounds) > self.plan.rounds
 
     def replayable_from(self, absent: AbstractSet[str]) -> int:
-        """Return the first round from which every global model can be recomputed without the artifacts under these keys."""
+        """Return the first round from which every global model can be recomputed without the artifacts under these keys.
+
+        An update that was refused for its norm is measured again.
+        """
         first = 1
         for number, verified in enumerate(self.rounds[1:], 1):
             if verified.record.restart is not None:
                 continue  # it computes nothing
-            updates = (self.updates.get((item.site, number)) for item in verified.record.contributions)
+            sites = [item.site for item in verified.record.contributions]
+            sites += [item.site for item in verified.record.rejected if item.norm is not None]
+            updates = (self.updates.get((site, number)) for site in sites)
             needed = [*self.rounds[number - 1].artifacts, *(update.artifact for update in updates if update is not None)]
             if any(artifact.key in absent for artifact in needed):
                 first = number + 1

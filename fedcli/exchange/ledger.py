@@ -54,6 +54,7 @@ from fedcli.exchange.records import (
     SiteRecord,
     UpdateRecord,
 )
+from fedcli.exchange.round_norms import check_norms
 from fedcli.plan import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Ledger:
         check_late(signed, record, self.rounds)
         settings = force.record.plan.aggregation
         check_rule(signed, record, settings)
+        check_norms(signed, record, force.record.plan.limits)
         check_artifacts(signed, record.artifacts, force.record, *round_roles(record, settings, self.rounds))
         check_restart(signed, record, self.rounds)
         self.rounds.append(verified)

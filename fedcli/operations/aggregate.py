@@ -23,7 +23,7 @@ from fedcli.results import Result, Status
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -135,14 +135,8 @@ class _RoundClosing:
         figures: tuple[SiteReview, ...] = ()
         while not (reason := self._reason_to_wait(received)):
             draft = self.party.outbox.draft(f"round-{self.number:04d}")
-            try:
-                folded = self._fold(received, draft)
-            except UpdateError as error:
-                if layout.COORDINATOR in error.reasons:
-                    raise
-                for site, why in error.reasons.items():
-                    received.reject(site, why)
-                    self._tell(f"{site} is rejected: {why}")
+            folded = self._fold_or_reject(received, draft)
+            if folded is None:
                 continue
             figures = review(received.records, folded.shares, self.party.environment.clock())
             for figure in figures:
@@ -168,6 +162,25 @@ class _RoundClosing:
             self.party.workspace.root,
             below_quorum=self.below_quorum,
         )
+
+    def _fold_or_reject(self, received: ReceivedUpdates, draft: Draft) -> Folded | None:
+        """Fold the updates; None if some of them must not be used, or others again, and there is to be another fold."""
+        try:
+            folded = self._fold(received, draft)
+            changed: Iterable[str] = received.limit_norms(self.federation.plan.limits, folded)
+        except UpdateError as error:
+            if layout.COORDINATOR in error.reasons:
+                raise
+            for site, why in error.reasons.items():
+                received.reject(site, why)
+            changed = error.reasons
+        self._tell_rejected(received, changed)
+        return None if changed else folded
+
+    def _tell_rejected(self, received: ReceivedUpdates, sites: Iterable[str]) -> None:
+        for site in sites:
+            if item := received.rejected.get(site):
+                self._tell(f"{site} is rejected: {item.reason}")
 
     def _tell(self, text: str) -> None:
         self.party.environment.progress.event(f"round {self.number}: {text}")
@@ -207,11 +220,12 @@ class _RoundClosing:
             parent=ledger.rounds[-1].digest,
             federation_record=ledger.in_force(self.number).digest,
             rule=plan.aggregation.rule,
-            contributions=_contributions(received, folded),
+            contributions=_contributions(received, folded, stated=plan.limits.limit_norms),
             absent=received.absent,
             excused=received.excuses,
             rejected=received.rejections,
             late=late_updates(self.party, self.number),
+            base_norm=folded.base_norm if plan.limits.limit_norms else None,
             deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
             artifacts=tuple(artifact for artifact, _ in files),
         )
@@ -248,7 +262,7 @@ class _RoundClosing:
         )
 
 
-def _contributions(received: ReceivedUpdates, folded: Folded) -> tuple[Contribution, ...]:
+def _contributions(received: ReceivedUpdates, folded: Folded, *, stated: bool) -> tuple[Contribution, ...]:
     contributions = []
     for share in folded.shares:
         update = received.records[share.site]
@@ -262,6 +276,7 @@ def _contributions(received: ReceivedUpdates, folded: Folded) -> tuple[Contribut
                 weight=share.weight,
                 norm=share.norm,
                 cosine=share.cosine,
+                trained_norm=share.trained_norm if stated else None,
             )
         )
     return tuple(contributions)

@@ -10,6 +10,7 @@ from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange.records import Excused, Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
+from fedcli.plan.norm_limits import too_long
 from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from fedcli.aggregation.fold import Folded
     from fedcli.aggregation.update import Update
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.party.party import Party
-    from fedcli.plan import Aggregation, Plan
+    from fedcli.plan import Aggregation, Limits, Plan
     from fedcli.tensors import Layout
 
 _REASON_LIMIT = 2000
@@ -40,6 +42,7 @@ class ReceivedUpdates:
         rejected: The sites whose update is rejected.
         excused: The sites that have sent nothing, and are left out by a person.
         left_out: All sites that a person has left out: the round does not wait for them.
+        too_long: The updates that are rejected by the plan's limits of norms; whether they still are depends on the others.
     """
 
     members: tuple[str, ...]
@@ -48,6 +51,7 @@ class ReceivedUpdates:
     rejected: dict[str, Rejected] = field(default_factory=dict)
     excused: dict[str, Excused] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    too_long: dict[str, tuple[Verified[UpdateRecord], Update]] = field(default_factory=dict)
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -88,6 +92,21 @@ class ReceivedUpdates:
         self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason)
         if left_out:
             self.left_out.add(site)
+
+    def limit_norms(self, limits: Limits, folded: Folded) -> tuple[str, ...]:
+        """Reject the updates that are too long, and take back those that are no longer; return the sites that this concerns."""
+        measured = {share.site: share.trained_norm for share in folded.shares}
+        norms = measured | {site: self.rejected[site].norm or 0.0 for site in self.too_long}
+        reasons = too_long(limits, norms, folded.base_norm)
+        taken_back = self.too_long.keys() - reasons.keys()
+        for site in taken_back:
+            del self.rejected[site]
+            self.records[site], self.updates[site] = self.too_long.pop(site)
+        for site in reasons.keys() & measured.keys():
+            self.too_long[site] = self.records.pop(site), self.updates.pop(site)
+        for site, reason in reasons.items():
+            self.rejected[site] = Rejected(site=site, update=self.too_long[site][0].digest, reason=reason, norm=norms[site])
+        return tuple(sorted(taken_back | (reasons.keys() & measured.keys())))
 
     def reason_to_wait(
         self, settings: Aggregation, deadline: datetime | None, now: datetime, workspace: Path, *, below_quorum: bool = False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
+from fedcli.aggregation.trained_norms import trained_norms
 from fedcli.errors import TrustError, UnreadableError
 from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Role
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fedcli.aggregation.fold import Folded
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
-    from fedcli.exchange.records import Contribution, RoundRecord, UpdateRecord
+    from fedcli.exchange.records import Contribution, Rejected, RoundRecord, UpdateRecord
     from fedcli.progress import Progress
 
 TOLERANCE = 1e-5
@@ -96,10 +97,14 @@ def _replay_round(folder: Folder, history: History, number: int, scratch: Path) 
     if rule.server is not None:
         state = StateFiles(before=state_before(folder, number, settings, layout), target=scratch / "state")
     _compare(record, fold(rule, layout, base, updates, None, state=state))
+    refused = [item for item in record.rejected if item.norm is not None]
+    measured = [update_of(folder, _update(history, number, item), plan, layout) for item in refused]
+    for item, norm in zip(refused, trained_norms(rule, layout, measured) if measured else (), strict=True):
+        _require_close(f"norm of {item.site}, which was refused", item.norm, norm, norm)
     return {history.rounds[number - 1].artifact.key, *(update.artifact.key for update in used)}
 
 
-def _update(history: History, number: int, contribution: Contribution) -> Verified[UpdateRecord]:
+def _update(history: History, number: int, contribution: Contribution | Rejected) -> Verified[UpdateRecord]:
     update = history.updates.get((contribution.site, number))
     if update is None or update.digest != contribution.update:
         msg = f"the update of {contribution.site} does not verify"
@@ -120,12 +125,18 @@ def _compare(record: RoundRecord, folded: Folded) -> None:
         if item.weight != share.weight:
             msg = f"weight of {item.site}: replay gives {share.weight}, expected {item.weight}"
             raise TrustError(msg)
-        if not (_close(item.norm, share.norm, item.norm) and _close(item.cosine, share.cosine, 1.0)):
-            msg = (
-                f"norm and cosine of {item.site}: replay gives {share.norm} and {share.cosine}, "
-                f"expected {item.norm} and {item.cosine}"
-            )
-            raise TrustError(msg)
+        _require_close(f"norm of {item.site}", item.norm, share.norm, item.norm)
+        _require_close(f"cosine of {item.site}", item.cosine, share.cosine, 1.0)
+        if item.trained_norm is not None:
+            _require_close(f"trained_norm of {item.site}", item.trained_norm, share.trained_norm, item.trained_norm)
+    if record.base_norm is not None:
+        _require_close("base_norm", record.base_norm, folded.base_norm, record.base_norm)
+
+
+def _require_close(what: str, expected: float | None, actual: float | None, scale: float) -> None:
+    if not _close(expected, actual, scale):
+        msg = f"{what}: replay gives {actual}, expected {expected}"
+        raise TrustError(msg)
 
 
 def _close(expected: float | None, actual: float | None, scale: float) -> bool:

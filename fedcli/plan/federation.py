@@ -115,8 +115,17 @@ class Limits:
         steps: Largest number of local steps in one round.
         model_mb: Largest artifact, in units of 10**6 bytes.
         counters: Whether an integer buffer, such as BatchNorm's counter, grows by at most the update's steps and never shrinks.
+        norm: Largest norm of an update's trained weights, in norms of the model's; 0 sets no limit.
+        norm_median: Likewise, in medians of the other updates' norms, where there are five updates or more; 0 sets no limit.
     """
 
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1_000_000
     model_mb: Annotated[int, Field(ge=1, le=100_000)] = 4000
     counters: Annotated[bool, absent_means(value=False)] = True
+    norm: Annotated[float, Field(ge=0, le=1e9), absent_means(0.0)] = 100.0
+    norm_median: Annotated[float, Field(ge=0, le=1e9), absent_means(0.0)] = 100.0
+
+    @property
+    def limit_norms(self) -> bool:
+        """Whether the norms of updates have a limit, so that round records state them."""
+        return self.norm > 0 or self.norm_median > 0

@@ -21,7 +21,7 @@ from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.restart import RestartRequest, RestartResult, restart
 from fedcli.party.source import Source
-from fedcli.plan import Aggregation, OptimizerState, Rule
+from fedcli.plan import Aggregation, Limits, OptimizerState, Rule
 from fedcli.results import Status
 from fedcli.site import selection
 from fedcli.workspace import Workspace
@@ -111,7 +111,7 @@ def test_a_restart_is_a_round_of_the_plan_and_amend_adds_rounds(tmp_path: Path) 
 
 
 def test_a_model_that_overflows_is_left_behind(tmp_path: Path) -> None:
-    federation = begun_by_hand(tmp_path / "f", "a", "b", rounds=8)
+    federation = begun_by_hand(tmp_path / "f", "a", "b", rounds=8, limits=Limits(norm=0.0))
     federation.run(1)
     huge = {name: np.full_like(value, 3e38 if value.dtype == np.float32 else 0) for name, value in federation.model(0).items()}
     for number in (2, 3):

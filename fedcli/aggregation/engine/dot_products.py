@@ -6,7 +6,7 @@ They decide no bit of the model. So BLAS may sum them in its own order: pieces o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,27 +28,39 @@ class DotProducts:
         squares: Each delta's squared norm.
         products: Each delta's dot product with the step.
         step_square: The step's squared norm.
+        trained: The squared norms of φ(t-1) and of each delta, over trained elements only.
     """
 
     squares: NDArray[np.float64]
     products: NDArray[np.float64]
     step_square: float
+    trained: NDArray[np.float64]
 
     @classmethod
     def zeros(cls, num_deltas: int) -> DotProducts:
         """Return the sums over no elements."""
-        return cls(np.zeros(num_deltas), np.zeros(num_deltas), 0.0)
+        return cls(np.zeros(num_deltas), np.zeros(num_deltas), 0.0, np.zeros(1 + num_deltas))
 
     def add(self, other: DotProducts) -> None:
         """Add the sums over other elements."""
         self.squares += other.squares
         self.products += other.products
         self.step_square += other.step_square
+        self.trained += other.trained
 
 
-def dot_products(deltas: NDArray[np.float32], step: NDArray[np.float64], count: int) -> DotProducts:
-    """Return the sums over the first `count` columns of a range, (deltas, columns) and (columns,), filled up to whole pieces."""
-    narrow = step[None].astype(np.float32)
+def dot_products(
+    rows: NDArray[np.float32], step: NDArray[np.float64], count: int, trained: NDArray[np.bool_] | None = None
+) -> DotProducts:
+    """Return the sums over the first columns of a range.
+
+    Args:
+        rows: φ(t-1) and the deltas, (1 + deltas, columns), filled up to whole pieces.
+        step: (columns,).
+        count: How many columns to sum.
+        trained: Which of these are trained, (count,); None if all are.
+    """
+    deltas, narrow = rows[1:], step[None].astype(np.float32)
     squares, products, step_squares = (
         _dots(left, right, count) for left, right in ((deltas, deltas), (deltas, narrow), (narrow, narrow))
     )
@@ -58,10 +70,28 @@ def dot_products(deltas: NDArray[np.float32], step: NDArray[np.float64], count: 
         squares[:, piece] = np.vecdot(values, values)
         products[:, piece] = np.vecdot(values, along)
         step_squares[:, piece] = np.vecdot(along, along)
-    return DotProducts(squares.sum(axis=1), products.sum(axis=1), float(step_squares.sum()))
+    base = rows[:1].astype(np.float64)
+    of_trained = _of_trained(rows, np.concatenate([_dots(base, base, count), squares]), trained)
+    return DotProducts(squares.sum(axis=1), products.sum(axis=1), float(step_squares.sum()), of_trained.sum(axis=1))
 
 
-def _dots(left: NDArray[np.float32], right: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+def _of_trained(
+    rows: NDArray[np.float32], squares: NDArray[np.float64], trained: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Return the squares of every piece over its trained elements: those with buffers among them are summed again."""
+    if trained is None or trained.all():
+        return squares
+    pieces = np.unique(np.flatnonzero(~trained) // PIECE)
+    counted = np.zeros(rows.shape[1], np.bool_)
+    counted[: trained.size] = trained
+    for piece in pieces:
+        columns = slice(piece * PIECE, (piece + 1) * PIECE)
+        values = rows[:, columns][:, counted[columns]].astype(np.float64)
+        squares[:, piece] = np.vecdot(values, values)
+    return squares
+
+
+def _dots(left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]], count: int) -> NDArray[np.float64]:
     """Return the dot products of rows, piece by piece, (rows, pieces)."""
     pieces = (rows.reshape(len(rows), -1, PIECE) for rows in (left, right))
     sums = np.vecdot(*pieces).astype(np.float64)

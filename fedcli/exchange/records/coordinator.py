@@ -84,6 +84,7 @@ class Contribution:
         weight: What its delta was multiplied by: steps, images, patients or 1, as the plan says; 0 if Krum did not choose it.
         norm: Euclidean norm of the delta's float tensors, before it was clipped, to six digits.
         cosine: Between the delta and the step that all updates gave together, to six digits; null if one of them is zero.
+        trained_norm: The norm of its trained weights as they were used, to six digits; left out where the plan limits no norms.
     """
 
     site: SiteName
@@ -94,6 +95,7 @@ class Contribution:
     weight: Annotated[int, Field(ge=0, le=MAX_STEPS)]
     norm: NotNegative
     cosine: Annotated[float, Field(ge=-1, le=1)] | None
+    trained_norm: Annotated[NotNegative | None, absent_means(None)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -107,11 +109,19 @@ class Late:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Rejected:
-    """An update that was not used, and why; the digest is that of whatever file was in its place."""
+    """An update that was not used, and why.
+
+    Attributes:
+        site: Whose update.
+        update: Digest of whatever file was in its place.
+        reason: Why.
+        norm: The norm of its trained weights, where the plan's limits of norms are the reason; otherwise left out.
+    """
 
     site: SiteName
     update: Digest | None
     reason: LongText
+    norm: Annotated[NotNegative | None, absent_means(None)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -146,6 +156,7 @@ class RoundRecord(Record):
         excused: Members that sent nothing, and without which a person closed the round, sorted; left out if there are none.
         rejected: Members whose update was refused, or discarded by a restart, sorted.
         late: Updates of earlier rounds that arrived since the last round record, sorted.
+        base_norm: The norm of the trained weights of φ(t-1), to six digits; left out where the plan limits no norms.
         deadline: When the next round may be closed with a quorum; null if it waits for every site, and in round 0: the deadline
             of round 1 follows from the federation record that lists its members.
         restart: Where the round has no contributions, but goes back to an earlier one; otherwise left out.
@@ -163,6 +174,7 @@ class RoundRecord(Record):
     excused: Annotated[tuple[Excused, ...], Field(max_length=MAX_MEMBERS, fail_fast=True), absent_means(())] = ()
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
     late: Annotated[tuple[Late, ...], Field(max_length=_MAX_LATE, fail_fast=True)] = ()
+    base_norm: Annotated[NotNegative | None, absent_means(None)] = None
     deadline: Timestamp | None = None
     restart: Annotated[Restart | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2, fail_fast=True)]
