@@ -215,6 +215,8 @@ NUMBERS = {
     "evaluation.min_cell": (0, 1000),
     "limits.steps": (1, 2**29 - 1),
     "limits.model_mb": (1, 100_000),
+    "limits.norm": (0.0, 100_000.0),
+    "limits.norm_median": (0.0, 100_000.0),
 }
 
 

@@ -122,8 +122,8 @@ class Limits:
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1_000_000
     model_mb: Annotated[int, Field(ge=1, le=100_000)] = 4000
     counters: Annotated[bool, absent_means(value=False)] = True
-    norm: Annotated[float, Field(ge=0, le=1e9), absent_means(0.0)] = 100.0
-    norm_median: Annotated[float, Field(ge=0, le=1e9), absent_means(0.0)] = 100.0
+    norm: Annotated[float, Field(ge=0, le=100_000), absent_means(0.0)] = 100.0
+    norm_median: Annotated[float, Field(ge=0, le=100_000), absent_means(0.0)] = 100.0
 
     @property
     def limit_norms(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import mean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,5 +45,5 @@ def _than(norm: float, limit: float) -> str:
 def _median_without(ascending: Sequence[float], position: int) -> float:
     """Return the median of all values but one."""
     count = len(ascending) - 1
-    middle = [number + (number >= position) for number in ((count - 1) // 2, count // 2)]
-    return mean(ascending[number] for number in middle)
+    low, high = (ascending[number + (number >= position)] for number in ((count - 1) // 2, count // 2))
+    return (low + high) / 2

@@ -138,9 +138,9 @@ def test_replay_catches_a_state_that_its_own_coordinator_signed(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"norm": 5.0}, "norm and cosine of b: replay gives"),
-        ({"cosine": -0.5}, "norm and cosine of b: replay gives"),
-        ({"cosine": None}, "norm and cosine of b: replay gives"),
+        ({"norm": 5.0}, "norm of b: replay gives"),
+        ({"cosine": -0.5}, "cosine of b: replay gives"),
+        ({"cosine": None}, "cosine of b: replay gives"),
     ],
 )
 def test_replay_catches_a_figure_that_is_made_up(tmp_path: Path, change: dict[str, float | None], match: str) -> None:
