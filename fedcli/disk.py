@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import BufferedReader
     from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
@@ -65,9 +68,27 @@ def read_sequentially(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file that somebody else can replace at any time: a pipe would be waited for, a link leads elsewhere.
+
+    Raises:
+        OSError: It is no regular file, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def measure(path: Path) -> Measured:
     """Return a file's size and SHA-256, reading it in constant memory."""
     with path.open("rb") as file:
-        read_sequentially(file.fileno())
-        hasher = hashlib.file_digest(file, "sha256")
-        return Measured(size=file.tell(), sha256=hasher.hexdigest())
+        return measure_open(file)
+
+
+def measure_open(file: BufferedReader) -> Measured:
+    """Return the size and SHA-256 of a file that is open at its beginning."""
+    read_sequentially(file.fileno())
+    hasher = hashlib.file_digest(file, "sha256")
+    return Measured(size=file.tell(), sha256=hasher.hexdigest())

@@ -51,7 +51,7 @@ class MissingError(StoreError):
 
 
 class UnreadableError(StoreError):
-    """A key exists, but this account may not read it; everything else in the drop folder can be used."""
+    """A key or a folder exists, but cannot be read, by this account or at all; everything else in the drop folder can be used."""
 
 
 class TooLongError(StoreError):

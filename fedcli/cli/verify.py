@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: fedcli verify demo/drop --replay --coordinator-key SHA256:…"
 NOT_VERIFIED = 6
+_SHOWN = 20
+"""Files that are ignored are named as long as they are no more."""
 
 SignersOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the keys for ssh-keygen -Y verify.")]
 ReportOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write every check with its result, as .html or .json.")]
@@ -68,8 +70,10 @@ def verify(
 def _show(out: Console, result: VerifyResult) -> None:
     for problem in result.problems:
         render.print_line(out, f"✗ {problem.message}", style="red")
-    for key in result.unaccounted:
+    for key in result.unaccounted[:_SHOWN]:
         render.print_line(out, f"· {key}: no verified record names this file; it is ignored")
+    if len(result.unaccounted) > _SHOWN:
+        render.print_line(out, f"· {len(result.unaccounted) - _SHOWN} more files are ignored; --json lists them")
     rows = [
         ("federation", result.federation[:12]),
         ("head", f"round {result.round} of {result.rounds}, {result.head}"),

@@ -16,13 +16,15 @@ from fedcli.plan import MAX_CLASSES, MAX_ROUNDS
 if TYPE_CHECKING:
     from fedcli.exchange.records import FederationRecord
 
-MAX_SERIES = 64
-"""Records of a series (enrolments, data sets, models of a kind, evaluations) that are read: the newest; honest sites have few."""
 MAX_APPLICANTS = 256
 """Sites that have enrolled and are not members: as many are listed."""
+MAX_APPLICANT_FILES = 64
+"""Files of such a site that are listed: it has only enrolled."""
+MAX_PARTY_BYTES = 64 << 20
+"""Bytes of a site's records that are read at once; what comes after them is ignored."""
 
 _KIB = 1 << 10
-_FILES_OUTSIDE_ROUNDS = 1024
+_FILES_OUTSIDE_ROUNDS = 512
 _FILES_PER_ROUND = 8
 """A folder, a record, its signature, one or two artifacts, and what a broken upload has left."""
 _KIND = re.compile(
@@ -62,9 +64,14 @@ class Bounds:
         return 16 + 3 * self.members
 
     @property
+    def series(self) -> int:
+        """Records of a series (enrolments, data sets, models of a kind, evaluations) that are read: the newest ones."""
+        return 64 + self.scores
+
+    @property
     def files(self) -> int:
         """Files and folders that a party can have."""
-        return _FILES_OUTSIDE_ROUNDS + _FILES_PER_ROUND * (self.rounds + 1)
+        return _FILES_OUTSIDE_ROUNDS + 8 * self.series + _FILES_PER_ROUND * (self.rounds + 1)
 
     def record_bytes(self, key: str) -> int:
         """Return the largest size of the record under a key."""

@@ -20,6 +20,11 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
+def is_site(name: str) -> bool:
+    """Tell whether a text can be the name of a site."""
+    return name != COORDINATOR and re.fullmatch(SITE_PATTERN, name) is not None
+
+
 def is_artifact(key: str) -> bool:
     """Tell by its name whether a key is an artifact's: a file that a record names by digest, and that may be archived."""
     return key.endswith(".safetensors")
@@ -43,6 +48,11 @@ def archive(number: int) -> str:
 def prefix(party: str) -> str:
     """Return the prefix under which a party writes: `coordinator`, or a site by its name."""
     return f"{COORDINATOR}/" if party == COORDINATOR else f"sites/{party}/"
+
+
+def owner(key: str) -> str:
+    """Return the party under whose prefix a key is."""
+    return match[1] if (match := _SITE.fullmatch(key)) else COORDINATOR
 
 
 def enrolment(site: str, number: int) -> str:
@@ -95,11 +105,6 @@ def round_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
 def federation_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the federation records among keys, ascending."""
     return numbers(keys, f"{COORDINATOR}/federation-{{}}.json")
-
-
-def site_names(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the sites that have written anything, sorted."""
-    return tuple(sorted({match[1] for key in keys if (match := _SITE.fullmatch(key))}))
 
 
 def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from fedcli.errors import MissingError
+from fedcli.exchange.store.listing import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fedcli.disk import Measured
@@ -42,6 +43,21 @@ class Overlay:
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `ReadableStore`."""
         return tuple(sorted({key for store in self._stores for key in store.list(prefix)}))
+
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """List keys below several prefixes; see `ReadableStore`."""
+        listings = [store.list_each(prefixes, limit) for store in self._stores]
+        return {
+            prefix: Listing.of(
+                {key for listing in listings for key in listing[prefix].keys},
+                [listing[prefix].fault for listing in listings if listing[prefix].fault],
+            )
+            for prefix in prefixes
+        }
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """List folders; see `ReadableStore`."""
+        return tuple(sorted({name for store in self._stores for name in store.names(prefix, limit)}))[: limit + 1]
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `ReadableStore`."""

@@ -20,9 +20,10 @@ from fedcli.disk import CHUNK_BYTES, Measured, measure, write_blocks
 from fedcli.errors import MissingError, StoreError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import check_size
+from fedcli.exchange.store.listing import Listing, too_many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_MEMBERS = 1 << 20
@@ -95,6 +96,19 @@ class Tar:
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `ReadableStore`."""
         return tuple(key for key in self._members if key.startswith(prefix))
+
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """List keys below several prefixes; see `ReadableStore`."""
+        listings = {}
+        for prefix in prefixes:
+            keys = self.list(prefix)
+            listings[prefix] = Listing(keys=keys[:limit], fault=too_many(prefix, limit) if len(keys) > limit else "")
+        return listings
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """List folders; see `ReadableStore`."""
+        below = (key.removeprefix(prefix).partition("/") for key in self.list(prefix))
+        return tuple(sorted({name for name, slash, _ in below if slash}))[: limit + 1]
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `ReadableStore`."""

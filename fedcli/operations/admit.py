@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError, TrustError, UsageError
-from fedcli.exchange import layout
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import Member
 from fedcli.party.amendment import amend_federation, first_round
@@ -134,7 +133,7 @@ def _enrolments(party: Party, site: str) -> EnrolmentSeries:
     if not series.verified:
         if series.problems:
             raise TrustError(series.problems[0].message)
-        known = layout.site_names(party.store.list(""))
+        known = sorted({*(member.site for member in party.ledger.newest_federation.members), *party.folder.applicants()[0]})
         msg = f"{site}: has not enrolled in {party.store.address}; enrolled sites: {', '.join(known) or 'none'}"
         raise UsageError(msg, hint="the site enrols with fedcli join")
     return series

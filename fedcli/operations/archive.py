@@ -108,6 +108,7 @@ def _require_round(party: Party, before: int, archived: int) -> None:
 
 def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[DropFile, ...]:
     """Verify the artifacts that can be moved, and return those that hold, oldest round first."""
+    present = reading.keys
     kept = history.rounds[history.best_round()].artifact.key
     prefix = "" if party.name == layout.COORDINATOR else layout.prefix(party.name)
     named = [(round_of(verified.record), artifact) for verified in reading.records for artifact in verified.artifacts]
@@ -116,7 +117,7 @@ def _movable(party: Party, history: History, reading: Reading, before: int) -> t
         for number, artifact in named
         if number is not None
         and archivable(number, artifact.role, before)
-        and artifact.key in reading.keys
+        and artifact.key in present
         and artifact.key.startswith(prefix)
         and artifact.key != kept
     }

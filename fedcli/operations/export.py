@@ -80,7 +80,7 @@ def export(request: ExportRequest, environment: Environment) -> ExportResult:
     """
     with tempfile.TemporaryDirectory(prefix="fedcli-export-") as scratch:
         folder = request.source.folder(Path(scratch) / "cache")
-        history, reading = read_history(folder)
+        history, reading = read_history(folder, applicants=True)
         require_chain(history, reading)
         _require_round(history, request.since)
         records = _sound_records(reading, request.since, environment.progress)

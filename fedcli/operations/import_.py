@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ConflictError, TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.bounds import MAX_APPLICANTS, Bounds
 from fedcli.exchange.history import Problem
 from fedcli.exchange.overlay import Overlay
-from fedcli.exchange.records import MAX_RECORD_BYTES, FederationRecord, RoundRecord
+from fedcli.exchange.records import MAX_MEMBERS, MAX_RECORD_BYTES, FederationRecord, RoundRecord
 from fedcli.exchange.tar import Tar
 from fedcli.party.chain_check import chain_problems, confirmation
 from fedcli.party.folder import Folder
@@ -84,10 +85,10 @@ def import_(request: ImportRequest, environment: Environment) -> ImportResult:
     tar = Tar(request.file)
     with tempfile.TemporaryDirectory(prefix="fedcli-import-") as scratch:
         store = request.source.open()
-        here = frozenset(store.list(""))
+        here = _keys_in(store, tar)
         _refuse_conflicts(store, here, tar)
         folder = Folder(Overlay(tar, store), coordinator=request.source.coordinator, cache=Path(scratch) / "cache")
-        history, reading = read_history(folder)
+        history, reading = read_history(folder, applicants=True)
         _verify(history, reading, here, tar, environment.progress)
         if not here:
             store.probe(layout.prefix(layout.COORDINATOR))
@@ -107,6 +108,14 @@ def import_(request: ImportRequest, environment: Environment) -> ImportResult:
             round=len(history.rounds) - 1,
             verified=folder.ledger.pinned is not None,
         )
+
+
+def _keys_in(store: Store, tar: Tar) -> frozenset[str]:
+    """Return the keys in the drop folder of all parties that it or the tar has."""
+    sites = store.names("sites/", MAX_MEMBERS + MAX_APPLICANTS)
+    parties = {layout.COORDINATOR, *filter(layout.is_site, sites), *map(layout.owner, tar.list(""))}
+    listings = store.list_each(sorted(map(layout.prefix, parties)), Bounds().files)
+    return frozenset(key for listing in listings.values() for key in listing.keys)
 
 
 def _refuse_conflicts(store: Store, here: frozenset[str], tar: Tar) -> None:

@@ -10,6 +10,7 @@ from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import own_key, public_keys, read_public_key
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
+from fedcli.party.amendment import sorted_members
 from fedcli.party.party import Party, artifact_of, publication
 from fedcli.party.source import store_settings
 from fedcli.plan import Beginning
@@ -80,7 +81,7 @@ def init(request: InitRequest, environment: Environment) -> InitResult:
     if request.weights is not None and plan.network.weights is not Beginning.IMAGENET:
         msg = f"{request.weights}: the plan begins without trained weights"
         raise ConfigurationError(msg, hint='set network.weights = "imagenet" in the plan, or leave --weights out')
-    members = tuple(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in sorted(request.sites.items()))
+    members = sorted_members(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in request.sites.items())
     source.open().probe(layout.prefix(layout.COORDINATOR))
     _create_workspace(request, environment)
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:

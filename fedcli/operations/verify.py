@@ -191,7 +191,7 @@ def _principals(federations: list[Verified[FederationRecord]]) -> list[tuple[str
 def _unaccounted(reading: Reading) -> tuple[str, ...]:
     known = {problem.key for problem in reading.problems}
     known |= {file.key for verified in reading.records for file in files_of(verified)}
-    return tuple(key for key in reading.keys if key not in known)
+    return tuple(sorted(reading.keys - known))
 
 
 def _result(history: History, reading: Reading, artifacts: int, replayed: int) -> VerifyResult:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fedcli import tensors
+from fedcli import disk, tensors
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.server_state import state_layout
 from fedcli.aggregation.update import Update
+from fedcli.errors import UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
 
@@ -41,8 +42,12 @@ def base_of(folder: Folder, number: int) -> Update:
 
 def layout_of(base: Update) -> Layout:
     """Return the layout that every update must have; it is trusted once the fold has compared the digest of φ(t-1)."""
-    with base.path.open("rb") as file:
-        return tensors.read_layout(file)
+    try:
+        with disk.open_regular(base.path) as file:
+            return tensors.read_layout(file)
+    except OSError as error:
+        msg = f"{base.path}: {error.strerror}"
+        raise UnreadableError(msg) from error
 
 
 def update_of(folder: Folder, verified: Verified[UpdateRecord], plan: Plan, expected: Layout) -> Update:

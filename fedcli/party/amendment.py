@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fedcli.errors import UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.records import MAX_MEMBERS
 from fedcli.party.party import publication
 
 if TYPE_CHECKING:
@@ -27,6 +29,19 @@ def first_round(party: Party, concerned: Iterable[str]) -> int:
     return max(opened + sent, ledger.newest_federation.from_round)
 
 
+def sorted_members(members: Iterable[Member]) -> tuple[Member, ...]:
+    """Return members as a federation record lists them.
+
+    Raises:
+        UsageError: There are too many.
+    """
+    listed = tuple(sorted(members, key=lambda item: item.site))
+    if len(listed) > MAX_MEMBERS:
+        msg = f"{len(listed)} sites, expected at most {MAX_MEMBERS} in one federation"
+        raise UsageError(msg)
+    return listed
+
+
 def amend_federation(
     party: Party,
     from_round: int,
@@ -36,9 +51,14 @@ def amend_federation(
     coordinator: tuple[PublicKey, ...] | None = None,
     reason: str | None = None,
 ) -> FederationRecord:
-    """Publish the next federation record, the newest one with the given changes, and return it."""
+    """Publish the next federation record, the newest one with the given changes, and return it.
+
+    Raises:
+        UsageError: There would be too many members.
+    """
     ledger = party.ledger
     newest = ledger.newest_federation
+    listed = sorted_members(newest.members if members is None else members)
     record = replace(
         newest,
         federation=ledger.identity,
@@ -48,7 +68,7 @@ def amend_federation(
         previous=ledger.federations[-1].digest,
         from_round=from_round,
         coordinator=coordinator or newest.coordinator,
-        members=tuple(sorted(newest.members if members is None else members, key=lambda item: item.site)),
+        members=listed,
         plan=plan or newest.plan,
         reason=reason,
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk, encodings, tensors, wire
-from fedcli.errors import TrustError
+from fedcli.errors import MissingError, TooLongError, TrustError, UnreadableError
 from fedcli.exchange import checks
 from fedcli.plan import Encoding, Packing
 
@@ -88,14 +88,15 @@ class Artifacts:
             self._check_size(owner, artifact)
             with self._new_file() as copy, self._new_file() as unpacked:
                 content = copy
-                measured = self._store.fetch(artifact.key, copy, artifact.stored_size)
+                measured = self._fetched(artifact, copy)
                 checks.check_copy(owner.key, artifact, measured)
                 if artifact.packing is not Packing.NONE:
                     content = unpacked
                     from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to unpack
 
                     measured = packing.unpack(copy, content, artifact.content_size)
-                _check_content(owner.key, artifact, content, measured, expected)
+                with content.open("rb") as file:
+                    _check_content(owner.key, artifact, file, measured, expected)
                 content.rename(path)
         elif expected is not None:
             with path.open("rb") as file:
@@ -137,9 +138,14 @@ class Artifacts:
         """
         if artifact.packing is Packing.NONE and (path := self._store.local_path(artifact.key)) is not None:
             self._check_size(owner, artifact)
-            measured = disk.measure(path)
-            checks.check_copy(owner.key, artifact, measured)
-            _check_content(owner.key, artifact, path, measured, expected)
+            try:
+                with disk.open_regular(path) as file:
+                    measured = disk.measure_open(file)
+                    checks.check_copy(owner.key, artifact, measured)
+                    _check_content(owner.key, artifact, file, measured, expected)
+            except OSError as error:
+                msg = f"{artifact.key}: {error.strerror}, in the drop folder {self._store.address}"
+                raise UnreadableError(msg) from error
         else:
             self.fetch(owner, artifact, expected).unlink()
 
@@ -148,6 +154,13 @@ class Artifacts:
         for path in self._cache.glob("*") if self._cache.is_dir() else ():
             if path not in keep:
                 path.unlink(missing_ok=True)
+
+    def _fetched(self, artifact: Artifact, target: Path) -> Measured:
+        """Copy an artifact; that its file has vanished or grown meanwhile is its owner's fault."""
+        try:
+            return self._store.fetch(artifact.key, target, artifact.stored_size)
+        except (MissingError, TooLongError) as error:
+            raise TrustError(str(error)) from error
 
     @contextmanager
     def _new_file(self) -> Iterator[Path]:
@@ -188,10 +201,10 @@ def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
     return Outgoing(path=path, stored=stored, content=content, delta=delta)
 
 
-def _check_content(key: str, artifact: Artifact, path: Path, measured: Measured, expected: Layout | None) -> None:
+def _check_content(key: str, artifact: Artifact, file: BinaryIO, measured: Measured, expected: Layout | None) -> None:
     try:
-        with path.open("rb") as file:
-            layout = tensors.read_layout(file)
+        file.seek(0)
+        layout = tensors.read_layout(file)
     except tensors.TensorError as error:
         msg = f"{artifact.key}: {error}"
         raise TrustError(msg) from error

@@ -47,14 +47,20 @@ class EnrolmentSeries:
         return next((item for item in self.verified if item.digest == previous), None)
 
 
-def read_enrolments(folder: Folder, site: str) -> EnrolmentSeries:
+def read_enrolments(folder: Folder, site: str, listed: tuple[str, ...] | None = None) -> EnrolmentSeries:
     """Read and verify a site's enrolments.
+
+    Args:
+        folder: The drop folder.
+        site: The site.
+        listed: Keys of its files; None lists them.
 
     Raises:
         StoreError: The drop folder cannot be read.
     """
     series, prefix = EnrolmentSeries(site=site), layout.prefix(site)
-    numbers = layout.numbers(folder.store.list(prefix), f"{prefix}enrolment-{{}}.json")
+    keys = folder.list_parties(site)[site].keys if listed is None else listed
+    numbers = layout.numbers(keys, f"{prefix}enrolment-{{}}.json")
     for number in numbers if len(numbers) <= 2 * _MOST else (*numbers[:_MOST], *numbers[-_MOST:]):
         key = layout.enrolment(site, number)
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.errors import ConflictError, MissingError, TooLongError, TrustError
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.bounds import MAX_APPLICANTS
 from fedcli.exchange.checks import Signed, check_signature
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.ledger import Ledger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import EnrolmentRecord, Record, UpdateRecord
     from fedcli.exchange.store import ReadableStore, Store
+    from fedcli.exchange.store.listing import Listing
     from fedcli.tensors import Layout
 
 
@@ -58,10 +60,30 @@ class Folder:
             keys = self._memory.list(layout.prefix(layout.COORDINATOR))
             self._take_federations(self._memory, keys)
             self._take_rounds(self._memory, keys)
-        keys = self.store.list(layout.prefix(layout.COORDINATOR))
+        keys = self.list_parties(layout.COORDINATOR)[layout.COORDINATOR].complete(self.store.address)
         self._refuse_older_or_forked(keys)
         self._take_federations(self.store, keys)
         self._take_rounds(self.store, keys)
+
+    def list_parties(self, *parties: str, limit: int | None = None) -> dict[str, Listing]:
+        """Return the files of some parties, of each at most `limit`, or as many as the federation's bounds allow.
+
+        Raises:
+            StoreError: The drop folder cannot be reached.
+        """
+        listings = self.store.list_each([layout.prefix(party) for party in parties], limit or self.ledger.bounds.files)
+        return {party: listings[layout.prefix(party)] for party in parties}
+
+    def applicants(self) -> tuple[tuple[str, ...], bool]:
+        """Return the names under `sites/` that are no members' and never were, and whether there are more.
+
+        Raises:
+            StoreError: The drop folder cannot be reached, or `sites/` cannot be listed.
+        """
+        ever = self.ledger.bounds.sites or frozenset()
+        names = self.store.names("sites/", len(ever) + MAX_APPLICANTS)
+        others = [name for name in names if name not in ever and layout.is_site(name)]
+        return tuple(others[:MAX_APPLICANTS]), len(names) > len(ever) + MAX_APPLICANTS
 
     def read(self, key: str) -> Signed:
         """Read a record and the signature that goes with its bytes.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
+from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS, MAX_PARTY_BYTES
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
     SHARED_KINDS,
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fedcli.exchange.checks import Signed, Verified
-    from fedcli.exchange.records import EnrolmentRecord
+    from fedcli.exchange.ledger import Ledger
     from fedcli.party.folder import Folder
 
 R = TypeVar("R", bound=Record)
 K = TypeVar("K")
 S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
+
+_MOST_REJECTED = 20
+"""Records of one party of which it is said why they do not verify."""
 
 
 @dataclass(slots=True)
@@ -41,17 +46,26 @@ class Reading:
 
     Attributes:
         folder: The drop folder.
-        keys: Keys of its files.
+        listed: Keys of files, of the coordinator, of everyone who has ever been a member, and of applicants where asked for.
+        applicants: Sites with files that are not members and never were.
         problems: What has not verified so far.
         records: Every verified record, the older ones of a site too.
         archive: The coordinator's newest record of an archive.
     """
 
     folder: Folder
-    keys: tuple[str, ...]
+    listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    applicants: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
     records: list[Verified[Record]] = field(default_factory=list)
     archive: Verified[ArchiveRecord] | None = None
+    _num_rejected: Counter[str] = field(default_factory=Counter)
+    _num_bytes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys of all files."""
+        return frozenset(key for keys in self.listed.values() for key in keys)
 
     @property
     def archived(self) -> frozenset[str]:
@@ -70,13 +84,44 @@ class Reading:
 
     def attempt(self, key: str, verify: Callable[[Signed], Verified[R]]) -> Iterator[Verified[R]]:
         """Yield a record if it verifies; otherwise note why it does not."""
-        try:
-            verified = verify(self.folder.read(key))
-        except (TrustError, MissingError, UnreadableError) as error:
-            self.note(key, str(error))
+        party = layout.owner(key)
+        if self._num_bytes[party] > MAX_PARTY_BYTES:
+            self.reject(key, f"{key}: not read, after more than {MAX_PARTY_BYTES} bytes of records of {party}")
             return
-        self.records.append(verified)
+        try:
+            signed = self.folder.read(key)
+            self._num_bytes[party] += len(signed.data)
+            verified = verify(signed)
+        except (TrustError, MissingError, UnreadableError) as error:
+            self.reject(key, str(error))
+            return
+        self.records.append(_without_scores(verified))
         yield verified
+
+    def series(self, party: str, pattern: str) -> Iterator[tuple[int, str]]:
+        """Yield the numbers and keys of the newest records of a series, ascending; the older ones are rejected unread."""
+        most = self.folder.ledger.bounds.series
+        pattern = f"{layout.prefix(party)}{pattern}"
+        numbers = layout.numbers(self.listed[party], pattern)
+        for position, number in enumerate(numbers, most - len(numbers)):
+            key = pattern.format(f"{number:04d}")
+            if position >= 0:
+                yield number, key
+            else:
+                self.reject(key, f"{key}: not read, since only the newest {most} records of a series are")
+
+    def reject(self, key: str, message: str) -> None:
+        """Note what is wrong with a record; of the many of one party only the first are noted, and the others counted."""
+        party = layout.owner(key)
+        self._num_rejected[party] += 1
+        if self._num_rejected[party] <= _MOST_REJECTED:
+            self.note(key, message)
+
+    def count_rejected(self) -> None:
+        """Note how many more records of each party do not verify."""
+        for party, number in self._num_rejected.items():
+            if number > _MOST_REJECTED:
+                self.note(layout.prefix(party), f"{layout.prefix(party)}: {number - _MOST_REJECTED} more records do not verify")
 
     def note(self, key: str, message: str) -> None:
         """Note a problem."""
@@ -88,111 +133,122 @@ def round_of(record: Record) -> int | None:
     return record.round if isinstance(record, RoundRecord | UpdateRecord) else None
 
 
-def read_history(folder: Folder) -> tuple[History, Reading]:
-    """Read everything in the drop folder.
+def read_history(folder: Folder, *, applicants: bool = False) -> tuple[History, Reading]:
+    """Read what the coordinator and the sites have written.
 
     A coordinator's record that does not verify ends the reading of what depends on it; a site's is a problem of its own.
+
+    Args:
+        folder: The drop folder.
+        applicants: Whether to look also for sites that are not members.
 
     Raises:
         StoreError: The drop folder cannot be read.
     """
-    reading = Reading(folder=folder, keys=folder.store.list(""))
+    reading = Reading(folder=folder)
+    _list(reading, applicants=applicants)
+    ledger = folder.ledger
+    reading.records.extend([*ledger.federations, *ledger.rounds])
+    archives: dict[str, Verified[ArchiveRecord]] = {}
+    _read_series(reading, layout.COORDINATOR, "archive-{}.json", ledger.archive, archives, layout.COORDINATOR)
+    reading.archive = archives.get(layout.COORDINATOR)
+    history = History(federations=tuple(ledger.federations), rounds=tuple(ledger.rounds))
+    for site in reading.applicants:
+        _read_enrolments(reading, site, history)
+    for site in sorted(ledger.bounds.sites or ()):
+        _read_site(reading, site, history)
+    reading.count_rejected()
+    _check_used_updates(reading, history.updates)
+    return replace(history, problems=tuple(reading.problems)), reading
+
+
+def _read_site(reading: Reading, site: str, into: History) -> None:
+    """Read the records of a member, past or present."""
+    ledger = reading.folder.ledger
+    _read_enrolments(reading, site, into)
+    _read_updates(reading, site, into.updates)
+    _read_series(reading, site, "dataset/{}.json", partial(ledger.dataset, site), into.datasets, site)
+    for kind in SHARED_KINDS:
+        _read_series(reading, site, f"models/{{}}-{kind}.json", partial(_model, ledger, site, kind), into.models, (site, kind))
+    _read_series(reading, site, "evaluation/{}.json", partial(ledger.evaluation, site), into.evaluations, site)
+
+
+def _list(reading: Reading, *, applicants: bool) -> None:
+    """Bring the ledger up to date, and list the files of all parties."""
+    folder = reading.folder
     try:
         folder.synchronise()
     except TrustError as error:
         reading.note(layout.COORDINATOR, str(error))
-    ledger = folder.ledger
-    reading.records.extend([*ledger.federations, *ledger.rounds])
-    if ledger.federations:
-        _read_archives(reading)
-    updates: dict[tuple[str, int], Verified[UpdateRecord]] = {}
-    enrolments: dict[str, Verified[EnrolmentRecord]] = {}
-    waiting: dict[str, tuple[Verified[EnrolmentRecord], ...]] = {}
-    datasets: dict[str, Verified[DatasetRecord]] = {}
-    models: dict[tuple[str, ModelKind], Verified[ModelRecord]] = {}
-    evaluations: dict[str, Verified[EvaluationRecord]] = {}
-    for site in layout.site_names(reading.keys) if ledger.federations else ():
-        _read_enrolments(reading, site, enrolments, waiting)
-        _read_updates(reading, site, updates)
-        _read_datasets(reading, site, datasets)
-        _read_models(reading, site, models)
-        _read_evaluations(reading, site, evaluations)
-    _check_used_updates(reading, updates)
-    history = History(
-        federations=tuple(ledger.federations),
-        rounds=tuple(ledger.rounds),
-        updates=updates,
-        enrolments=enrolments,
-        waiting=waiting,
-        datasets=datasets,
-        models=models,
-        evaluations=evaluations,
-        problems=tuple(reading.problems),
-    )
-    return history, reading
+    listings = folder.list_parties(layout.COORDINATOR, *sorted(folder.ledger.bounds.sites or ()))
+    if applicants and folder.ledger.federations:
+        reading.applicants, more = folder.applicants()
+        if more:
+            reading.note("sites/", f"sites/: more than {MAX_APPLICANTS} folders that are no members'; the others are ignored")
+        listings |= folder.list_parties(*reading.applicants, limit=MAX_APPLICANT_FILES)
+    for party, listing in listings.items():
+        reading.listed[party] = listing.keys
+        if listing.fault:
+            reading.note(layout.prefix(party), listing.fault)
 
 
-def _read_archives(reading: Reading) -> None:
-    newest: dict[str, Verified[ArchiveRecord]] = {}
-    for number in layout.numbers(reading.keys, f"{layout.prefix(layout.COORDINATOR)}archive-{{}}.json"):
-        for archive in reading.attempt(layout.archive(number), partial(reading.folder.ledger.archive, number)):
-            _take_newer(reading, newest, layout.COORDINATOR, archive)
-    reading.archive = newest.get(layout.COORDINATOR)
+def _without_scores(verified: Verified[Record]) -> Verified[Record]:
+    """Return a record as it is kept beside the newest ones: of evaluations only what names them."""
+    if not isinstance(verified.record, EvaluationRecord):
+        return verified
+    return replace(verified, record=replace(verified.record, scores=(), comparisons=()))
 
 
-def _read_enrolments(
-    reading: Reading,
-    site: str,
-    enrolments: dict[str, Verified[EnrolmentRecord]],
-    waiting: dict[str, tuple[Verified[EnrolmentRecord], ...]],
-) -> None:
+def _read_enrolments(reading: Reading, site: str, into: History) -> None:
     """Read a site's enrolments: the newest whose key the federation lists, or has listed, and those whose key it never has."""
-    series = read_enrolments(reading.folder, site)
+    series, ledger = read_enrolments(reading.folder, site, reading.listed[site]), reading.folder.ledger
     reading.records.extend(series.verified)
-    reading.problems.extend(series.problems)
-    ledger = reading.folder.ledger
+    for problem in series.problems:
+        reading.reject(problem.key, problem.message)
     unlisted = tuple(item for item in series.verified if not ledger.has_listed(site, item.record.keys))
     if unlisted:
-        waiting[site] = unlisted
+        into.waiting[site] = unlisted
     for enrolment in series.verified:
-        if enrolment not in unlisted or site not in enrolments:
-            enrolments[site] = enrolment
+        if enrolment not in unlisted or site not in into.enrolments:
+            into.enrolments[site] = enrolment
 
 
 def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
     ledger = reading.folder.ledger
-    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}round-{{}}/update.json"):
+    for number in layout.numbers(reading.listed[site], f"{layout.prefix(site)}round-{{}}/update.json"):
         key = layout.update(site, number)
+        if number == ledger.newest_round + 2:  # a round may have been closed since the ledger was brought up to date
+            continue
+        if number > ledger.newest_round + 1:
+            reading.reject(key, f"{key}: for a round that has no verified parent")
+            continue
         for update in reading.attempt(key, partial(ledger.update, site, number)):
             into[site, number] = update
 
 
-def _read_datasets(reading: Reading, site: str, into: dict[str, Verified[DatasetRecord]]) -> None:
-    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}dataset/{{}}.json"):
-        for dataset in reading.attempt(layout.dataset(site, number), partial(reading.folder.ledger.dataset, site, number)):
-            _take_newer(reading, into, site, dataset)
+def _model(ledger: Ledger, site: str, kind: ModelKind, number: int, signed: Signed) -> Verified[ModelRecord]:
+    return ledger.model(site, number, kind, signed)
 
 
-def _read_models(reading: Reading, site: str, into: dict[tuple[str, ModelKind], Verified[ModelRecord]]) -> None:
-    for kind in SHARED_KINDS:
-        for number in layout.numbers(reading.keys, f"{layout.prefix(site)}models/{{}}-{kind}.json"):
-            key = layout.model(site, number, kind)
-            for model in reading.attempt(key, partial(reading.folder.ledger.model, site, number, kind)):
-                _take_newer(reading, into, (site, kind), model)
-
-
-def _read_evaluations(reading: Reading, site: str, into: dict[str, Verified[EvaluationRecord]]) -> None:
-    for number in layout.numbers(reading.keys, f"{layout.prefix(site)}evaluation/{{}}.json"):
-        key = layout.evaluation(site, number)
-        for evaluation in reading.attempt(key, partial(reading.folder.ledger.evaluation, site, number)):
-            _take_newer(reading, into, site, evaluation)
+def _read_series(
+    reading: Reading,
+    party: str,
+    pattern: str,
+    verify: Callable[[int, Signed], Verified[S]],
+    into: dict[K, Verified[S]],
+    place: K,
+) -> None:
+    """Read the records of a series, of which the newest counts."""
+    for number, key in reading.series(party, pattern):
+        for verified in reading.attempt(key, partial(verify, number)):
+            _take_newer(reading, into, place, verified)
 
 
 def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, verified: Verified[S]) -> None:
     """Replace the record numbered before it, unless the new one claims to be older: a retired key may have made it."""
     before = into.get(place)
     if before is not None and verified.record.as_of < before.record.as_of:
-        reading.note(
+        reading.reject(
             verified.key, f"{verified.key}: as of round {verified.record.as_of}, expected {before.record.as_of} or later"
         )
         return
@@ -200,7 +256,9 @@ def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, verified
 
 
 def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
-    """Note every update that a round used and that is missing or different."""
+    """Note every update that a round used and that is missing or different, however many problems its site has."""
+    named = {problem.key for problem in reading.problems}
+    keys = reading.keys
     for verified in reading.folder.ledger.rounds:
         number = verified.record.round
         for item in verified.record.contributions:
@@ -208,5 +266,5 @@ def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verifie
             used = updates.get((item.site, number))
             if used is not None and used.digest != item.update:
                 reading.note(key, f"{key}: SHA-256 {used.digest[:12]}, expected {item.update[:12]}, which round {number} used")
-            elif used is None and key not in reading.keys:
-                reading.note(key, f"{key}: missing, though round {number} used it")
+            elif used is None and key not in named:
+                reading.note(key, f"{key}: {'does not verify' if key in keys else 'missing'}, though round {number} used it")

@@ -127,7 +127,8 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publicat
         return None, ()
     ledger = party.ledger
     prefix = f"{layout.prefix(party.name)}dataset/"
-    numbers = layout.numbers(party.store.list(prefix), f"{prefix}{{}}.json")
+    keys = party.folder.list_parties(party.name)[party.name].keys
+    numbers = layout.numbers(keys, f"{prefix}{{}}.json")
     cohort = published_cohort(learner.data.cohort, learner.training_patients, learner.plan.evaluation.min_cell)
     if numbers:
         newest = ledger.dataset(party.name, numbers[-1], party.folder.read(layout.dataset(party.name, numbers[-1])))

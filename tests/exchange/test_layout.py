@@ -105,7 +105,6 @@ def test_numbers_and_names_come_back_from_a_listing(written: list[tuple[str, int
     expected = tuple(sorted({number for _, number, _ in written}))
     assert layout.federation_numbers(listing) == expected
     assert layout.round_numbers(listing) == expected
-    assert layout.site_names(listing) == tuple(sorted({site for site, _, _ in written}))
     for site, _, kind in written:
         own = tuple(sorted({number for other, number, _ in written if other == site}))
         own_kind = tuple(sorted({number for other, number, other_kind in written if (other, other_kind) == (site, kind)}))
@@ -176,9 +175,11 @@ def test_numbers_come_in_ascending_order() -> None:
 @pytest.mark.parametrize(
     "key", ["sites/north", "sites/Not/x", "sites//x", "sites/../x", "site/north/x", "x/sites/north/x", "sites/-n/x"]
 )
-def test_only_folders_of_sites_are_sites(key: str) -> None:
-    assert layout.site_names((key, "sites/north/enrolment-0000.json")) == ("north",)
-    assert layout.site_names(("coordinator/federation-0000.json", "sites/south/x", "sites/north/y")) == ("north", "south")
+def test_only_what_is_below_a_sites_folder_is_a_sites(key: str) -> None:
+    assert layout.owner(key) == "coordinator"
+    assert layout.owner("sites/north/enrolment-0000.json") == "north"
+    assert layout.is_site("north")
+    assert not any(map(layout.is_site, ("coordinator", "North", "-n", "..", "a/b", "")))
 
 
 @pytest.mark.parametrize("text", ESCAPES, ids=[repr(text[:20]) for text in ESCAPES])

@@ -406,7 +406,7 @@ def test_a_federation_too_large_for_the_disk(well: Federation, tmp_path: Path) -
             root=tmp_path / "c",
             plan=plan,
             source=Source(address=str(tmp_path / "d")),
-            sites={f"site-{number}": key for number in range(2000)},
+            sites={f"site-{number}": key for number in range(1000)},
         ),
         environment,
     )

@@ -54,7 +54,7 @@ class UpdateFile:
         self.read(memoryview(header), 0)
         with self._naming_the_site():
             if header != self._layout.header:
-                with self.update.path.open("rb") as file:
+                with disk.open_regular(self.update.path) as file:
                     raise TensorError(self._difference(file) or "its header changed while it was read")
         if self.hasher is not None:
             self.hasher.update(header)
@@ -85,7 +85,10 @@ class UpdateFile:
 
     def wrong_now(self) -> str:
         """Return the reason to refuse the update if the file now has another digest than its own; else an empty text."""
-        return "" if self.update.sha256 is None else self._compare(disk.measure(self.update.path).sha256)
+        if self.update.sha256 is None:
+            return ""
+        with self._naming_the_site(), disk.open_regular(self.update.path) as file:
+            return self._compare(disk.measure_open(file).sha256)
 
     def _compare(self, digest: str) -> str:
         update, expected = self.update, self.update.sha256 or ""

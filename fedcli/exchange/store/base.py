@@ -19,8 +19,10 @@ from fedcli.errors import ConflictError, StoreError, TooLongError, TrustError
 from fedcli.exchange import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from io import FileIO
+
+    from fedcli.exchange.store.listing import Listing
 
 TEMPORARY = ".fedcli-"
 """How the names of temporary files begin; no key begins so."""
@@ -72,7 +74,25 @@ class ReadableStore(Protocol):
         """
 
     def list(self, prefix: str) -> tuple[str, ...]:
-        """Return all keys that begin with `prefix` (empty, or ending in `/`), sorted; names that cannot be keys are left out."""
+        """Return all keys that begin with `prefix` (empty, or ending in `/`), sorted; names that cannot be keys are left out.
+
+        Raises:
+            UnreadableError: A folder cannot be listed.
+        """
+
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """Return what can be listed below each of several prefixes, of at most `limit` files and folders.
+
+        Raises:
+            StoreError: The place itself cannot be reached.
+        """
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Return the names of the folders directly below `prefix`, sorted; one more than `limit` at most.
+
+        Raises:
+            StoreError: They cannot be listed.
+        """
 
     def stat(self, key: str) -> int | None:
         """Return an object's size in bytes, or None if there is none.

@@ -10,16 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import stat
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk
 from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
-from fedcli.exchange import layout
+from fedcli.exchange.store import local_files
 from fedcli.exchange.store.base import (
     STALE_SECONDS,
     TEMPORARY,
@@ -33,12 +31,17 @@ from fedcli.exchange.store.base import (
 from fedcli.progress import BYTES, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from fedcli.disk import Measured
+    from fedcli.exchange.store.listing import Listing
     from fedcli.progress import Progress
 
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE}
+_THE_PLACE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+              errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED}  # fmt: skip
+"""What a mounted share, or this machine, says when nothing at all can be read."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -57,7 +60,7 @@ class LocalStore:
     def put_artifact(self, key: str, source: Path) -> None:
         """Copy a file in; see `Store`."""
         path = self._root / checked_key(key)
-        with _explained(key, self._root), source.open("rb") as file, _temporary(path) as (temporary, target):
+        with _explained(key, self._root), source.open("rb") as file, _temporary(self._root, key) as (temporary, target):
             with self._progress.track(f"sending {path.name}", source.stat().st_size, BYTES) as advance:
                 while chunk := file.read(CHUNK_BYTES):
                     target.write(chunk)
@@ -76,13 +79,13 @@ class LocalStore:
     def publish(self, key: str, data: bytes) -> None:
         """Create a record once; see `Store`."""
         path = self._root / checked_key(key)
-        with _explained(key, self._root), _temporary(path) as (temporary, target):
+        with _explained(key, self._root), _temporary(self._root, key) as (temporary, target):
             target.write(data)
             _flush(target)
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                with _open(path) as file:
+                with local_files.open_file(self._root, key) as file:
                     if file.read(len(data) + 1) != data:
                         msg = f"{key}: already published with other content"
                         raise ConflictError(msg) from None
@@ -91,52 +94,60 @@ class LocalStore:
     def fetch(self, key: str, target: Path, limit: int) -> Measured:
         """Copy a file out, hashing what is written; see `Store`."""
         with _explained(key, self._root, reading=True):
-            source = _open(self._root / checked_key(key))
+            source = local_files.open_file(self._root, checked_key(key))
         with source as file, new_file(target) as copy:
             size = os.fstat(file.fileno()).st_size
             with self._progress.track(f"fetching {key.rpartition('/')[2]}", size, BYTES) as advance:
                 return write_received(key, self._pieces(key, file), copy, limit, advance)
 
     def _pieces(self, key: str, file: BinaryIO) -> Iterator[bytes]:
-        with _explained(key, self._root):
+        with _explained(key, self._root, reading=True):
             yield from iter(lambda: file.read(CHUNK_BYTES), b"")
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
-        with _explained(key, self._root, reading=True), _open(self._root / checked_key(key)) as file:
+        with _explained(key, self._root, reading=True), local_files.open_file(self._root, checked_key(key)) as file:
             data = file.read(limit + 1)
         check_size(key, len(data), limit)
         return data
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
+        return self._walk(prefix, None).complete(self.address)
+
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """List keys below several prefixes; see `Store`."""
+        return {prefix: self._walk(prefix, limit) for prefix in prefixes}
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """List folders; see `Store`."""
+        self._require_root()
+        with _explained(prefix, self._root):
+            return local_files.names(self._root, _checked_prefix(prefix), limit)
+
+    def _walk(self, prefix: str, limit: int | None) -> Listing:
+        self._require_root()
+        return local_files.walk(self._root, _checked_prefix(prefix), limit)
+
+    def _require_root(self) -> None:
         if not self._root.is_dir():
             msg = f"{self._root}: the drop folder is not there"
             raise StoreError(msg, hint="check the path, and that the share is mounted")
-        top = self._root / checked_key(prefix.rstrip("/")) if prefix else self._root
-        keys: list[str] = []
-        with _explained(prefix, self._root):
-            for folder, _, names in os.walk(top, onerror=_raise):
-                base = Path(folder).relative_to(self._root)
-                keys.extend((base / name).as_posix() for name in names)
-        return tuple(sorted(filter(layout.is_key, keys)))  # leaves out temporary names
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
-        path = self._root / checked_key(key)
         try:
             with _explained(key, self._root, reading=True):
-                status = path.stat()
+                return local_files.size_of(self._root, checked_key(key))
         except MissingError:
             return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def local_path(self, key: str) -> Path | None:
         """Return a file's path; see `Store`."""
         if self.stat(key) is None:
             return None
         with _explained(key, self._root, reading=True):
-            _open(self._root / key).close()
+            local_files.open_file(self._root, key).close()
         return self._root / key
 
     def probe(self, prefix: str) -> None:
@@ -145,11 +156,12 @@ class LocalStore:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new temporary file beside `path`; its name is always removed afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+def _temporary(root: Path, key: str) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new temporary file beside a key; its name is always removed afterwards."""
+    local_files.make_folder_of(root, key)
+    folder = (root / key).parent
+    _sweep(folder)
+    temporary = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as file:
             yield temporary, file
@@ -169,15 +181,15 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]:
-    """Turn the system's errors into the store's; a key that is read may be missing, or not be for this account."""
+    """Turn the system's errors into the store's; a key that is read may be missing, or may not be readable."""
     try:
         yield
     except OSError as error:
         if reading and error.errno in _NO_FILE:
             msg = f"{key}: not in the drop folder {root}"
             raise MissingError(msg) from error
-        if reading and error.errno == errno.EACCES:
-            msg = f"{key}: permission denied, in the drop folder {root}"
+        if reading and error.errno not in _THE_PLACE and os.access(root, os.R_OK | os.X_OK):
+            msg = f"{key}: {str(error.strerror).lower()}, in the drop folder {root}"
             raise UnreadableError(msg, hint="whoever wrote it must let this account read it and the folders above it") from error
         hint = ""
         if error.errno in _NO_LINKS:
@@ -190,20 +202,10 @@ def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]
         raise StoreError(msg, hint=hint) from error
 
 
-def _open(path: Path) -> BinaryIO:
-    """Open a regular file; opening a pipe that a peer has put in its place must not wait."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, "not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+def _checked_prefix(prefix: str) -> str:
+    return f"{checked_key(prefix.rstrip('/'))}/" if prefix else ""

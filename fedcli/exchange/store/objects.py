@@ -19,6 +19,7 @@ from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import check_size, checked_key, new_file, prove_create_once, removable_key, write_received
+from fedcli.exchange.store.listing import Listing, too_many
 from fedcli.exchange.store.object_service import first_line, open_service
 from fedcli.exchange.store.read_ahead import LONGEST, ReadAhead
 from fedcli.progress import BYTES, Silent
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _PART = 8 << 20
 _PARTS_AT_ONCE = 4
 _READS_AT_ONCE = 16
+_KEYS_AT_ONCE = 1000
 _DENIED = ("AccessDenied", "AuthorizationPermissionMismatch")
 """What S3 and Google, and Azure, answer to a known account that may not read an object."""
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
@@ -116,12 +118,39 @@ class ObjectStore:
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
-        top = checked_key(prefix.rstrip("/")) if prefix else None
+        listing = self._list(prefix, None)
+        self._ahead.listed({prefix: listing})
+        return listing.complete(self._address)
+
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """List keys below several prefixes, several at a time; see `Store`."""
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            listings = dict(zip(prefixes, pool.map(lambda prefix: self._list(prefix, limit), prefixes), strict=True))
+        self._ahead.listed(listings)
+        return listings
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """List folders, of which the service names a thousand at a time; see `Store`."""
         with self._explained(prefix):
-            paths = [item["path"] for page in obstore.list(self._service, top) for item in page]
-        keys = tuple(sorted(key for key in paths if layout.is_key(key) and key.startswith(prefix)))
-        self._ahead.listed(prefix, keys)
-        return keys
+            below = obstore.list_with_delimiter(self._service, checked_key(prefix.rstrip("/")))["common_prefixes"]
+        names = (path.rstrip("/").rpartition("/")[2] for path in below)
+        return tuple(sorted(filter(layout.is_key, names)))[: limit + 1]
+
+    def _list(self, prefix: str, limit: int | None) -> Listing:
+        """List page by page, a thousand keys each, until there are enough."""
+        top = checked_key(prefix.rstrip("/")) if prefix else None
+        paths: list[str] = []
+        faults: list[str] = []
+        try:
+            with self._explained(prefix, reading=True):
+                for page in obstore.list(self._service, top, chunk_size=_KEYS_AT_ONCE):
+                    paths.extend(item["path"] for item in page)
+                    if limit is not None and len(paths) > limit:
+                        faults = [too_many(prefix, limit)]
+                        break
+        except UnreadableError:
+            faults = [f"{top or 'the drop folder'}: access denied"]
+        return Listing.of((key for key in paths[:limit] if layout.is_key(key) and key.startswith(prefix)), faults)
 
     def stat(self, key: str) -> int | None:
         """Return an object's size; see `Store`."""

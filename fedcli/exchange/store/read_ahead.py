@@ -16,6 +16,8 @@ from fedcli.exchange import layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fedcli.exchange.store.listing import Listing
+
 _LEAST = 2
 _MOST = 256
 LONGEST = 64 << 10
@@ -37,11 +39,13 @@ class ReadAhead:
         self._window = _LEAST
         self._lock = threading.Lock()
 
-    def listed(self, prefix: str, keys: Sequence[str]) -> None:
-        """Take a listing of all keys that begin with a prefix."""
+    def listed(self, listings: Mapping[str, Listing]) -> None:
+        """Take listings by prefix; what was known below these prefixes is forgotten."""
+        prefixes = tuple(listings)
         with self._lock:
-            others = [key for key in self._keys if not key.startswith(prefix)]
-            self._keys = sorted([*others, *(key for key in keys if not layout.is_artifact(key))])
+            others = [key for key in self._keys if not key.startswith(prefixes)]
+            new = (key for listing in listings.values() for key in listing.keys if not layout.is_artifact(key))
+            self._keys = sorted([*others, *new])
             self._kept, self._window, self._next = {}, _LEAST, 0
 
     def read(self, key: str) -> bytes | None:

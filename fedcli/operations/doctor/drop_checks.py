@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fedcli.exchange import layout
+from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.store import LocalStore
 from fedcli.operations.doctor.workspace_checks import OTHERS_WRITE
@@ -38,9 +39,10 @@ def reach(exam: Examination, connect: Callable[[], Store]) -> Store | None:
     """Connect and list; over a network this checks the host's key and the credentials too."""
     with exam.check("drop folder", "check the address, the network and the credentials") as check:
         store = connect()
-        num_files = len(store.list(""))
+        (listing,) = store.list_each([layout.prefix(layout.COORDINATOR)], Bounds().files).values()
+        num_files = len(listing.complete(store.address))
         proven = _PROVEN.get(urlsplit(store.address).scheme, "")
-        check.ok(f"{num_files} files in {store.address}{proven}")
+        check.ok(f"{num_files} files of the coordinator in {store.address}{proven}")
         return store
     return None
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.exchange import layout
 from fedcli.exchange.records import SHARED_KINDS, Role
 from fedcli.exchange.store import LocalStore
 from fedcli.imaging.dicom import syntaxes
@@ -80,9 +81,9 @@ def model_bytes(ledger: Ledger) -> int:
 
 def update_bytes(store: Store, ledger: Ledger) -> int:
     """Return the stored size of the newest update, or of the model before there is one: an update is hardly larger."""
-    newest = max(
-        (match for key in store.list("sites/") if (match := _UPDATE.fullmatch(key))), key=lambda match: match[1], default=None
-    )
+    prefixes = [layout.prefix(member.site) for member in ledger.newest_federation.members]
+    keys = (key for listing in store.list_each(prefixes, ledger.bounds.files).values() for key in listing.keys)
+    newest = max((match for key in keys if (match := _UPDATE.fullmatch(key))), key=lambda match: match[1], default=None)
     return model_bytes(ledger) if newest is None else store.stat(newest[0]) or 0
 
 

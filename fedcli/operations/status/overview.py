@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import Restart
     from fedcli.party.folder import Folder
+    from fedcli.party.history_reader import Reading
     from fedcli.party.newest_rounds import RoundRow
     from fedcli.party.source import Source
     from fedcli.reporting.tables.learning import LearningCurve
@@ -138,10 +139,10 @@ def status(request: StatusRequest, environment: Environment) -> StatusResult:
     viewer, memory = _viewer(request.source)
     with tempfile.TemporaryDirectory() as scratch:
         folder = request.source.folder(Path(scratch), memory)
-        history, reading = read_history(folder)
+        history, reading = read_history(folder, applicants=True)
         if not history.federations:
             folder.synchronise()  # raises what is wrong
-        return _result(folder, history, reading.keys, viewer, environment.clock())
+        return _result(folder, history, reading, viewer, environment.clock())
 
 
 def _viewer(source: Source) -> tuple[Viewer, LocalStore | None]:
@@ -155,12 +156,12 @@ def _viewer(source: Source) -> tuple[Viewer, LocalStore | None]:
     return Viewer(source=source, name=workspace.settings.name, holds=holds), LocalStore(memory)
 
 
-def _result(folder: Folder, history: History, keys: tuple[str, ...], viewer: Viewer, moment: datetime) -> StatusResult:
+def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, moment: datetime) -> StatusResult:
     ledger = folder.ledger
     newest = ledger.newest_round
     opened = newest + 1 if history.rounds and not history.finished else None
     members = members_of(ledger, newest + 1)
-    enrolled = {site for site in layout.site_names(keys) if layout.enrolment(site, 0) in keys}
+    enrolled = {site for site, keys in reading.listed.items() if layout.enrolment(site, 0) in keys}
     applicants, renewed = not_admitted(history, enrolled)
     matrix = newest_rounds(ledger, history, members, opened)
     deadline = open_deadline(ledger)

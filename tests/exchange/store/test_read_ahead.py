@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fedcli.exchange.store.listing import Listing
 from fedcli.exchange.store.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Far:
 
     def ahead(self) -> ReadAhead:
         ahead = ReadAhead(self.fetch)
-        ahead.listed("", KEYS)
+        ahead.listed({"": Listing(keys=tuple(KEYS))})
         return ahead
 
 
@@ -71,7 +72,8 @@ def test_a_new_listing_forgets_what_was_read_before() -> None:
     far = Far()
     ahead = far.ahead()
     ahead.read(KEYS[0])
-    ahead.listed("sites/", ["sites/north/enrolment-0000.json", "sites/north/round-0001/update-0123456789ab.safetensors"])
+    listing = Listing(keys=("sites/north/enrolment-0000.json", "sites/north/round-0001/update-0123456789ab.safetensors"))
+    ahead.listed({"sites/": listing})
     assert ahead.read(KEYS[1]) == KEYS[1].encode()
     far.there.add("sites/north/enrolment-0000.json")
     assert ahead.read("sites/north/enrolment-0000.json") is not None

@@ -25,6 +25,7 @@ from fedcli.disk import CHUNK_BYTES, Measured
 from fedcli.errors import ConflictError, MachineError, MissingError, StoreError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore, open_store
+from fedcli.exchange.store.listing import Listing
 from tests.fixtures.files import file_with, pattern
 from tests.fixtures.killing import killed_everywhere
 from tests.fixtures.places import Place, on_azure, on_s3, on_sftp
@@ -259,6 +260,32 @@ def test_what_was_written_is_listed_by_prefix(store: Store, tmp_path: Path) -> N
     assert store.list(f"{KEY}/") == ()
 
 
+# ------------------------------------------------------------------------------------------------------------- listings
+
+
+def test_a_listing_of_several_prefixes_stops_at_its_limit(store: Store) -> None:
+    """The limit counts files, and folders where there are any; what is left out is the listed party's own."""
+    few, many = ("sites/few/a.json", "sites/few/b.json"), tuple(f"sites/many/{number:02d}.json" for number in range(30))
+    for key in (*few, *many):
+        store.publish(key, b"{}")
+    listings = store.list_each(("sites/many/", "sites/few/", "sites/none/"), 10)
+    assert listings["sites/few/"] == Listing(keys=few)
+    assert listings["sites/none/"] == Listing()
+    assert len(listings["sites/many/"].keys) == 10
+    assert set(listings["sites/many/"].keys) < set(many)
+    assert listings["sites/many/"].fault == "sites/many: more than 10 files and folders, of which the others are ignored"
+    assert store.list_each(("sites/many/",), 30) == {"sites/many/": Listing(keys=many)}
+
+
+def test_the_names_of_folders_stop_one_after_the_limit(store: Store) -> None:
+    assert store.names("sites/", 5) == ()
+    for number in range(9):
+        store.publish(f"sites/site-{number}/a/b.json", b"{}")
+    store.publish("sites/file.json", b"{}")
+    assert store.names("sites/", 9) == tuple(f"site-{number}" for number in range(9))
+    assert len(store.names("sites/", 5)) == 6
+
+
 @pytest.mark.parametrize(
     "key", ["nothing", "nothing/there.json", "sites", "sites/north", f"{KEY}/below", "sites/north/round-0001/update"]
 )
@@ -448,6 +475,16 @@ def test_local_names_that_cannot_be_keys_are_left_out(local_place: Place) -> Non
     local_place.store().publish(KEY, b"x")
     assert local_place.store().list("") == (KEY,)
     assert local_place.store().list("sites/") == (KEY,)
+
+
+def test_local_names_that_cannot_be_keys_count_too(local_place: Place) -> None:
+    folder = Path(local_place.address) / "sites/north"
+    folder.mkdir(parents=True)
+    for number in range(20):
+        (folder / f"JUNK {number}").touch()
+    assert local_place.store().list_each(("sites/north/",), 20) == {"sites/north/": Listing()}
+    (listing,) = local_place.store().list_each(("sites/north/",), 19).values()
+    assert listing.fault.startswith("sites/north: more than 19 files and folders")
 
 
 def test_local_a_pipe_or_a_loop_in_a_files_place_is_no_file(local_place: Place, tmp_path: Path) -> None:

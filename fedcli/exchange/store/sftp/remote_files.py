@@ -8,10 +8,11 @@ import stat
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
 import paramiko
-from paramiko.sftp import CMD_CLOSE, CMD_OPEN, CMD_OPENDIR, CMD_READ, CMD_READDIR, CMD_STAT, SFTP_FLAG_READ, int64
+from paramiko.sftp import CMD_CLOSE, CMD_LSTAT, CMD_OPEN, CMD_OPENDIR, CMD_READ, CMD_READDIR, SFTP_FLAG_READ, int64
 
 from fedcli.disk import CHUNK_BYTES
 from fedcli.exchange import layout
@@ -33,13 +34,24 @@ _LONGEST_READ = 32 << 10
 """Bytes to ask for at a time: what every server answers."""
 
 
-def size_of(session: Session, path: str) -> int:
-    """Return the size of a regular file; a pipe that a peer has put in its place is not opened, since that would wait for ever.
+def size_of(session: Session, root: str, key: str) -> int:
+    """Return the size of a regular file, to which no link leads below the root.
+
+    A pipe that a peer has put in its place is not opened, since that would wait for ever.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    return _regular_size(session.sftp.stat(path))
+    steps = list(accumulate(key.split("/"), "{}/{}".format))
+    attributes = dict(run_tasks(session.sftp, deque(attributes_of(root, step) for step in steps), AT_ONCE))
+    if any(stat.S_ISLNK(attributes[step].st_mode or 0) for step in steps[:-1]):
+        raise FileNotFoundError(errno.ENOENT, "below a link")
+    return _regular_size(attributes[key])
+
+
+def attributes_of(root: str, key: str) -> Task[tuple[str, paramiko.SFTPAttributes]]:
+    """Return a key with the attributes of its file, or of the link that is there."""
+    return key, paramiko.SFTPAttributes._from_msg((yield CMD_LSTAT, f"{root}/{key}"))  # noqa: SLF001
 
 
 def pieces(session: Session, file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
@@ -47,14 +59,14 @@ def pieces(session: Session, file: paramiko.SFTPFile, size: int) -> Iterator[byt
     return read_in_order(session.sftp, file.handle, size, file.MAX_REQUEST_SIZE)
 
 
-def content(session: Session, path: str, limit: int) -> bytes:
+def content(session: Session, root: str, key: str, limit: int) -> bytes:
     """Return at most `limit` bytes of a regular file.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    size = min(limit, size_of(session, path))
-    with session.open(path, "r") as file:
+    size = min(limit, size_of(session, root, key))
+    with session.open(f"{root}/{key}", "r") as file:
         return b"".join(pieces(session, file, size))
 
 
@@ -72,69 +84,41 @@ def contents(session: Session, paths: Mapping[str, str], limit: int) -> dict[str
     return {key: data for key, data in results if data is not None and len(data) <= limit}
 
 
-def walk(session: Session, root: str, below: str) -> Iterator[str]:
-    """Yield the keys of all files in a folder and in those below it, relative to the root.
-
-    Folders are listed many at once; those that the server then refuses, because it does not open so many, are listed one by one.
+def listing(path: str, limit: int | None = None) -> Task[Entries]:
+    """List a folder: what it holds by name, and at most a little more than `limit`; one that is not there holds nothing.
 
     Raises:
-        PermissionError: A folder cannot be listed; the error names it.
-    """
-    folders = [f"{root}/{below}"]
-    for at_once, task in ((AT_ONCE, _try_listing), (1, _listing)):
-        tasks = deque(map(task, folders))
-        folders = []
-        for path, entries in run_tasks(session.sftp, tasks, at_once):
-            if entries is None:
-                folders.append(path)
-                continue
-            for name, attributes in entries.items():
-                key = f"{path}/{name}"[len(root) + 1 :].lstrip("/")
-                if not layout.is_key(key):  # a temporary file, for one
-                    continue
-                if stat.S_ISDIR(attributes.st_mode or 0):
-                    tasks.append(task(f"{root}/{key}"))
-                else:
-                    yield key
-
-
-def _listing(path: str) -> Task[tuple[str, Entries]]:
-    """List a folder: its path, and what it holds by name; one that is not there, or is removed meanwhile, holds nothing.
-
-    Raises:
-        PermissionError: It cannot be listed; the error names it.
+        OSError: It cannot be listed.
     """
     entries: Entries = {}
     try:
         handle = (yield CMD_OPENDIR, path).get_binary()
     except FileNotFoundError:
-        return path, entries
-    except PermissionError as error:
-        raise PermissionError(error.errno, error.strerror, path) from error
+        return entries
     try:
-        while True:
+        while limit is None or len(entries) <= limit:
             answer = yield CMD_READDIR, handle
             for _ in range(answer.get_int()):
                 if not (name := answer.get_binary().decode(errors="replace")):  # a name that is not text is not a key
                     break  # the answer is shorter than it says
                 answer.get_binary()  # the line that `ls -l` would print
-                entries[name] = paramiko.SFTPAttributes._from_msg(answer)  # noqa: SLF001
+                attributes = paramiko.SFTPAttributes._from_msg(answer)  # noqa: SLF001
+                if name not in {".", ".."}:
+                    entries[name] = attributes
     except EOFError:
-        yield CMD_CLOSE, handle
+        pass
     except OSError:
         yield CMD_CLOSE, handle
         raise
-    return path, entries
+    yield CMD_CLOSE, handle
+    return entries
 
 
-def _try_listing(path: str) -> Task[tuple[str, Entries | None]]:
-    """List a folder; None if the server refuses without saying why."""
-    try:
-        return (yield from _listing(path))
-    except PermissionError:
-        raise
-    except OSError:
-        return path, None
+def names(session: Session, root: str, folder: str, limit: int) -> tuple[str, ...]:
+    """Return the names of at most `limit` + 1 folders in a folder, sorted."""
+    (entries,) = run_tasks(session.sftp, deque([listing(f"{root}/{folder}", limit)]), at_once=1)
+    below = (name for name, attributes in entries.items() if stat.S_ISDIR(attributes.st_mode or 0) and layout.is_key(name))
+    return tuple(sorted(below))[: limit + 1]
 
 
 def _reading(path: str, limit: int) -> Task[bytes]:
@@ -144,7 +128,7 @@ def _reading(path: str, limit: int) -> Task[bytes]:
         FileNotFoundError: There is none.
         PermissionError: It cannot be read.
     """
-    size = min(limit, _regular_size(paramiko.SFTPAttributes._from_msg((yield CMD_STAT, path))))  # noqa: SLF001
+    size = min(limit, _regular_size(paramiko.SFTPAttributes._from_msg((yield CMD_LSTAT, path))))  # noqa: SLF001
     handle = (yield CMD_OPEN, path, SFTP_FLAG_READ, paramiko.SFTPAttributes()).get_binary()
     data = b""
     try:
@@ -218,7 +202,7 @@ def _make_folder(session: Session, folder: str) -> None:
 
 def _sweep(session: Session, folder: str) -> None:
     oldest = time.time() - STALE_SECONDS
-    ((_, entries),) = run_tasks(session.sftp, deque([_listing(folder)]), at_once=1)
+    (entries,) = run_tasks(session.sftp, deque([listing(folder)]), at_once=1)
     for name, attributes in entries.items():
         if name.startswith(TEMPORARY) and (attributes.st_mtime or 0) < oldest:
             with suppress(OSError):  # another process swept it

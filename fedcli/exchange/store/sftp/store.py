@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from fedcli import machine_errors
-from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableError, UsageError
+from fedcli.errors import ConflictError, MissingError, StoreError, UsageError
 from fedcli.exchange.store.base import check_size, checked_key, new_file, prove_create_once, removable_key, write_received
 from fedcli.exchange.store.read_ahead import LONGEST, ReadAhead
-from fedcli.exchange.store.sftp import remote_files
+from fedcli.exchange.store.sftp import answers, remote_files
 from fedcli.exchange.store.sftp.connection import FAILURES, LOSSES, Session
 from fedcli.exchange.store.sftp.login import Login
+from fedcli.exchange.store.sftp.walk import can_be_listed, walk
 from fedcli.progress import BYTES, Silent
-from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from fedcli.disk import Measured
     from fedcli.exchange.store.base import StoreOptions
+    from fedcli.exchange.store.listing import Listing
     from fedcli.progress import Progress
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class SftpStore:
                     if not session.alive:
                         raise
                     try:
-                        present = remote_files.content(session, path, len(data) + 1)
+                        present = remote_files.content(session, self._root, key, len(data) + 1)
                     except FileNotFoundError:
                         raise error from None
                     if present != data:
@@ -124,7 +125,7 @@ class SftpStore:
             with machine_errors.writing(target):
                 copy.seek(0)
                 copy.truncate()
-            size = remote_files.size_of(session, path)
+            size = remote_files.size_of(session, self._root, key)
             check_size(key, size, limit)
             with (
                 session.open(path, "r") as file,
@@ -139,35 +140,51 @@ class SftpStore:
 
     def read(self, key: str, limit: int) -> bytes:
         """Read a small file; see `Store`."""
-        path = self._path(key)
-        data = self._ahead.read(key)
+        data = self._ahead.read(checked_key(key))
         if data is None:
-            data = self._attempt(key, lambda session: remote_files.content(session, path, limit + 1), reading=True)
+            data = self._attempt(key, lambda session: remote_files.content(session, self._root, key, limit + 1), reading=True)
         check_size(key, len(data), limit)
         return data
 
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
-        top = checked_key(prefix.rstrip("/")) if prefix else ""
+        return self._walk((prefix,), None)[prefix].complete(self._address)
 
-        def walk(session: Session) -> tuple[str, ...]:
+    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+        """List keys below several prefixes, all at once; see `Store`."""
+        return self._walk(prefixes, limit)
+
+    def names(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """List folders; see `Store`."""
+        top = checked_key(prefix.rstrip("/"))
+        return self._in_root(lambda session: remote_files.names(session, self._root, top, limit))
+
+    def _walk(self, prefixes: Sequence[str], limit: int | None) -> dict[str, Listing]:
+        for prefix in filter(None, prefixes):
+            checked_key(prefix.rstrip("/"))
+        listings = self._in_root(lambda session: walk(session, self._root, prefixes, limit))
+        self._ahead.listed(listings)
+        return listings
+
+    def _in_root(self, work: Callable[[Session], T]) -> T:
+        """Do some work in the drop folder, which must be there."""
+
+        def checked(session: Session) -> T:
             if not stat.S_ISDIR(session.sftp.stat(self._root or "/").st_mode or 0):
                 raise FileNotFoundError(errno.ENOENT, "not a folder")
-            return tuple(sorted(remote_files.walk(session, self._root, top)))
+            return work(session)
 
         try:
-            keys = self._attempt(prefix, walk, reading=True)
+            return self._attempt("", checked, reading=True)
         except MissingError as error:
             msg = f"{self._address}: the drop folder is not there"
             raise StoreError(msg, hint="check the path in the address; fedcli init creates the folder") from error
-        self._ahead.listed(prefix, keys)
-        return keys
 
     def stat(self, key: str) -> int | None:
         """Return a file's size; see `Store`."""
-        path = self._path(key)
+        checked_key(key)
         try:
-            return self._attempt(key, lambda session: remote_files.size_of(session, path), reading=True)
+            return self._attempt(key, lambda session: remote_files.size_of(session, self._root, key), reading=True)
         except MissingError:
             return None
 
@@ -221,27 +238,9 @@ class SftpStore:
                     if session.alive and not silent and not isinstance(error, LOSSES):
                         if reading and isinstance(error, FileNotFoundError):
                             raise self._missing(key) from error
-                        raise self._explained(key, error, reading=reading) from error
+                        only_this = reading and can_be_listed(session, self._root)
+                        raise answers.refused(self._address, key, error, reading=only_this) from error
                     session.close()
                     if silent or last:
-                        raise self._broken(key, error, silent=silent) from error
+                        raise answers.broken(self._address, key, error, self._options.timeout if silent else None) from error
         raise AssertionError
-
-    def _broken(self, key: str, error: Exception, *, silent: bool) -> StoreError:
-        reason = visible(str(error)) or "no reason given"
-        what = f"no answer for {self._options.timeout} s" if silent else f"the connection was lost: {reason}"
-        hint = "run the same command again: nothing is half written; a slow link needs a longer timeout in workspace.toml"
-        return StoreError(f"{key or 'list'}: {what}, from the drop folder {self._address}", hint=hint)
-
-    def _explained(self, key: str, error: Exception, *, reading: bool) -> StoreError:
-        """Say what the server, or this machine's disk, answered."""
-        kind, what = StoreError, key or getattr(error, "filename", None) or "list"
-        number = error.errno if isinstance(error, OSError) else None
-        answer = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "the server does not say why: its disk or quota may be full, or the folder may not be writable"
-        if number == errno.EACCES:
-            kind = UnreadableError if reading else StoreError
-            answer, hint = "permission denied", "check what this account may read and write; fedcli access sshd shows how"
-        elif number is not None:
-            hint = ""
-        return kind(f"{what}: {visible(answer)}, in the drop folder {self._address}", hint=hint)
