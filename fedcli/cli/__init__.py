@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "Coordinator": ("init", "admit", "aggregate", "restart", "remove", "amend", "access"),
-    "Site": ("join", "approve", "prepare", "train-round", "finetune", "evaluate", "predict"),
+    "Site": ("join", "approve", "prepare", "train-round", "retrain", "finetune", "evaluate", "predict"),
     "Everybody": ("status", "verify", "report", "export", "import", "archive", "rotate-key", "doctor"),
     "One machine": ("simulate", "demo"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,6 @@ from fedcli import machine_errors
 from fedcli.cli import render
 from fedcli.cli.invocation import INTERRUPTED
 from fedcli.errors import FedcliError
-from fedcli.site.training_job import heed_termination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ DevicesOption = Annotated[
 
 def run_training(workspace: Path, command: Callable[[], object]) -> None:
     """Run a command that may train; in torchrun's other processes, help the first one instead."""
-    heed_termination()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         command()
         return

@@ -128,8 +128,3 @@ def postponed() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def heed_termination() -> None:
-    """Make SIGTERM raise KeyboardInterrupt, as SIGINT does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)

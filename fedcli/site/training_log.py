@@ -1,6 +1,6 @@
 """Which patients trained in which round: hashes in the workspace, for the site's eyes, needed when a patient withdraws.
 
-trained/rounds.csv         of every round in which this site has trained: which of the lists below
+trained/rounds.csv         of every round in which this site has trained: which of the lists below, and the digest of the data
 trained/<digest12>.csv     a list of training patients, named by its SHA-256
 withdrawn.csv              the patients that have withdrawn; no data are prepared with them again
 """
@@ -35,7 +35,13 @@ _OWNER_ONLY = 0o600
 def note_training(workspace: Workspace, number: int, data: PreparedDataset) -> None:
     """Note with which patients a round trains."""
     patients = {patient for patient, part in zip(data.patients, data.parts, strict=True) if part is Part.TRAIN}
-    _note(workspace, (number,), patients)
+    _note(workspace, (number,), patients, data.digest)
+
+
+def data_of(workspace: Workspace, number: int) -> str | None:
+    """Return the digest of the prepared data in a round; None if it was not noted."""
+    noted = _noted(workspace).get(number)
+    return noted[1] or None if noted else None
 
 
 def note_earlier_rounds(workspace: Workspace) -> None:
@@ -46,7 +52,7 @@ def note_earlier_rounds(workspace: Workspace) -> None:
     path = workspace.prepared_path / INDEX
     with suppress(FileNotFoundError, ValueError):
         patients = {case.patient for case in decode_index(path.read_bytes()) if case.part is Part.TRAIN}
-        _note(workspace, set(_sent_rounds(workspace)) - set(_noted(workspace)), patients)
+        _note(workspace, set(_sent_rounds(workspace)) - set(_noted(workspace)), patients, "")
 
 
 def rounds_by_patient(workspace: Workspace) -> dict[str, tuple[int, ...]]:
@@ -54,7 +60,7 @@ def rounds_by_patient(workspace: Workspace) -> dict[str, tuple[int, ...]]:
     noted = _noted(workspace)
     rounds: dict[str, list[int]] = {}
     for number in _sent_rounds(workspace):
-        for patient in _column(_list(workspace, noted[number]), 0) if number in noted else ():
+        for patient in _column(_list(workspace, noted[number][0]), 0) if number in noted else ():
             rounds.setdefault(patient, []).append(number)
     return {patient: tuple(listed) for patient, listed in rounds.items()}
 
@@ -78,19 +84,21 @@ def _sent_rounds(workspace: Workspace) -> tuple[int, ...]:
     return layout.numbers(tuple(line.key for line in sent), f"{layout.prefix(workspace.settings.name)}round-{{}}/update.json")
 
 
-def _note(workspace: Workspace, numbers: Collection[int], patients: set[str]) -> None:
+def _note(workspace: Workspace, numbers: Collection[int], patients: set[str], data: str) -> None:
     if not numbers:
         return
     table = _table(("patient",), ((patient,) for patient in sorted(patients)))
     name = wire.sha256(table)[: wire.SHORT_DIGEST]
     write_whole(_list(workspace, name), table, mode=_OWNER_ONLY)
-    noted = _noted(workspace) | dict.fromkeys(numbers, name)
-    write_whole(workspace.path(*_ROUNDS), _table(("round", "patients"), sorted(noted.items())), mode=_OWNER_ONLY)
+    noted = _noted(workspace) | dict.fromkeys(numbers, (name, data))
+    rows = ((number, *names) for number, names in sorted(noted.items()))
+    write_whole(workspace.path(*_ROUNDS), _table(("round", "patients", "data"), rows), mode=_OWNER_ONLY)
 
 
-def _noted(workspace: Workspace) -> dict[int, str]:
-    path = workspace.path(*_ROUNDS)
-    return dict(zip(map(int, _column(path, 0)), _column(path, 1), strict=True))
+def _noted(workspace: Workspace) -> dict[int, tuple[str, str]]:
+    """Return the name of the list of patients and the digest of the data, by round."""
+    numbers, names, data = (_column(workspace.path(*_ROUNDS), position) for position in range(3))
+    return dict(zip(map(int, numbers), zip(names, data, strict=True), strict=True))
 
 
 def _list(workspace: Workspace, name: str) -> Path:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import Role
 from fedcli.operations.archive import ArchiveRequest, archive
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.restart import RestartRequest, restart
 from tests.fixtures.tampering import flip, rewrite, swap
 
 if TYPE_CHECKING:
@@ -74,6 +76,15 @@ def test_the_scripts_are_short_and_need_no_fedcli() -> None:
     imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(SCRIPTS.values()), re.MULTILINE))
     assert imported == {"hashlib", "json", "pathlib", "sys", "numpy"}
     assert "fedcli " not in COMMANDS
+
+
+def test_a_restart_holds_with_the_earlier_model_only(federation: Federation) -> None:
+    federation.amend(replace(federation.plan, rounds=4))
+    restart(RestartRequest(root=federation.coordinator, number=1, reason="TEXT"), federation.environment)
+    done = audit(federation)
+    assert (done.returncode, "round 3: 0 updates" in done.stdout) == (0, True), done.stderr
+    rewrite(federation, layout.round_record(3), restart={"round": 2, "reason": "TEXT"})
+    assert audit(federation).returncode != 0
 
 
 def test_a_real_federation_holds(federation: Federation) -> None:
