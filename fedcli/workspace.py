@@ -7,6 +7,7 @@ approval.json     the plan that the operator approved
 approval-ahead.json   a plan that the operator approved before it is in force
 rotation.json     the key that takes over once the federation lists it
 re-enrolment.json the key that was enrolled after this site lost the one before
+confirmed-recovery.json   the key of the coordinator that the recovery key has brought in, and the operator has confirmed
 trusted/          copies of the verified records of the drop folder: what this party remembers
 outbox/           what is about to be published
 state/            what rounds keep here: best model, optimizer state, BatchNorm layers that are not sent
@@ -42,6 +43,7 @@ SETTINGS = "workspace.toml"
 ROTATION = "rotation.json"
 _AHEAD = "approval-ahead.json"
 RE_ENROLMENT = "re-enrolment.json"
+CONFIRMED_RECOVERY = "confirmed-recovery.json"
 FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 """Fingerprint of an SSH key, of a party or of a host."""
 
@@ -120,6 +122,13 @@ class ReEnrolment:
     """The key that a site has enrolled after it lost the one before; until the federation lists it, it lists another."""
 
     public_key: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ConfirmedRecovery:
+    """The record by which the recovery key has replaced the coordinator's key, which the site's operator has confirmed."""
+
+    record: Digest
 
 
 class Workspace:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
@@ -16,12 +18,29 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: fedcli approve -C north"
 
 
-def approve(workspace: WorkspaceOption = Path(), approve_plan: ApprovePlanOption = None, json: JsonOption = False) -> None:
+NewCoordinatorKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|FINGERPRINT",
+        help="The coordinator's new key, as the coordinator read it to you after the recovery key had replaced the old one.",
+    ),
+]
+
+
+def approve(
+    workspace: WorkspaceOption = Path(),
+    approve_plan: ApprovePlanOption = None,
+    coordinator_key: NewCoordinatorKeyOption = None,
+    json: JsonOption = False,
+) -> None:
     """Look at the plan in force, or at the one that comes, and what has changed since the last approval, and approve it."""
 
     def work(environment: Environment) -> ApproveResult:
+        from fedcli.exchange.keys import fingerprint_of
         from fedcli.operations import approve as operation
 
+        if coordinator_key is not None:
+            operation.confirm_coordinator(workspace, fingerprint_of(coordinator_key), environment)
         proposal = operation.inspect(workspace, environment)
         if not proposal.approved:
             when = f"in force from round {proposal.from_round} on" if proposal.coming else "in force"

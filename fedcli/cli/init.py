@@ -25,6 +25,10 @@ DropOption = Annotated[str | None, typer.Option(help="The drop folder: a path, o
 SiteOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME=KEY.pub", help="A site that is a member from the start, and its public key.")
 ]
+RecoveryKeyOption = Annotated[
+    Path | None,
+    typer.Option(metavar="KEY.pub", help="The public half of a key that is kept offline, and can replace the coordinator's key."),
+]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(help="ImageNet weights, .pth or .safetensors, if the plan begins from them; default: torchvision's cache."),
@@ -37,6 +41,7 @@ def init(
     drop: DropOption = None,
     key: OwnKeyOption = None,
     site: SiteOption = None,
+    recovery_key: RecoveryKeyOption = None,
     weights: WeightsOption = None,
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
@@ -65,6 +70,7 @@ def init(
             source=given_source(drop, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint),
             key=key,
             sites=named_paths(site or [], "--site"),
+            recovery=recovery_key,
             weights=weights,
         )
         return operation(request, environment)

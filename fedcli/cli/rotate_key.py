@@ -9,6 +9,7 @@ import typer
 
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
@@ -19,13 +20,35 @@ EXAMPLE = "Example: fedcli rotate-key -C north"
 NewKeyOption = Annotated[Path | None, typer.Option(help="The new Ed25519 private key; default: a new one in the workspace.")]
 
 
-def rotate_key(key: NewKeyOption = None, workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Replace the signing key; the current key signs for the new one."""
+RecoveryOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The recovery key's private half, which signs for the coordinator's new key in place of the lost or stolen one."
+    ),
+]
+InsteadOption = Annotated[
+    int | None,
+    typer.Option("--instead-of", min=1, help="With --recovery: the number of a federation record that this one replaces."),
+]
+
+
+def rotate_key(
+    key: NewKeyOption = None,
+    recovery: RecoveryOption = None,
+    instead_of: InsteadOption = None,
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Replace the signing key; the current key signs for the new one, or the recovery key does."""
 
     def work(environment: Environment) -> RotateKeyResult:
         from fedcli.operations.rotate_key import RotateKeyRequest
         from fedcli.operations.rotate_key import rotate_key as operation
 
-        return operation(RotateKeyRequest(root=workspace, key=key), environment)
+        if instead_of is not None and recovery is None:
+            msg = "--instead-of needs --recovery"
+            raise UsageError(msg)
+        request = RotateKeyRequest(root=workspace, key=key, recovery=recovery, instead_of=instead_of)
+        return operation(request, environment)
 
     Invocation(command="rotate-key", as_json=json, root=workspace).run(work)

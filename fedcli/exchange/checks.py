@@ -141,6 +141,23 @@ def check_amendment(signed: Signed, record: FederationRecord, first: FederationR
         expect(signed, f"{what} of the plan", getattr(first.plan, what), getattr(record.plan, what))
 
 
+def check_recovery(signed: Signed, record: FederationRecord, before: FederationRecord, *, recovered: bool) -> None:
+    """The recovery key replaces the coordinator's keys and nothing else, and only it replaces itself.
+
+    Args:
+        signed: The record as the drop folder holds it.
+        record: What it says.
+        before: The record before it; for one by the recovery key, the record in force for its first round until now.
+        recovered: Whether the recovery key has signed it.
+    """
+    kept = ("members", "plan") if recovered else ("recovery",)
+    for what in kept:
+        if getattr(record, what) != getattr(before, what):
+            signer = "the recovery key" if recovered else "a key of the coordinator"
+            msg = f"{signed.key}: signed by {signer}, which cannot change {what}"
+            raise TrustError(msg)
+
+
 def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
     """No silent subset: every member has contributed, is absent, excused or rejected, and nobody else is named."""
     used = [contribution.site for contribution in record.contributions]

@@ -35,6 +35,11 @@ def federation(number: int) -> str:
     return f"coordinator/federation-{number:04d}.json"
 
 
+def recovery(number: int) -> str:
+    """Return the key of the federation record that the recovery key signs in place of the one of this number."""
+    return f"coordinator/federation-{number:04d}-recovery.json"
+
+
 def round_record(number: int) -> str:
     """Return the key of a round record."""
     return f"coordinator/round-{number:04d}/round.json"
@@ -105,6 +110,11 @@ def round_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
 def federation_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the federation records among keys, ascending."""
     return numbers(keys, f"{COORDINATOR}/federation-{{}}.json")
+
+
+def recovery_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the numbers of the federation records by the recovery key among keys, ascending; it cannot sign the first one."""
+    return tuple(number for number in numbers(keys, f"{COORDINATOR}/federation-{{}}-recovery.json") if number)
 
 
 def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from fedcli.exchange.checks import (
     check_late,
     check_length,
     check_members,
+    check_recovery,
     check_restart,
     check_rule,
     check_seen,
@@ -119,20 +120,28 @@ class Ledger:
         self._require_beginning()
         return self.federations[-1].record
 
+    @property
+    def recovery(self) -> Verified[FederationRecord] | None:
+        """The newest record by which the recovery key has replaced the coordinator's keys; None if it never has."""
+        return next((item for item in reversed(self.federations) if item.key == layout.recovery(item.record.number)), None)
+
     def add_federation(self, signed: Signed) -> Verified[FederationRecord]:
         """Take the next federation record."""
         number = len(self.federations)
-        keys = self._first_keys(signed) if number == 0 else verify_keys(self.newest_federation.coordinator)
+        recovered = number > 0 and signed.key == layout.recovery(number)
+        keys = self._amending_keys(signed, recovered=recovered) if number else self._first_keys(signed)
         verified = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
         record = verified.record
         expect(signed, "number", number, record.number)
         expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
-        earliest = max(len(self.rounds), self.federations[-1].record.from_round) if number else 0
+        earliest = max(len(self.rounds), self.federations[-1].record.from_round if number and not recovered else 0)
         if record.from_round < earliest or (number == 0 and record.from_round != 0):
             msg = f"{signed.key}: in force from round {record.from_round}, expected {earliest} or later"
             raise TrustError(msg)
         if number:
             check_amendment(signed, record, self.federations[0].record)
+            before = self.in_force(record.from_round).record if recovered else self.newest_federation
+            check_recovery(signed, record, before, recovered=recovered)
         self.federations.append(verified)
         self._plans.append(record.plan.digest)
         self.bounds = self.bounds.after(record)
@@ -267,6 +276,15 @@ class Ledger:
         expect(signed, "party", party, record.party)
         expect(signed, "federation", None if first else self.identity, record.federation)
         return Verified(key=signed.key, digest=wire.sha256(signed.data), record=record)
+
+    def _amending_keys(self, signed: Signed, *, recovered: bool) -> tuple[VerifyKey, ...]:
+        newest = self.newest_federation
+        if not recovered:
+            return verify_keys(newest.coordinator)
+        if newest.recovery is None:
+            msg = f"{signed.key}: the federation names no recovery key"
+            raise TrustError(msg)
+        return verify_keys([newest.recovery])
 
     def _first_keys(self, signed: Signed) -> tuple[VerifyKey, ...]:
         keys = verify_keys(parse(signed, FederationRecord).coordinator)

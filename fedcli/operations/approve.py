@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import ApprovalError, TrustError
+from fedcli.errors import ApprovalError, TrustError, UsageError
+from fedcli.exchange.keys import verify_keys
 from fedcli.party.party import Party
 from fedcli.plan.settings import PlanChange, plan_changes
 from fedcli.results import Result, Status
 from fedcli.site.selection import newest_state
-from fedcli.workspace import WorkspaceRole
+from fedcli.workspace import CONFIRMED_RECOVERY, ConfirmedRecovery, WorkspaceRole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +99,25 @@ def approve(request: ApproveRequest, environment: Environment) -> ApproveResult:
             from_round=proposal.from_round,
             changes=proposal.changes,
         )
+
+
+def confirm_coordinator(root: Path, fingerprint: str, environment: Environment) -> None:
+    """Confirm the coordinator's key that the recovery key has brought in, if it has this fingerprint.
+
+    Raises:
+        UsageError: The recovery key has replaced no key.
+        ApprovalError: The key has another fingerprint.
+    """
+    with Party.at_work(root, WorkspaceRole.SITE, environment, confirmed=False) as party:
+        recovery = party.ledger.recovery
+        if recovery is None:
+            msg = f"{party.name}: the recovery key has not replaced the coordinator's key, so there is none to confirm"
+            raise UsageError(msg)
+        present = verify_keys(recovery.record.coordinator)[0].fingerprint
+        if present != fingerprint:
+            msg = f"{recovery.key}: the coordinator's key is {present}, expected {fingerprint}"
+            raise ApprovalError(msg, hint="stop, and ask the coordinator by telephone: somebody else may hold the recovery key")
+        party.workspace.save(CONFIRMED_RECOVERY, ConfirmedRecovery(record=recovery.digest))
 
 
 def _proposal(party: Party) -> Proposal:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
+    from fedcli.exchange.records import PublicKey
     from fedcli.party.source import Source
     from fedcli.plan import Plan
 
@@ -37,6 +38,7 @@ class InitRequest:
         source: The drop folder; how it is reached is kept in the workspace's settings.
         key: The coordinator's Ed25519 key; None creates one in the workspace.
         sites: Public key files of sites that are members from the start, by name.
+        recovery: The public half of the recovery key; None names none, and none can be named later.
         weights: The file of ImageNet weights, if the plan begins from them; None takes torchvision's cache.
     """
 
@@ -45,6 +47,7 @@ class InitRequest:
     source: Source
     key: Path | None = None
     sites: Mapping[str, Path] = field(default_factory=dict)
+    recovery: Path | None = None
     weights: Path | None = None
 
 
@@ -86,7 +89,7 @@ def init(request: InitRequest, environment: Environment) -> InitResult:
     _create_workspace(request, environment)
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         if party.ledger.newest_round < 0:
-            _publish_beginning(party, plan, members, request.weights)
+            _publish_beginning(party, request, members)
             party.folder.synchronise()
         return _result(party, plan)
 
@@ -105,13 +108,25 @@ def _create_workspace(request: InitRequest, environment: Environment) -> None:
         Workspace.create(request.root, settings)
 
 
-def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], weights: Path | None) -> None:
+def _recovery_key(party: Party, path: Path | None) -> PublicKey | None:
+    if path is None:
+        return None
+    key = read_public_key(path)
+    if key == party.signer.verify_key:
+        msg = f"{path}: the recovery key is the coordinator's signing key, expected another one"
+        raise ConfigurationError(msg, hint="make a key of its own with ssh-keygen -t ed25519, and keep its private half offline")
+    return public_keys(key)[0]
+
+
+def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member, ...]) -> None:
     from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
 
+    plan = request.plan
+    recovery = _recovery_key(party, request.recovery)
     registry.check_size(plan.network, len(plan.classes), plan.images.size)
     source = None
     if plan.network.weights is Beginning.IMAGENET:
-        source = pretrained.read(weights or pretrained.cached(plan.network.name))
+        source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
     created = party.environment.clock()
     versions = party.versions(torch=True)
@@ -124,6 +139,7 @@ def _publish_beginning(party: Party, plan: Plan, members: tuple[Member, ...], we
         previous=None,
         from_round=0,
         coordinator=public_keys(party.signer.verify_key),
+        recovery=recovery,
         members=members,
         plan=plan,
     )

@@ -114,7 +114,7 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
     """
     plan = request.invitation.plan
     key, fingerprint = _create_workspace(request, environment)
-    with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
+    with Party.at_work(request.root, WorkspaceRole.SITE, environment, confirmed=False) as party:
         series = read_enrolments(party.folder, party.name)
         enrolled = any(key in item.record.keys for item in series.verified)
         waits = (enrolled or request.re_enrol) and not party.ledger.has_listed(party.name, (key,))

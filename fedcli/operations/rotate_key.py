@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.exchange.keys import create_key, load_signer, public_keys
-from fedcli.party.amendment import amend_federation
+from fedcli.exchange import layout
+from fedcli.exchange.keys import create_key, load_signer, public_keys, verify_keys
+from fedcli.party.amendment import amend_federation, first_round, recover_federation
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.enrolment import publish_enrolment, read_enrolments
 from fedcli.party.party import Party
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
+    from fedcli.exchange.records import PublicKey
     from fedcli.exchange.signatures import Signer
 
 
@@ -28,10 +30,14 @@ class RotateKeyRequest:
     Attributes:
         root: The workspace.
         key: The new Ed25519 private key; None creates one in the workspace.
+        recovery: The recovery key's file: it signs for the coordinator's new key in place of the present one.
+        instead_of: The number of a federation record that this one takes the place of; None is the next number.
     """
 
     root: Path
     key: Path | None = None
+    recovery: Path | None = None
+    instead_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +60,17 @@ def rotate_key(request: RotateKeyRequest, environment: Environment) -> RotateKey
     """Begin a rotation, or continue one that has begun.
 
     Raises:
-        UsageError: A rotation to another key has begun, or the site has not enrolled yet.
+        UsageError: A rotation to another key has begun, the site has not enrolled yet, or there is no such recovery key.
     """
+    if request.recovery is not None:
+        return _recover(request, request.recovery, environment)
     with Party.at_work(request.root, None, environment) as party:
         before = party.signer.verify_key
-        new = _new_key(party, request.key)
+        new = _new_key(party, request.key, public_keys(before))
         if party.workspace.settings.role is WorkspaceRole.COORDINATOR:
-            amend_federation(party, party.ledger.newest_round + 1, coordinator=public_keys(new.verify_key))
-            message = "From now on the new key signs; the sites need not do anything. Keep the old key: it proves the history"
+            first = amend_federation(party, first_round(party, ()), coordinator=public_keys(new.verify_key)).from_round
+            since = "From now on" if first == party.ledger.newest_round + 1 else f"From round {first} on"
+            message = f"{since} the new key signs; the sites need not do anything. Keep the old key: it proves the history"
         else:
             _enrol(party, new)
             command = party_command(WORKSPACE, "admit", party.name)
@@ -79,7 +88,54 @@ def rotate_key(request: RotateKeyRequest, environment: Environment) -> RotateKey
         )
 
 
-def _new_key(party: Party, key: Path | None) -> Signer:
+def _recover(request: RotateKeyRequest, recovery: Path, environment: Environment) -> RotateKeyResult:
+    """Replace the coordinator's key by the recovery key."""
+    with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
+        ledger = party.ledger
+        newest, signer = ledger.newest_federation, load_signer(recovery, environment.passphrase)
+        if newest.recovery is None or public_keys(signer.verify_key) != (newest.recovery,):
+            named = verify_keys([newest.recovery])[0].fingerprint if newest.recovery else "none"
+            msg = f"{recovery}: the key {signer.verify_key.fingerprint}, expected the federation's recovery key, {named}"
+            raise UsageError(msg, hint="fedcli init --recovery-key names it; without one, begin a new federation")
+        number = len(ledger.federations) if request.instead_of is None else request.instead_of
+        if not 1 <= number <= len(ledger.federations):
+            msg = f"federation record {number} cannot be replaced, expected 1 to {len(ledger.federations)}"
+            raise UsageError(msg)
+        new = _new_key(party, request.key, newest.coordinator)
+        if newest.coordinator != public_keys(new.verify_key):
+            recover_federation(party, number, public_keys(new.verify_key), signer)
+        leftovers = _leftovers(party, number)
+        if not leftovers:
+            party.folder.synchronise()
+        return RotateKeyResult(
+            status=Status.PUBLISHED,
+            message=_recovered(new.verify_key.fingerprint, leftovers),
+            party=party.name,
+            fingerprint=new.verify_key.fingerprint,
+            before=verify_keys(newest.coordinator)[0].fingerprint,
+            listed=bool(leftovers) or party.signer.verify_key == new.verify_key,
+        )
+
+
+def _leftovers(party: Party, number: int) -> tuple[str, ...]:
+    """Return the coordinator's records in the drop folder that follow the record that was replaced."""
+    keys, federations = party.store.list(layout.prefix(layout.COORDINATOR)), party.ledger.federations
+    if number >= len(federations):
+        return ()
+    first = federations[number].record.from_round
+    later = [layout.federation(each) for each in layout.federation_numbers(keys) if each > number]
+    return (*later, *(layout.round_record(each) for each in layout.round_numbers(keys) if each >= first))
+
+
+def _recovered(fingerprint: str, leftovers: tuple[str, ...]) -> str:
+    command = party_command(WORKSPACE, "approve", "--coordinator-key", "FINGERPRINT")
+    text = f"Call every site, and read it the coordinator's new fingerprint, {fingerprint}; each runs `{command}`"
+    if leftovers:
+        text += f". Before that, move out of the drop folder what was made under the replaced record: {', '.join(leftovers)}"
+    return text
+
+
+def _new_key(party: Party, key: Path | None, present: tuple[PublicKey, ...]) -> Signer:
     """Return the new key, which is saved in the workspace before it is published."""
     rotation = party.workspace.rotation
     if rotation is not None:
@@ -94,7 +150,7 @@ def _new_key(party: Party, key: Path | None) -> Signer:
     else:
         name = str(key.expanduser().resolve())
         signer = load_signer(key, party.environment.passphrase)
-    if signer.verify_key == party.signer.verify_key:
+    if public_keys(signer.verify_key) == present:
         msg = f"{name}: this key is the signing key already"
         raise UsageError(msg, hint="ssh-keygen -t ed25519 creates a new one")
     party.workspace.save("rotation.json", Rotation(key=name, public_key=signer.verify_key.line))

@@ -183,7 +183,8 @@ def _principals(federations: list[Verified[FederationRecord]]) -> list[tuple[str
     """Return every key that any federation record lists, each once, in order of appearance."""
     keys: dict[tuple[str, str], None] = {}
     for verified in federations:
-        keys.update({(layout.COORDINATOR, key.public_key): None for key in verified.record.coordinator})
+        recovery = (verified.record.recovery,) if verified.record.recovery else ()
+        keys.update({(layout.COORDINATOR, key.public_key): None for key in (*verified.record.coordinator, *recovery)})
         keys.update({(member.site, key.public_key): None for member in verified.record.members for key in member.keys})
     return [(name, VerifyKey.parse(line)) for name, line in keys]
 

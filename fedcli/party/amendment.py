@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fedcli.exchange.records import FederationRecord, Member, PublicKey
+    from fedcli.exchange.signatures import Signer
     from fedcli.party.party import Party
     from fedcli.plan import Plan
 
@@ -76,3 +77,32 @@ def amend_federation(
     party.commit(party.outbox.draft(f"federation-{record.number:04d}"), publication(key, record))
     party.folder.synchronise()
     return party.ledger.newest_federation
+
+
+def recover_federation(party: Party, number: int, coordinator: tuple[PublicKey, ...], recovery: Signer) -> None:
+    """Publish the federation record by which the recovery key replaces the coordinator's keys, in force from the open round.
+
+    It keeps the members and the plan of the open round: what was to change them from a later round is to be amended again.
+
+    Args:
+        party: The coordinator.
+        number: The record's number: the next one, or that of a record that it takes the place of.
+        coordinator: The new keys.
+        recovery: The recovery key.
+    """
+    ledger = party.ledger
+    earlier, replaced = ledger.federations[:number], ledger.federations[number : number + 1]
+    from_round = min([ledger.newest_round + 1, *(item.record.from_round for item in replaced)])
+    record = replace(
+        [item.record for item in earlier if item.record.from_round <= from_round][-1],
+        federation=ledger.identity,
+        created=party.environment.clock(),
+        versions=party.versions(),
+        number=number,
+        previous=earlier[-1].digest,
+        from_round=from_round,
+        coordinator=coordinator,
+        reason=None,
+    )
+    key = layout.recovery(number)
+    party.commit(party.outbox.draft(f"federation-{number:04d}"), publication(key, record), signer=recovery)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
+from fedcli.exchange.keys import verify_keys
 from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def require_chain(history: History, reading: Reading) -> None:
 def confirmation(ledger: Ledger) -> str:
     """Return in words against which key everything holds."""
     fingerprint = ledger.first_key.fingerprint
+    if (recovery := ledger.recovery) is not None:
+        fingerprint += f" (which the recovery key has replaced by {verify_keys(recovery.record.coordinator)[0].fingerprint})"
     if ledger.pinned is not None:
         return f"verified against the coordinator's key {fingerprint}"
     return f"consistent; coordinator {fingerprint} not confirmed"

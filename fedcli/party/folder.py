@@ -61,6 +61,8 @@ class Folder:
             self._take_federations(self._memory, keys)
             self._take_rounds(self._memory, keys)
         keys = self.list_parties(layout.COORDINATOR)[layout.COORDINATOR].complete(self.store.address)
+        if self._memory is not None:
+            self._take_recovery(self._memory, keys)
         self._refuse_older_or_forked(keys)
         self._take_federations(self.store, keys)
         self._take_rounds(self.store, keys)
@@ -84,6 +86,22 @@ class Folder:
         names = self.store.names("sites/", len(ever) + MAX_APPLICANTS)
         others = [name for name in names if name not in ever and layout.is_site(name)]
         return tuple(others[:MAX_APPLICANTS]), len(names) > len(ever) + MAX_APPLICANTS
+
+    def _take_recovery(self, memory: Store, keys: tuple[str, ...]) -> None:
+        """Take a new record of the recovery key in place of what this party has trusted before."""
+        remembered = memory.list(layout.prefix(layout.COORDINATOR))
+        trusted, known = layout.federation_numbers(remembered), layout.recovery_numbers(remembered)
+        length = len(self.ledger.federations)
+        new = [number for number in layout.recovery_numbers(keys) if number not in known and number <= length]
+        if not trusted or not new:
+            return
+        self.ledger = Ledger(self.ledger.pinned)
+        self._take_federations(memory, remembered, before=new[0])
+        self._take_federations(self.store, (layout.recovery(new[0]),))
+        for number in trusted:
+            if number >= new[0]:
+                _put_aside(memory, layout.federation(number))
+        self._take_rounds(memory, remembered, replaced=True)
 
     def read(self, key: str) -> Signed:
         """Read a record and the signature that goes with its bytes.
@@ -141,19 +159,28 @@ class Folder:
     def _read(self, source: ReadableStore, key: str) -> Signed:
         return _read(source, key, self.ledger.bounds.record_bytes(key))
 
-    def _take_federations(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
-        for number in layout.federation_numbers(keys):
-            if number >= len(self.ledger.federations):
-                signed = self._read(source, layout.federation(number))
+    def _take_federations(self, source: ReadableStore, keys: tuple[str, ...], before: int | None = None) -> None:
+        recoveries = layout.recovery_numbers(keys)
+        for number in sorted({*layout.federation_numbers(keys), *recoveries}):
+            if number >= len(self.ledger.federations) and (before is None or number < before):
+                signed = self._read(source, layout.recovery(number) if number in recoveries else layout.federation(number))
                 self.ledger.add_federation(signed)
                 if source is not self._memory:
                     self._remember(signed)
 
-    def _take_rounds(self, source: ReadableStore, keys: tuple[str, ...]) -> None:
+    def _take_rounds(self, source: ReadableStore, keys: tuple[str, ...], *, replaced: bool = False) -> None:
+        """Take the next rounds; those that were made under a record that was replaced are not trusted any more."""
         for number in layout.round_numbers(keys):
             if number >= len(self.ledger.rounds):
                 signed = self._read(source, layout.round_record(number))
-                self.ledger.add_round(signed)
+                try:
+                    self.ledger.add_round(signed)
+                except TrustError:
+                    if not replaced or self._memory is None:
+                        raise
+                    for later in layout.round_numbers(keys)[number:]:
+                        _put_aside(self._memory, layout.round_record(later))
+                    return
                 if source is not self._memory:
                     self._remember(signed)
 
@@ -183,6 +210,13 @@ class Folder:
         except ConflictError as error:
             msg = f"{signed.key}: differs from what this party has trusted before"
             raise TrustError(msg) from error
+
+
+def _put_aside(memory: Store, key: str) -> None:
+    """Keep a remembered record that is not trusted any more under another name, as evidence."""
+    path = memory.local_path(key)
+    if path is not None and path.exists():
+        path.rename(path.with_name(f"{path.name}.replaced"))
 
 
 def _read(store: ReadableStore, key: str, most: int) -> Signed:

@@ -24,7 +24,7 @@ from fedcli.party.folder import Folder
 from fedcli.party.source import Source
 from fedcli.plan import Updates
 from fedcli.private_files import locked
-from fedcli.workspace import RE_ENROLMENT, ReEnrolment, Workspace, WorkspaceRole
+from fedcli.workspace import CONFIRMED_RECOVERY, RE_ENROLMENT, ConfirmedRecovery, ReEnrolment, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,9 @@ class Party:
 
     @classmethod
     @contextmanager
-    def at_work(cls, root: Path, role: WorkspaceRole | None, environment: Environment) -> Iterator[Party]:
+    def at_work(
+        cls, root: Path, role: WorkspaceRole | None, environment: Environment, *, confirmed: bool = True
+    ) -> Iterator[Party]:
         """Begin a command: lock the workspace, publish what an earlier run left, and bring the ledger up to date.
 
         An entry of the outbox whose place another record of this party has taken meanwhile (from a second machine, say) is
@@ -89,9 +91,11 @@ class Party:
             root: The workspace.
             role: The role that its party must have; None accepts both.
             environment: Clock, progress, passphrase.
+            confirmed: Whether the operator must have confirmed a coordinator's key that the recovery key has brought in.
 
         Raises:
             ConfigurationError: There is no such workspace.
+            ApprovalError: The operator has not confirmed such a key.
             BusyError: Another command is at work in it.
             TrustError: The drop folder does not verify.
             StoreError: The drop folder cannot be read or written.
@@ -102,6 +106,8 @@ class Party:
                 party.publish(name)
             party.folder.synchronise()
             party.require_own_keys()
+            if confirmed:
+                party.require_confirmed_coordinator()
             yield party
 
     @property
@@ -160,6 +166,18 @@ class Party:
                     )
                     raise TrustError(msg, hint=_FOREIGN_KEY)
 
+    def require_confirmed_coordinator(self) -> None:
+        """Raise an ApprovalError until the site's operator has confirmed the key that the recovery key has brought in."""
+        recovery = self.ledger.recovery
+        if recovery is None or self.workspace.settings.role is not WorkspaceRole.SITE:
+            return
+        if self.workspace.load(ConfirmedRecovery, CONFIRMED_RECOVERY) != ConfirmedRecovery(record=recovery.digest):
+            fingerprint = verify_keys(recovery.record.coordinator)[0].fingerprint
+            msg = f"{recovery.key}: the recovery key has replaced the coordinator's key, which is now {fingerprint}"
+            command = self.command("approve", "--coordinator-key", "FINGERPRINT")
+            hint = f"call the coordinator at a number that you know, and type the fingerprint that it reads to you: `{command}`"
+            raise ApprovalError(msg, hint=hint)
+
     def _listed_keys(self) -> tuple[str, ...]:
         """Return this party's keys in the open round; none before the federation has begun."""
         ledger = self.ledger
@@ -200,9 +218,9 @@ class Party:
         if key.endswith(".json"):  # the record is the commit; its signature and artifacts went before
             self.environment.progress.event(f"published {key}")
 
-    def commit(self, draft: Draft, *publications: Publication, note: bytes | None = None) -> None:
+    def commit(self, draft: Draft, *publications: Publication, note: bytes | None = None, signer: Signer | None = None) -> None:
         """Sign the records of a draft, put it into the outbox, and publish it; with a note it is held there instead."""
-        name = self.outbox.commit(draft, publications, self.signer, note=note)
+        name = self.outbox.commit(draft, publications, signer or self.signer, note=note)
         if note is None:
             self.publish(name)
 

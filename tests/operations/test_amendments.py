@@ -207,6 +207,18 @@ def test_the_coordinators_new_key_is_signed_for_by_the_old_one(begun: Federation
     assert signer_of(begun, layout.federation(4)) == result.fingerprint
 
 
+def test_the_coordinators_new_key_waits_for_a_record_that_is_not_in_force_yet(trained: Federation) -> None:
+    assert remove(RemoveRequest(root=trained.coordinator, site="valley"), trained.environment).from_round == 2
+    result = rotate_key(RotateKeyRequest(root=trained.coordinator, key=None), trained.environment)
+    assert not result.listed
+    assert result.message.startswith("From round 2 on the new key signs")
+    assert trained.aggregate().used == ("north", "valley")
+    trained.train("north")
+    assert trained.aggregate().used == ("north",)
+    assert signer_of(trained, layout.round_record(2)) == result.fingerprint
+    verified(trained)
+
+
 def test_the_coordinators_old_key_publishes_no_round_any_more(begun: Federation) -> None:
     before = begun.copy(begun.root.parent / "thief")
     rotate_key(RotateKeyRequest(root=begun.coordinator, key=None), begun.environment)

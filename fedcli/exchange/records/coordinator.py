@@ -9,7 +9,18 @@ from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
 from fedcli.exchange.layout import COORDINATOR
-from fedcli.exchange.records.record import MAX_MEMBERS, Artifact, Keys, NotNegative, Number, Ordinal, Record, Role, Steps
+from fedcli.exchange.records.record import (
+    MAX_MEMBERS,
+    Artifact,
+    Keys,
+    NotNegative,
+    Number,
+    Ordinal,
+    PublicKey,
+    Record,
+    Role,
+    Steps,
+)
 from fedcli.plan import MAX_STEPS, Plan, Rule
 from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp, absent_means
 
@@ -43,6 +54,7 @@ class FederationRecord(Record):
         members: The sites, sorted by name.
         plan: What all agree on.
         split_fixed: Whether seed and split stay those of the first plan; false, and left out, in federations begun before that.
+        recovery: The key, kept offline, that can replace the coordinator's keys; null if there is none.
         reason: Why it amends the one before, in words for whom it concerns; null if nobody gave a reason.
     """
 
@@ -54,6 +66,7 @@ class FederationRecord(Record):
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)]
     plan: Plan
     split_fixed: Annotated[bool, absent_means(value=False)] = True
+    recovery: Annotated[PublicKey | None, absent_means(None)] = None
     reason: Annotated[LongText | None, absent_means(None)] = None
 
     @model_validator(mode="after")
