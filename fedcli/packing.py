@@ -6,8 +6,9 @@ A packed file is
 
     MAGIC, then blocks: width u8 · size u32 · packed size u32, little-endian; one zstd frame of the regrouped bytes
 
-where `width` is the number of bytes per number: 1 for the header, and that of the dtype for the data. Every size is bounded and
-compared before anything is decompressed, and only one block is in memory.
+where `width` is the number of bytes per number: 1 for the header, and that of the dtype for the data. A block holds 1 MiB, or the
+rest of the header or of the tensors of one width. Every size and the number of blocks are bounded and compared before anything
+is decompressed, and only one block is in memory.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _PARAMETERS = zstandard.ZstdCompressionParameters(
 """Exponents are skewed but repeat in no pattern: this strategy is used for its entropy tables, with little search."""
 _BLOCK = struct.Struct("<BII")
 _WIDTHS = frozenset({1, 2, 4, 8})
+_RUNS = 1 + len(_WIDTHS)
+"""The header, and the tensors of each width: only the last block of each is shorter than the others."""
 _MAX_PACKED_BYTES = BLOCK_BYTES + BLOCK_BYTES // 128
 """Data that does not compress grows by a few bytes per 128 KiB."""
 
@@ -83,8 +86,12 @@ def _unpacked(name: str, file: BinaryIO, size: int) -> Iterator[bytes]:
     if file.read(len(MAGIC)) != MAGIC:
         msg = f"{name}: not a packed file"
         raise TensorError(msg)
-    left = size
+    left, blocks = size, 0
     while head := file.read(_BLOCK.size):
+        blocks += 1
+        if blocks > (most := size // BLOCK_BYTES + _RUNS):
+            msg = f"{name}: more than {most} blocks, which {size} bytes do not need"
+            raise TensorError(msg)
         data = _unpacked_block(name, file, head, left)
         left -= len(data)
         yield data

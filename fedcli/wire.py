@@ -24,6 +24,7 @@ from fedcli.text.visible_text import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -43,9 +44,21 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, StringConstraints(pattern=f"^{SITE_PATTERN}$")]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), Seen]
 LongText = Annotated[str, StringConstraints(max_length=2000), Seen]
-Timestamp = AwareDatetime
+
+
+def _of_our_time(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        msg = f"should be between the years {_FIRST_YEAR} and {_LAST_YEAR}"
+        raise ValueError(msg)
+    return moment
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+"""A moment with its offset from UTC; hours can be added to it without an overflow."""
 
 SHORT_DIGEST = 12
+
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
 
 _MISSING = "this key is missing"
 _MOST_FAULTS = 3

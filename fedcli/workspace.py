@@ -173,6 +173,7 @@ class Workspace:
                 raise ConfigurationError(msg, hint="use another folder, or edit its workspace.toml")
             return existing
         root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # whatever the umask, and whoever made the folder
         write_whole(root / SETTINGS, _settings_text(settings).encode())
         return cls(root, settings)
 

@@ -129,6 +129,11 @@ def test_what_pack_does_not_write_is_refused(folder: Path, data: bytes, match: s
     refused(folder, data, len(CONTENT), match)
 
 
+def test_no_more_blocks_than_the_content_needs(folder: Path) -> None:
+    """300,000 blocks of one byte took 40 times as long as the bytes in one block, and held up whoever read them."""
+    refused(folder, packing.MAGIC + block(b"x") * 300_000, 300_000, "more than 5 blocks, which 300000 bytes do not need")
+
+
 def test_a_frame_that_lies_about_its_size_is_refused(folder: Path) -> None:
     """The frame says 64 bytes, as the block does, and holds 16 MiB; or says so and holds none."""
     honest = zstandard.compress(CONTENT)

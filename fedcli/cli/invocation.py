@@ -68,6 +68,8 @@ class Invocation:
             work: The operation.
             show: Prints more than the message.
         """
+        if self.root is not None:
+            os.umask(0o077)  # what a workspace, prepared data or predictions contain is for nobody else
         out, err = render.consoles()
         log = self.root / LOG if self.root is not None and (self.root / SETTINGS).is_file() else None
         narrator = Narrator(err, log)

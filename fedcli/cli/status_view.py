@@ -105,6 +105,7 @@ def _parts(
     if with_curves and (table := curves.table(result.curves)) is not None:
         yield table
     rejected = {item.reason for item in result.matrix[-1].sites} if result.matrix else set()
+    yield from (Text(f"! {sentence}", style="yellow") for sentence in result.dates)
     for problem in result.problems:
         if problem.message not in rejected:
             yield Text(f"✗ {problem.message}", style="red")

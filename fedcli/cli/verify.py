@@ -74,6 +74,8 @@ def _show(out: Console, result: VerifyResult) -> None:
         render.print_line(out, f"· {key}: no verified record names this file; it is ignored")
     if len(result.unaccounted) > _SHOWN:
         render.print_line(out, f"· {len(result.unaccounted) - _SHOWN} more files are ignored; --json lists them")
+    for sentence in result.dates:
+        render.print_line(out, f"! {sentence}", style="yellow")
     rows = [
         ("federation", result.federation[:12]),
         ("head", f"round {result.round} of {result.rounds}, {result.head}"),

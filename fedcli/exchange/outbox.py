@@ -16,7 +16,9 @@ An entry may be committed with a note: it is then held, and no command publishes
 
 from __future__ import annotations
 
+import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass as plain_dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -114,7 +116,9 @@ class Outbox:
         """Begin an entry, and remove what interrupted commands left of earlier drafts and published entries."""
         folder = self._folder / f".{name}"
         for leftover in self._folder.glob(".*"):
-            shutil.rmtree(leftover)
+            _remove_if_possible(leftover)
+        if folder.exists():
+            folder.rename(self._unused(name))
         folder.mkdir(parents=True)
         return Draft(folder=folder)
 
@@ -211,11 +215,22 @@ class Outbox:
         folders = self._folder.iterdir() if self._folder.is_dir() else ()
         return sorted(folder for folder in folders if not folder.name.startswith("."))
 
+    def _unused(self, name: str) -> Path:
+        return self._folder / f".gone-{name}-{secrets.token_hex(4)}"
+
     def _remove(self, folder: Path) -> None:
-        gone = self._folder / f".gone-{folder.name}"
-        shutil.rmtree(gone, ignore_errors=True)
+        gone = self._unused(folder.name)
         folder.rename(gone)
-        shutil.rmtree(gone)
+        _remove_if_possible(gone)
+
+
+def _remove_if_possible(path: Path) -> None:
+    """Remove a file or folder that nothing needs; one that cannot be removed, such as a file that NFS holds open, stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _manifest(folder: Path) -> Manifest:

@@ -14,12 +14,14 @@ from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
 from fedcli.exchange import layout
+from fedcli.exchange.dates import LARGEST_SKEW
 from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role, RoundRecord
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
 from fedcli.party.party import Party, artifact_of, publication
 from fedcli.party.received_updates import ReceivedUpdates, late_updates, open_deadline, receive_updates
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
+from fedcli.text.wording import duration
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -96,6 +98,10 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
         if done := _already_done(party):
             return done
         number = party.ledger.newest_round + 1
+        if (behind := party.ledger.rounds[-1].record.created - environment.clock()) > LARGEST_SKEW:
+            environment.progress.event(
+                f"this machine's clock is {duration(behind.total_seconds())} behind the record of round {number - 1}"
+            )
         base = base_of(party.folder, number)
         federation = party.ledger.in_force(number).record
         closing = _RoundClosing(party, number, federation, base, layout_of(base), request.below_quorum)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedcli import __version__
 from fedcli.disk import write_whole
 from fedcli.exchange import layout, signatures
+from fedcli.exchange.dates import odd_dates
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.signatures import VerifyKey
 from fedcli.exchange.tar import Tar
@@ -91,6 +92,7 @@ class VerifyResult(Result):
         replayed: Rounds whose global model was recomputed and is the same, bit for bit.
         problems: What does not hold, with its file.
         unaccounted: Files that no verified record names; they are ignored.
+        dates: What is odd about the dates in the records; nothing is refused for it.
     """
 
     verified: bool
@@ -107,6 +109,7 @@ class VerifyResult(Result):
     replayed: int
     problems: tuple[Problem, ...]
     unaccounted: tuple[str, ...]
+    dates: tuple[str, ...]
 
 
 def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResult, History]:
@@ -131,7 +134,7 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
         if request.allowed_signers is not None:
             write_whole(request.allowed_signers, signatures.allowed_signers(_principals(folder.ledger.federations)).encode())
         rounds = replayed.rounds if replayed else 0
-        result = _result(history, reading, artifacts, rounds)
+        result = _result(history, reading, artifacts, rounds, environment.clock())
         if request.report is not None:
             report = _report(request, history, reading, result, environment.clock())
             write_whole(request.report, render_verification(report, request.report.suffix))
@@ -195,7 +198,7 @@ def _unaccounted(reading: Reading) -> tuple[str, ...]:
     return tuple(sorted(reading.keys - known))
 
 
-def _result(history: History, reading: Reading, artifacts: int, replayed: int) -> VerifyResult:
+def _result(history: History, reading: Reading, artifacts: int, replayed: int, now: datetime) -> VerifyResult:
     ledger = reading.folder.ledger
     begun = bool(ledger.federations)
     if not begun and not reading.problems:
@@ -220,6 +223,7 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int) -
         replayed=replayed,
         problems=tuple(reading.problems),
         unaccounted=_unaccounted(reading),
+        dates=odd_dates(history, now),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,6 +142,27 @@ def test_the_next_draft_drops_whatever_was_interrupted(tmp_path: Path) -> None:
     draft = outbox.draft(NAME)
     assert list(draft.folder.iterdir()) == []
     assert sorted(path.name for path in (tmp_path / "outbox").iterdir()) == [f".{NAME}", "round-0002"]
+
+
+def test_what_cannot_be_removed_stops_no_draft(tmp_path: Path) -> None:
+    """A file that is no folder, and a folder with a file that the system does not let go, here by its flag."""
+    outbox = outbox_of(tmp_path)
+    for leftover in (f".{NAME}", ".gone-round-0003"):
+        (tmp_path / "outbox" / leftover).mkdir(parents=True)
+    (tmp_path / "outbox/.DS_Store").write_bytes(b"not a folder")
+    held = tmp_path / "outbox" / f".{NAME}" / "state"
+    held.mkdir()
+    (held / "model").write_bytes(b"torn")
+    subprocess.run(["chattr", "+i", held / "model"], check=False)
+    try:
+        draft = outbox.draft(NAME)
+        assert list(draft.folder.iterdir()) == []
+        assert outbox.pending() == ()
+        outbox.commit(draft, (), SIGNER)
+        assert outbox.pending() == (NAME,)
+    finally:
+        for path in (tmp_path / "outbox").rglob("model"):
+            subprocess.run(["chattr", "-i", path], check=False)
 
 
 def test_a_conflict_leaves_the_entry_to_the_caller(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_no_workspace_and_faulty_settings(well: Federation, tmp_path: Path) -> N
 def test_a_workspace_that_others_can_write(well: Federation) -> None:
     well.site("north").chmod(0o777)
     finding = found_by(well)["workspace"]
-    assert (finding.outcome, finding.remedy) == (Outcome.WARN, f"chmod go-w {well.site('north')}")
+    assert (finding.outcome, finding.remedy) == (Outcome.WARN, f"chmod -R go= {well.site('north')}")
 
 
 def test_a_workspace_that_this_account_cannot_write(well: Federation) -> None:
@@ -315,6 +315,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def remote(well: Federation, sshd: Sshd) -> Federation:
     """Return a federation whose drop folder north reaches by SFTP."""
     shutil.copytree(well.drop, sshd.root, dirs_exist_ok=True)
+    for path in (sshd.root, *sshd.root.rglob("*")):  # the server's accounts have no group in common with this one
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     set_to(well, f'drop = "{well.drop}"', f'drop = "{sshd.address("north")}"')
     set_to(well, 'host_key = ""', f'host_key = "{sshd.fingerprint}"')
     set_to(well, 'ssh_key = ""', f'ssh_key = "{sshd.keys["north"]}"')

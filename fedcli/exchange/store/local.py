@@ -3,6 +3,10 @@
 Whatever has a final name is whole: bytes go to a temporary file in the same folder, are flushed to the disk, and get their name
 by one system call: `link` for records (it fails if the name is taken) and `rename` for artifacts (same name, same bytes). A
 process killed at any point leaves at most a temporary file, which is never listed and is removed a day later.
+
+Who may read is decided by the drop folder's own mode, not by the writer's umask, so that a party cannot publish what the others
+cannot read: a new folder has its parent's mode without write access for others, and a file can be read by whoever can read its
+folder. `fedcli access` prescribes 2750. A drop folder that does not exist yet is created with mode 0750.
 """
 
 from __future__ import annotations
@@ -164,6 +168,8 @@ def _temporary(root: Path, key: str) -> Iterator[tuple[Path, BinaryIO]]:
     temporary = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as file:
+            with suppress(OSError):  # some mounted file systems have no modes
+                os.fchmod(file.fileno(), 0o600 | (folder.stat().st_mode & 0o044))
             yield temporary, file
     finally:
         temporary.unlink(missing_ok=True)
@@ -175,7 +181,7 @@ def _sweep(folder: Path) -> None:
         try:
             if item.stat().st_mtime < oldest:
                 item.unlink()
-        except FileNotFoundError:  # another process swept it
+        except OSError:  # another process swept it, or it is a folder, or another account's: it must not stop a publication
             continue
 
 

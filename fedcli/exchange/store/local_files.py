@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.exchange import layout
@@ -57,13 +57,23 @@ def make_folder_of(root: Path, key: str) -> None:
     Raises:
         OSError: It cannot be made; ELOOP if a part of it is a link.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(root, 0o750)
     folder = root
     for part in key.split("/")[:-1]:
         folder /= part
         if folder.is_symlink():
             raise OSError(errno.ELOOP, A_LINK, str(folder))
-        folder.mkdir(exist_ok=True)
+        _make_folder(folder, 0o700 | (folder.parent.stat().st_mode & 0o2055))
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with a mode, whatever the umask, unless it is there."""
+    if folder.is_dir():
+        return
+    folder.mkdir(exist_ok=True)
+    with suppress(OSError):  # some mounted file systems have no modes
+        folder.chmod(mode)
 
 
 def open_file(root: Path, key: str) -> BinaryIO:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import Bounds
+from fedcli.exchange.dates import LARGEST_SKEW
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.store import LocalStore
 from fedcli.operations.doctor.workspace_checks import OTHERS_WRITE
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from fedcli.operations.doctor.findings import Examination
     from fedcli.workspace import Workspace
 
-LARGEST_SKEW = timedelta(minutes=5)
 _PROVEN = {
     "sftp": "; the host's key is the trusted one, the account is accepted",
     **dict.fromkeys(("s3", "gs", "az"), "; the credentials are accepted"),

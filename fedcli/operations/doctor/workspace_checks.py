@@ -38,16 +38,25 @@ def settings(exam: Examination, root: Path) -> Workspace | None:
 
 
 def folder(exam: Examination, workspace: Workspace) -> None:
-    """Check who may read and write the workspace."""
-    root = workspace.root
-    with exam.check("workspace", f"chmod go-w {root}") as check:
+    """Check who may read and write the workspace, and the prepared data."""
+    root, prepared = workspace.root, workspace.prepared_path
+    with exam.check("workspace", f"chmod -R go= {root}") as check:
         mode = stat.S_IMODE(root.stat().st_mode)
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
             check.fail(f"mode {mode:04o}: this account cannot write there", f"run as the owner of {root}, or chown it")
         elif mode & OTHERS_WRITE:
             check.warn(f"mode {mode:04o}: others can change its settings and keys")
+        elif mode & OTHERS_READ:
+            check.warn(f"mode {mode:04o}: other users of this machine can look into it")
+        elif prepared.is_dir() and (mode := stat.S_IMODE(prepared.stat().st_mode)) & OTHERS_READ and _open_to_others(prepared):
+            check.warn(f"{prepared}, mode {mode:04o}: other users of this machine can see the images", f"chmod -R go= {prepared}")
         else:
             check.ok(f"mode {mode:04o}")
+
+
+def _open_to_others(path: Path) -> bool:
+    """Return whether every folder above lets others through."""
+    return all(parent.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH) for parent in path.resolve().parents)
 
 
 def signing_key(exam: Examination, workspace: Workspace, passphrase: Callable[[], str]) -> VerifyKey | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
+from fedcli.exchange.dates import odd_dates
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.store import LocalStore
 from fedcli.party.history_reader import read_history
@@ -106,6 +107,7 @@ class StatusResult(Result):
         matrix: The newest rounds with all members, the open one last.
         turns: What can be done next, the viewer's own command first.
         curves: Each site's validation scores, round by round.
+        dates: What is odd about the dates in the records.
     """
 
     name: str
@@ -127,6 +129,7 @@ class StatusResult(Result):
     matrix: tuple[RoundRow, ...]
     turns: tuple[NextCommand, ...]
     curves: tuple[LearningCurve, ...]
+    dates: tuple[str, ...]
 
 
 def status(request: StatusRequest, environment: Environment) -> StatusResult:
@@ -190,6 +193,7 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         matrix=matrix,
         turns=commands,
         curves=learning_curves(history),
+        dates=odd_dates(history, moment),
     )
 
 
