@@ -44,6 +44,7 @@ class ImageMetadata:
         scanner: Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090); free text, for the site's eyes only.
         syntax: Transfer Syntax UID (0002,0010); '' for a picture.
         frames: Number of Frames (0028,0008).
+        contradictory: Whether the file contradicts itself about which end of its values is white, so that air was taken as dark.
     """
 
     patient: str = ""
@@ -60,6 +61,7 @@ class ImageMetadata:
     scanner: str = ""
     syntax: str = ""
     frames: int = 1
+    contradictory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +75,8 @@ class Mammogram:
         slope: The modality value is slope × pixel + intercept.
         intercept: See `slope`.
         inverted: Whether the lowest modality value is white.
-        voi: The file's VOI transformation, from modality values to brightness in [0, 1]; None where the file has none.
+        voi: The file's VOI transformation, from modality values to brightness in [0, 1]; None if the plan does not use it.
+        padding: Where the image is padding, whose pixels have the darkest value of the others; None for nowhere.
         metadata: What is known about the image.
     """
 
@@ -84,6 +87,7 @@ class Mammogram:
     intercept: float = 0.0
     inverted: bool = False
     voi: Callable[[NDArray[Any]], NDArray[np.float64]] | None = None
+    padding: NDArray[np.bool_] | None = None
     metadata: ImageMetadata
 
     @property

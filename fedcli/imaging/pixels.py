@@ -45,7 +45,9 @@ def to_square(mammogram: Mammogram, images: Images) -> NDArray[np.uint16]:
         # The window applies to modality values, so it includes their slope.
         pixels, low, high, falling = _mapped(pixels, low, high, _window(mammogram)), 0.0, float(SCALE), mammogram.inverted
     elif images.intensity is Intensity.EQUALIZED:
-        pixels, low, high = _equalized(pixels, low, high), 0.0, float(SCALE)
+        pixels, low, high, falling = _equalized(pixels, low, high, falling=falling), 0.0, float(SCALE), False
+    if mammogram.padding is not None and images.intensity in {Intensity.STORED_RANGE, Intensity.WINDOW}:
+        pixels = np.where(mammogram.padding, pixels.dtype.type(high if falling else low), pixels)
     rows, columns = extent_of(pixels.shape[0], pixels.shape[1], images)
     means = averaged(pixels, rows, columns)
     fixed = ((high - means) if falling else (means - low)) * (SCALE / (high - low))
@@ -72,9 +74,12 @@ def _mapped(
     return np.take(table, _above(pixels, low))
 
 
-def _equalized(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
-    """Map every level to its rank: the share of the pixels above the lowest level that are not above it, from 0 to SCALE."""
-    scaled = _above(pixels, low) if _has_levels(pixels) else np.rint((pixels - low) * (SCALE / (high - low)))
+def _equalized(pixels: NDArray[Any], low: float, high: float, *, falling: bool) -> NDArray[np.uint16]:
+    """Map every level to its rank, the darkest first: the share of the pixels above the darkest level that are not above it."""
+    if _has_levels(pixels):
+        scaled: NDArray[Any] = -_above(pixels, high) if falling else _above(pixels, low)
+    else:
+        scaled = np.rint(((high - pixels) if falling else (pixels - low)) * (SCALE / (high - low)))
     levels = scaled.astype(np.uint16, copy=False)
     below = np.cumsum(np.bincount(levels.ravel()))
     table = np.rint((below - below[0]) * (SCALE / (below[-1] - below[0]))).astype(np.uint16)

@@ -253,5 +253,5 @@ def _result(summary: PreparationSummary, out: Path) -> PrepareResult:
         label_problems=len(summary.label_problems),
         label_faults=summary.label_faults,
         page=str(out / PAGE),
-        warnings=tuple(scanner.warning for scanner in summary.scanners if scanner.warning),
+        warnings=tuple(warning for scanner in summary.scanners for warning in scanner.warnings),
     )

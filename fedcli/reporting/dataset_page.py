@@ -48,7 +48,7 @@ def render(prepared: PreparationSummary) -> str:
         .render(
             prepared=prepared,
             sheets=sheets,
-            warnings=[scanner.warning for scanner in prepared.scanners if scanner.warning],
+            warnings=[warning for scanner in prepared.scanners for warning in scanner.warnings],
             settings=flat_settings(prepared.preparation),
             style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             figures={picture.name: picture for picture in pictures},

@@ -65,6 +65,8 @@ class ScannerView:
         background: Mean intensity of the background over its images, in [0, 1].
         mean: Mean of all its pixels, in [0, 1].
         bright: Images whose background is in the brighter half.
+        contradictory: Images whose files contradict themselves about which end is white; the one in which air is dark was taken.
+        warnings: One for each scanner of which more than a few images seem to be inverted; several for the group.
         examples: Example images, in the order of parts and classes.
     """
 
@@ -74,28 +76,24 @@ class ScannerView:
     background: float
     mean: float
     bright: int
+    contradictory: int = 0
+    warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...]
 
     @property
     def title(self) -> str:
         """Its name for people."""
-        return "all other scanners" if self.name is None else self.name or "scanner not stated"
-
-    @property
-    def warning(self) -> str:
-        """A warning if more than a few of its images seem to be inverted, else ''."""
-        if self.bright <= TOLERATED * self.images:
-            return ""
-        return f"{self.title}: the background of {self.bright} of {self.images} images is bright; are they inverted?"
+        return "all other scanners" if self.name is None else _title(self.name)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Tally:
-    images: int = 0
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HISTOGRAM_BINS, np.int64))
     background: float = 0.0
     mean: float = 0.0
-    bright: int = 0
+    contradictory: int = 0
+    num_images: Counter[str] = field(default_factory=Counter)
+    num_bright: Counter[str] = field(default_factory=Counter)
     examples: dict[tuple[Part, int], dict[str, bytes]] = field(default_factory=dict)
 
 
@@ -112,12 +110,14 @@ class Survey:
         tally = self._tallies.setdefault(metadata.scanner if metadata.scanner in self._tallies else None, _Tally())
         rows, columns = extent_of(metadata.rows, metadata.columns, self._images)
         background = background_of(image[:rows, :columns])
-        tally.images += 1
         tally.histogram += histogram_of(image)
         tally.background += background
         tally.mean += float(image.mean()) / SCALE
+        tally.contradictory += metadata.contradictory
+        tally.num_images[metadata.scanner] += 1
         # With equalized intensities all bands have equally many pixels, so none is the background.
-        tally.bright += background > 0.5 and self._images.intensity is not Intensity.EQUALIZED  # noqa: PLR2004 - the middle
+        if background > 0.5 and self._images.intensity is not Intensity.EQUALIZED:  # noqa: PLR2004 - the middle
+            tally.num_bright[metadata.scanner] += 1
         examples = tally.examples.setdefault((part, label), {})
         if len(examples) < EXAMPLES and metadata.patient not in examples:
             examples[metadata.patient] = _png(image)
@@ -132,7 +132,7 @@ class Survey:
 
     def views(self) -> tuple[ScannerView, ...]:
         """Return the result, the scanner with the most images first."""
-        return tuple(_view(name, tally) for name, tally in self._tallies.items() if tally.images)
+        return tuple(_view(name, tally) for name, tally in self._tallies.items() if tally.num_images)
 
 
 def histogram_of(image: NDArray[np.uint16]) -> NDArray[np.int64]:
@@ -156,15 +156,26 @@ def _png(image: NDArray[np.uint16]) -> bytes:
     return bytes(content)
 
 
+def _title(scanner: str) -> str:
+    return scanner or "scanner not stated"
+
+
 def _view(name: str | None, tally: _Tally) -> ScannerView:
+    images = tally.num_images.total()
     order = sorted(tally.examples, key=lambda group: (tuple(Part).index(group[0]), group[1]))
     return ScannerView(
         name=name,
-        images=tally.images,
+        images=images,
         shares=tuple((tally.histogram / tally.histogram.sum()).tolist()),
-        background=tally.background / tally.images,
-        mean=tally.mean / tally.images,
-        bright=tally.bright,
+        background=tally.background / images,
+        mean=tally.mean / images,
+        bright=tally.num_bright.total(),
+        contradictory=tally.contradictory,
+        warnings=tuple(
+            f"{_title(scanner)}: the background of {bright} of {tally.num_images[scanner]} images is bright; are they inverted?"
+            for scanner, bright in sorted(tally.num_bright.items())
+            if bright > TOLERATED * tally.num_images[scanner]
+        ),
         examples=tuple(
             Example(part=part, label=label, png=png) for part, label in order for png in tally.examples[part, label].values()
         ),

@@ -126,7 +126,7 @@ _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 def is_complete(encoded: bytes) -> bool:
     """Tell whether the codestream reaches its end marker."""
-    return _END in encoded[-_END_BYTES:]
+    return _END in encoded.rstrip(b"\0")[-_END_BYTES:]
 
 
 def size_of(encoded: bytes) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
-"""From a file's pixel data to stored values (PS3.3 C.7.6.3; PS3.5 section 8): one image, whatever the number of frames.
+"""From a file's pixel data to stored values (PS3.3 C.7.6.3; PS3.5 section 8): frame by frame.
 
-The values are within the range that the stored bits can express; all other bits are dropped.
+The values are within the range that the stored bits can express. Other bits are dropped where they extend the sign or hold an
+overlay; otherwise the file is rejected.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from pydicom.uid import (
 
 from fedcli.imaging.dicom.decoders import samples_of
 from fedcli.imaging.rejection import Reason, RejectedError
-from fedcli.plan import Frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,31 +33,22 @@ NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, D
 """The transfer syntaxes whose pixels are not compressed, or only together with the whole data set."""
 
 
-def decode(header: Header, layout: PixelLayout, *, frames: Frames, falling: bool) -> NDArray[Any]:
-    """Return stored values, (rows, columns): integers, or float32 for a mean of frames.
+def stored_frames(header: Header, layout: PixelLayout, frames: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Yield the stored values of one frame, or of all frames in one pass over the file: integers, (rows, columns).
 
     Args:
         header: The header, of a supported transfer syntax; the pixels are encapsulated if it is a compressed one.
         layout: How the pixels are stored.
-        frames: How several frames become one image.
-        falling: Whether a higher stored value is darker, so that the brightest value is the lowest.
+        frames: One frame, counted from 0, or all.
 
     Raises:
         RejectedError: No decoder succeeds, or the decoded pixels contradict the header.
     """
-    if layout.frames == 1 or frames is Frames.MIDDLE:
-        return _stored(_frame(header, layout, layout.frames // 2), header, layout)
-    stored = (_stored(frame, header, layout) for frame in _frames(header, layout))
-    if frames is Frames.MAXIMUM:
-        extreme = next(stored).copy()
-        for frame in stored:
-            (np.minimum if falling else np.maximum)(extreme, frame, out=extreme)
-        return extreme
-    total = np.zeros((layout.rows, layout.columns), np.float32)
-    for frame in stored:
-        total += frame
-    total /= np.float32(layout.frames)
-    return total
+    if len(frames) == 1:
+        yield _stored(_frame(header, layout, frames[0]), header, layout)
+        return
+    for frame in _frames(header, layout):
+        yield _stored(frame, header, layout)
 
 
 def _frame(header: Header, layout: PixelLayout, index: int) -> NDArray[Any]:
@@ -96,16 +87,15 @@ def _native(header: Header, layout: PixelLayout, index: int) -> NDArray[Any]:
     """Read an uncompressed frame directly into its array."""
     if header.length is None or header.length < layout.frame_bytes * layout.frames:
         raise RejectedError(Reason.CONTRADICTION)
-    big = header.syntax == ExplicitVRBigEndian
     samples = np.empty(layout.frame_bytes, np.uint8)
     header.stream.seek(header.start + index * layout.frame_bytes)
     if header.stream.readinto(samples) != samples.size:  # type: ignore[attr-defined]
         raise RejectedError(Reason.TRUNCATED)
-    if big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; the two bytes of each word are swapped
+    if header.big and header.words and layout.allocated == 8:  # noqa: PLR2004 - bits; the two bytes of each word are swapped
         if layout.frame_bytes % 2:
             raise RejectedError(Reason.UNDECODABLE)
         samples = samples.view(np.uint16).byteswap(inplace=True).view(np.uint8)
-    kind = f"{'>' if big else '<'}{'i' if layout.signed else 'u'}{layout.allocated // 8}"
+    kind = f"{'>' if header.big else '<'}{'i' if layout.signed else 'u'}{layout.allocated // 8}"
     return samples.view(kind).reshape(layout.rows, layout.columns)
 
 
@@ -117,12 +107,19 @@ def _stored(samples: NDArray[Any], header: Header, layout: PixelLayout) -> NDArr
     top = layout.high_bit + 1
     spare = samples.dtype.itemsize * 8 - top
     if spare > 0 and (header.length is not None or header.syntax == RLELossless) and not _within(samples, top, layout):
+        if not _has_overlay_bits(header) and not (layout.signed and set(np.unique(samples >> top).tolist()) <= {0, -1}):
+            raise RejectedError(Reason.SPARE_BITS)
         samples = (samples << spare) >> spare
     if top > layout.bits:
         samples = samples >> (top - layout.bits)
     if not _within(samples, layout.bits, layout):
         raise RejectedError(Reason.CONTRADICTION)
     return samples
+
+
+def _has_overlay_bits(header: Header) -> bool:
+    """Tell whether bits above or below the stored ones hold an overlay: Overlay Bit Position (60xx,0102) is not 0."""
+    return any(header.dataset.get((group, 0x0102)) and header.dataset[group, 0x0102].value for group in range(0x6000, 0x6020, 2))
 
 
 def _within(samples: NDArray[Any], bits: int, layout: PixelLayout) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+import numpy as np
 import pydicom
 from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
 MAX_INFLATED_BYTES = 1 << 28
@@ -34,7 +38,7 @@ class Header:
         stream: Holds the pixel data: the file itself, or its inflated content.
         start: Offset of their value in the stream.
         length: Its length in bytes; None where the pixels are encapsulated.
-        words: Whether the Value Representation is OW, whose bytes are swapped in pairs in big endian.
+        words: Whether the Value Representation is OW, or UN in its place, whose bytes are swapped in pairs in big endian.
     """
 
     dataset: Dataset
@@ -43,6 +47,11 @@ class Header:
     start: int
     length: int | None
     words: bool
+
+    @property
+    def big(self) -> bool:
+        """Whether the bytes of a number are in big endian order."""
+        return self.syntax == ExplicitVRBigEndian
 
 
 def header_of(file: BinaryIO) -> Header:
@@ -105,7 +114,7 @@ def _located(dataset: Dataset, syntax: UID, stream: BinaryIO) -> Header:
     if tag != _PIXEL_DATA:
         raise RejectedError(Reason.NO_PIXELS)
     representation = head[4:6]
-    explicit = representation in {b"OB", b"OW"}
+    explicit = representation in {b"OB", b"OW", b"UN"}
     length = int.from_bytes(stream.read(4) if explicit else head[4:8], order)
     return Header(
         dataset=dataset,
@@ -113,7 +122,7 @@ def _located(dataset: Dataset, syntax: UID, stream: BinaryIO) -> Header:
         stream=stream,
         start=stream.tell(),
         length=None if length == _UNDEFINED_LENGTH else length,
-        words=representation == b"OW",
+        words=representation in {b"OW", b"UN"},
     )
 
 
@@ -122,3 +131,36 @@ def items_of_frame(dataset: Dataset, frame: int, sequence: str) -> list[Dataset]
     own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
     groups = own + list(dataset.get("SharedFunctionalGroupsSequence") or ())
     return [item for group in groups for item in group.get(sequence) or ()]
+
+
+def number_of(value: object) -> float:
+    """Return a number of an attribute of VR DS, US or SS: the first value of several; NaN where the text is not a number."""
+    first = value[0] if isinstance(value, (list, MultiValue)) and value else value
+    try:
+        return float(first)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def table_of(item: Dataset, *, big: bool) -> tuple[int, int, NDArray[np.int64]]:
+    """Return a lookup table's first mapped value, bits per entry and entries, from LUT Descriptor and LUT Data.
+
+    Entries of 8 bits have 8 or 16 bits allocated; the length tells which (PS3.3 C.11.1.1.1, C.11.2.1.1).
+
+    Args:
+        item: Of a Modality LUT Sequence or VOI LUT Sequence.
+        big: Whether the file's numbers are in big endian order.
+
+    Raises:
+        ValueError: The table has fewer entries than it says.
+    """
+    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    count = count or 1 << 16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, "u1" if len(data) < 2 * count else ">u2" if big else "<u2")
+    entries = np.asarray(data, np.int64).reshape(-1)[:count]
+    if len(entries) < count:
+        msg = "fewer entries than the descriptor says"
+        raise ValueError(msg)
+    return first, bits, entries

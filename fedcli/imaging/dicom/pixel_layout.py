@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 31
 
+_OPPOSITE_SHAPE = {"MONOCHROME1": "IDENTITY", "MONOCHROME2": "INVERSE"}
 _BITS_ALLOCATED = (8, 16, 32)
 
 
@@ -29,6 +30,7 @@ class PixelLayout:
         high_bit: High Bit (0028,0102).
         signed: Whether Pixel Representation (0028,0103) is two's complement.
         inverted: Whether Photometric Interpretation (0028,0004) is MONOCHROME1.
+        contradictory: Whether Presentation LUT Shape (2050,0020) says the opposite (PS3.3 C.8.11.3.1.2).
     """
 
     rows: int
@@ -39,6 +41,7 @@ class PixelLayout:
     high_bit: int
     signed: bool
     inverted: bool
+    contradictory: bool
 
     def range_of(self, bits: int) -> tuple[int, int]:
         """Return the smallest and largest value that so many bits can express."""
@@ -86,4 +89,5 @@ def layout_of(dataset: Dataset) -> PixelLayout:
         high_bit=high_bit,
         signed=bool(representation),
         inverted=photometric == "MONOCHROME1",
+        contradictory=str(dataset.get("PresentationLUTShape") or "").strip().upper() == _OPPOSITE_SHAPE[photometric],
     )

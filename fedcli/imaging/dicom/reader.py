@@ -8,37 +8,52 @@ few pixels of the result. Every defect of a file becomes a `RejectedError` with 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from fedcli.imaging.dicom import modality
+from fedcli.imaging.dicom.combination import combined, frames_of
 from fedcli.imaging.dicom.decoders import DECODERS
-from fedcli.imaging.dicom.decoding import NATIVE, decode
+from fedcli.imaging.dicom.decoding import NATIVE, stored_frames
 from fedcli.imaging.dicom.header import header_of
+from fedcli.imaging.dicom.modality import ModalityTransformation, padding_of, transformation_of
 from fedcli.imaging.dicom.pixel_layout import layout_of
 from fedcli.imaging.dicom.views import image_type_of, laterality_of, presentation_of, view_of
 from fedcli.imaging.dicom.voi import voi_of
 from fedcli.imaging.mammogram import TOMOSYNTHESIS, ImageMetadata, Mammogram
 from fedcli.imaging.rejection import Reason, RejectedError
-from fedcli.plan import Presentation, Tomosynthesis
+from fedcli.plan import Intensity, Presentation, Tomosynthesis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from fedcli.imaging.dicom.header import Header
     from fedcli.imaging.dicom.pixel_layout import PixelLayout
-    from fedcli.plan import Images
+    from fedcli.imaging.dicom.voi import VoiLut, Window
+    from fedcli.plan import Frames, Images
 
 Result = TypeVar("Result")
 
 MAMMOGRAPHY = "MG"
+_GREY_LEVELS = 64
 
 # The defined terms of Detector Type (0018,7004). The value is published, so nothing else passes.
 _DETECTORS = ("DIRECT", "SCINTILLATOR", "STORAGE", "FILM")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _CheckedHeader:
+    """What a header says: how pixels are stored, what they mean, and the metadata; the window only if the plan uses it."""
+
+    layout: PixelLayout
+    metadata: ImageMetadata
+    transformation: ModalityTransformation
+    voi: Window | VoiLut | None
 
 
 def read(path: Path, images: Images) -> Mammogram:
@@ -51,7 +66,7 @@ def read(path: Path, images: Images) -> Mammogram:
     Raises:
         RejectedError: The file is not such an image, or cannot be read or decoded.
     """
-    return _with_header(path, lambda header: _mammogram(header, *_checked(header, images), images))
+    return _with_header(path, lambda header: _mammogram(header, _checked(header, images), images.frames))
 
 
 def read_metadata(path: Path, images: Images) -> ImageMetadata:
@@ -60,7 +75,7 @@ def read_metadata(path: Path, images: Images) -> ImageMetadata:
     Raises:
         RejectedError: The file is not such an image, or there is no decoder for it.
     """
-    return _with_header(path, lambda header: _checked(header, images)[1])
+    return _with_header(path, lambda header: _checked(header, images).metadata)
 
 
 def _with_header(path: Path, task: Callable[[Header], Result]) -> Result:
@@ -82,8 +97,8 @@ def _with_header(path: Path, task: Callable[[Header], Result]) -> Result:
             raise RejectedError(Reason.DAMAGED) from error
 
 
-def _checked(header: Header, images: Images) -> tuple[PixelLayout, ImageMetadata]:
-    """Return how the pixels are stored, and the metadata, of a file that the plan takes and that can be decoded."""
+def _checked(header: Header, images: Images) -> _CheckedHeader:
+    """Return what the header says of a file that the plan takes and that can be decoded."""
     dataset = header.dataset
     if _text(dataset, "Modality").upper() != MAMMOGRAPHY:
         raise RejectedError(Reason.OTHER_MODALITY)
@@ -97,35 +112,53 @@ def _checked(header: Header, images: Images) -> tuple[PixelLayout, ImageMetadata
         raise RejectedError(Reason.UNSUPPORTED)
     if (header.length is None) != (header.syntax in DECODERS):
         raise RejectedError(Reason.CONTRADICTION)
-    return layout, metadata
+    if header.length is not None and header.length >= layout.frame_bytes * (layout.frames + 1):
+        raise RejectedError(Reason.TOO_LONG)
+    return _CheckedHeader(
+        layout=layout,
+        metadata=metadata,
+        transformation=transformation_of(header, layout, frames_of(layout.frames, images.frames)),
+        voi=voi_of(header, layout.frames // 2) if images.intensity is Intensity.WINDOW else None,
+    )
 
 
-def _mammogram(header: Header, layout: PixelLayout, metadata: ImageMetadata, images: Images) -> Mammogram:
-    dataset = header.dataset
-    middle = layout.frames // 2
-    has_lut = modality.has_lut(dataset)
-    slope, intercept = (1.0, 0.0) if has_lut else modality.rescale_of(dataset, middle)
-    falling = layout.inverted != (slope < 0)
-    pixels = decode(header, layout, frames=images.frames, falling=falling)
-    padding = modality.padding_of(pixels, dataset)
-    low, high = layout.range_of(layout.bits)
-    if has_lut:
-        pixels, high = modality.apply_lut(pixels, dataset)
-        low = 0
+def _mammogram(header: Header, checked: _CheckedHeader, how: Frames) -> Mammogram:
+    layout, transformation = checked.layout, checked.transformation
+    frames = frames_of(layout.frames, how)
+
+    def values() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]:
+        for position, stored in enumerate(stored_frames(header, layout, frames)):
+            yield transformation.apply(stored, position), padding_of(stored, header.dataset)
+
+    inverted = layout.inverted
+    if layout.contradictory:
+        inverted = _has_high_air(values()) != (transformation.slope < 0)
+    falling = inverted != (transformation.slope < 0)
+    darkest = transformation.high if falling else transformation.low
+    pixels, padding = combined(values(), how, darkest=darkest, falling=falling)
     if padding is not None:
+        if padding.all():
+            raise RejectedError(Reason.BLANK)
         inside = pixels[~padding]
         pixels = np.where(padding, inside.max() if falling else inside.min(), pixels)
-    voi = voi_of(dataset, middle)
     return Mammogram(
         pixels=pixels,
-        low=float(low),
-        high=float(high),
-        slope=slope,
-        intercept=intercept,
-        inverted=layout.inverted,
-        voi=voi.brightness if voi else None,
-        metadata=metadata,
+        low=transformation.low,
+        high=transformation.high,
+        slope=transformation.slope,
+        intercept=transformation.intercept,
+        inverted=inverted,
+        voi=checked.voi.brightness if checked.voi else None,
+        padding=padding,
+        metadata=checked.metadata,
     )
+
+
+def _has_high_air(frames: Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]) -> bool:
+    """Tell whether the first frame's most frequent values, those of air, lie in the upper half of all its values."""
+    values, padding = next(frames)
+    counts, _ = np.histogram(values if padding is None or padding.all() else values[~padding], bins=_GREY_LEVELS)
+    return int(counts.argmax()) >= _GREY_LEVELS // 2
 
 
 def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
@@ -146,6 +179,7 @@ def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
         scanner=" ".join(f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".split()),
         syntax=str(header.syntax),
         frames=layout.frames,
+        contradictory=layout.contradictory,
     )
 
 

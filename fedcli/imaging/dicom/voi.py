@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.imaging.dicom.header import items_of_frame
+from fedcli.imaging.dicom.header import items_of_frame, number_of, table_of
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
+
+    from fedcli.imaging.dicom.header import Header
 
 
 class VoiFunction(StrEnum):
@@ -60,41 +62,35 @@ class VoiLut:
         return brightness
 
 
-def voi_of(dataset: Dataset, frame: int) -> Window | VoiLut | None:
-    """Return the file's first VOI LUT, else its first window, else None.
+def voi_of(header: Header, frame: int) -> Window | VoiLut:
+    """Return the file's first VOI LUT, else its first window.
 
     Raises:
-        RejectedError: The table or window is not valid.
+        RejectedError: There is neither, or it is not valid.
     """
-    for source in (dataset, *items_of_frame(dataset, frame, "FrameVOILUTSequence")):
+    for source in (header.dataset, *items_of_frame(header.dataset, frame, "FrameVOILUTSequence")):
         if source.get("VOILUTSequence"):
-            return _lut(source.VOILUTSequence[0])
+            return _lut(source.VOILUTSequence[0], big=header.big)
         if source.get("WindowCenter") is not None and source.get("WindowWidth") is not None:
             return _window(source)
-    return None
+    raise RejectedError(Reason.NO_WINDOW)
 
 
 def _window(source: Dataset) -> Window:
-    centre, width = (_first(source.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
-    function = str(source.get("VOILUTFunction") or VoiFunction.LINEAR)
-    if function not in set(VoiFunction):
-        raise RejectedError(Reason.CONTRADICTION)
+    centre, width = (number_of(source.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+    function = str(source.get("VOILUTFunction") or VoiFunction.LINEAR).strip().upper()
     least = 1.0 if function == VoiFunction.LINEAR else math.ulp(0.0)
-    if not (math.isfinite(centre) and math.isfinite(width) and width >= least):
-        raise RejectedError(Reason.CONTRADICTION)
+    if function not in set(VoiFunction) or not (math.isfinite(centre) and math.isfinite(width) and width >= least):
+        raise RejectedError(Reason.WINDOW)
     return Window(function=VoiFunction(function), centre=centre, width=width)
 
 
-def _lut(item: Dataset) -> VoiLut:
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
-    data = item.LUTData
-    entries = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data, np.int64)
-    entries = entries[: count or 1 << 16]
+def _lut(item: Dataset, *, big: bool) -> VoiLut:
+    try:
+        first, bits, entries = table_of(item, big=big)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RejectedError(Reason.WINDOW) from error
     largest = (1 << bits) - 1
-    if not (0 < bits <= 16 and entries.size and 0 <= entries.min() <= entries.max() <= largest):  # noqa: PLR2004 - bits
-        raise RejectedError(Reason.CONTRADICTION)
+    if not (0 < bits <= 16 and 0 <= entries.min() <= entries.max() <= largest):  # noqa: PLR2004 - bits
+        raise RejectedError(Reason.WINDOW)
     return VoiLut(first=first, entries=tuple((entries / largest).tolist()))
-
-
-def _first(value: object) -> float:
-    return float(value[0] if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else value)  # type: ignore[arg-type,index]

@@ -67,9 +67,30 @@ def test_one_scanner_that_was_inverted_is_told(mammograms: list[Mammogram], imag
         wrong = replace(mammogram, inverted=not mammogram.inverted)
         show(survey, to_square(wrong, images), "bad", mammogram=wrong)
     good, bad = survey.views()
-    assert (good.bright, good.warning) == (0, "")
-    assert bad.warning == f"bad: the background of {num} of {num} images is bright; are they inverted?"
+    assert (good.bright, good.warnings) == (0, ())
+    assert bad.warnings == (f"bad: the background of {num} of {num} images is bright; are they inverted?",)
     assert (good.background, bad.background) == pytest.approx((1 / 16, 15 / 16))
+
+
+def test_a_small_scanner_among_many_is_told() -> None:
+    """Its images are in the group of all other scanners, where they are few."""
+    common = [f"common {number}" for number in range(MAX_SCANNERS)]
+    survey = Survey([name for name in common for _ in range(50)] + ["rare"] * 40 + ["old"] * 2, IMAGES)
+    for number in range(40):
+        show(survey, square(5000), "rare", patient=f"{number}")
+    for _ in range(2):
+        show(survey, square(60_000), "old")
+    (others,) = survey.views()
+    assert (others.name, others.images, others.bright) == (None, 42, 2)
+    assert others.warnings == ("old: the background of 2 of 2 images is bright; are they inverted?",)
+
+
+def test_images_whose_files_contradict_themselves_are_counted() -> None:
+    survey = Survey(["x"] * 3, IMAGES)
+    for contradictory in (True, False, True):
+        metadata = replace(METADATA, scanner="x", contradictory=contradictory)
+        survey.add(square(5000), metadata, part=Part.TRAIN, label=0)
+    assert survey.views()[0].contradictory == 2
 
 
 def test_equalized_images_have_no_background(mammograms: list[Mammogram]) -> None:
@@ -77,7 +98,7 @@ def test_equalized_images_have_no_background(mammograms: list[Mammogram]) -> Non
     survey = Survey(["x"] * len(mammograms), images)
     for mammogram in mammograms:
         show(survey, to_square(replace(mammogram, inverted=not mammogram.inverted), images), mammogram=mammogram)
-    assert survey.views()[0].warning == ""
+    assert survey.views()[0].warnings == ()
 
 
 def test_padding_is_no_background() -> None:
@@ -95,7 +116,7 @@ def test_now_and_then_an_image_may_be_bright(bright: int, warnings: int) -> None
     for number in range(20):
         show(survey, square(60_000 if number < bright else 5000))
     (view,) = survey.views()
-    assert (view.bright, view.warning.count("inverted")) == (bright, warnings)
+    assert (view.bright, len(view.warnings)) == (bright, warnings)
 
 
 def test_histograms_add_up() -> None:
