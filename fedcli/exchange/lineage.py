@@ -34,3 +34,8 @@ def rounds_with(rounds: Sequence[Verified[RoundRecord]], site: str) -> tuple[int
         if used or base_of(record) in containing:
             containing.add(record.round)
     return tuple(sorted(containing))
+
+
+def leads(rounds: Sequence[Verified[RoundRecord]], digest: str) -> bool:
+    """Tell whether the round record of this digest led to the newest model: no restart has given it up."""
+    return digest in {rounds[number].digest for number in lineage(rounds, len(rounds) - 1)}

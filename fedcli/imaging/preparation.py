@@ -68,6 +68,7 @@ class DatasetRequest:
         preparation: The plan's settings.
         out: The folder to write.
         withdrawn: Hashes of the patients that have withdrawn.
+        trained: Hashes of the patients that have trained in a round; none of them can become a test patient.
     """
 
     archive: ImageArchive
@@ -75,6 +76,7 @@ class DatasetRequest:
     preparation: Preparation
     out: Path
     withdrawn: frozenset[str] = frozenset()
+    trained: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse an output folder within the archive, or the archive within it.
@@ -210,10 +212,21 @@ def _content(
             rejected.append(RejectedFile(file=item.file, reason=Reason.NOT_IN_SPLIT))
         else:
             images.append(writing.DatasetImage(source=item, label=outcome, part=part))
+    _refuse_moved(request, images, pseudonyms)
     images.sort(key=lambda image: tuple(Part).index(image.part))  # contiguous parts can be mapped into memory
     rejected.sort(key=lambda item: item.file)
     _refuse_empty(request.archive.folder, images, rejected)
     return writing.DatasetContent(images=tuple(images), rejected=tuple(rejected), problems=labels.problems)
+
+
+def _refuse_moved(request: DatasetRequest, images: Sequence[writing.DatasetImage], pseudonyms: Pseudonyms) -> None:
+    """Raise an error if a patient that has trained would be a test patient."""
+    if not request.trained:
+        return
+    test = {pseudonyms.patient(image.source.metadata.patient) for image in images if image.part is Part.TEST}
+    if moved := len(test & request.trained):
+        msg = f"{request.out}: {moved} of the patients that have trained would be test patients"
+        raise DataError(msg, hint="prepare with the split list and the patient pattern of before")
 
 
 def _refuse_empty(folder: Path, left: Sequence[object], rejected: Sequence[RejectedFile]) -> None:

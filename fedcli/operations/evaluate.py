@@ -15,6 +15,7 @@ from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import newest_seen
 from fedcli.exchange.history import reference_to
+from fedcli.exchange.lineage import leads
 from fedcli.exchange.records import (
     SHARED_KINDS,
     Comparison,
@@ -143,6 +144,12 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
     best = selection.read_best(folder)
     newest = history.models.get((party.name, kind))
     if newest is not None and newest.artifact.content_sha256 == best.content_sha256:
+        return False
+    if not leads(history.rounds, best.base):
+        again = party.command("train-round")
+        party.environment.progress.event(
+            f"{party.name}: the {kind} model is not shared: it started from a round that a restart has given up; `{again}` first"
+        )
         return False
     validation = prepared_dataset.describe(party.workspace.prepared_path).cohort.part(Part.VALIDATION)
     level = level_of(validation.patients, party.approved_plan().evaluation.min_cell)

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from fedcli import disk, wire
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
+from fedcli.exchange.lineage import leads
 from fedcli.exchange.records import ModelKind
 from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import weights
@@ -132,7 +133,11 @@ def _source(party: Party, start: Start) -> tuple[Path, str]:
         msg = f"{party.name}: there is no federated model in this workspace yet"
         raise UsageError(msg, hint=f"run `{party.command('train-round')}` first, or start from φ(0) with --from initial")
     path, _ = selection.best_weights(state)
-    return path, selection.read_best(state).base
+    base = selection.read_best(state).base
+    if not leads(party.ledger.rounds, base):
+        msg = f"{party.name}: the best federated model started from a round that a restart has given up"
+        raise UsageError(msg, hint=f"run `{party.command('train-round')}` first")
+    return path, base
 
 
 def _finetune(

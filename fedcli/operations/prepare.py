@@ -137,7 +137,9 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
             training_log.note_earlier_rounds(workspace)
         withdrawals = _withdrawals(request, workspace, pseudonyms)
         if workspace is not None:
-            dataset = replace(dataset, withdrawn=training_log.withdraw_patients(workspace, [item.hash for item in withdrawals]))
+            withdrawn = training_log.withdraw_patients(workspace, [item.hash for item in withdrawals])
+            trained = frozenset(training_log.rounds_by_patient(workspace))
+            dataset = replace(dataset, withdrawn=withdrawn, trained=trained)
         summary = preparation.prepare(dataset, pseudonyms=pseudonyms, progress=progress)
         from fedcli.reporting import dataset_page  # noqa: PLC0415 - matplotlib is needed only now
 

@@ -14,9 +14,11 @@ from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.lineage import lineage, rounds_with
-from fedcli.exchange.records import Role, ValidationScore
+from fedcli.exchange.records import ModelKind, Role, ValidationScore
 from fedcli.operations.archive import ArchiveRequest, archive
+from fedcli.operations.evaluate import EvaluateRequest, share
 from fedcli.operations.export import ExportRequest, export
+from fedcli.operations.finetune import FinetuneRequest, finetune
 from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.restart import RestartRequest, RestartResult, restart
@@ -101,7 +103,7 @@ def test_there_must_be_such_a_round_and_a_reason(tmp_path: Path, number: int, re
 
 def test_a_restart_is_a_round_of_the_plan_and_amend_adds_rounds(tmp_path: Path) -> None:
     federation = three_rounds(tmp_path / "f", rounds=3)
-    with pytest.raises(UsageError, match="all 3 rounds of the plan are done") as error:
+    with pytest.raises(UsageError, match="all rounds of the plan are done") as error:
         go_back(federation, 1)
     assert "amend" in error.value.hint
     federation.amend(replace(federation.plan, rounds=4))
@@ -257,7 +259,13 @@ def test_a_site_trains_on_from_it_and_drops_what_started_from_a_round_given_up(t
     federation = Federation(root=tmp_path / "f", prepared=prepared, plan=plan).begin()
     federation.run(2)
     federation.train()
+    north = federation.site("north")
+    given_up = selection.read_best(selection.newest_state(Workspace.open(north))).base != federation.history().rounds[0].digest
     go_back(federation, 0)
+    if given_up:
+        with pytest.raises(UsageError, match="a restart has given up"):
+            finetune(FinetuneRequest(root=north), federation.environment)
+        assert ModelKind.FEDERATED not in share(EvaluateRequest(root=north), federation.environment)
     first = federation.train("north")[0]
     assert (first.status, first.round) == (Status.PUBLISHED, 4)
     best = selection.read_best(selection.newest_state(Workspace.open(federation.site("north"))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.errors import UsageError
+from fedcli.errors import DataError, UsageError
 from fedcli.exchange.records import ModelKind
 from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.preparation import LabelFiles
@@ -100,13 +100,13 @@ def patients_of(data: Path) -> dict[str, str]:
     return {row["patient"]: parts[row["patient_hash"]] for row in rows["identities.csv"]}
 
 
-def prepared_again(federation: Federation, site: str, *excluded: str) -> PrepareResult:
+def prepared_again(federation: Federation, site: str, *excluded: str, split: Path | None = None) -> PrepareResult:
     archive = federation.prepared[site].parent.parent / "archives" / site
     file = federation.root / "leaving.csv"
     file.write_text("\n".join(["patient", *excluded]) + "\n")
     request = PrepareRequest(
         archive=ImageArchive(folder=archive),
-        labels=LabelFiles(table=archive / "labels.csv"),
+        labels=LabelFiles(table=archive / "labels.csv", split=split),
         workspace=federation.site(site),
         exclude=file if excluded else None,
     )
@@ -149,6 +149,17 @@ def test_who_has_withdrawn_stays_out_and_the_site_trains_on(trained: Federation)
     first, second = trained.update("north", 1), trained.update("north", 2)
     assert second.patients == first.patients - 1
     assert trained.verify().verified
+
+
+def test_a_patient_that_has_trained_never_becomes_a_test_patient(trained: Federation) -> None:
+    patients = patients_of(own_data(trained, "north"))
+    moved = first_of(patients, "train")
+    split = trained.root / "split.csv"
+    rows = [f"{patient},{'test' if patient == moved else part}" for patient, part in patients.items()]
+    split.write_text("\n".join(["patient,part", *rows]) + "\n")
+    with pytest.raises(DataError, match="1 of the patients that have trained would be test patients"):
+        prepared_again(trained, "north", split=split)
+    prepared_again(trained, "north", moved, split=split)  # one that has withdrawn is in no part
 
 
 def test_exclude_needs_a_workspace_and_a_column(trained: Federation) -> None:
