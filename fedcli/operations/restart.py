@@ -18,7 +18,7 @@ from fedcli.exchange.records import Restart, RoundRecord
 from fedcli.exchange.tar import Tar
 from fedcli.party.artifacts import Artifacts
 from fedcli.party.party import Party, artifact_of, publication
-from fedcli.party.received_updates import ReceivedUpdates, late_updates
+from fedcli.party.received_updates import REASON_LIMIT, ReceivedUpdates, late_updates
 from fedcli.results import Result, Status
 from fedcli.text.visible_text import visible
 from fedcli.workspace import WorkspaceRole
@@ -97,8 +97,8 @@ def _require_possible(party: Party, number: int, reason: str) -> None:
     if not 0 <= number <= newest:
         msg = f"--from {number}: expected 0 to {newest}, the newest round"
         raise UsageError(msg)
-    if not reason:
-        msg = "--reason: expected a text, which the round record states"
+    if not 1 <= len(reason) <= REASON_LIMIT:
+        msg = f"--reason: expected a text of at most {REASON_LIMIT} characters, which the round record states"
         raise UsageError(msg)
     if newest >= plan.rounds:
         msg = "all rounds of the plan are done, and a restart is a round"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedcli.plan import Aggregation, Limits, Plan
     from fedcli.tensors import Layout
 
-_REASON_LIMIT = 2000
+REASON_LIMIT = 2000
 """Characters of a reason that a round record has room for."""
 
 
@@ -81,14 +81,14 @@ class ReceivedUpdates:
 
     def excuse(self, site: str, reason: str) -> None:
         """Do not wait for a site that has sent nothing, for a reason."""
-        self.excused[site] = Excused(site=site, reason=visible(reason)[:_REASON_LIMIT])
+        self.excused[site] = Excused(site=site, reason=visible(reason)[:REASON_LIMIT])
         self.left_out.add(site)
 
     def reject(self, site: str, reason: str, *, left_out: bool = False) -> None:
         """Do not use a site's update, for a reason: a fault, or, where it is left out, a person's decision."""
         update = self.records.pop(site, None)
         self.updates.pop(site, None)
-        reason = visible(reason)[:_REASON_LIMIT]
+        reason = visible(reason)[:REASON_LIMIT]
         self.rejected[site] = Rejected(site=site, update=update.digest if update else None, reason=reason)
         if left_out:
             self.left_out.add(site)

@@ -94,7 +94,10 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     assert federation.files() == before
 
 
-@pytest.mark.parametrize(("number", "reason", "message"), [(4, REASON, "expected 0 to 3"), (1, " ", "expected a text")])
+@pytest.mark.parametrize(
+    ("number", "reason", "message"),
+    [(4, REASON, "expected 0 to 3"), (1, " ", "expected a text"), (1, "x" * 2001, "at most 2000 characters")],
+)
 def test_there_must_be_such_a_round_and_a_reason(tmp_path: Path, number: int, reason: str, message: str) -> None:
     federation = three_rounds(tmp_path / "f")
     with pytest.raises(UsageError, match=message):
