@@ -158,7 +158,9 @@ def _result(update: Verified[UpdateRecord], actual: str | None, differences: tup
     elif actual is None:
         message = f"{what}: cannot be trained again: {'; '.join(differences)}"
     else:
-        reasons = "; ".join(differences) or "versions, device and threads are the same"
+        same = "versions, device and threads are the same"
+        gpu = "" if record.device.startswith("cpu") else ", but on a GPU bits can differ"
+        reasons = "; ".join(differences) or f"{same}{gpu}"
         message = f"{what}: another update came out, {actual[:12]} instead of {expected[:12]}: {reasons}"
     return RetrainResult(
         status=Status.DONE if reproduced else Status.FAILED,

@@ -144,6 +144,10 @@ def checks_of_rounds(
         check = f"replay of round {number}"
         if number == 0 or item.key in broken:
             continue
+        if item.record.restart is not None:
+            detail = f"the global model is that of round {item.record.restart.round}: SHA-256 {item.artifact.content_sha256}"
+            yield CheckedFile(check=check, file=item.key, result=CheckOutcome.HOLDS, detail=detail)
+            continue
         if first is None:
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.NOT_CHECKED, detail="only with --replay")
         elif number < first:

@@ -24,6 +24,7 @@ from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.restart import RestartRequest, RestartResult, restart
 from fedcli.party.source import Source
 from fedcli.plan import Aggregation, Limits, OptimizerState, Rule
+from fedcli.reporting.tables import choose
 from fedcli.results import Status
 from fedcli.site import selection
 from fedcli.workspace import Workspace
@@ -234,6 +235,10 @@ def test_only_rounds_that_led_to_the_newest_model_are_chosen_and_counted(tmp_pat
     history = federation.history()
     assert history.best_round() == 0
     assert lineage(history.rounds, 5) == (0, 1, 4, 5)
+    for site in ("a", "b"):
+        federation.send(site, 6, received=ValidationScore(patients=20, loss=1.0, kappa=0.95))
+    best = choose(federation.history(), "best", ())
+    assert (best.last_round, best.trained_on) == (5, (("a", 2), ("b", 2)))  # in rounds 1 and 5
     assert rounds_with(history.rounds, "a") == (1, 2, 3, 4, 5)
 
 
