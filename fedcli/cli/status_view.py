@@ -191,6 +191,8 @@ def _sites_table(result: StatusResult) -> Table:
             ", ".join(site.models) or "—",
             "yes" if site.evaluated else "no",
         )
+    if any(site.updates and site.last_kappa is None for site in result.sites):
+        table.caption = "no kappa: there are no validation patients, or too few of them to publish one, or it is undefined"
     return table
 
 

@@ -57,5 +57,5 @@ def test_the_commands_show_no_zero(small: Federation) -> None:
     status = run("status", "--json", small.drop)
     assert status.returncode == 0, status.stderr
     assert [site["last_kappa"] for site in json.loads(status.stdout)["sites"]] == [None, None]
-    assert run("status", small.drop).returncode == 0
+    assert "too few of them to publish one" in " ".join(run("status", small.drop).stdout.split())
     assert run("verify", small.drop, "--replay", "--coordinator-key", small.fingerprint).returncode == 0

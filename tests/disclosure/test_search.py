@@ -27,6 +27,7 @@ from fedcli.disclosure.matrix import MATRICES
 from fedcli.exchange.records import DatasetRecord, EvaluationRecord, ModelRecord, UpdateRecord
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.plan import Evaluation, Part, Split
+from fedcli.site.selection import read_best
 from tests.fixtures.federation import PLAN, Federation, files_below, prepared_data
 
 if TYPE_CHECKING:
@@ -106,17 +107,23 @@ def test_the_exact_kappas_would_leave_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Everything that a site with about a dozen validation and test patients publishes in a whole federation, by key."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """A federation of one site with about a dozen validation and test patients, from its beginning to its evaluation."""
     plan = replace(PLAN, split=Split(train=0.5, validation=0.25, test=0.25), evaluation=Evaluation())
     folder = tmp_path_factory.mktemp("small")
     federation = Federation(folder, prepared_data(folder, plan, patients=48, sites=("north",)), plan=plan)
     federation.begin().run(plan.rounds)
     evaluate(EvaluateRequest(root=federation.site("north")), federation.environment)
+    return federation
+
+
+@pytest.fixture(scope="module")
+def records(small: Federation) -> dict[str, Any]:
+    """Everything that the site publishes, by key."""
     kinds = {"dataset/": DatasetRecord, "update.json": UpdateRecord, "models/": ModelRecord, "evaluation/": EvaluationRecord}
     return {
         key: wire.decode(kind, content)
-        for key, content in files_below(federation.drop / "sites/north").items()
+        for key, content in files_below(small.drop / "sites/north").items()
         for part, kind in kinds.items()
         if part in key and key.endswith(".json")
     }
@@ -152,6 +159,17 @@ def test_a_small_site_publishes_only_kappas_that_at_least_ten_matrices_fit(recor
     for kappas, part in ((validation, Part.VALIDATION), (test, Part.TEST)):
         assert set(kappas) <= set(KAPPAS)
         assert all(fitting(sizes[part])[kappa] >= MATRICES for kappa in kappas)
+
+
+def test_a_models_choice_says_no_more_than_its_published_kappa(small: Federation, records: dict[str, Any]) -> None:
+    (model,) = (record for record in records.values() if isinstance(record, ModelRecord))
+    updates = sorted((record for record in records.values() if isinstance(record, UpdateRecord)), key=lambda item: item.round)
+    pairs = ((item.received.kappa, item.round - 1, item.trained.kappa, item.round) for item in updates)
+    kappas = [pair for first, before, second, number in pairs for pair in ((first, before), (second, number))]
+    highest = max(kappa for kappa, _ in kappas)
+    assert (model.kappa, model.round) == next((kappa, number) for kappa, number in kappas if kappa == highest)
+    best = read_best(small.site("north") / f"state/round-{updates[-1].round:04d}")
+    assert (best.kappa, best.round) == (model.kappa, model.round)
 
 
 def stated(value: Any) -> bool:
