@@ -124,7 +124,9 @@ def next_commands(
 
 def summary(history: History, commands: tuple[NextCommand, ...], viewer: Viewer) -> str:
     """Return the next commands in one line, after the first problem if there is one."""
-    text = "; ".join(f"{_whose(item, viewer)}: {item.command}" for item in commands)
+    text = "; ".join(f"{_whose(item, viewer)}: {item.command}" for item in commands[:_LISTED])
+    if len(commands) > _LISTED:
+        text += f"; and {len(commands) - _LISTED} more"
     text = text[:1].upper() + text[1:]
     if history.finished:
         text = f"All rounds are done. {text}"
