@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -102,9 +103,11 @@ def test_on_this_machine(federation: Federation, name: str) -> None:
 def test_over_sftp(sshd: Sshd, federation: Federation, name: str) -> None:
     place = on_sftp(sshd)
     place.take_over(federation.drop, [federation.coordinator])
-    ATTACKS[name](sshd.root / place.address.partition(f":{sshd.port}/")[2] / "sites/cedar/round-0001")
+    drop = sshd.root / place.address.partition(f":{sshd.port}/")[2]
+    ATTACKS[name](drop / "sites/cedar/round-0001")
     source = Source(address=place.address, options=place.options, coordinator=federation.fingerprint)
     expect_only_cedar(federation, source, harmless=name in HARMLESS)
+    shutil.rmtree(drop)  # no other test expects links on this server
 
 
 def expect_only_cedar(federation: Federation, source: Source, *, harmless: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from fedcli.exchange.store import LocalStore
 from fedcli.exchange.store.listing import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fedcli.exchange.store import Store
@@ -40,10 +41,12 @@ def locally(tmp_path: Path) -> Linked:
 
 
 @pytest.fixture
-def over_sftp(sshd: Sshd) -> Linked:
+def over_sftp(sshd: Sshd) -> Iterator[Linked]:
     below, outside = sshd.folder("north"), sshd.root / "sites/north" / secrets.token_hex(4)
     outside.mkdir()
-    return Linked(store=sshd.store("north", below), root=sshd.root / below, outside=outside)
+    yield Linked(store=sshd.store("north", below), root=sshd.root / below, outside=outside)
+    for folder in (sshd.root / below, outside):  # no other test expects links on this server
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["locally", "over_sftp"])
