@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
 from fedcli.disk import write_whole
-from fedcli.errors import DataError, UsageError
+from fedcli.errors import UsageError
 from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
-from fedcli.imaging.labels import csv_file
 from fedcli.imaging.preparation import DatasetRequest
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.private_files import exclusive, read_secret
 from fedcli.results import Result, Status
 from fedcli.site import training_log
-from fedcli.text.csv_text import csv_text
+from fedcli.site.withdrawals import Withdrawal, read_withdrawals, write_withdrawals
 from fedcli.text.wording import counted, duration, number_ranges
 from fedcli.workspace import SETTINGS, Workspace, WorkspaceRole
 
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from fedcli.imaging.preview import Preview
     from fedcli.plan import Plan
     from fedcli.progress import Progress
-
-
-_WITHDRAWALS = "withdrawals.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +96,6 @@ class PrepareResult(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawal:
-    """A patient that withdraws: identifier, hash, and the rounds whose update this site trained with it."""
-
-    patient: str
-    hash: str
-    rounds: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult(Result):
     """What an archive contains; nothing was written."""
 
@@ -149,27 +136,17 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
 
 
 def _withdrawals(request: PrepareRequest, workspace: Workspace | None, pseudonyms: Pseudonyms) -> tuple[Withdrawal, ...]:
-    """Return the patients that withdraw now, with the rounds that trained them."""
     if request.exclude is None:
         return ()
     if workspace is None:
         msg = "--exclude needs a workspace, which remembers who has withdrawn"
         raise UsageError(msg, hint="-C names it")
-    table = csv_file.read(request.exclude)
-    column = table.column("patient")
-    if column is None:
-        msg = f"{request.exclude}: expected the column patient, found {', '.join(table.names)}"
-        raise DataError(msg)
-    rounds = training_log.rounds_by_patient(workspace)
-    hashes = {row.cells[column]: pseudonyms.patient(row.cells[column]) for row in table.rows}
-    return tuple(Withdrawal(patient=name, hash=key, rounds=rounds.get(key, ())) for name, key in hashes.items())
+    return read_withdrawals(request.exclude, workspace, pseudonyms)
 
 
 def _with_withdrawals(result: PrepareResult, workspace: Workspace, withdrawals: tuple[Withdrawal, ...]) -> PrepareResult:
     """Write the list of who withdraws for the site's eyes only; the result has no identifier."""
-    path = workspace.path(_WITHDRAWALS)
-    rows = [(item.patient, number_ranges(item.rounds)) for item in withdrawals]
-    write_whole(path, csv_text([("patient", "trained in rounds"), *rows]).encode("utf-8", "surrogateescape"), mode=0o600)
+    path = write_withdrawals(workspace, withdrawals)
     rounds = tuple(sorted({number for item in withdrawals for number in item.rounds}))
     message = f"{counted(len(withdrawals), 'patient')} withdrawn, listed in {path}; "
     if rounds:
