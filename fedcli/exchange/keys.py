@@ -29,7 +29,9 @@ def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
         data = path.read_bytes()
     except OSError as error:
         msg = f"{path}: the signing key cannot be read: {error.strerror}"
-        raise ConfigurationError(msg, hint="name another with `key` in workspace.toml") from error
+        raise ConfigurationError(
+            msg, hint="name another with `key` in workspace.toml; if the key is lost: docs/when-something-breaks.md"
+        ) from error
     try:
         try:
             key = serialization.load_ssh_private_key(data, None)
@@ -59,7 +61,9 @@ def public_half(path: Path) -> VerifyKey:
         return VerifyKey.parse(f"ssh-ed25519 {base64.b64encode(fields[8 : 8 + size]).decode()}")
     except OSError as error:
         msg = f"{path}: the signing key cannot be read: {error.strerror}"
-        raise ConfigurationError(msg, hint="name another with `key` in workspace.toml") from error
+        raise ConfigurationError(
+            msg, hint="name another with `key` in workspace.toml; if the key is lost: docs/when-something-breaks.md"
+        ) from error
     except (IndexError, ValueError, ConfigurationError) as error:
         msg = f"{path}: not an Ed25519 private key in OpenSSH's format"
         raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one") from error

@@ -188,7 +188,7 @@ class Folder:
         for newest in self.ledger.rounds[-1:] + self.ledger.federations[-1:]:
             if newest.key not in keys:
                 msg = f"{newest.key}: gone from the drop folder {self.store.address}, though this party has trusted it"
-                raise TrustError(msg, hint="the folder was rolled back, or this is another folder; ask the coordinator")
+                raise TrustError(msg, hint="the folder was rolled back, or is another one; see docs/when-something-breaks.md")
             signed = self.read(newest.key)
             if wire.sha256(signed.data) != newest.digest:
                 self._accuse(signed, newest)
@@ -199,7 +199,9 @@ class Folder:
             f"{signed.key}: equivocation: the coordinator has signed {wire.sha256(signed.data)[:12]} here, and before that "
             f"{trusted.digest[:12]}, which this party has trusted"
         )
-        raise TrustError(msg, hint="stop, keep both records, and ask the coordinator by telephone")
+        raise TrustError(
+            msg, hint="stop, keep both records, and ask the coordinator by telephone (docs/when-something-breaks.md)"
+        )
 
     def _remember(self, signed: Signed) -> None:
         if self._memory is None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _FOREIGN_KEY = (
     "if the key was replaced on another machine, use that machine's workspace; if not, stop and call the coordinator, who "
-    "removes the site and admits the right key"
+    "removes the site and admits the right key (docs/when-something-breaks.md)"
 )
 
 
