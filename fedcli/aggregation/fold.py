@@ -48,6 +48,8 @@ class Share:
         norm: Euclidean norm of the delta's float tensors as sent, to six digits.
         trained_norm: The norm of its trained weights, as they are used: after clipping; to six digits.
         cosine: Between its delta and the step, to six digits; None where one of them is zero.
+        others_cosine: Between its delta and the weighted mean of all others, likewise; None also where there are none. The rules
+            that weigh nobody are bounded by themselves: under them it is the cosine.
     """
 
     site: str
@@ -55,6 +57,7 @@ class Share:
     norm: float
     trained_norm: float
     cosine: float | None
+    others_cosine: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ def fold(
         matrix.run(matrix.floats, model.floats, model.write)
         matrix.check_digests()
         after = server.finish() if server is not None else None
-        shares, base_norm = _shares(ordered, weights, sums, norms), _rounded(sums.trained[0])
+        shares, base_norm = _shares(ordered, weights, sums, norms, weighted=rule.weighted), _rounded(sums.trained[0])
         return Folded(model=output.finish(), state=after, shares=shares, base_norm=base_norm)
 
 
@@ -160,20 +163,36 @@ def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | Non
 
 
 def _shares(
-    updates: Sequence[Update], weights: Sequence[int], dots: DotProducts, norms: Sequence[float] | None
+    updates: Sequence[Update], weights: Sequence[int], dots: DotProducts, norms: Sequence[float] | None, *, weighted: bool
 ) -> tuple[Share, ...]:
     """Return the share of every site; `norms` are those before the deltas were clipped."""
-    shares = []
-    length = math.sqrt(dots.step_square)
+    shares, total = [], sum(weights)
     for number, update in enumerate(updates):
-        norm = math.sqrt(dots.squares[number])
-        cosine = None
-        if norm > 0 and length > 0:
-            cosine = round(min(1.0, max(-1.0, float(dots.products[number]) / norm / length)), _DIGITS)
-        sent = dots.squares[number] if norms is None else norms[number] ** 2
-        trained = _rounded(dots.trained[1 + number])
-        shares.append(Share(site=update.site, weight=weights[number], norm=_rounded(sent), trained_norm=trained, cosine=cosine))
+        square, product, weight = float(dots.squares[number]), float(dots.products[number]), weights[number]
+        cosine = others_cosine = _cosine(product, square, dots.step_square)
+        if weighted:  # the step is S / W; without this delta it would be (S - w Δ) / (W - w)
+            left_product = total * product - weight * square
+            left_square = total**2 * dots.step_square - 2 * weight * total * product + weight**2 * square
+            others_cosine = _cosine(left_product, square, left_square) if weight < total else None
+        sent = square if norms is None else norms[number] ** 2
+        shares.append(
+            Share(
+                site=update.site,
+                weight=weight,
+                norm=_rounded(sent),
+                trained_norm=_rounded(float(dots.trained[1 + number])),
+                cosine=cosine,
+                others_cosine=others_cosine,
+            )
+        )
     return tuple(shares)
+
+
+def _cosine(product: float, first_square: float, second_square: float) -> float | None:
+    if first_square <= 0 or second_square <= 0:
+        return None
+    cosine = product / math.sqrt(first_square) / math.sqrt(second_square)
+    return round(min(1.0, max(-1.0, cosine)), _DIGITS)
 
 
 def _rounded(square: float) -> float:

@@ -50,6 +50,11 @@ class AggregationRule:
     server: Server | None = None
     least: int = 1
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the step is the weighted mean of the updates that take part."""
+        return isinstance(self.average, WeightedMean)
+
 
 def rule_of(settings: plan.Aggregation) -> AggregationRule:
     """Return the plan's rule."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fedcli.party.update_review import SiteReview, Verdict
 
-_COLUMNS = ("site", "steps", "weight", "kappa before", "after", "norm (z)", "cosine (z)", "age", "odd")
+_COLUMNS = ("site", "steps", "weight", "kappa before", "after", "norm (z)", "cosine to others (z)", "age", "odd")
 
 
 def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict]:
@@ -26,10 +26,12 @@ def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict
 
     def look(round_number: int, sites: tuple[SiteReview, ...]) -> Verdict:
         from fedcli.party.update_review import Verdict
+        from fedcli.plan.norm_limits import LEAST
 
         _, err = render.consoles()
         if err.is_terminal or not accept:
-            render.print_table(err, f"Updates of round {round_number}", _COLUMNS, map(_row, sites))
+            few = "; fewer than five sites, so no deviations (z) are counted" if len(sites) < LEAST else ""
+            render.print_table(err, f"Updates of round {round_number}{few}", _COLUMNS, map(_row, sites))
         if accept:
             return Verdict(publish=True)
         if not err.is_terminal or not os.isatty(0):
@@ -53,6 +55,10 @@ def _ask(names: set[str]) -> Verdict:
         typer.echo(f"{answer}: expected yes, no, or one of {', '.join(sorted(names))}", err=True)
 
 
+def _score(score: float | None) -> str:
+    return "" if score is None else f" ({score:+.1f})"
+
+
 def _row(site: SiteReview) -> tuple[str, ...]:
     return (
         site.site,
@@ -60,8 +66,8 @@ def _row(site: SiteReview) -> tuple[str, ...]:
         str(site.weight),
         render.kappa(site.received_kappa),
         render.kappa(site.trained_kappa),
-        f"{site.norm:.3g} ({site.norm_score:+.1f})",
-        "—" if site.cosine is None else f"{site.cosine:.2f} ({site.cosine_score or 0:+.1f})",
+        f"{site.norm:.3g}{_score(site.norm_score)}",
+        "—" if site.others_cosine is None else f"{site.others_cosine:.2f}{_score(site.cosine_score)}",
         f"{site.age_hours:.1f} h",
         "; ".join(site.odd) or "—",
     )

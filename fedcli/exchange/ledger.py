@@ -41,6 +41,7 @@ from fedcli.exchange.checks import (
     parse,
     round_roles,
 )
+from fedcli.exchange.claims import check_claims
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import (
     ArchiveRecord,
@@ -56,7 +57,6 @@ from fedcli.exchange.records import (
     UpdateRecord,
 )
 from fedcli.exchange.round_norms import check_norms
-from fedcli.plan import MAX_STEPS
 
 if TYPE_CHECKING:
     from fedcli.exchange.records import PublicKey
@@ -174,14 +174,7 @@ class Ledger:
         expect(signed, "round", number, record.round)
         check_seen(signed, record, self.rounds)
         expect(signed, "plan", self._plans[force.record.number], record.plan)
-        limit = force.record.plan.limits.steps
-        if record.steps > limit:
-            msg = f"{signed.key}: {record.steps} steps, expected at most {limit}"
-            raise TrustError(msg)
-        weight = force.record.plan.aggregation.weight(record.steps, record.images, record.patients)
-        if not 1 <= weight <= MAX_STEPS:
-            msg = f"{signed.key}: {weight} {force.record.plan.aggregation.weights}, expected 1 to {MAX_STEPS}"
-            raise TrustError(msg)
+        check_claims(signed.key, record, force.record.plan)
         check_artifacts(signed, record.artifacts, force.record, Role.UPDATE)
         return verified
 

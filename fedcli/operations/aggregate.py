@@ -144,7 +144,7 @@ class _RoundClosing:
             folded = self._fold_or_reject(received, draft)
             if folded is None:
                 continue
-            figures = review(received.records, folded.shares, self.party.environment.clock())
+            figures = review(received, folded.shares, self.federation.plan, self.party.environment.clock())
             for figure in figures:
                 if figure.odd:
                     self._tell(f"look at {figure.site}: {'; '.join(figure.odd)}")

@@ -18,10 +18,11 @@ from fedcli.exchange.ledger import Ledger
 from fedcli.party.artifacts import Artifacts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import EnrolmentRecord, Record, UpdateRecord
+    from fedcli.exchange.records import DatasetRecord, EnrolmentRecord, Record, UpdateRecord
     from fedcli.exchange.store import ReadableStore, Store
     from fedcli.exchange.store.listing import Listing
     from fedcli.tensors import Layout
@@ -139,6 +140,15 @@ class Folder:
                 raise TrustError(msg, hint="the site has signed two updates for one round, or the file was replaced")
             self._remember(signed)
         return update
+
+    def datasets(self, site: str) -> Iterator[Verified[DatasetRecord]]:
+        """Yield the data set records of a site that verify, the newest first."""
+        prefix = f"{layout.prefix(site)}dataset/"
+        for number in reversed(layout.numbers(self.store.list(prefix), f"{prefix}{{}}.json")):
+            try:
+                yield self.ledger.dataset(site, number, self.read(layout.dataset(site, number)))
+            except (TrustError, MissingError):
+                continue
 
     def later_enrolment(
         self, site: str, number: int, before: Verified[EnrolmentRecord] | None, signed: Signed

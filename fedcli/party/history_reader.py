@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS, MAX_PARTY_BYTES
+from fedcli.exchange.claims import check_counts
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
     SHARED_KINDS,
@@ -256,9 +257,17 @@ def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, verified
 
 
 def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
-    """Note every update that a round used and that is missing or different, however many problems its site has."""
+    """Note every update that a round used and that is missing, different, or at odds with the data set record that it names.
+
+    They are noted however many problems the site has.
+    """
     named = {problem.key for problem in reading.problems}
     keys = reading.keys
+    datasets = {
+        (verified.record.party, verified.digest): cast("Verified[DatasetRecord]", verified)
+        for verified in reading.records
+        if isinstance(verified.record, DatasetRecord)
+    }
     for verified in reading.folder.ledger.rounds:
         number = verified.record.round
         for item in verified.record.contributions:
@@ -268,3 +277,8 @@ def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verifie
                 reading.note(key, f"{key}: SHA-256 {used.digest[:12]}, expected {item.update[:12]}, which round {number} used")
             elif used is None and key not in named:
                 reading.note(key, f"{key}: {'does not verify' if key in keys else 'missing'}, though round {number} used it")
+            elif used is not None:
+                try:
+                    check_counts(used, datasets.get((item.site, used.record.dataset or "")))
+                except TrustError as error:
+                    reading.note(key, str(error))

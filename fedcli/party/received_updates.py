@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UnreadableError, UsageError
+from fedcli.exchange.claims import check_counts, counts_differ
 from fedcli.exchange.records import Excused, Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord, UpdateRecord
+    from fedcli.party.folder import Folder
     from fedcli.party.party import Party
     from fedcli.plan import Aggregation, Limits, Plan
     from fedcli.tensors import Layout
@@ -42,6 +44,7 @@ class ReceivedUpdates:
         rejected: The sites whose update is rejected.
         excused: The sites that have sent nothing, and are left out by a person.
         left_out: All sites that a person has left out: the round does not wait for them.
+        remarks: What is unusual about the counts of a site's update.
         too_long: The updates that are rejected by the plan's limits of norms; whether they still are depends on the others.
     """
 
@@ -51,6 +54,7 @@ class ReceivedUpdates:
     rejected: dict[str, Rejected] = field(default_factory=dict)
     excused: dict[str, Excused] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    remarks: dict[str, str] = field(default_factory=dict)
     too_long: dict[str, tuple[Verified[UpdateRecord], Update]] = field(default_factory=dict)
 
     @property
@@ -201,11 +205,25 @@ def _receive(party: Party, number: int, site: str, plan: Plan, expected: Layout,
     try:
         update = party.folder.update(site, number)
         if update is not None:
+            _hold_against_datasets(party.folder, update, received)
             received.updates[site] = update_of(party.folder, update, plan, expected)
             received.records[site] = update
     except (TrustError, UnreadableError) as error:
         received.reject(site, str(error))
         party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
+
+
+def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], received: ReceivedUpdates) -> None:
+    """Compare an update's counts with the data set record that it names; if it names none, remark a difference from the newest.
+
+    Raises:
+        TrustError: They differ from the record that it names, or there is no such record.
+    """
+    record, datasets = update.record, folder.datasets(update.record.party)
+    if record.dataset is not None:
+        check_counts(update, next((item for item in datasets if item.digest == record.dataset), None))
+    elif (newest := next(datasets, None)) and (difference := counts_differ(record, newest)):
+        received.remarks[record.party] = f"it names no data set record, and claims {difference}"
 
 
 def late_updates(party: Party, number: int) -> tuple[Late, ...]:

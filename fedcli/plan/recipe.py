@@ -126,6 +126,10 @@ class Training:
     optimizer_state: OptimizerState = OptimizerState.RESET
     precision: Precision = Precision.FLOAT32
 
+    def steps_per_epoch(self, num_images: int) -> int:
+        """Return the number of steps of an epoch over the training images of a site."""
+        return self.steps or -(-num_images // self.batch_size)
+
     def rate_in(self, round_number: int) -> float:
         """Return the learning rate of a global round, counted from 1."""
         return float(self.rate * self.rate_decay ** ((round_number - 1) // self.rate_step))

@@ -34,7 +34,7 @@ def close(history: HandmadeHistory, *, weights: tuple[int, int] = (15, 16), **va
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [(Weights.STEPS, (15, 16)), (Weights.IMAGES, (300, 300)), (Weights.PATIENTS, (80, 80)), (Weights.EQUAL, (1, 1))],
+    [(Weights.STEPS, (15, 16)), (Weights.IMAGES, (3200, 3200)), (Weights.PATIENTS, (80, 80)), (Weights.EQUAL, (1, 1))],
 )
 def test_a_weight_is_what_the_plan_says(weights: Weights, expected: tuple[int, int]) -> None:
     history = under(weights=weights)

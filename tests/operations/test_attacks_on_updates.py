@@ -14,7 +14,7 @@ from fedcli.party.update_review import Verdict
 from fedcli.plan import Aggregation, Limits, Network, Rule
 from fedcli.results import Status
 from tests.fixtures.federation import begun_by_hand
-from tests.fixtures.tampering import forge
+from tests.fixtures.tampering import forge, rewrite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,3 +190,60 @@ def test_replay_measures_the_norms_again(tmp_path: Path, what: str) -> None:
     assert not federation.verify(replay=False).problems
     (problem,) = federation.verify().problems
     assert "replay gives" in problem.message
+
+
+def test_steps_that_the_plan_makes_impossible_are_refused(tmp_path: Path) -> None:
+    """A million claimed steps would have all the weight, and turn the model the other way."""
+    federation = begun(tmp_path)
+    turned = longer(federation, -1)
+    for site in SITES:
+        values = {"steps": 1_000_000, "images": 300, "delta": turned} if site == "cedar" else {}
+        federation.send(site, 1, **values)
+    federation.clock.pass_hours(2)
+    assert federation.aggregate().status is Status.PUBLISHED
+    (item,) = federation.record(1).rejected
+    assert item.site == "cedar"
+    assert item.reason.endswith("1000000 steps, expected at most 38: with 300 images the plan takes no more")
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"images": 8000, "steps": 1000}, "8000 training images of "),
+        ({"patients": 1000}, "training images of 1000 patients, expected those of sites/valley/dataset/0001.json: "),
+        ({"dataset": "0" * 64}, "names the data set record 000000000000, which valley has not published"),
+    ],
+)
+def test_counts_unlike_the_data_set_record_are_refused(trained: Federation, claims: dict[str, Any], reason: str) -> None:
+    rewrite(trained, layout.update("valley", 1), **claims)
+    result = trained.aggregate()
+    assert [(item.site, reason in item.reason) for item in result.rejected] == [("valley", True)]
+
+
+def test_a_coordinator_that_overlooks_such_counts_is_seen_by_everybody(finished: Federation) -> None:
+    rewrite(finished, layout.update("valley", 1), images=8000)
+    digest = wire.sha256((finished.drop / layout.update("valley", 1)).read_bytes())
+    record = finished.record(1)
+    used = tuple(replace(item, update=digest, images=8000) if item.site == "valley" else item for item in record.contributions)
+    (finished.drop / layout.round_record(2)).unlink()
+    forge(finished, layout.round_record(1), wire.encode(replace(record, contributions=used)))
+    problems = {problem.key: problem.message for problem in finished.verify().problems}
+    assert "8000 training images of " in problems[layout.update("valley", 1)]
+
+
+def test_counts_without_a_data_set_record_are_looked_at(trained: Federation) -> None:
+    """Whoever has published facts cannot escape them by naming none."""
+    rewrite(trained, layout.update("valley", 1), images=8000, steps=1000, dataset=None)
+    result = trained.aggregate()
+    assert result.status is Status.PUBLISHED
+    (north, valley) = result.review
+    assert north.odd == ()
+    assert valley.odd[-1].startswith("it names no data set record, and claims 8000 training images of ")
+
+
+def test_steps_that_the_plan_takes_no_fewer_of_are_looked_at(tmp_path: Path) -> None:
+    federation = begun(tmp_path)
+    for site in SITES:
+        federation.send(site, 1, **({"images": 300} if site == "cedar" else {}))
+    odd = {site.site: site.odd for site in federation.aggregate().review}
+    assert odd == {"ash": (), "birch": (), "cedar": ("it claims 15 steps, where the plan takes 38 with 300 images",)}

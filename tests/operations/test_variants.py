@@ -15,7 +15,6 @@ from fedcli.exchange.records import ModelKind
 from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.training.local_training import LocalTraining
-from fedcli.learning.training.sampling import steps_per_epoch
 from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Statistics
 from fedcli.progress import Silent
@@ -131,7 +130,7 @@ def test_steps_and_epochs_make_n_k(begun: Federation, tmp_path: Path) -> None:
     assert result.steps == 6
     images = len(learner_of(federation, SITES[0]).samples(Part.TRAIN))
     (plain,) = begun.train(SITES[0])
-    assert plain.steps == steps_per_epoch(images, PLAN.training)
+    assert plain.steps == PLAN.training.steps_per_epoch(images)
 
 
 def test_every_epochs_model_is_a_candidate(begun: Federation, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Person:
 
 
 def federation(root: Path) -> Federation:
-    """Return a federation of which oak sends something odd: far too long, the other way, and its kappa fell."""
+    """Return a federation of which oak sends something odd: far too long, and the other way."""
     made = begun_by_hand(root, *SITES)
     common = made.delta("common", 1)
     for number, site in enumerate(SITES[:-1]):
@@ -49,8 +49,8 @@ def federation(root: Path) -> Federation:
         delta = {n: v if v.dtype == np.int64 else (common[n] + v / 10).astype(np.float32) for n, v in noise.items()}
         trained = ValidationScore(patients=20, loss=1.1, kappa=0.5 + number / 100)
         made.send(site, 1, delta=delta, trained=trained)
-    odd = {name: value if value.dtype == np.int64 else value * np.float32(-3) for name, value in common.items()}
-    made.send("oak", 1, delta=odd, trained=ValidationScore(patients=20, loss=2.0, kappa=0.1))
+    odd = {name: value if value.dtype == np.int64 else value * np.float32(-6) for name, value in common.items()}
+    made.send("oak", 1, delta=odd, steps=5, trained=ValidationScore(patients=20, loss=2.0, kappa=0.1))
     made.clock.pass_hours(5)
     return made
 
@@ -65,12 +65,15 @@ def test_the_figures_tell_the_odd_one_out(tmp_path: Path) -> None:
     assert result.review == sites
     assert [site.site for site in sites] == list(SITES)
     assert {site.age_hours for site in sites} == {5.0}
-    assert [(site.steps, site.received_kappa, site.trained_kappa) for site in sites][-1] == (13, 0.4, 0.1)
+    assert [(site.steps, site.received_kappa, site.trained_kappa) for site in sites][-1] == (5, 0.4, 0.1)
     assert all(site.odd == () and site.cosine is not None and site.cosine > 0.5 for site in sites[:-1])
     oak = sites[-1]
     assert oak.cosine is not None
     assert oak.cosine < 0
-    assert [words.split(" ")[1] for words in oak.odd] == ["norm", "cosine", "gain"]
+    assert [words.split(" ")[1] for words in oak.odd] == ["norm", "direction"]
+    assert oak.others_cosine is not None
+    assert oak.others_cosine < -0.9
+    assert oak.norm_score is not None
     assert oak.norm_score > 3.5
     assert any(text.startswith("round 1: look at oak: its norm is") for text in listener.events)
     recorded = {item.site: (item.norm, item.cosine) for item in made.record(1).contributions}
@@ -113,7 +116,7 @@ def test_off_a_terminal_a_review_says_what_to_type(tmp_path: Path) -> None:
     assert found["status"] == "published"
     assert list(found["review"][4]) == [
         "site", "steps", "weight", "received_kappa", "trained_kappa", "norm", "norm_score", "cosine", "cosine_score", "age_hours",
-        "odd",
+        "odd", "others_cosine",
     ]  # fmt: skip
 
 

@@ -25,7 +25,6 @@ from fedcli.learning.training.checkpoint import Snapshot
 from fedcli.learning.training.data_parallel import SINGLE_PROCESS
 from fedcli.learning.training.losses import Objective, Proximal
 from fedcli.learning.training.optimizers import adam, restore_state, set_rate, state_arrays
-from fedcli.learning.training.sampling import steps_per_epoch
 from fedcli.learning.training.throughput import Throughput
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class LocalTraining:
         snapshot = checkpoint.snapshot if checkpoint else None
         self._epoch, self._step, self._losses = self._restore(snapshot, optimizer_state)
         self._network = replicas.replicate(module, device)
-        self._num_steps = steps_per_epoch(len(samples), training)
+        self._num_steps = training.steps_per_epoch(len(samples))
         left = (len(rates) - self._epoch + 1) * self._num_steps - self._step
         self._throughput = Throughput(left, training.batch_size, clock, seconds=snapshot.seconds if snapshot else 0.0)
 

@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from fedcli.plan import Training
 
 
-def steps_per_epoch(num_images: int, training: Training) -> int:
-    """Return the number of steps of an epoch."""
-    return training.steps or -(-num_images // training.batch_size)
-
-
 def draw_epoch(labels: NDArray[np.int64], training: Training, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Yield the image indices of every batch of one epoch, each (B,) int64.
 
@@ -44,7 +39,7 @@ def draw_epoch(labels: NDArray[np.int64], training: Training, generator: np.rand
         generator: The same state gives the same batches.
     """
     groups = labels if training.sampling is Sampling.BALANCED else np.zeros_like(labels)
-    return islice(balanced(groups, training.batch_size, generator), steps_per_epoch(len(labels), training))
+    return islice(balanced(groups, training.batch_size, generator), training.steps_per_epoch(len(labels)))
 
 
 def balanced(labels: NDArray[np.int64], batch_size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:

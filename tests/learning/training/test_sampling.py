@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcli.learning.training.sampling import draw_epoch, steps_per_epoch
+from fedcli.learning.training.sampling import draw_epoch
 from fedcli.plan import Sampling, Training
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=120).map(lambda labels: np.array(labels, dtype=np.int64))
@@ -37,7 +37,7 @@ def test_absent_category_leaves_its_share_to_the_others() -> None:
 @given(LABELS, st.integers(1, 40), st.integers(0, 5))
 def test_epoch_is_as_many_full_batches_as_the_images_need(labels: np.ndarray, batch_size: int, seed: int) -> None:
     batches = epoch(labels, batch_size, seed)
-    assert len(batches) == steps_per_epoch(len(labels), Training(batch_size=batch_size)) == int(np.ceil(len(labels) / batch_size))
+    assert len(batches) == Training(batch_size=batch_size).steps_per_epoch(len(labels)) == int(np.ceil(len(labels) / batch_size))
     assert all(batch.shape == (batch_size,) and batch.dtype == np.int64 for batch in batches)
 
 
@@ -77,13 +77,13 @@ def test_seed_decides() -> None:
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 1), (32, 1), (33, 2), (22_933, 717)])
 def test_steps_per_epoch(num_images: int, steps: int) -> None:
-    assert steps_per_epoch(num_images, Training(batch_size=32)) == steps
+    assert Training(batch_size=32).steps_per_epoch(num_images) == steps
 
 
 @given(LABELS, st.integers(1, 40), st.integers(0, 5))
 def test_shuffled_batches_take_all_images_alike(labels: np.ndarray, batch_size: int, seed: int) -> None:
     batches = epoch(labels, batch_size, seed, sampling=Sampling.SHUFFLED)
-    assert [len(batch) for batch in batches] == [batch_size] * steps_per_epoch(len(labels), Training(batch_size=batch_size))
+    assert [len(batch) for batch in batches] == [batch_size] * Training(batch_size=batch_size).steps_per_epoch(len(labels))
     seen = np.bincount(np.concatenate(batches), minlength=len(labels))
     assert seen.max() - seen.min() <= 1
 
@@ -102,6 +102,6 @@ def test_steps_make_an_epoch_as_long_as_they_say(sampling: Sampling) -> None:
     whole = epoch(labels, 8, sampling=sampling)
     for steps in (1, 3, 70):
         shorter = epoch(labels, 8, steps=steps, sampling=sampling)
-        assert len(shorter) == steps == steps_per_epoch(40, Training(batch_size=8, steps=steps))
+        assert len(shorter) == steps == Training(batch_size=8, steps=steps).steps_per_epoch(40)
         assert all(map(np.array_equal, shorter, whole))
-    assert len(whole) == steps_per_epoch(40, Training(batch_size=8)) == 5
+    assert len(whole) == Training(batch_size=8).steps_per_epoch(40) == 5
