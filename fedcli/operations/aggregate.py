@@ -120,7 +120,7 @@ def _already_done(party: Party) -> AggregateResult | None:
         message = f"all rounds are done; next: the sites evaluate, then `{command}`"
         return AggregateResult(status=Status.FINISHED, message=message, round=newest.round, rounds=rounds)
     if f"round-{newest.round:04d}" in party.published and newest.round > 0:
-        message = f"round {newest.round} is published; an earlier run had aggregated it"
+        message = f"round {newest.round} is published; an earlier run had closed it"
         return AggregateResult(status=Status.PUBLISHED, message=message, round=newest.round, rounds=rounds)
     return None
 

@@ -12,6 +12,7 @@ from fedcli.exchange.records import Rejected, RoundRecord
 from fedcli.party.newest_rounds import UpdateState
 from fedcli.plan import Aggregation
 from fedcli.results import Status
+from tests.fixtures.command import succeed
 from tests.fixtures.federation import PLAN, Federation, begun_by_hand
 from tests.fixtures.tampering import artifact_path, rewrite
 
@@ -258,3 +259,12 @@ def test_leaving_sites_out_below_the_quorum_needs_the_option(tmp_path: Path) -> 
     federation.send("a", 2)
     federation.send("b", 2)
     assert federation.aggregate(c="away").status is Status.PUBLISHED
+
+
+def test_the_command_takes_the_option(tmp_path: Path) -> None:
+    federation = begun_by_hand(tmp_path / "f", "a", "b", "c", aggregation=PATIENT)
+    federation.send("a", 1)
+    words = ("aggregate", "-C", federation.coordinator, "--without", "b", "--without", "c", "--reason", "away")
+    assert succeed(*words)["status"] == "waiting"
+    closed = succeed(*words, "--below-quorum")
+    assert (closed["status"], [item["site"] for item in closed["excused"]]) == ("published", ["b", "c"])

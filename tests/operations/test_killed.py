@@ -1,4 +1,4 @@
-"""train-round and aggregate, killed at every point of their writing, to the disk or to a remote store, and run again."""
+"""train-round, aggregate and restart, killed at every point of their writing, to the disk or to a remote store, and run again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
 from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from tests.fixtures.federation import Federation
 
 NEVER_THE_SAME = "seconds"
-COMMANDS = {"train-round": "north", "aggregate": "coordinator"}
+COMMANDS = {"train-round": "north", "aggregate": "coordinator", "restart": "coordinator"}
+BEFORE = {"train-round": "begun_once", "aggregate": "trained_once", "restart": "trained_once"}
 
 
 @pytest.fixture(params=["local", "sftp", "s3"])
@@ -52,6 +54,8 @@ def run_command(command: str, root: Path) -> None:
     environment = Environment(progress=Silent(), passphrase=no_passphrase, clock=Clock())
     if command == "train-round":
         train_round(TrainRoundRequest(root=root), environment)
+    elif command == "restart":
+        restart(RestartRequest(root=root, number=0, reason="TEXT"), environment)
     else:
         aggregate(AggregateRequest(root=root), environment)
 
@@ -88,7 +92,7 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(
     command: str,
     most: int,
 ) -> None:
-    before: Federation = request.getfixturevalue({"train-round": "begun_once", "aggregate": "trained_once"}[command])
+    before: Federation = request.getfixturevalue(BEFORE[command])
 
     def attempt(number: int) -> tuple[int | None, Place, Path, Callable[[], int | None]]:
         federation = before.copy(tmp_path / str(number))
