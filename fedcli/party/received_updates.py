@@ -125,8 +125,7 @@ class ReceivedUpdates:
             below_quorum: Whether fewer updates than the plan's quorum suffice where a person has left sites out.
         """
         if not self.records:
-            admit = f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
-            return "there is nothing to aggregate yet" if self.members else admit
+            return self._nothing(workspace)
         awaited = {site for site in self.members if site not in self.records and site not in self.left_out}
         needed = max(settings.least, settings.quorum if awaited or (self.left_out and not below_quorum) else 0)
         overdue = deadline is not None and now >= deadline
@@ -143,6 +142,15 @@ class ReceivedUpdates:
             return f"that is below the plan's quorum of {settings.quorum}; to close the round all the same: `{command}`"
         waiting = f"the deadline has passed; waiting for at least {needed}" if overdue else "waiting for all sites"
         return f"{waiting}; to continue without: `{command}`"
+
+    def _nothing(self, workspace: Path) -> str:
+        """Return why there is no update to aggregate."""
+        if not self.members:
+            return f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
+        if self.absent or not self.rejected:
+            return "there is nothing to aggregate yet"
+        command = party_command(workspace, "restart", "--from", "ROUND", "--reason", "TEXT")
+        return f"no update is left; to go back to the model of an earlier round: `{command}`"
 
     def _closing_command(self, settings: Aggregation, awaited: set[str], workspace: Path) -> str:
         """Return how a person closes the round without the sites whose update is missing."""

@@ -127,6 +127,7 @@ def test_a_model_that_overflows_is_left_behind(tmp_path: Path) -> None:
             federation.aggregate()
     refused = federation.aggregate()
     assert [(item.site, "out of its range" in item.reason) for item in refused.rejected] == [("a", True), ("b", True)]
+    assert refused.message.endswith(f"`fedcli restart -C {federation.coordinator} --from ROUND --reason TEXT`")
     go_back(federation, 1)
     federation.run(1)
     assert same(federation, 3, 1)
