@@ -258,7 +258,7 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
-_IMAGES_KEYS = "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames)"
+_IMAGES_KEYS = "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views)"
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedcli.plan import ViewPosition
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
-VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "FB", "SIO", "ISO")
+VIEWS = tuple(view.value for view in ViewPosition)
 """The only views that leave a file: free text never reaches a prepared data set."""
 
 FLAT = "2D"
@@ -45,6 +47,9 @@ class ImageMetadata:
         syntax: Transfer Syntax UID (0002,0010); '' for a picture.
         frames: Number of Frames (0028,0008).
         contradictory: Whether the file contradicts itself about which end of its values is white, so that air was taken as dark.
+        screening: Whether the image is an ordinary view of a whole breast, as far as the file says.
+        secondary: Whether the SOP class is a secondary capture.
+        annotated: Whether Burned In Annotation (0028,0301) is YES.
     """
 
     patient: str = ""
@@ -62,6 +67,9 @@ class ImageMetadata:
     syntax: str = ""
     frames: int = 1
     contradictory: bool = False
+    screening: bool = True
+    secondary: bool = False
+    annotated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,6 +16,7 @@ from fedcli.plan.choices import (
     Frames,
     Intensity,
     Loss,
+    ModifiedViews,
     Normalisation,
     OptimizerState,
     Packing,
@@ -27,6 +28,7 @@ from fedcli.plan.choices import (
     Statistics,
     Tomosynthesis,
     Unit,
+    ViewPosition,
     Weights,
 )
 from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, MAX_STEPS, Aggregation, Evaluation, Limits, Updates
@@ -52,6 +54,7 @@ __all__ = [
     "Intensity",
     "Limits",
     "Loss",
+    "ModifiedViews",
     "Network",
     "Normalisation",
     "OptimizerState",
@@ -69,6 +72,7 @@ __all__ = [
     "Training",
     "Unit",
     "Updates",
+    "ViewPosition",
     "Weights",
     "load",
     "template",

@@ -52,6 +52,28 @@ class Tomosynthesis(StrEnum):
     NEVER = "never"
 
 
+class ViewPosition(StrEnum):
+    """The views of mammography (PS3.16 CID 4014) that a prepared data set states."""
+
+    CC = "CC"
+    MLO = "MLO"
+    ML = "ML"
+    LM = "LM"
+    LMO = "LMO"
+    XCCL = "XCCL"
+    XCCM = "XCCM"
+    FB = "FB"
+    SIO = "SIO"
+    ISO = "ISO"
+
+
+class ModifiedViews(StrEnum):
+    """Whether images are left out that are not ordinary views of a whole breast (`fedcli.imaging.dicom.screening`)."""
+
+    EXCLUDE = "exclude"
+    INCLUDE = "include"
+
+
 class Presentation(StrEnum):
     """Which images are taken: those for the radiologist, those from the detector, or both; a file that does not say is taken."""
 

@@ -14,6 +14,7 @@ from fedcli.plan.choices import (
     Frames,
     Intensity,
     Loss,
+    ModifiedViews,
     Normalisation,
     OptimizerState,
     Precision,
@@ -21,8 +22,9 @@ from fedcli.plan.choices import (
     Sampling,
     Statistics,
     Tomosynthesis,
+    ViewPosition,
 )
-from fedcli.wire import STRICT
+from fedcli.wire import STRICT, absent_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -35,6 +37,8 @@ class Images:
         intensity: What is scaled to [0, 1].
         presentation: Which images are taken.
         tomosynthesis: When a volume is taken.
+        views: The views that are taken, and images that state none; if there are none here, all.
+        modified_views: Whether spot, magnification and other modified views, specimens and the like are taken too.
         frames: How a volume becomes one image.
     """
 
@@ -44,6 +48,8 @@ class Images:
     presentation: Presentation = Presentation.FOR_PRESENTATION
     tomosynthesis: Tomosynthesis = Tomosynthesis.WITHOUT_2D
     frames: Frames = Frames.MIDDLE
+    views: Annotated[tuple[ViewPosition, ...], Field(max_length=len(ViewPosition), fail_fast=True), absent_means(())] = ()
+    modified_views: Annotated[ModifiedViews, absent_means(ModifiedViews.INCLUDE)] = ModifiedViews.EXCLUDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.imaging.mammogram import TOMOSYNTHESIS
 from fedcli.imaging.rejection import Reason
+from fedcli.plan import ModifiedViews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.archive.image_archive import PatientRule
     from fedcli.imaging.labels.matching import FileDetails
     from fedcli.imaging.mammogram import ImageMetadata
+    from fedcli.plan import Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ class Acceptance:
         rejected: All others.
     """
 
-    def __init__(self, rule: PatientRule, details: Mapping[str, FileDetails]) -> None:
+    def __init__(self, rule: PatientRule, details: Mapping[str, FileDetails], images: Images) -> None:
         self.accepted: list[AcceptedFile] = []
         self.rejected: list[RejectedFile] = []
         self._rule = rule
         self._details = details
+        self._images = images
         self._instances: set[str] = set()
 
     def add(self, file: str, result: FileResult) -> bool:
@@ -88,7 +91,8 @@ class Acceptance:
 
     def reject_volumes_with_2d(self) -> None:
         """Reject the volumes whose study has a 2-D image of the same side and view."""
-        flat = {item.projection for item in self.accepted if item.metadata.image_type != TOMOSYNTHESIS}
+        whole = [item for item in self.accepted if item.metadata.screening]  # a spot view shows less than the volume
+        flat = {item.projection for item in whole if item.metadata.image_type != TOMOSYNTHESIS}
         volumes = [item for item in self.accepted if item.metadata.image_type == TOMOSYNTHESIS]
         doubled = {item.file for item in volumes if all(item.projection) and item.projection in flat}
         self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D) for file in doubled]
@@ -99,4 +103,9 @@ class Acceptance:
             return Reason.NO_PATIENT
         if not patient:
             return Reason.OTHER_PATIENT
+        if self._images.views and metadata.view and metadata.view not in self._images.views:
+            return Reason.OTHER_VIEW
+        excluded = self._images.modified_views is ModifiedViews.EXCLUDE
+        if excluded and metadata.secondary and not metadata.view and not metadata.laterality:
+            return Reason.CAPTURE
         return Reason.COPY if metadata.instance and metadata.instance in self._instances else None

@@ -51,7 +51,7 @@ def read_all(
         clock: Seconds, for the rate.
     """
     task = partial(read_file, folder=archive.folder.resolve(), images=images, headers_only=scratch is None)
-    acceptance = Acceptance(archive.patient_rule, details)
+    acceptance = Acceptance(archive.patient_rule, details, images)
     began, num_bytes = clock(), 0
     with progress.track("prepare", len(files), "files") as advance:
         for file, (result, is_new) in zip(files, _results(task, archive, files, cache), strict=True):

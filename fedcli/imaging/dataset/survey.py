@@ -65,6 +65,8 @@ class ScannerView:
         background: Mean intensity of the background over its images, in [0, 1].
         mean: Mean of all its pixels, in [0, 1].
         bright: Images whose background is in the brighter half.
+        without_view: Images of which neither file nor label table states the view.
+        annotated: Images whose files say that text is burned into the pixels.
         contradictory: Images whose files contradict themselves about which end is white; the one in which air is dark was taken.
         warnings: One for each scanner of which more than a few images seem to be inverted; several for the group.
         examples: Example images, in the order of parts and classes.
@@ -76,6 +78,8 @@ class ScannerView:
     background: float
     mean: float
     bright: int
+    without_view: int = 0
+    annotated: int = 0
     contradictory: int = 0
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...]
@@ -91,6 +95,8 @@ class _Tally:
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HISTOGRAM_BINS, np.int64))
     background: float = 0.0
     mean: float = 0.0
+    without_view: int = 0
+    annotated: int = 0
     contradictory: int = 0
     num_images: Counter[str] = field(default_factory=Counter)
     num_bright: Counter[str] = field(default_factory=Counter)
@@ -113,6 +119,8 @@ class Survey:
         tally.histogram += histogram_of(image)
         tally.background += background
         tally.mean += float(image.mean()) / SCALE
+        tally.without_view += not metadata.view
+        tally.annotated += metadata.annotated
         tally.contradictory += metadata.contradictory
         tally.num_images[metadata.scanner] += 1
         # With equalized intensities all bands have equally many pixels, so none is the background.
@@ -170,6 +178,8 @@ def _view(name: str | None, tally: _Tally) -> ScannerView:
         background=tally.background / images,
         mean=tally.mean / images,
         bright=tally.num_bright.total(),
+        without_view=tally.without_view,
+        annotated=tally.annotated,
         contradictory=tally.contradictory,
         warnings=tuple(
             f"{_title(scanner)}: the background of {bright} of {tally.num_images[scanner]} images is bright; are they inverted?"

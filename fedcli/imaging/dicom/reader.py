@@ -19,11 +19,12 @@ from fedcli.imaging.dicom.decoding import NATIVE, stored_frames
 from fedcli.imaging.dicom.header import header_of
 from fedcli.imaging.dicom.modality import ModalityTransformation, padding_of, transformation_of
 from fedcli.imaging.dicom.pixel_layout import layout_of
+from fedcli.imaging.dicom.screening import is_secondary, not_screening
 from fedcli.imaging.dicom.views import image_type_of, laterality_of, presentation_of, view_of
 from fedcli.imaging.dicom.voi import voi_of
 from fedcli.imaging.mammogram import TOMOSYNTHESIS, ImageMetadata, Mammogram
 from fedcli.imaging.rejection import Reason, RejectedError
-from fedcli.plan import Intensity, Presentation, Tomosynthesis
+from fedcli.plan import Intensity, ModifiedViews, Presentation, Tomosynthesis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,8 @@ def _checked(header: Header, images: Images) -> _CheckedHeader:
     if images.presentation is not Presentation.ANY and presentation_of(dataset) not in {None, images.presentation}:
         raise RejectedError(Reason.OTHER_PRESENTATION)
     layout = layout_of(dataset)
+    if images.modified_views is ModifiedViews.EXCLUDE and (reason := not_screening(dataset, layout.frames)):
+        raise RejectedError(reason)
     metadata = _metadata(header, layout)
     if metadata.image_type == TOMOSYNTHESIS and images.tomosynthesis is Tomosynthesis.NEVER:
         raise RejectedError(Reason.NOT_WANTED)
@@ -180,6 +183,9 @@ def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
         syntax=str(header.syntax),
         frames=layout.frames,
         contradictory=layout.contradictory,
+        screening=not_screening(dataset, layout.frames) is None,
+        secondary=is_secondary(dataset),
+        annotated=_text(dataset, "BurnedInAnnotation").upper() == "YES",
     )
 
 

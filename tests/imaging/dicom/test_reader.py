@@ -169,9 +169,8 @@ def test_middle_slice(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
     anatomy.FrameLaterality = "R"
     group.PixelValueTransformationSequence, group.FrameAnatomySequence = [transformation], [anatomy]
     slices = np.stack([gradient, gradient // 2, gradient // 3, gradient // 5])
-    path = write_mammogram(
-        tmp_path / "a", slices, SOPClassUID=BreastTomosynthesisImageStorage, SharedFunctionalGroupsSequence=[group]
-    )
+    attributes: dict[str, Any] = {"SharedFunctionalGroupsSequence": [group], "ImageLaterality": None}
+    path = write_mammogram(tmp_path / "a", slices, SOPClassUID=BreastTomosynthesisImageStorage, **attributes)
     mammogram = read(path)
     assert np.array_equal(grey_of(mammogram), 2 * (gradient // 3) + 1)
     assert (mammogram.metadata.image_type, mammogram.metadata.laterality) == ("tomosynthesis", "R")
