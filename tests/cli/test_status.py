@@ -131,7 +131,7 @@ def test_json_keys_are_stable(trained: Federation) -> None:
     assert list(found) == [
         "command", "status", "message", "name", "drop", "coordinator", "confirmed", "round", "rounds", "open_round", "awaited",
         "waiting_since", "deadline", "applicants", "renewed", "sites", "history", "problems", "overdue", "matrix", "turns",
-        "curves",
+        "curves", "dates",
     ]  # fmt: skip
     assert list(found["sites"][0]) == [
         "site", "enrolled", "updates", "last_round", "last_kappa", "in_open_round", "models", "evaluated",
