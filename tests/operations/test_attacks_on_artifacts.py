@@ -181,7 +181,7 @@ def test_1000_random_flips_of_an_artifact_are_all_detected(federation: Federatio
         expected, rule = layout_of(base), rule_of(Aggregation())
         verified = party.folder.update("valley", 1)
         assert verified is not None
-        update = update_of(party.folder, verified, Aggregation(), expected)
+        update = update_of(party.folder, verified, party.plan, expected)
         original = update.path.read_bytes()
         generator = np.random.default_rng(8)
         for position in generator.choice(len(original) * 8, NUM_FLIPS, replace=False).tolist():
