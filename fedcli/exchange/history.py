@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.lineage import lineage
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference
+from fedcli.plan import Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +39,14 @@ class Problem:
 
     key: str
     message: str
+
+
+class Weighting(StrEnum):
+    """How the sites count in a mean: by the patients that they claim, by no more than they have published, or equally."""
+
+    CLAIMED = "weighted by the validation patients that each site claims"
+    BOUNDED = "weighted by validation patients, at most those of each site's data set record"
+    EQUAL = "each site counting the same, since not all have published a data set record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,26 +108,44 @@ class History:
         return first
 
     def global_kappas(self, final: Mapping[str, ValidationScore] = _NONE) -> tuple[float | None, ...]:
-        """Return each global model's mean of the sites' validation kappas, weighted by patients; None if no site has one.
+        """Return each global model's mean of the sites' validation kappas, as `weighting` says; None if no site has one.
 
         The sites score φ(t) when they start round t + 1, and the last one when they evaluate.
 
         Args:
             final: Scores of the newest global model by site, in place of those that the sites have published.
         """
-        received: list[list[ValidationScore]] = [[] for _ in self.rounds]
+        received: list[dict[str, ValidationScore | None]] = [{} for _ in self.rounds]
         finals: list[dict[str, ValidationScore | None]] = [{} for _ in self.rounds]
-        for (_, number), update in sorted(self.updates.items()):
-            received[number - 1].append(update.record.received)
-        for site, evaluation in self.evaluations.items():
+        for (site, number), update in sorted(self.updates.items()):
+            received[number - 1][site] = update.record.received
+        for site, evaluation in sorted(self.evaluations.items()):
             if evaluation.record.as_of < len(finals):
                 finals[evaluation.record.as_of][site] = evaluation.record.final_validation
         if finals:
             finals[-1] |= final
-        return tuple(
-            _patient_weighted_mean(scores or [score for _, score in sorted(last.items()) if score is not None])
-            for scores, last in zip(received, finals, strict=True)
-        )
+        return tuple(self._mean_kappa(scores or last) for scores, last in zip(received, finals, strict=True))
+
+    @property
+    def weighting(self) -> Weighting:
+        """How the sites count in the mean kappa of a global model."""
+        if not self.plan.evaluation.bounded_weights:
+            return Weighting.CLAIMED
+        scoring = {site for (site, _), update in self.updates.items() if update.record.received.kappa is not None}
+        return Weighting.BOUNDED if scoring <= self.datasets.keys() else Weighting.EQUAL
+
+    def _mean_kappa(self, scores: Mapping[str, ValidationScore | None]) -> float | None:
+        weighting, pairs = self.weighting, []
+        for site, score in sorted(scores.items()):
+            if score is None or score.kappa is None:
+                continue
+            weight = 1 if weighting is Weighting.EQUAL else score.patients
+            if weighting is Weighting.BOUNDED:
+                known = self.datasets.get(site)
+                weight = min(weight, known.record.cohort.part(Part.VALIDATION).patients if known else 0)
+            pairs.append((weight, score.kappa))
+        total = sum(weight for weight, _ in pairs)
+        return sum(weight * kappa for weight, kappa in pairs) / total if total else None
 
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
         """Return the round with the highest of `global_kappas`: the earliest of equals, or the newest round if there is none.
@@ -127,12 +155,6 @@ class History:
         newest, kappas = len(self.rounds) - 1, self.global_kappas(final)
         scored = [(kappa, -number) for number in lineage(self.rounds, newest) if (kappa := kappas[number]) is not None]
         return -max(scored)[1] if scored else newest
-
-
-def _patient_weighted_mean(scores: list[ValidationScore]) -> float | None:
-    pairs = [(score.patients, score.kappa) for score in scores if score.kappa is not None]
-    total = sum(patients for patients, _ in pairs)
-    return sum(patients * kappa for patients, kappa in pairs) / total if total else None
 
 
 def reference_to(verified: Verified[RoundRecord] | Verified[ModelRecord]) -> ModelReference:

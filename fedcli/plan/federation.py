@@ -99,12 +99,15 @@ class Evaluation:
         permutations: Random exchanges for the p-value of a comparison of two models.
         dense: The classes of the plan that count as dense; if there are none, that metric is undefined.
         min_cell: Smaller counts, and figures of few patients, are withheld (`fedcli.disclosure`); 0 publishes all.
+        bounded_weights: Whether a site counts in the choice of the best round by at most the validation patients of its data set
+            record, and all sites count the same where one has none; otherwise by as many as it claims.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     dense: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES, fail_fast=True)] = ("c", "d")
     min_cell: Annotated[int, Field(ge=0, le=1000)] = 5
+    bounded_weights: Annotated[bool, absent_means(value=False)] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

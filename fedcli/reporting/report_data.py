@@ -48,6 +48,7 @@ class Report:
         limits: What limits its use.
         curves: Learning curves.
         global_curve: The global models' validation kappa.
+        weighting: How the sites count in it, in words.
         participation_by_round: Who took part, by round.
         participation_by_site: Who took part, by site.
         exchange: Bytes, hours, norms.
@@ -75,6 +76,7 @@ class Report:
     limits: tuple[str, ...]
     curves: tuple[tables.LearningCurve, ...]
     global_curve: tuple[tables.GlobalPoint, ...]
+    weighting: str
     participation_by_round: tuple[tables.RoundParticipation, ...]
     participation_by_site: tuple[tables.SiteParticipation, ...]
     exchange: tables.ExchangeTable
@@ -142,6 +144,7 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         limits=make("limitations", lambda: tables.limits(history, chosen) if chosen else (), ()),
         curves=make("learning curves", lambda: tables.learning_curves(history), ()),
         global_curve=make("the global models' kappas", lambda: tables.global_curve(history), ()),
+        weighting=history.weighting.value,
         participation_by_round=make("rounds", lambda: tables.participation_by_round(history), ()),
         participation_by_site=make("participation", lambda: tables.participation_by_site(history), ()),
         exchange=make("exchange", lambda: tables.exchange_table(history), _NO_EXCHANGE),

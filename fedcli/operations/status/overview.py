@@ -74,7 +74,7 @@ class RoundStatus:
     """One published round.
 
     Attributes:
-        kappa: Patient-weighted mean of the sites' validation kappa of its global model.
+        kappa: Mean of the sites' validation kappa of its global model.
         excused: Members that had sent nothing and were left out, with the reason.
         restart: The earlier round whose model it has again, and why; null for a round of training.
     """

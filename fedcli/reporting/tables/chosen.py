@@ -33,7 +33,7 @@ class ChosenModel:
         verified: The record that names it.
         reference: Kind, party, round or epoch, and digests.
         last_round: The last round whose updates are in it; None where that round is not in the history.
-        validation_kappa: Its kappa on validation patients, by which it was chosen; for a global model, the patient-weighted mean.
+        validation_kappa: Its kappa on validation patients, by which it was chosen; for a global model, the mean over sites.
         trained_on: The sites whose patients trained it, sorted, each with the number of its updates that are in it.
         scores: Its scores, by site.
         lacking: The sites without one.

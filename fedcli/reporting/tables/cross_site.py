@@ -122,7 +122,7 @@ class GlobalRow:
     Attributes:
         round: Whose round's model.
         newest: Whether it is the newest: the final one, once the federation has finished.
-        best: Whether its patient-weighted mean of validation kappa is the highest.
+        best: Whether its mean of validation kappa over the sites is the highest.
         cells: One per site.
     """
 

@@ -66,7 +66,7 @@ class LearningCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalPoint:
-    """The global model of a round: the patient-weighted mean of the sites' validation kappa."""
+    """The global model of a round: the mean of the sites' validation kappa."""
 
     round: int
     kappa: float
