@@ -6,16 +6,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.exchange.keys import public_keys
+from fedcli.exchange.keys import public_keys, verify_keys
 from fedcli.party.command_lines import WORKSPACE, party_command
+from fedcli.workspace import CONFIRMED_RECOVERY, ConfirmedRecovery, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
+    from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord
     from fedcli.party.party import Party
+    from fedcli.workspace import Workspace
 
 
 def removal_of(federations: Sequence[Verified[FederationRecord]], site: str) -> FederationRecord | None:
@@ -39,6 +42,21 @@ def refuse_removed(federations: Sequence[Verified[FederationRecord]], site: str)
     """Raise a UsageError for a site that was removed: nobody accepts what it signs now."""
     if (removal := removal_of(federations, site)) is not None:
         raise UsageError(removal_in_words(site, removal), hint="ask the coordinator, who can admit it again")
+
+
+def unconfirmed_key(workspace: Workspace, ledger: Ledger) -> str | None:
+    """Return the fingerprint of a coordinator's key that the recovery key has brought in, until the site's operator confirms it."""
+    recovery = ledger.recovery
+    if recovery is None or workspace.settings.role is not WorkspaceRole.SITE:
+        return None
+    if workspace.load(ConfirmedRecovery, CONFIRMED_RECOVERY) == ConfirmedRecovery(record=recovery.digest):
+        return None
+    return verify_keys(recovery.record.coordinator)[0].fingerprint
+
+
+def unconfirmed_in_words(fingerprint: str) -> str:
+    """Return what a site is told about such a key."""
+    return f"the recovery key has replaced the coordinator's key, which is now {fingerprint}"
 
 
 def unlisted_in_words(party: Party) -> str:

@@ -21,10 +21,11 @@ from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore
 from fedcli.party.command_lines import party_command
 from fedcli.party.folder import Folder
+from fedcli.party.membership import unconfirmed_in_words, unconfirmed_key
 from fedcli.party.source import Source
 from fedcli.plan import Updates
 from fedcli.private_files import locked
-from fedcli.workspace import CONFIRMED_RECOVERY, RE_ENROLMENT, ConfirmedRecovery, ReEnrolment, Workspace, WorkspaceRole
+from fedcli.workspace import RE_ENROLMENT, ReEnrolment, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,15 +169,10 @@ class Party:
 
     def require_confirmed_coordinator(self) -> None:
         """Raise an ApprovalError until the site's operator has confirmed the key that the recovery key has brought in."""
-        recovery = self.ledger.recovery
-        if recovery is None or self.workspace.settings.role is not WorkspaceRole.SITE:
-            return
-        if self.workspace.load(ConfirmedRecovery, CONFIRMED_RECOVERY) != ConfirmedRecovery(record=recovery.digest):
-            fingerprint = verify_keys(recovery.record.coordinator)[0].fingerprint
-            msg = f"{recovery.key}: the recovery key has replaced the coordinator's key, which is now {fingerprint}"
+        if (fingerprint := unconfirmed_key(self.workspace, self.ledger)) is not None:
             command = self.command("approve", "--coordinator-key", "FINGERPRINT")
             hint = f"call the coordinator at a number that you know, and type the fingerprint that it reads to you: `{command}`"
-            raise ApprovalError(msg, hint=hint)
+            raise ApprovalError(unconfirmed_in_words(fingerprint), hint=hint)
 
     def _listed_keys(self) -> tuple[str, ...]:
         """Return this party's keys in the open round; none before the federation has begun."""

@@ -16,6 +16,9 @@ from fedcli.exchange.checks import Signed
 from fedcli.exchange.keys import create_key, load_signer
 from fedcli.exchange.records import FederationRecord
 from fedcli.operations.approve import confirm_coordinator
+from fedcli.operations.doctor import DoctorRequest, doctor
+from fedcli.operations.export import ExportRequest, export
+from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
@@ -87,6 +90,8 @@ def test_a_lost_key_is_replaced_and_every_site_stops_until_its_operator_has_call
     for site in SITES:
         with pytest.raises(ApprovalError, match=re.escape(f"which is now {result.fingerprint}")):
             recoverable.train(site)
+    assert recoverable.status("north").message.startswith("The recovery key has replaced the coordinator's key, which is now")
+    assert ("recovery key", "fail") in outcomes(recoverable, "north")
     with pytest.raises(ApprovalError, match="the coordinator's key is"):
         confirm(recoverable, recoverable.fingerprint)
     confirm(recoverable, result.fingerprint)
@@ -95,6 +100,21 @@ def test_a_lost_key_is_replaced_and_every_site_stops_until_its_operator_has_call
     verified = recoverable.verify()
     assert (verified.problems, verified.unaccounted, verified.verified) == ((), (), True)
     assert f"which the recovery key has replaced by {result.fingerprint}" in verified.message
+
+
+def outcomes(federation: Federation, party: str) -> list[tuple[str, str]]:
+    """Return the lines of the doctor."""
+    result = doctor(DoctorRequest(root=federation.site(party)), federation.environment)
+    return [(item.name, item.outcome.value) for item in result.findings]
+
+
+def test_it_travels_in_a_tar(recoverable: Federation, tmp_path: Path) -> None:
+    recover(recoverable)
+    export(ExportRequest(source=recoverable.source(), file=tmp_path / "whole.tar"), recoverable.environment)
+    (tmp_path / "copy").mkdir()
+    copy = replace(recoverable.source(), address=str(tmp_path / "copy"))
+    import_(ImportRequest(source=copy, file=tmp_path / "whole.tar"), recoverable.environment)
+    assert files_below(tmp_path / "copy") == recoverable.files()
 
 
 def test_it_goes_on_where_it_was_cut_off(recoverable: Federation) -> None:

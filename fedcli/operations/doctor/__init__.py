@@ -87,6 +87,7 @@ def _examine_workspace(exam: Examination, own: Workspace, environment: Environme
     drop_checks.other_prefixes(exam, store, own, ledger)
     drop_checks.clock(exam, store, ledger, environment.clock(), drop_checks.prefix_of(own))
     workspace_checks.membership(exam, own, ledger, key)
+    workspace_checks.recovery_key(exam, own, ledger)
     workspace_checks.approval(exam, own, ledger)
     workspace_checks.prepared(exam, own, ledger)
     machine_checks.space_here(exam, own, store, ledger)

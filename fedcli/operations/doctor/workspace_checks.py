@@ -11,7 +11,7 @@ from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.command_lines import WORKSPACE, party_command
-from fedcli.party.membership import removal_in_words, removal_of
+from fedcli.party.membership import removal_in_words, removal_of, unconfirmed_in_words, unconfirmed_key
 from fedcli.private_files import SECRET_BYTES, BusyError, exclusive
 from fedcli.workspace import Workspace, WorkspaceRole
 
@@ -126,6 +126,18 @@ def membership(exam: Examination, workspace: Workspace, ledger: Ledger | None, k
             check.warn(removal_in_words(name, removal))
         else:
             check.warn(f"{name} is not a member yet")
+
+
+def recovery_key(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> None:
+    """Check whether the operator has confirmed a key of the coordinator that the recovery key has brought in, if it has."""
+    if ledger is None or ledger.recovery is None:
+        return
+    command = party_command(workspace.root, "approve", "--coordinator-key", "FINGERPRINT")
+    with exam.check("recovery key", f"call the coordinator, and type the fingerprint that it reads to you: `{command}`") as check:
+        if (fingerprint := unconfirmed_key(workspace, ledger)) is not None:
+            check.fail(unconfirmed_in_words(fingerprint))
+        else:
+            check.ok("it has replaced the coordinator's key, and the new one is confirmed")
 
 
 def approval(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> None:
