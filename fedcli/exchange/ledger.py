@@ -25,16 +25,13 @@ from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.checks import (
     Signed,
     Verified,
-    check_amendment,
     check_artifacts,
     check_bytes,
     check_late,
     check_length,
     check_members,
-    check_recovery,
     check_restart,
     check_rule,
-    check_seen,
     check_signature,
     expect,
     listed_keys,
@@ -57,6 +54,7 @@ from fedcli.exchange.records import (
     UpdateRecord,
 )
 from fedcli.exchange.round_norms import check_norms
+from fedcli.exchange.succession import amending_keys, check_amendment, check_recovery, check_seen
 
 if TYPE_CHECKING:
     from fedcli.exchange.records import PublicKey
@@ -129,7 +127,7 @@ class Ledger:
         """Take the next federation record."""
         number = len(self.federations)
         recovered = number > 0 and signed.key == layout.recovery(number)
-        keys = self._amending_keys(signed, recovered=recovered) if number else self._first_keys(signed)
+        keys = amending_keys(signed, self.newest_federation, recovered=recovered) if number else self._first_keys(signed)
         verified = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
         record = verified.record
         expect(signed, "number", number, record.number)
@@ -269,15 +267,6 @@ class Ledger:
         expect(signed, "party", party, record.party)
         expect(signed, "federation", None if first else self.identity, record.federation)
         return Verified(key=signed.key, digest=wire.sha256(signed.data), record=record)
-
-    def _amending_keys(self, signed: Signed, *, recovered: bool) -> tuple[VerifyKey, ...]:
-        newest = self.newest_federation
-        if not recovered:
-            return verify_keys(newest.coordinator)
-        if newest.recovery is None:
-            msg = f"{signed.key}: the federation names no recovery key"
-            raise TrustError(msg)
-        return verify_keys([newest.recovery])
 
     def _first_keys(self, signed: Signed) -> tuple[VerifyKey, ...]:
         keys = verify_keys(parse(signed, FederationRecord).coordinator)

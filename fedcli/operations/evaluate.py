@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from fedcli.disclosure.levels import level_of, published_kappa
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.checks import newest_seen
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.lineage import leads
 from fedcli.exchange.records import (
@@ -26,6 +25,7 @@ from fedcli.exchange.records import (
     TestScore,
     ValidationScore,
 )
+from fedcli.exchange.succession import newest_seen
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.history_reader import read_history
 from fedcli.party.membership import refuse_removed

@@ -37,6 +37,8 @@ R = TypeVar("R", bound=Record)
 K = TypeVar("K")
 S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
+_MOST_BEYOND = 3
+"""Of so many rounds after the newest one, updates are read: they name the round records that are missing."""
 _MOST_REJECTED = 20
 """Records of one party of which it is said why they do not verify."""
 
@@ -218,9 +220,10 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
     ledger = reading.folder.ledger
     for number in layout.numbers(reading.listed[site], f"{layout.prefix(site)}round-{{}}/update.json"):
         key = layout.update(site, number)
-        if number == ledger.newest_round + 2:  # a round may have been closed since the ledger was brought up to date
-            continue
-        if number > ledger.newest_round + 1:
+        beyond = number - ledger.newest_round - 1
+        if beyond > 0 and reading.folder.store.stat(layout.round_record(number - 1)) is not None:
+            continue  # a round has been closed since the ledger was brought up to date
+        if beyond > _MOST_BEYOND:
             reading.reject(key, f"{key}: for a round that has no verified parent")
             continue
         for update in reading.attempt(key, partial(ledger.update, site, number)):

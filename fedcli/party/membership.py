@@ -6,19 +6,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.exchange.keys import public_keys, verify_keys
+from fedcli.exchange.keys import public_half, public_keys, verify_keys
 from fedcli.party.command_lines import WORKSPACE, party_command
-from fedcli.workspace import CONFIRMED_RECOVERY, ConfirmedRecovery, WorkspaceRole
+from fedcli.workspace import CONFIRMED_RECOVERY, RE_ENROLMENT, ConfirmedRecovery, ReEnrolment, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord
     from fedcli.party.party import Party
-    from fedcli.workspace import Workspace
 
 
 def removal_of(federations: Sequence[Verified[FederationRecord]], site: str) -> FederationRecord | None:
@@ -44,8 +44,51 @@ def refuse_removed(federations: Sequence[Verified[FederationRecord]], site: str)
         raise UsageError(removal_in_words(site, removal), hint="ask the coordinator, who can admit it again")
 
 
+def foreign_key(workspace: Workspace, ledger: Ledger) -> str | None:
+    """Return what is wrong if the record in force or the newest one lists a key for a site that is not its own.
+
+    While a site that has lost its key waits to be admitted with another one, the lost key is listed.
+    """
+    site, rotation = workspace.settings.name, workspace.rotation
+    if workspace.settings.role is not WorkspaceRole.SITE or workspace.approval is None or not ledger.federations:
+        return None
+    present = public_half(workspace.key_path)
+    own = {present.line} | ({rotation.public_key} if rotation else set())
+    since = 0
+    if workspace.load(ReEnrolment, RE_ENROLMENT) == ReEnrolment(public_key=present.line):
+        listing = (item.record.number for item in ledger.federations if item.record.keys_of(site) == public_keys(present))
+        since = next(listing, len(ledger.federations))
+    for federation in (ledger.in_force(ledger.newest_round + 1), ledger.federations[-1]):
+        for key in verify_keys(federation.record.keys_of(site)):
+            if key.line not in own and federation.record.number >= since:
+                return (
+                    f"{federation.key}: lists for {site} the key {key.fingerprint}, expected this workspace's "
+                    f"{present.fingerprint}: whoever holds the listed key can sign as {site}"
+                )
+    return None
+
+
+def announcement(ledger: Ledger, root: Path | None) -> str:
+    """Return what `status` tells a site before everything else: that it was removed, or that its coordinator has a new key.
+
+    Args:
+        ledger: The federation's history.
+        root: The workspace of who asks; None is told nothing.
+    """
+    if root is None:
+        return ""
+    workspace = Workspace.open(root)
+    if (removal := removal_of(ledger.federations, workspace.settings.name)) is not None:
+        return f"{removal_in_words(workspace.settings.name, removal)}. "
+    if (fingerprint := unconfirmed_key(workspace, ledger)) is not None:
+        text = unconfirmed_in_words(fingerprint)
+        command = party_command(root, "approve", "--coordinator-key", "FINGERPRINT")
+        return f"{text[:1].upper()}{text[1:]}; call the coordinator, then: {command}. "
+    return ""
+
+
 def unconfirmed_key(workspace: Workspace, ledger: Ledger) -> str | None:
-    """Return the fingerprint of a coordinator's key that the recovery key has brought in, until the site's operator confirms it."""
+    """Return the fingerprint of a coordinator's key that the recovery key has brought in, until a site's operator confirms it."""
     recovery = ledger.recovery
     if recovery is None or workspace.settings.role is not WorkspaceRole.SITE:
         return None

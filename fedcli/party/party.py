@@ -14,18 +14,18 @@ import numpy as np
 from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError, TrustError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer, public_half, public_keys, verify_keys
+from fedcli.exchange.keys import load_signer
 from fedcli.exchange.outbox import Outbox, Publication
 from fedcli.exchange.records import Artifact, Role, Versions
 from fedcli.exchange.sent_log import Sent, SentLog
 from fedcli.exchange.store import LocalStore
 from fedcli.party.command_lines import party_command
 from fedcli.party.folder import Folder
-from fedcli.party.membership import unconfirmed_in_words, unconfirmed_key
+from fedcli.party.membership import foreign_key, unconfirmed_in_words, unconfirmed_key
 from fedcli.party.source import Source
 from fedcli.plan import Updates
 from fedcli.private_files import locked
-from fedcli.workspace import RE_ENROLMENT, ReEnrolment, Workspace, WorkspaceRole
+from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,30 +142,9 @@ class Party:
         return self._signer
 
     def require_own_keys(self) -> None:
-        """Compare the keys that the federation lists for this site with its own, in the record in force and in the newest one.
-
-        Raises:
-            TrustError: It lists another: whoever holds that key can sign as this site.
-        """
-        workspace, ledger = self.workspace, self.ledger
-        if workspace.settings.role is not WorkspaceRole.SITE or workspace.approval is None or not ledger.federations:
-            return
-        present = public_half(workspace.key_path)
-        own = {present.line} | ({workspace.rotation.public_key} if workspace.rotation else set())
-        since = 0
-        if workspace.load(ReEnrolment, RE_ENROLMENT) == ReEnrolment(public_key=present.line):
-            listing = (
-                item.record.number for item in ledger.federations if item.record.keys_of(self.name) == public_keys(present)
-            )
-            since = next(listing, len(ledger.federations))  # the lost key is listed until the new one is
-        for federation in (ledger.in_force(ledger.newest_round + 1), ledger.federations[-1]):
-            for key in verify_keys(federation.record.keys_of(self.name)):
-                if key.line not in own and federation.record.number >= since:
-                    msg = (
-                        f"{federation.key}: lists for {self.name} the key {key.fingerprint}, expected this workspace's "
-                        f"{present.fingerprint}: whoever holds the listed key can sign as {self.name}"
-                    )
-                    raise TrustError(msg, hint=_FOREIGN_KEY)
+        """Raise a TrustError if the federation lists another key for this site: whoever holds that can sign as the site."""
+        if (message := foreign_key(self.workspace, self.ledger)) is not None:
+            raise TrustError(message, hint=_FOREIGN_KEY)
 
     def require_confirmed_coordinator(self) -> None:
         """Raise an ApprovalError until the site's operator has confirmed the key that the recovery key has brought in."""

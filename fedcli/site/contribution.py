@@ -13,8 +13,8 @@ from fedcli.disclosure.levels import published_figure
 from fedcli.disclosure.published import published_cohort, published_validation
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
-from fedcli.exchange.checks import newest_seen
 from fedcli.exchange.records import DatasetRecord, Role, UpdateRecord
+from fedcli.exchange.succession import newest_seen
 from fedcli.party.artifacts import prepare_update
 from fedcli.party.party import artifact_of, publication
 from fedcli.plan import OptimizerState, Part

@@ -11,9 +11,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.dates import odd_dates
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.store import LocalStore
-from fedcli.party.command_lines import party_command
 from fedcli.party.history_reader import read_history
-from fedcli.party.membership import not_admitted, removal_in_words, removal_of, unconfirmed_in_words, unconfirmed_key
+from fedcli.party.membership import announcement, not_admitted
 from fedcli.party.newest_rounds import UpdateState, members_of, newest_rounds
 from fedcli.party.next_commands import NextCommand, OpenRound, Viewer, next_commands, summary
 from fedcli.party.received_updates import open_deadline
@@ -174,7 +173,7 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
     commands = next_commands(history, members, applicants + renewed, open_round, viewer)
     return StatusResult(
         status=Status.FINISHED if history.finished else Status.WAITING,
-        message=_first_of_all(ledger, viewer) + summary(history, commands, viewer),
+        message=announcement(ledger, viewer.source.workspace) + summary(history, commands, viewer),
         name=history.plan.name,
         drop=folder.store.address,
         coordinator=ledger.first_key.fingerprint,
@@ -196,19 +195,6 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         curves=learning_curves(history),
         dates=odd_dates(history, moment),
     )
-
-
-def _first_of_all(ledger: Ledger, viewer: Viewer) -> str:
-    """Return what a site is told before everything else: that it was removed, or that its coordinator has a new key."""
-    if viewer.name is None or viewer.source.workspace is None:
-        return ""
-    if (removal := removal_of(ledger.federations, viewer.name)) is not None:
-        return f"{removal_in_words(viewer.name, removal)}. "
-    if (fingerprint := unconfirmed_key(Workspace.open(viewer.source.workspace), ledger)) is not None:
-        text = unconfirmed_in_words(fingerprint)
-        command = party_command(viewer.source.workspace, "approve", "--coordinator-key", "FINGERPRINT")
-        return f"{text[:1].upper()}{text[1:]}; call the coordinator, then: {command}. "
-    return ""
 
 
 def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: bool) -> OpenRound:

@@ -1,0 +1,82 @@
+"""What follows what: which record may amend the federation, and which rounds a site's record follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.errors import TrustError
+from fedcli.exchange.checks import Signed, expect
+from fedcli.exchange.keys import verify_keys
+from fedcli.exchange.records import Record, SeenRound, SiteRecord, UpdateRecord
+from fedcli.wire import SHORT_DIGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import FederationRecord, RoundRecord
+    from fedcli.exchange.signatures import VerifyKey
+
+
+def amending_keys(signed: Signed, newest: FederationRecord, *, recovered: bool) -> tuple[VerifyKey, ...]:
+    """Return the keys that may sign the next federation record: the coordinator's, or the recovery key."""
+    if not recovered:
+        return verify_keys(newest.coordinator)
+    if newest.recovery is None:
+        msg = f"{signed.key}: the federation names no recovery key"
+        raise TrustError(msg)
+    return verify_keys([newest.recovery])
+
+
+def check_amendment(signed: Signed, record: FederationRecord, first: FederationRecord) -> None:
+    """Every model of a federation is of one network, and no patient ever moves from the training part to the test part.
+
+    Federations begun before the first record could say `split_fixed` may have changed the split, and stay valid.
+    """
+    expect(signed, "split_fixed", first.split_fixed, record.split_fixed)
+    for what in ("classes", "network", *(("seed", "split") if first.split_fixed else ())):
+        expect(signed, f"{what} of the plan", getattr(first.plan, what), getattr(record.plan, what))
+
+
+def check_recovery(signed: Signed, record: FederationRecord, before: FederationRecord, *, recovered: bool) -> None:
+    """The recovery key replaces the coordinator's keys and nothing else, and only it replaces itself.
+
+    Args:
+        signed: The record as the drop folder holds it.
+        record: What it says.
+        before: The record before it; for one by the recovery key, the record in force for its first round until now.
+        recovered: Whether the recovery key has signed it.
+    """
+    kept = ("members", "plan") if recovered else ("recovery",)
+    for what in kept:
+        if getattr(record, what) != getattr(before, what):
+            signer = "the recovery key" if recovered else "a key of the coordinator"
+            msg = f"{signed.key}: signed by {signer}, which cannot change {what}"
+            raise TrustError(msg)
+
+
+def check_seen(signed: Signed, record: Record, rounds: Sequence[Verified[RoundRecord]]) -> None:
+    """The newest round that a site had verified is one of these; another one is evidence of a fork, or of an end that is gone."""
+    seen = record.seen if isinstance(record, SiteRecord) else None
+    if isinstance(record, UpdateRecord):
+        start = SeenRound(round=record.round - 1, sha256=record.parent)
+        expect(signed, "newest round seen", start, seen or start)
+        seen = start
+    if seen is None:
+        return
+    own = rounds[seen.round].digest if seen.round < len(rounds) else None
+    if own == seen.sha256:
+        return
+    here = (
+        f"round {seen.round} is {own[:SHORT_DIGEST]}: evidence of a fork"
+        if own
+        else (f"the newest round is {len(rounds) - 1}: evidence that the end of the history is missing")
+    )
+    msg = f"{signed.key}: {record.party} has signed that it verified {seen}; here {here}"
+    hint = f"ask {record.party} and the coordinator by telephone for the digests of their rounds; or {record.party} lies"
+    raise TrustError(msg, hint=hint)
+
+
+def newest_seen(rounds: Sequence[Verified[RoundRecord]]) -> SeenRound | None:
+    """Return the newest round as a site's record names it."""
+    return SeenRound(round=rounds[-1].record.round, sha256=rounds[-1].digest) if rounds else None
