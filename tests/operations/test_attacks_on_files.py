@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -27,13 +27,15 @@ from fedcli.progress import Silent
 from fedcli.results import Status
 from tests.fixtures.federation import PLAN, Clock, Federation
 from tests.fixtures.files import UNPRIVILEGED
-from tests.fixtures.places import on_sftp
+from tests.fixtures.places import on_s3, on_sftp
+from tests.fixtures.servers import running_s3
 from tests.fixtures.tampering import artifact_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fedcli.exchange.store import Store
     from tests.fixtures.servers import Sshd
 
 SITES = ("ash", "birch", "cedar")
@@ -168,6 +170,53 @@ class Vanishing(LocalStore):
     def fetch(self, key: str, target: Path, limit: int) -> Any:
         self._vanish(key)
         return super().fetch(key, target, limit)
+
+
+class Removing:
+    """A drop folder from which cedar's artifacts are removed just before they are copied."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def fetch(self, key: str, target: Path, limit: int) -> Any:
+        if key.startswith("sites/cedar/"):
+            self._store.remove_artifact(key)
+        return self._store.fetch(key, target, limit)
+
+
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
+def test_an_artifact_that_vanishes_from_a_server(request: pytest.FixtureRequest, federation: Federation, kind: str) -> None:
+    place = on_sftp(request.getfixturevalue("sshd")) if kind == "sftp" else on_s3(request.getfixturevalue("s3"))
+    place.take_over(federation.drop, [])
+    drop = Folder(cast("Store", Removing(place.store())), coordinator=federation.fingerprint, cache=federation.root / "cache")
+    reading = read_history(drop)[1]
+    inspect_artifacts(reading, Silent())
+    key = artifact_path(federation, KEY).relative_to(federation.drop).as_posix()
+    assert [(problem.key, problem.message) for problem in reading.problems] == [
+        (key, f"{key}: not in the drop folder {place.address}")
+    ]
+
+
+@pytest.mark.parametrize("what", ["record", "artifact"])
+def test_a_key_of_a_bucket_that_may_not_be_read(tmp_path: Path, federation: Federation, what: str) -> None:
+    path = artifact_path(federation, KEY) if what == "artifact" else federation.drop / KEY
+    key = path.relative_to(federation.drop).as_posix()
+    (tmp_path / "s3").mkdir()
+    with running_s3(tmp_path / "s3", unreadable=f"sites/north/denied/{key}") as server:
+        place = on_s3(server, "denied")
+        place.take_over(federation.drop, [federation.coordinator])
+        with place.acting():
+            result = federation.aggregate()
+            source = Source(address=place.address, options=place.options, coordinator=federation.fingerprint)
+            found, history = verify(VerifyRequest(source=source), federation.environment)
+    assert result.used == ("ash", "birch")
+    assert [item.site for item in result.rejected] == ["cedar"]
+    assert "403 Forbidden, AccessDenied" in result.rejected[0].reason
+    assert [problem.key for problem in found.problems] == [key]
+    assert {("ash", 1), ("birch", 1)} <= history.updates.keys()
 
 
 class VanishingArtifacts(Vanishing):

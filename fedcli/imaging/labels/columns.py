@@ -42,6 +42,9 @@ _NAMES = {
 }
 """Column names in lower case, without spaces, underscores and other punctuation; the first match wins."""
 
+_NAMED, _NAME_LENGTH = 60, 80
+"""Columns that a message names, and characters of each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelColumns:
@@ -156,4 +159,7 @@ def _missing(path: Path, content: CsvFile, task: str, *whats: str) -> DataError:
 
 
 def _columns_of(content: CsvFile) -> str:
-    return f"found the columns {', '.join(content.names)}"
+    """Return the columns for a message; of many, or of long ones, only the beginning."""
+    names = [name[:_NAME_LENGTH] for name in content.names[:_NAMED]]
+    more = f" and {len(content.names) - _NAMED} more" if len(content.names) > _NAMED else ""
+    return f"found the columns {', '.join(names)}{more}"

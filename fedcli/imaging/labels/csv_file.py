@@ -16,6 +16,8 @@ from fedcli.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
+MAX_COLUMNS = 4096
+
 _SEPARATORS = ",;\t"
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -92,6 +94,9 @@ def read(path: Path) -> CsvFile:
         msg = f"{path}: the table is empty"
         raise DataError(msg, hint=hint)
     header, *rows = lines
+    if len(header.cells) > MAX_COLUMNS:
+        msg = f"{path}: {len(header.cells)} columns, expected at most {MAX_COLUMNS}"
+        raise DataError(msg, hint=hint)
     for row in rows:
         if len(row.cells) != len(header.cells):
             msg = f"{path}, line {row.line}: expected {len(header.cells)} cells as in the header, found {len(row.cells)}"

@@ -216,6 +216,25 @@ def test_folders_and_records_are_asked_for_many_at_once(sshd: Sshd, below: str, 
     assert max(polls) >= 50
 
 
+def test_a_listing_with_a_limit_asks_a_limited_number_of_times(sshd: Sshd, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of 3,000 folders there is another, and in one of them are 3,000 files."""
+    for number in range(3000):
+        (sshd.root / below / f"sites/north/round-{number:04d}/x").mkdir(parents=True)
+    store = sshd.store("north", below)
+    request = paramiko.SFTPClient._async_request  # noqa: SLF001 - the store sends each request by it
+    num_requests = 0
+
+    def counting(client: Any, *arguments: Any) -> Any:
+        nonlocal num_requests
+        num_requests += 1
+        return request(client, *arguments)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "_async_request", counting)
+    (listing,) = store.list_each(["sites/north/"], 100).values()
+    assert listing.fault == "sites/north: more than 100 files and folders, of which the others are ignored"
+    assert num_requests <= 4 * (100 + 10)  # to open, read twice and close each
+
+
 def test_a_server_that_opens_few_files_at_once_is_asked_one_by_one(tmp_path: Path) -> None:
     keys = tuple(f"round-{number:04d}/update.json" for number in range(100))
     (tmp_path / "sshd").mkdir()
