@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcli import wire
+from fedcli import __version__, wire
 from fedcli.disclosure.published import published_comparisons, published_test, published_validation
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
@@ -61,14 +61,14 @@ class Scoring:
 
     def test(self, verified: Verified[Record], reference: ModelReference) -> TestScore:
         """Return a model's score on the test patients, as it is published; there must be some."""
-        name = self._name(reference.content_sha256, f"{self._settings_digest}-complete.json")
+        name = self._name(reference.content_sha256, f"{self._settings_digest}-published-{__version__}.json")
         score = self._party.workspace.load(TestScore, name)
         if score is None:
-            score = self._measure(self._predictions(verified, reference), reference)
+            plan, patients = self._learner.plan, self._learner.data.cohort.part(Part.TEST).patients
+            complete = self._complete(verified, reference)
+            score = published_test(complete, patients, self._settings.min_cell, cases_are_patients=plan.unit is Unit.PATIENT)
             self._party.workspace.save(name, score)
-        score = replace(score, model=reference)  # the same bytes may be in another record
-        plan, patients = self._learner.plan, self._learner.data.cohort.part(Part.TEST).patients
-        return published_test(score, patients, self._settings.min_cell, cases_are_patients=plan.unit is Unit.PATIENT)
+        return replace(score, model=reference)  # the same bytes may be in another record
 
     def compare(self, scores: tuple[TestScore, ...]) -> tuple[Comparison, ...]:
         """Return the comparisons of this site's own models, as they are published: federated with local, fine-tuned with it.
@@ -80,6 +80,15 @@ class Scoring:
         pairs = [(own[kind], own[before]) for before, kind in pairwise(SHARED_KINDS) if before in own and kind in own]
         compared = tuple(Comparison(model=model, other=other, result=self._difference(model, other)) for model, other in pairs)
         return published_comparisons(compared, scores, self._settings.min_cell)
+
+    def _complete(self, verified: Verified[Record], reference: ModelReference) -> TestScore:
+        """Return a model's score as it was computed, now or earlier."""
+        name = self._name(reference.content_sha256, f"{self._settings_digest}-complete.json")
+        score = self._party.workspace.load(TestScore, name)
+        if score is None:
+            score = self._measure(self._predictions(verified, reference), reference)
+            self._party.workspace.save(name, score)
+        return score
 
     def _difference(self, model: ModelReference, other: ModelReference) -> PairedDifference:
         name = self._name(model.content_sha256, f"{other.content_sha256[:16]}-{self._settings_digest}-complete.json")

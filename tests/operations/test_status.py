@@ -27,7 +27,7 @@ from fedcli.party.source import Source
 from fedcli.plan import Aggregation, Plan
 from fedcli.results import Status
 from fedcli.workspace import Workspace
-from tests.fixtures.federation import PLAN, Federation
+from tests.fixtures.federation import PLAN, Federation, Listener
 from tests.fixtures.history import HandmadeHistory
 
 if TYPE_CHECKING:
@@ -300,3 +300,18 @@ def test_at_the_end_all_evaluate_until_every_model_is_scored(finished: Federatio
     ending = f"fedcli report {finished.drop} --out report --coordinator-key FINGERPRINT"
     assert seen(finished).message == f"All rounds are done. Every site has evaluated: {ending}"
     assert seen(finished, "valley").message.endswith(f"fedcli report -C {finished.site('valley')} --out report")
+
+
+def test_a_clock_that_is_behind_is_named_and_stops_nobody(trained: Federation) -> None:
+    """The coordinator's clock went back by three hours: round 1 is dated before round 0, and everyone is told."""
+    assert trained.status().dates == ()
+    trained.clock.pass_hours(-3)
+    assert any("coordinator is dated 3 h after now, by this machine's clock" in sentence for sentence in trained.status().dates)
+    trained.progress = Listener()
+    assert trained.aggregate().status is Status.PUBLISHED
+    assert "this machine's clock is 3 h behind the record of round 0" in trained.progress.events
+    trained.clock.pass_hours(3)
+    assert [sentence.partition(":")[0] for sentence in trained.status().dates] == [
+        "round 1 is dated 3 h before the round before it"
+    ]
+    assert trained.verify().dates == trained.status().dates
