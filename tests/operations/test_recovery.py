@@ -15,22 +15,27 @@ from fedcli.exchange import layout
 from fedcli.exchange.checks import Signed
 from fedcli.exchange.keys import create_key, load_signer
 from fedcli.exchange.records import FederationRecord
+from fedcli.operations.admit import AdmitRequest, admit
 from fedcli.operations.approve import confirm_coordinator
 from fedcli.operations.doctor import DoctorRequest, doctor
 from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.init import InitRequest, init
+from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
+from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, Federation, files_below, no_passphrase
+from tests.fixtures.places import on_s3, on_sftp
 from tests.fixtures.tampering import place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.operations.rotate_key import RotateKeyResult
+    from tests.fixtures.places import Place
 
 KEY = layout.recovery(3)
 
@@ -265,3 +270,30 @@ def test_the_coordinators_own_key_is_no_recovery_key(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigurationError, match="expected another one"):
         init(request, federation.environment)
+
+
+@pytest.fixture(params=["sftp", "s3"])
+def elsewhere(request: pytest.FixtureRequest) -> Place:
+    if request.param == "sftp":
+        return on_sftp(request.getfixturevalue("sshd"))
+    return on_s3(request.getfixturevalue("s3"))
+
+
+def test_keys_are_replaced_on_servers_too(recoverable: Federation, elsewhere: Place, tmp_path: Path) -> None:
+    (recoverable.coordinator / "key").unlink()
+    elsewhere.take_over(recoverable.drop, [recoverable.coordinator, *map(recoverable.site, SITES)])
+    with elsewhere.acting():
+        result = recover(recoverable)
+        with pytest.raises(ApprovalError, match="replaced the coordinator's key"):
+            recoverable.train("north")
+        confirm(recoverable, result.fingerprint)
+        assert recoverable.aggregate().used == SITES
+        source = recoverable.source("north")
+        request = JoinRequest(root=tmp_path / "new", site="north", invitation=inspect(source), re_enrol=True)
+        joined = join(request, recoverable.environment)
+        admitted = admit(
+            AdmitRequest(root=recoverable.coordinator, site="north", fingerprint=joined.fingerprint), recoverable.environment
+        )
+        assert admitted.retired == recoverable.signer("north").verify_key.fingerprint
+        verified = verify(VerifyRequest(source=source, replay=True), recoverable.environment)[0]
+        assert (verified.problems, verified.unaccounted, verified.verified) == ((), (), True)
