@@ -68,6 +68,18 @@ class TrustError(FedcliError):
     exit_code = 6
 
 
+class LaterRoundError(TrustError):
+    """A record names a round that this history does not have: it has just been published, or it is missing.
+
+    Attributes:
+        number: The round.
+    """
+
+    def __init__(self, message: str, number: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+
 class ApprovalError(FedcliError):
     """A person must agree first."""
 

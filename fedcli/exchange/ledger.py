@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from fedcli import wire
-from fedcli.errors import TrustError
+from fedcli.errors import LaterRoundError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.checks import (
@@ -244,7 +244,7 @@ class Ledger:
         as_of = verified.record.as_of
         if as_of > self.newest_round:
             msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
-            raise TrustError(msg)
+            raise LaterRoundError(msg, as_of)
         since = self.federations[self.in_force(as_of).record.number :]
         check_signature(signed, signed.signature, listed_keys(party, [item.record for item in since]))
         expect(signed, "number", number, verified.record.number)

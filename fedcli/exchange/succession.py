@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcli.errors import TrustError
+from fedcli.errors import LaterRoundError, TrustError
 from fedcli.exchange.checks import Signed, expect
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import Record, SeenRound, SiteRecord, UpdateRecord
@@ -64,17 +64,14 @@ def check_seen(signed: Signed, record: Record, rounds: Sequence[Verified[RoundRe
         seen = start
     if seen is None:
         return
-    own = rounds[seen.round].digest if seen.round < len(rounds) else None
-    if own == seen.sha256:
-        return
-    here = (
-        f"round {seen.round} is {own[:SHORT_DIGEST]}: evidence of a fork"
-        if own
-        else (f"the newest round is {len(rounds) - 1}: evidence that the end of the history is missing")
-    )
-    msg = f"{signed.key}: {record.party} has signed that it verified {seen}; here {here}"
+    text = f"{signed.key}: {record.party} has signed that it verified {seen}; here"
     hint = f"ask {record.party} and the coordinator by telephone for the digests of their rounds; or {record.party} lies"
-    raise TrustError(msg, hint=hint)
+    if seen.round >= len(rounds):
+        msg = f"{text} the newest round is {len(rounds) - 1}: evidence that the end of the history is missing"
+        raise LaterRoundError(msg, seen.round, hint=hint)
+    if (own := rounds[seen.round].digest) != seen.sha256:
+        msg = f"{text} round {seen.round} is {own[:SHORT_DIGEST]}: evidence of a fork"
+        raise TrustError(msg, hint=hint)
 
 
 def newest_seen(rounds: Sequence[Verified[RoundRecord]]) -> SeenRound | None:

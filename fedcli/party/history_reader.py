@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from fedcli.errors import MissingError, TrustError, UnreadableError
+from fedcli.errors import LaterRoundError, MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS, MAX_PARTY_BYTES
 from fedcli.exchange.claims import check_counts
@@ -86,7 +86,10 @@ class Reading:
         return frozenset(named.difference(self.keys))
 
     def attempt(self, key: str, verify: Callable[[Signed], Verified[R]]) -> Iterator[Verified[R]]:
-        """Yield a record if it verifies; otherwise note why it does not."""
+        """Yield a record if it verifies; otherwise note why it does not.
+
+        A record that names a round that was published after the ledger was brought up to date is left for the next reading.
+        """
         party = layout.owner(key)
         if self._num_bytes[party] > MAX_PARTY_BYTES:
             self.reject(key, f"{key}: not read, after more than {MAX_PARTY_BYTES} bytes of records of {party}")
@@ -96,7 +99,11 @@ class Reading:
             self._num_bytes[party] += len(signed.data)
             verified = verify(signed)
         except (TrustError, MissingError, UnreadableError) as error:
-            self.reject(key, str(error))
+            published = (
+                isinstance(error, LaterRoundError) and self.folder.store.stat(layout.round_record(error.number)) is not None
+            )
+            if not published:
+                self.reject(key, str(error))
             return
         self.records.append(_without_scores(verified))
         yield verified
@@ -220,10 +227,7 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
     ledger = reading.folder.ledger
     for number in layout.numbers(reading.listed[site], f"{layout.prefix(site)}round-{{}}/update.json"):
         key = layout.update(site, number)
-        beyond = number - ledger.newest_round - 1
-        if beyond > 0 and reading.folder.store.stat(layout.round_record(number - 1)) is not None:
-            continue  # a round has been closed since the ledger was brought up to date
-        if beyond > _MOST_BEYOND:
+        if number > ledger.newest_round + 1 + _MOST_BEYOND:
             reading.reject(key, f"{key}: for a round that has no verified parent")
             continue
         for update in reading.attempt(key, partial(ledger.update, site, number)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from fedcli import wire
 from fedcli.exchange import layout
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.party.history_reader import Reading
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, begun_by_hand
 from tests.fixtures.tampering import rewrite
@@ -96,6 +98,20 @@ def test_a_fork_is_told_by_one_record_of_the_other_branch(trained: Federation, t
     told = f"{key}: north has signed that it verified round 1, {digests[0]}; here round 1 is {digests[1]}: evidence of a fork"
     assert problems(trained)[key] == told
     assert told in {problem.message for problem in trained.status().problems}
+
+
+def test_a_round_that_is_closed_while_somebody_reads_is_no_alarm(finished: Federation) -> None:
+    """A reader has taken the rounds before the last one was published, and the sites' records after it."""
+    evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)
+    folder = finished.source().folder(finished.root / "scratch")
+    last = finished.drop / layout.round_record(2)
+    data = last.read_bytes()
+    last.unlink()
+    folder.synchronise()
+    last.write_bytes(data)
+    reading = Reading(folder=folder)
+    assert list(reading.attempt(EVALUATION, partial(folder.ledger.evaluation, "north", 1))) == []
+    assert reading.problems == []
 
 
 def test_a_site_that_lies_about_it_costs_only_itself(finished: Federation, tmp_path: Path) -> None:
