@@ -69,8 +69,9 @@ def test_other_versions_and_a_changed_update_are_told_apart(trained: Federation)
 
 
 def test_an_update_that_was_not_trained_so_is_found(trained: Federation) -> None:
-    other = trained.delta("north", 1)
-    record = trained.send("north", 1, delta=other, images=trained.update("north", 1).images)
+    sent = trained.update("north", 1)
+    delta = trained.delta("north", 1)
+    record = trained.send("north", 1, delta=delta, steps=sent.steps, images=sent.images, patients=sent.patients)
     result = again(trained, 1)
     assert (result.status, result.reproduced, result.expected) == (Status.FAILED, False, record.artifacts[0].content_sha256)
     assert "another update came out" in result.message
