@@ -112,7 +112,7 @@ def show_check(out: Console, result: CheckResult) -> None:
     render.print_table(out, "Images by class", result.classes, [tuple(map(str, preview.class_images))])
     syntaxes = [(item.title, str(item.files), f"{item.megapixels:.0f}", f"{item.seconds:.0f}") for item in preview.syntaxes]
     render.print_table(out, "Transfer syntaxes", ("syntax", "files", "megapixels", "processor seconds"), syntaxes)
-    _show_left_out(out, "Would be left out", preview.rejections, preview.label_faults)
+    _show_left_out(out, "Would be left out", preview.rejections, preview.label_faults, preview.label_remarks)
 
 
 def show_prepared(out: Console, result: PrepareResult) -> None:
@@ -140,14 +140,19 @@ def show_prepared(out: Console, result: PrepareResult) -> None:
     pairs = [low + high for low, high in zip(cohort.histogram[::2], cohort.histogram[1::2], strict=True)]
     intensities = [("0 to 1, logarithmic", render.bars(pairs, decades=_DECADES))]
     render.print_table(out, "Pixels by intensity (Fig. 4)", ("intensity", "pixels"), intensities)
-    _show_left_out(out, "Left out", [(item.reason, item.files) for item in cohort.rejections], result.label_faults)
+    rejections = [(item.reason, item.files) for item in cohort.rejections]
+    _show_left_out(out, "Left out", rejections, result.label_faults, result.label_remarks)
     for warning in result.warnings:
         out.print(f"[bold red]{escape(warning)}[/] Look at {escape(result.page)}", highlight=False, soft_wrap=True)
 
 
-def _show_left_out(out: Console, title: str, counts: Sequence[tuple[str, int]], faults: Sequence[FaultCount]) -> None:
+def _show_left_out(
+    out: Console, title: str, counts: Sequence[tuple[str, int]], faults: Sequence[FaultCount], remarks: Sequence[str]
+) -> None:
     if counts:
         render.print_table(out, title, ("reason", "files"), [(reason, str(files)) for reason, files in counts])
     if faults:
         rows = [(item.fault, str(item.rows)) for item in faults]
         render.print_table(out, "Rows of the label table without effect", ("what is wrong", "rows"), rows)
+    for remark in remarks:
+        render.print_line(out, f"· labels: {remark}")

@@ -108,6 +108,7 @@ class PreparationSummary:
         label_key: What the label table is keyed by.
         label_column: The name of that column.
         label_problems: Rows of the label table without effect; for the site's eyes only.
+        label_remarks: What else identifies images, and why rows and images that look alike do not match.
         rejected: Every file left out, in the order of the paths; for the site's eyes only.
         scanners: The images, scanner by scanner; for the site's eyes only.
     """
@@ -120,6 +121,7 @@ class PreparationSummary:
     label_key: LabelKey
     label_column: str
     label_problems: tuple[RowProblem, ...]
+    label_remarks: tuple[str, ...]
     rejected: tuple[RejectedFile, ...]
     scanners: tuple[ScannerView, ...]
 
@@ -160,6 +162,7 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
         label_key=labels.key,
         label_column=labels.column,
         label_problems=labels.problems,
+        label_remarks=labels.remarks,
         rejected=content.rejected,
         scanners=written.scanners,
     )

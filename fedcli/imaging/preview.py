@@ -56,6 +56,7 @@ class Preview:
         label_key: What the label table is keyed by.
         label_column: The name of that column.
         label_faults: Rows of the label table without effect, by fault.
+        label_remarks: What else identifies images, and why rows and images that look alike do not match.
         seconds: How long decoding would take, on processors like those on which the rates were measured.
     """
 
@@ -68,6 +69,7 @@ class Preview:
     label_key: LabelKey
     label_column: str
     label_faults: tuple[FaultCount, ...]
+    label_remarks: tuple[str, ...]
     seconds: float
 
 
@@ -94,6 +96,7 @@ def preview(request: DatasetRequest, *, progress: Progress) -> Preview:
         label_key=labels.key,
         label_column=labels.column,
         label_faults=fault_counts(labels.problems),
+        label_remarks=labels.remarks,
         seconds=sum(syntax.seconds for syntax in syntaxes) / request.archive.num_processes,
     )
 

@@ -48,7 +48,7 @@ class Reason(StrEnum):
     NO_WINDOW = "no window, which the plan wants"
     NO_PATIENT = "no patient identifier"
     OTHER_PATIENT = "patient identifier does not match the patient pattern"
-    COPY = "same SOP instance as a file before it"
+    COPY = "same SOP instance as a file before it"  # or as one that the label table lists
     NO_LABEL = "no label"
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICTING_LABELS = "labels contradict one another"

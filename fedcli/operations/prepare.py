@@ -69,6 +69,7 @@ class PrepareResult(Result):
         label_column: The name of that column.
         label_problems: Rows of the label table without effect.
         label_faults: The same, by fault.
+        label_remarks: What else identifies images, and why rows and images that look alike do not match.
         page: An HTML page with all this and examples of the images, for the site's eyes only.
         warnings: Scanners whose images seem to be inverted.
         withdrawn: Patients that have withdrawn now.
@@ -88,6 +89,7 @@ class PrepareResult(Result):
     label_column: str
     label_problems: int
     label_faults: tuple[FaultCount, ...]
+    label_remarks: tuple[str, ...]
     page: str
     warnings: tuple[str, ...]
     withdrawn: int = 0
@@ -231,6 +233,7 @@ def _result(summary: PreparationSummary, out: Path) -> PrepareResult:
         label_column=summary.label_column,
         label_problems=len(summary.label_problems),
         label_faults=summary.label_faults,
+        label_remarks=summary.label_remarks,
         page=str(out / PAGE),
         warnings=tuple(warning for scanner in summary.scanners for warning in scanner.warnings),
     )

@@ -60,6 +60,7 @@ def prepared() -> PreparationSummary:
         label_key=LabelKey.ACCESSION,
         label_column="acc_anon",
         label_problems=17 * (problem,),
+        label_remarks=(),
     )
 
 

@@ -60,6 +60,8 @@ class AcceptedFile:
 class Acceptance:
     """Divides files, one after another, into accepted and rejected ones.
 
+    Of copies of one SOP instance the first is accepted, or the first one that the label table lists.
+
     Attributes:
         accepted: The files whose images are used, in the order in which they were added.
         rejected: All others.
@@ -71,7 +73,8 @@ class Acceptance:
         self._rule = rule
         self._details = details
         self._images = images
-        self._instances: set[str] = set()
+        self._instances: dict[str, AcceptedFile] = {}
+        self._num_images = 0
 
     def add(self, file: str, result: FileResult) -> bool:
         """Add a file and return whether it is accepted; its image is then the next one in the scratch file."""
@@ -80,14 +83,22 @@ class Acceptance:
             if file in self._details:
                 metadata = self._details[file].complete(metadata)
             patient = self._rule.patient_of(metadata.patient)
-            reason = self._reason(metadata, patient)
+            reason = self._reason(file, metadata, patient)
             if not reason:
-                self._instances.add(metadata.instance)
-                metadata = replace(metadata, patient=patient)
-                self.accepted.append(AcceptedFile(file=file, metadata=metadata, position=len(self.accepted)))
+                self._accept(AcceptedFile(file=file, metadata=replace(metadata, patient=patient), position=self._num_images))
                 return True
         self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED))
         return False
+
+    def _accept(self, item: AcceptedFile) -> None:
+        instance = item.metadata.instance
+        if other := self._instances.get(instance):
+            self.accepted.remove(other)
+            self.rejected.append(RejectedFile(file=other.file, reason=Reason.COPY))
+        if instance:
+            self._instances[instance] = item
+        self.accepted.append(item)
+        self._num_images += 1
 
     def reject_volumes_with_2d(self) -> None:
         """Reject the volumes whose study has a 2-D image of the same side and view."""
@@ -98,7 +109,7 @@ class Acceptance:
         self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D) for file in doubled]
         self.accepted = [item for item in self.accepted if item.file not in doubled]
 
-    def _reason(self, metadata: ImageMetadata, patient: str) -> Reason | None:
+    def _reason(self, file: str, metadata: ImageMetadata, patient: str) -> Reason | None:
         if not metadata.patient:
             return Reason.NO_PATIENT
         if not patient:
@@ -108,4 +119,6 @@ class Acceptance:
         excluded = self._images.modified_views is ModifiedViews.EXCLUDE
         if excluded and metadata.secondary and not metadata.view and not metadata.laterality:
             return Reason.CAPTURE
-        return Reason.COPY if metadata.instance and metadata.instance in self._instances else None
+        other = self._instances.get(metadata.instance)
+        is_listed_first = file in self._details and other is not None and other.file not in self._details
+        return Reason.COPY if other is not None and not is_listed_first else None

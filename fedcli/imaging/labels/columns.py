@@ -104,7 +104,7 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
     Raises:
         DataError: It is not a table, lacks a given column, or has no column that could be the key or the class.
     """
-    content = _composed(path, csv_file.read(path), columns)
+    content = _composed(path, csv_file.read(path, lambda name: _is_needed(name, columns)), columns)
     given = {item.name: _given(path, content, getattr(columns, item.name)) for item in fields(columns)}
     keys = [(key, index) for key in LabelKey if (index := given[key]) is not None]
     if not keys:
@@ -116,6 +116,13 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
         raise _missing(path, content, "holds the class", "label")
     side, view = (_one(content, given, what) for what in ("side", "view"))
     return LabelTable(path=path, content=content, keys=tuple(keys), label=label, side=side, view=view)
+
+
+def _is_needed(name: str, columns: LabelColumns) -> bool:
+    """Tell whether a column is given, composed into a given one, or recognised."""
+    given = [getattr(columns, item.name) for item in fields(columns)]
+    named = {part.lower() for template in given for part in (template, *csv_file.fields_of(template))}
+    return name.lower() in named or any(_squeezed(name) in known for known in _NAMES.values())
 
 
 def _composed(path: Path, content: CsvFile, columns: LabelColumns) -> CsvFile:
@@ -148,8 +155,11 @@ def _one(content: CsvFile, given: dict[str, int | None], what: str) -> int | Non
 
 def _recognised(content: CsvFile, what: str) -> list[int]:
     """Return the columns whose names say that they hold it."""
-    squeezed = [re.sub(r"[\W_]", "", name).lower() for name in content.names]
-    return [index for known in _NAMES[what] for index, name in enumerate(squeezed) if name == known]
+    return [index for known in _NAMES[what] for index, name in enumerate(content.names) if _squeezed(name) == known]
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _missing(path: Path, content: CsvFile, task: str, *whats: str) -> DataError:
@@ -160,6 +170,6 @@ def _missing(path: Path, content: CsvFile, task: str, *whats: str) -> DataError:
 
 def _columns_of(content: CsvFile) -> str:
     """Return the columns for a message; of many, or of long ones, only the beginning."""
-    names = [name[:_NAME_LENGTH] for name in content.names[:_NAMED]]
-    more = f" and {len(content.names) - _NAMED} more" if len(content.names) > _NAMED else ""
+    names = [name[:_NAME_LENGTH] for name in content.header[:_NAMED]]
+    more = f" and {len(content.header) - _NAMED} more" if len(content.header) > _NAMED else ""
     return f"found the columns {', '.join(names)}{more}"

@@ -1,7 +1,8 @@
 """How label tables write a class.
 
 The plan's own names always win. If the plan's classes are a, b, c, d, the four BI-RADS densities are also understood as letters,
-numbers (including Roman ones, and 2.0 as in spreadsheets), words, and with a prefix such as ACR, BI-RADS, density or category.
+numbers (including Roman ones, and 2.0 as in spreadsheets), words, a code with its words (`b - scattered`), and with a prefix such
+as ACR, BI-RADS, density or level.
 
 "BI-RADS 2" is not understood: reports write the assessment like that, which says nothing about density.
 """
@@ -42,8 +43,11 @@ _LETTER_OF_WORDS = {
     "extremely dense": "d",
 }
 
-_PREFIX = re.compile(r"(?:(?:acr|bi-?rads|breast|tissue|composition|density|category|class|type|grade)[\s:=_-]+)+")
+_PREFIX = re.compile(
+    r"(?:(?:acr|bi-?rads|breast|tissue|composition|density|category|class|type|typ|grade|level)(?:[\s:=_-]+|(?=\d)))+"
+)
 _ASSESSMENT = re.compile(r"(?!.*(?:density|tissue|composition)).*bi-?rads.*")
+_EXPLAINED = re.compile(r"(\w+)\s*(?:[-:=]\s|\()\s*(.+)")
 _SPACES = re.compile(r"[\s_-]+")
 
 
@@ -59,7 +63,16 @@ def class_of(text: str, classes: Sequence[str]) -> int | None:
 def _letter(text: str) -> str | None:
     prefix = _PREFIX.match(text)
     rest = text[prefix.end() :] if prefix else text
-    letter = _LETTER_OF_CODE.get(rest)
+    letter = _letter_of(rest)
     if letter and prefix and rest != letter and _ASSESSMENT.fullmatch(prefix[0]):
         return None
-    return letter or _LETTER_OF_WORDS.get(_SPACES.sub(" ", rest))
+    return letter
+
+
+def _letter_of(text: str) -> str | None:
+    """Return the letter of a code or of words, or of a code explained by words: `b - scattered`, `(c)`, `02`."""
+    text = text.strip(" ().")
+    if explained := _EXPLAINED.fullmatch(text):
+        letters = {_letter_of(explained[1]), _letter_of(explained[2])}
+        return letters.pop() if len(letters) == 1 else None
+    return _LETTER_OF_CODE.get(text.lstrip("0")) or _LETTER_OF_WORDS.get(_SPACES.sub(" ", text))

@@ -1,7 +1,8 @@
 """A label table → the class of each image, or the reason why it has none.
 
-The table is keyed by one column: the most specific one, among those given or recognised, that identifies at least one image (SOP
-instance, file, accession, study, patient). Contradictions are never resolved by guessing: the images are left out and listed.
+The table is keyed by one column: the one, among those given or recognised, that names most images; of equal ones the most
+specific (SOP instance, file, accession, study, patient). Contradictions are never resolved by guessing: the images are left out
+and listed.
 
 A table that lists files can also supply the patient, side and view of a picture without a header. It never replaces what a file
 states itself.
@@ -9,7 +10,6 @@ states itself.
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from fedcli.errors import DataError
 from fedcli.imaging.labels.columns import LabelKey
 from fedcli.imaging.labels.density import class_of
+from fedcli.imaging.labels.key_columns import EMPTY, KeyColumn, names_of, normal_name
 from fedcli.imaging.mammogram import VIEWS
 from fedcli.imaging.rejection import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fedcli.imaging.labels.columns import LabelTable
     from fedcli.imaging.mammogram import ImageMetadata
@@ -72,12 +73,14 @@ class MatchedLabels:
         column: The name of that column.
         outcomes: For each image the position of its class, or the reason why it has none.
         problems: Rows without effect, in the order of the table.
+        remarks: What else identifies images, and why rows and images that look alike do not match.
     """
 
     key: LabelKey
     column: str
     outcomes: tuple[int | Reason, ...]
     problems: tuple[RowProblem, ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +115,10 @@ def details_of(table: LabelTable, files: Sequence[str]) -> Mapping[str, FileDeta
     positions = (*map(table.column, (LabelKey.PATIENT, LabelKey.STUDY, LabelKey.ACCESSION)), table.side, table.view)
     details: dict[str, FileDetails] = {}
     for row in table.content.rows:
-        name = _normal(LabelKey.FILE, row.cells[column])
+        name = normal_name(LabelKey.FILE, row.cells[column])
         of_row = _details(*("" if position is None else row.cells[position] for position in positions))
         details[name] = _agreed(details[name], of_row) if name in details else of_row
-    names = _names_of(files, details.keys())
+    names = names_of(files, details.keys())
     return {file: details[name] for file, name in zip(files, names, strict=True) if name}
 
 
@@ -130,15 +133,22 @@ def join(table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequen
     Raises:
         DataError: No row names any image.
     """
-    for key, index in table.keys:
-        rows = [(row.line, _normal(key, row.cells[index]), row.cells[table.label]) for row in table.content.rows]
-        keys = _keys_of(key, images, {name for _, name, _ in rows} - {""})
-        if any(keys):
-            outcomes, problems = _resolve(rows, keys, classes)
-            return MatchedLabels(key=key, column=table.content.names[index], outcomes=outcomes, problems=problems)
-    columns = ", ".join(f"{table.content.names[index]} ({key})" for key, index in table.keys)
-    msg = f"{table.path}: no row names any of the {len(images)} images; tried the columns {columns}"
-    raise DataError(msg, hint="if the table writes patient identifiers differently than the images do, use --patient-pattern")
+    candidates = [KeyColumn.of(table, key, index, images) for key, index in table.keys]
+    best = max(candidates, key=lambda candidate: candidate.num_images)
+    if not best.num_images:
+        columns = ", ".join(f"{candidate.column} ({candidate.key})" for candidate in candidates)
+        msg = f"{table.path}: no row names any of the {len(images)} images; tried the columns {columns}"
+        hint = "if the table writes patient identifiers differently than the images do, use --patient-pattern"
+        raise DataError(msg, hint="; ".join([*(remark for item in candidates for remark in item.differences(images)), hint]))
+    outcomes, problems = _resolve(best.rows, best.keys, classes)
+    others = [item for item in candidates if item is not best and item.num_images]
+    remarks = [
+        f"labels are joined by the column {best.column}, which names {best.num_images} images; "
+        f"{other.column} names {other.num_images}"
+        for other in others
+    ]
+    remarks += best.differences(images)
+    return MatchedLabels(key=best.key, column=best.column, outcomes=outcomes, problems=problems, remarks=tuple(remarks))
 
 
 def fault_counts(problems: Iterable[RowProblem]) -> tuple[FaultCount, ...]:
@@ -163,35 +173,10 @@ def _agreed(first: FileDetails, second: FileDetails) -> FileDetails:
     return FileDetails(**{name: one if one == other else "" for name, (one, other) in both.items()})
 
 
-def _normal(key: LabelKey, name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./") if key is LabelKey.FILE else name
-
-
-def _keys_of(key: LabelKey, images: Mapping[str, ImageMetadata], known: set[str]) -> list[str]:
-    """Return for each image its key in the table, or ''."""
-    if key is LabelKey.FILE:
-        return _names_of(list(images), known)
-    return [name if (name := getattr(metadata, key)) in known else "" for metadata in images.values()]
-
-
-def _names_of(files: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return for each file its name in the table, or ''.
-
-    The table may use the file's path or, if no other file shares it, the path without extension, or the file name with or without
-    extension.
-    """
-    trimmed = [posixpath.splitext(file)[0] for file in files]
-    shorter = [(path, posixpath.basename(file), posixpath.basename(path)) for file, path in zip(files, trimmed, strict=True)]
-    shared = Counter(name for names in shorter for name in set(names))
-    return [
-        next((name for name in (file, *names) if name in known and (name == file or shared[name] == 1)), "")
-        for file, names in zip(files, shorter, strict=True)
-    ]
-
-
 def _resolve(
     rows: Sequence[tuple[int, str, str]], keys: Sequence[str], classes: Sequence[str]
 ) -> tuple[tuple[int | Reason, ...], tuple[RowProblem, ...]]:
+    rows = [(line, name, "" if text.lower() in EMPTY and text not in classes else text) for line, name, text in rows]
     meant = {text: class_of(text, classes) for text in {text for _, _, text in rows}}
     meanings: dict[str, set[int | None]] = {}
     for _, name, text in rows:

@@ -17,13 +17,18 @@ from pydicom.uid import (
 
 from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.archive.reading import read_all
+from fedcli.imaging.labels.matching import FileDetails
+from fedcli.imaging.pixels import to_square
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Images, Presentation, Tomosynthesis
 from fedcli.progress import Silent
+from tests.fixtures.dicom_files import read as read_dicom
 from tests.fixtures.dicom_files import write_mammogram
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def outcome(folder: Path, **settings: Any) -> dict[str, Reason | str]:
@@ -143,3 +148,22 @@ def test_a_process_stays_small(cbis: Path) -> None:
     files = sorted(cbis.rglob("*.dcm"), key=lambda path: path.stat().st_size)[-2:]
     done = subprocess.run([sys.executable, "-c", program, *map(str, files)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 400_000
+
+
+def test_of_copies_the_one_that_the_table_lists_is_kept(tmp_path: Path, gradient: NDArray[np.uint16]) -> None:
+    folder = tmp_path / "archive"
+    for name in ("a-incoming", "b-curated", "c-backup"):
+        (folder / name).mkdir(parents=True)
+        write_mammogram(folder / name / "1.dcm", gradient if name == "b-curated" else gradient // 2, SOPInstanceUID="1.2.3")
+    files = tuple(f"{name}/1.dcm" for name in ("a-incoming", "b-curated", "c-backup"))
+    archive = ImageArchive(folder=folder, workers=1)
+    images = Images(size=16, presentation=Presentation.ANY)
+    with (tmp_path / "scratch").open("w+b") as scratch:
+        details = {"b-curated/1.dcm": FileDetails()}
+        accepted, rejected = read_all(archive, files, images, scratch=scratch, details=details, progress=Silent())
+        (kept,) = accepted
+        scratch.seek(kept.position * 16 * 16 * 2)
+        pixels = np.frombuffer(scratch.read(16 * 16 * 2), "<u2").reshape(16, 16)
+    assert kept.file == "b-curated/1.dcm"
+    assert {item.file: item.reason for item in rejected} == dict.fromkeys((files[0], files[2]), Reason.COPY)
+    assert np.array_equal(pixels, to_square(read_dicom(folder / "b-curated/1.dcm"), images))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_separators_and_byte_order_mark(separator: str, mark: bytes, tmp_path: Path) -> None:
     lines = ['Patient ID,"density"', "p1 , 2", "", '"p,2",3']
@@ -38,7 +38,7 @@ def test_a_column_composed_of_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "empty"), (b"a,b\n1\n", "line 2"), (b"a,b\n1,\xff\n", "CSV"), (b'a,b\n"1,2\n', "CSV")],
+    [(b"", "empty"), (b"a,b\n1\n", "line 2"), (b"a,b\n1,\xff\n", "not UTF-8"), (b"PK\3\4", "workbook"), (b'a,b\n"1,2\n', "CSV")],
 )
 def test_what_is_no_table(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content)
@@ -51,3 +51,28 @@ def test_what_is_no_table(content: bytes, words: str, tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         csv_file.read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patient ID;Density, final (A,B,C,D)\np1;b\np2;c\n",
+        "sep=;\r\nPatient ID;density\r\np1;b\r\np2;c\r\n",
+        "Patient ID;density\np1;b;\np2;c;\n",
+        "Patient ID;density;;\np1;b;;\np2;c;;\n",
+        "\r\n\r\nPatient ID,density\np1,\u00a0b\np2\u200b,c\0\n",
+        "Patient ID\tdensity\rp1\tb\rp2\tc\r",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_programs_export_them(text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    table = csv_file.read(tmp_path / "t.csv")
+    assert [row.cells[:2] for row in table.rows] == [("p1", "b"), ("p2", "c")]
+
+
+def test_only_needed_columns_are_kept_and_equal_cells_once(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{number},text of {number % 2},x\n" for number in range(100)))
+    table = csv_file.read(tmp_path / "t.csv", lambda name: name == "b")
+    assert (table.names, table.header) == (("b",), ("a", "b", "c"))
+    assert len({id(row.cells[0]) for row in table.rows}) == 2

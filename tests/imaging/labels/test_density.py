@@ -22,6 +22,9 @@ BIRADS = ("a", "b", "c", "d")
         # With a number, BI-RADS is the assessment: VinDr-Mammo's column breast_birads has such cells.
         *(("BI-RADS 2", None), ("BIRADS 4", None), ("bi-rads: 3", None), ("ACR BI-RADS II", None)),
         *(("BI-RADS 4A", None), ("B (benign)", None), ("acrb", None), ("density", None), ("1.5", None), ("-1", None)),
+        *(("Level A", 0), ("b - scattered", 1), ("b: scattered fibroglandular densities", 1), ("2 - scattered", 1)),
+        *(("(c)", 2), ("acr3", 2), ("ACR 2", 1), ("ACR typ II", 1), ("02", 1), ("c.", 2), ("fatty (a)", 0)),
+        *(("b - fatty", None), ("C/D", None), ("b-c", None), ("dense", None), ("25-50%", None), ("9", None)),
         *(("5", None), ("0", None), ("e", None), ("", None)),
     ],
 )

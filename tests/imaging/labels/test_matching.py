@@ -59,10 +59,52 @@ def test_keys(text: str, key: LabelKey, outcomes: tuple[int, ...], tmp_path: Pat
     assert (joined.key, joined.outcomes, joined.problems) == (key, outcomes, ())
 
 
-def test_the_most_specific_key_that_names_an_image_wins(tmp_path: Path) -> None:
+def test_of_keys_that_name_equally_many_images_the_most_specific_wins_and_the_other_is_said(tmp_path: Path) -> None:
     joined = join(tmp_path, "patient_id,study_id,image_id,density\np1,1.1.1,other-1,1\np1,1.1.2,other-2,2\n")
     assert (joined.key, joined.column) == (LabelKey.STUDY, "study_id")
     assert joined.outcomes == (0, 1, Reason.NO_LABEL, Reason.NO_LABEL)
+    assert joined.remarks == ("labels are joined by the column study_id, which names 2 images; patient_id names 2",)
+
+
+def test_the_key_that_names_most_images_wins(tmp_path: Path) -> None:
+    joined = join(tmp_path, "patient_id,image_id,density\np1,1-1,1\np2,other,2\n")
+    assert (joined.column, joined.outcomes) == ("patient_id", (0, 0, 1, 1))
+    assert joined.remarks[0] == "labels are joined by the column patient_id, which names 4 images; image_id names 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("P2", "in other case"),
+        ("p2.0", "without .0"),
+        ("p 2", "with other spaces"),
+    ],
+)
+def test_what_would_match_is_said(name: str, remark: str, tmp_path: Path) -> None:
+    joined = join(tmp_path, f"patient_id,density\np1,1\n{name},2\n")
+    assert joined.outcomes[2:] == (Reason.NO_LABEL, Reason.NO_LABEL)
+    assert joined.remarks == (f"column patient_id: 1 image key would match {remark}",)
+    with pytest.raises(DataError) as caught:
+        join(tmp_path, f"patient_id,density\n{name},2\n")
+    assert caught.value.hint.startswith(f"column patient_id: 1 image key would match {remark}; ")
+
+
+@pytest.mark.parametrize(
+    ("image", "row", "remark"),
+    [("00123", "123", "without leading zeros"), ("0045", "45.0", "without leading zeros"), ("M\u0075\u0308", "M\u00fc", "NFC")],
+)
+def test_what_a_spreadsheet_did_to_identifiers_is_said(image: str, row: str, remark: str, tmp_path: Path) -> None:
+    images = {"1.dcm": ImageMetadata(patient=image, rows=64, columns=64, bits=12)}
+    with pytest.raises(DataError) as caught:
+        matching.join(read(tmp_path, f"patient_id,density\n{row},2\n"), images, CLASSES)
+    assert remark in caught.value.hint
+
+
+@pytest.mark.parametrize("empty", ["", "NA", "nan", "N/A", "null", "-", "None"])
+def test_an_empty_cell_is_empty_as_programs_write_it(empty: str, tmp_path: Path) -> None:
+    joined = join(tmp_path, f"patient_id,density\np1,1\np1,{empty}\n{empty or ' '},3\n")
+    assert joined.outcomes[:2] == (0, 0)
+    assert [problem.fault for problem in joined.problems] == [RowFault.NO_CLASS, RowFault.NO_KEY]
 
 
 def test_given_columns_are_the_only_ones(tmp_path: Path) -> None:
