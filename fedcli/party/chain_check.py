@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedcli.errors import TrustError
 from fedcli.exchange import layout
+from fedcli.exchange.claims import check_counts
 from fedcli.exchange.history import Problem
 from fedcli.exchange.keys import verify_keys
+from fedcli.exchange.records import DatasetRecord
 from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.ledger import Ledger
+    from fedcli.exchange.records import UpdateRecord
     from fedcli.party.history_reader import Reading
 
 
@@ -44,3 +48,31 @@ def confirmation(ledger: Ledger) -> str:
     if ledger.pinned is not None:
         return f"verified against the coordinator's key {fingerprint}"
     return f"consistent; coordinator {fingerprint} not confirmed"
+
+
+def check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
+    """Note every update that a round used and that is missing, different, or at odds with the data set record that it names.
+
+    They are noted however many problems the site has.
+    """
+    named = {problem.key for problem in reading.problems}
+    keys = reading.keys
+    datasets = {
+        (verified.record.party, verified.digest): cast("Verified[DatasetRecord]", verified)
+        for verified in reading.records
+        if isinstance(verified.record, DatasetRecord)
+    }
+    for verified in reading.folder.ledger.rounds:
+        number = verified.record.round
+        for item in verified.record.contributions:
+            key = layout.update(item.site, number)
+            used = updates.get((item.site, number))
+            if used is not None and used.digest != item.update:
+                reading.note(key, f"{key}: SHA-256 {used.digest[:12]}, expected {item.update[:12]}, which round {number} used")
+            elif used is None and key not in named:
+                reading.note(key, f"{key}: {'does not verify' if key in keys else 'missing'}, though round {number} used it")
+            elif used is not None:
+                try:
+                    check_counts(used, datasets.get((item.site, used.record.dataset or "")))
+                except TrustError as error:
+                    reading.note(key, str(error))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from fedcli.errors import LaterRoundError, MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS, MAX_PARTY_BYTES
-from fedcli.exchange.claims import check_counts
+from fedcli.exchange.consumption import Consumption
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
     SHARED_KINDS,
@@ -24,6 +23,7 @@ from fedcli.exchange.records import (
     UpdateRecord,
     archivable,
 )
+from fedcli.party.chain_check import check_used_updates
 from fedcli.party.enrolment import read_enrolments
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
 _MOST_BEYOND = 3
 """Of so many rounds after the newest one, updates are read: they name the round records that are missing."""
-_MOST_REJECTED = 20
-"""Records of one party of which it is said why they do not verify."""
 
 
 @dataclass(slots=True)
@@ -54,6 +52,7 @@ class Reading:
         problems: What has not verified so far.
         records: Every verified record, the older ones of a site too.
         archive: The coordinator's newest record of an archive.
+        consumption: What each party has made this reader read and say.
     """
 
     folder: Folder
@@ -62,8 +61,7 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     records: list[Verified[Record]] = field(default_factory=list)
     archive: Verified[ArchiveRecord] | None = None
-    _num_rejected: Counter[str] = field(default_factory=Counter)
-    _num_bytes: Counter[str] = field(default_factory=Counter)
+    consumption: Consumption = field(default_factory=Consumption)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -90,13 +88,12 @@ class Reading:
 
         A record that names a round that was published after the ledger was brought up to date is left for the next reading.
         """
-        party = layout.owner(key)
-        if self._num_bytes[party] > MAX_PARTY_BYTES:
-            self.reject(key, f"{key}: not read, after more than {MAX_PARTY_BYTES} bytes of records of {party}")
+        if self.consumption.exhausted(key):
+            self.reject(key, f"{key}: not read, after more than {MAX_PARTY_BYTES} bytes of records of {layout.owner(key)}")
             return
         try:
             signed = self.folder.read(key)
-            self._num_bytes[party] += len(signed.data)
+            self.consumption.read(key, len(signed.data))
             verified = verify(signed)
         except (TrustError, MissingError, UnreadableError) as error:
             published = (
@@ -122,16 +119,8 @@ class Reading:
 
     def reject(self, key: str, message: str) -> None:
         """Note what is wrong with a record; of the many of one party only the first are noted, and the others counted."""
-        party = layout.owner(key)
-        self._num_rejected[party] += 1
-        if self._num_rejected[party] <= _MOST_REJECTED:
+        if self.consumption.reject(key):
             self.note(key, message)
-
-    def count_rejected(self) -> None:
-        """Note how many more records of each party do not verify."""
-        for party, number in self._num_rejected.items():
-            if number > _MOST_REJECTED:
-                self.note(layout.prefix(party), f"{layout.prefix(party)}: {number - _MOST_REJECTED} more records do not verify")
 
     def note(self, key: str, message: str) -> None:
         """Note a problem."""
@@ -167,8 +156,8 @@ def read_history(folder: Folder, *, applicants: bool = False) -> tuple[History, 
         _read_enrolments(reading, site, history)
     for site in sorted(ledger.bounds.sites or ()):
         _read_site(reading, site, history)
-    reading.count_rejected()
-    _check_used_updates(reading, history.updates)
+    reading.problems.extend(reading.consumption.unsaid())
+    check_used_updates(reading, history.updates)
     return replace(history, problems=tuple(reading.problems)), reading
 
 
@@ -261,31 +250,3 @@ def _take_newer(reading: Reading, into: dict[K, Verified[S]], place: K, verified
         )
         return
     into[place] = verified
-
-
-def _check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
-    """Note every update that a round used and that is missing, different, or at odds with the data set record that it names.
-
-    They are noted however many problems the site has.
-    """
-    named = {problem.key for problem in reading.problems}
-    keys = reading.keys
-    datasets = {
-        (verified.record.party, verified.digest): cast("Verified[DatasetRecord]", verified)
-        for verified in reading.records
-        if isinstance(verified.record, DatasetRecord)
-    }
-    for verified in reading.folder.ledger.rounds:
-        number = verified.record.round
-        for item in verified.record.contributions:
-            key = layout.update(item.site, number)
-            used = updates.get((item.site, number))
-            if used is not None and used.digest != item.update:
-                reading.note(key, f"{key}: SHA-256 {used.digest[:12]}, expected {item.update[:12]}, which round {number} used")
-            elif used is None and key not in named:
-                reading.note(key, f"{key}: {'does not verify' if key in keys else 'missing'}, though round {number} used it")
-            elif used is not None:
-                try:
-                    check_counts(used, datasets.get((item.site, used.record.dataset or "")))
-                except TrustError as error:
-                    reading.note(key, str(error))

@@ -58,6 +58,10 @@ class Counting(LocalStore):
         self.bytes += len(data)
         return data
 
+    def stat(self, key: str) -> int | None:
+        self.requests["read"] += 1
+        return super().stat(key)
+
     def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
         listings = super().list_each(prefixes, limit)
         self.requests["listed"] += sum(len(listing.keys) for listing in listings.values())
