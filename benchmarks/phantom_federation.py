@@ -23,9 +23,9 @@ from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.preparation import LabelFiles
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.evaluation import bootstrap, metrics
 from fedcli.learning.samples import Samples
+from fedcli.learning.seeds import derive_seed
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.progress import Silent
 

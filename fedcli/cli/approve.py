@@ -9,7 +9,7 @@ import typer
 
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
-from fedcli.cli.plan_approval import ApprovePlanOption, require_approval
+from fedcli.cli.questions import ApprovePlanOption, require_approval
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment

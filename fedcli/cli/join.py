@@ -9,8 +9,7 @@ import typer
 
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, OwnKeyOption, ThreadsOption, WorkspaceOption
-from fedcli.cli.plan_approval import ApprovePlanOption, require_approval
-from fedcli.cli.questions import confirm
+from fedcli.cli.questions import ApprovePlanOption, confirm, require_approval
 from fedcli.cli.source_options import DropOption, EndpointOption, HostKeyOption, SshKeyOption, given_source
 from fedcli.errors import ApprovalError
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedcli.cli import render
+from fedcli.errors import ApprovalError
 from fedcli.text.visible_text import visible
+
+if TYPE_CHECKING:
+    from fedcli.plan import Plan
+    from fedcli.plan.settings import PlanChange
 
 
 def attended() -> bool:
@@ -19,3 +25,33 @@ def attended() -> bool:
 def confirm(question: str) -> bool:
     """Ask a person; without a terminal the answer is no."""
     return attended() and typer.confirm(visible(question), err=True)
+
+
+ApprovePlanOption = Annotated[
+    str | None,
+    typer.Option("--approve-plan", metavar="DIGEST", help="Approve the plan of this digest without being asked."),
+]
+
+
+def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: str | None, when: str = "in force") -> None:
+    """Show a plan and ask, unless its digest was given.
+
+    Raises:
+        ApprovalError: The operator does not approve, or has approved another plan.
+    """
+    digest = plan.digest
+    if approve_plan:
+        if not digest.startswith(approve_plan):
+            msg = f"the plan {when} is {digest[:12]}, expected {approve_plan[:12]}"
+            raise ApprovalError(msg, hint="look at it again without --approve-plan")
+        return
+    _, err = render.consoles()
+    title = f"Plan {plan.name}, {digest[:12]}, {when}"
+    if any(change.before for change in changes):
+        rows = [(change.setting, change.before, change.after) for change in changes]
+        render.print_table(err, title, ("setting", "approved before", "now"), rows)
+    else:
+        render.print_table(err, title, ("setting", "value"), [(change.setting, change.after) for change in changes])
+    if not confirm("Do you approve this plan for this site?"):
+        msg = f"the plan {digest[:12]} is not approved"
+        raise ApprovalError(msg, hint=f"--approve-plan {digest[:12]} approves it without being asked")

@@ -1,8 +1,7 @@
-"""Reproducible training: seeds from words of the plan, never from digests, keys or the clock; reproducible torch in a block."""
+"""Reproducible torch within a block; afterwards the process's generators and settings are as before."""
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,17 +10,6 @@ from torch.utils import deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def derive_seed(*words: str | int) -> int:
-    """Return the seed for these words: plan seed, site name, round, purpose and the like.
-
-    It is SHA-256 over the words as netstrings, so that ("ab", "c") and ("a", "bc") differ. A number is the same word as its
-    decimal digits. The result is below 2**63, as numpy and torch require.
-    """
-    encoded = [str(word).encode() for word in words]
-    message = b"".join(b"%d:%s," % (len(word), word) for word in encoded)
-    return int.from_bytes(hashlib.sha256(message).digest()[:8], "big") >> 1
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.exchange.lineage import leads
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import weights
+from fedcli.learning.seeds import derive_seed
 from fedcli.party.party import Party
 from fedcli.plan import Part
 from fedcli.results import Result, Status

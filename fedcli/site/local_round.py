@@ -14,8 +14,8 @@ import numpy as np
 
 from fedcli import tensors
 from fedcli.exchange.lineage import lineage
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import batch_norm, weights
+from fedcli.learning.seeds import derive_seed
 from fedcli.plan import OptimizerState, Part, Statistics
 from fedcli.site import selection
 from fedcli.site.learner import require_images

@@ -18,9 +18,9 @@ from fedcli.disclosure.published import published_comparisons, published_test, p
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.records import SHARED_KINDS, Comparison, TestScore, ValidationScore
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.evaluation import bootstrap
 from fedcli.learning.evaluation.metrics import cross_entropy
+from fedcli.learning.seeds import derive_seed
 from fedcli.measures import PairedDifference
 from fedcli.plan import Part, Unit
 

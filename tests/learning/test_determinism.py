@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils import deterministic
 
-from fedcli.learning.determinism import derive_seed, reproducible
+from fedcli.learning.determinism import reproducible
+from fedcli.learning.seeds import derive_seed
 
 
 def interrupted(cpu: torch.device) -> None:

@@ -12,8 +12,8 @@ from fedcli import tensors
 from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import batch_norm, registry, weights
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.local_training import LocalTraining
 from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Statistics

@@ -11,6 +11,6 @@ From the command down to one step:
     ... LocalTraining._take_step                 takes one step: logits, loss, gradient, Adam
 
 `fedcli finetune` calls `run_job` directly. In a step, `sampling` draws the images of a mini-batch, `batch_loader` reads them and
-`augmentation` changes them; `losses` and `proximal` are minimised, `optimizers` holds Adam. Around the steps, `checkpoint` saves
-the state, `data_parallel` shares the work between processes, and `throughput` measures the speed.
+`augmentation` changes them; `losses` are minimised, FedProx's term among them, and `optimizers` holds Adam. Around the steps,
+`checkpoint` saves the state, `data_parallel` shares the work between processes, and `throughput` measures the speed.
 """

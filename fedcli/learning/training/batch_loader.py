@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.samples import as_input
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
 from fedcli.learning.training.data_parallel import SINGLE_PROCESS

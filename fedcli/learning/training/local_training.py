@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from fedcli.errors import DataError, TrainingError
-from fedcli.learning.determinism import derive_seed, reproducible, reseed
+from fedcli.learning.determinism import reproducible, reseed
 from fedcli.learning.networks.precision import computing
 from fedcli.learning.networks.weights import load_arrays, to_arrays
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.batch_loader import BatchLoader
 from fedcli.learning.training.checkpoint import Snapshot
 from fedcli.learning.training.data_parallel import SINGLE_PROCESS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedcli.learning.determinism import derive_seed
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import sampling
 from fedcli.learning.training.batch_loader import BatchLoader, prefetched
 from fedcli.learning.training.data_parallel import Replicas

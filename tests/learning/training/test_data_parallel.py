@@ -14,10 +14,10 @@ from torch.multiprocessing.spawn import spawn
 
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks.registry import build, initial_state
 from fedcli.learning.networks.weights import load_arrays, to_arrays
 from fedcli.learning.samples import Samples
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
 from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError, DataError, TrainingError
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks.registry import build, initial_state
 from fedcli.learning.networks.weights import load_arrays, to_arrays
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import augment, draw
 from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity

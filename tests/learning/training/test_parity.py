@@ -15,9 +15,9 @@ import torch
 
 from fedcli import wire
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.learning.determinism import derive_seed
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.samples import Samples
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training import sampling
 from fedcli.learning.training.augmentation import draw
 from fedcli.learning.training.local_training import LocalTraining
