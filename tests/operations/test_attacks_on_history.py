@@ -126,6 +126,16 @@ def test_a_site_that_lies_about_it_costs_only_itself(finished: Federation, tmp_p
     assert {score.model.party for score in result.scores} == {"north", "coordinator"}
 
 
+def test_a_data_set_record_that_lies_about_it_stops_no_round(trained: Federation) -> None:
+    key = layout.dataset("valley", 1)
+    rewrite(trained, key, seen={"round": 0, "sha256": "0" * 64})
+    rewrite(trained, layout.update("valley", 1), dataset=wire.sha256((trained.drop / key).read_bytes()))
+    result = trained.aggregate()
+    assert "north" in result.used
+    assert (trained.aggregate(valley="lies") if result.status is Status.WAITING else result).status is Status.PUBLISHED
+    assert problems(trained).keys() == {key}
+
+
 def test_an_update_that_lies_about_it_is_rejected_by_name_and_stops_nobody(trained: Federation) -> None:
     rewrite(trained, layout.update("valley", 1), seen={"round": 0, "sha256": "0" * 64})
     (rejected,) = trained.aggregate().rejected
