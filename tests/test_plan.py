@@ -258,7 +258,10 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
-_IMAGES_KEYS = "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views)"
+_IMAGES_KEYS = (
+    "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views, crop, orientation, "
+    "reference)"
+)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from fedcli.imaging.harmonisation import breast_box, has_chest_wall_right, matched
 from fedcli.imaging.rejection import Reason, RejectedError
-from fedcli.plan import Aspect, Images, Intensity
+from fedcli.plan import Aspect, Crop, Images, Intensity, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,26 +35,39 @@ def to_square(mammogram: Mammogram, images: Images) -> NDArray[np.uint16]:
     Raises:
         RejectedError: All pixels are equal, or the plan requires a window and the file has none.
     """
-    pixels = mammogram.pixels
+    falling = mammogram.falling
+    pixels, padding = _framed(mammogram, images)
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
         raise RejectedError(Reason.BLANK)
-    falling = mammogram.falling
     if images.intensity is Intensity.STORED_RANGE:
         low, high = mammogram.low, mammogram.high
     elif images.intensity is Intensity.WINDOW:
         # The window applies to modality values, so it includes their slope.
         pixels, low, high, falling = _mapped(pixels, low, high, _window(mammogram)), 0.0, float(SCALE), mammogram.inverted
-    elif images.intensity is Intensity.EQUALIZED:
-        pixels, low, high, falling = _equalized(pixels, low, high, falling=falling), 0.0, float(SCALE), False
-    if mammogram.padding is not None and images.intensity in {Intensity.STORED_RANGE, Intensity.WINDOW}:
-        pixels = np.where(mammogram.padding, pixels.dtype.type(high if falling else low), pixels)
+    elif images.intensity in {Intensity.EQUALIZED, Intensity.REFERENCE}:
+        levels = _levels(pixels, low, high, falling=falling)
+        pixels = matched(levels, images.reference, SCALE) if images.reference else _equalized(levels)
+        low, high, falling = 0.0, float(SCALE), False
+    if padding is not None and images.intensity in {Intensity.STORED_RANGE, Intensity.WINDOW}:
+        pixels = np.where(padding, pixels.dtype.type(high if falling else low), pixels)
     rows, columns = extent_of(pixels.shape[0], pixels.shape[1], images)
     means = averaged(pixels, rows, columns)
     fixed = ((high - means) if falling else (means - low)) * (SCALE / (high - low))
     square = np.zeros((images.size, images.size), np.uint16)
     square[:rows, :columns] = np.rint(np.clip(fixed, 0, SCALE))
     return square
+
+
+def _framed(mammogram: Mammogram, images: Images) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return the pixels and the padding of the part that the plan takes, as the plan lays it."""
+    pixels, padding = mammogram.pixels, mammogram.padding
+    if images.crop is Crop.BREAST:
+        box = breast_box(pixels, falling=mammogram.falling)
+        pixels, padding = pixels[box], None if padding is None else padding[box]
+    if images.orientation is Orientation.CHEST_WALL_LEFT and has_chest_wall_right(pixels, falling=mammogram.falling):
+        pixels, padding = np.ascontiguousarray(pixels[:, ::-1]), None if padding is None else padding[:, ::-1]
+    return np.ascontiguousarray(pixels), padding
 
 
 def _window(mammogram: Mammogram) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
@@ -74,13 +88,16 @@ def _mapped(
     return np.take(table, _above(pixels, low))
 
 
-def _equalized(pixels: NDArray[Any], low: float, high: float, *, falling: bool) -> NDArray[np.uint16]:
-    """Map every level to its rank, the darkest first: the share of the pixels above the darkest level that are not above it."""
+def _levels(pixels: NDArray[Any], low: float, high: float, *, falling: bool) -> NDArray[np.uint16]:
+    """Return levels that rise from the darkest value, 0, to the brightest."""
     if _has_levels(pixels):
-        scaled: NDArray[Any] = -_above(pixels, high) if falling else _above(pixels, low)
-    else:
-        scaled = np.rint(((high - pixels) if falling else (pixels - low)) * (SCALE / (high - low)))
-    levels = scaled.astype(np.uint16, copy=False)
+        return -_above(pixels, high) if falling else _above(pixels, low)
+    scaled: NDArray[Any] = np.rint(((high - pixels) if falling else (pixels - low)) * (SCALE / (high - low)))
+    return scaled.astype(np.uint16)
+
+
+def _equalized(levels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Map every level to its rank: the share of the pixels above the darkest level that are not above it."""
     below = np.cumsum(np.bincount(levels.ravel()))
     table = np.rint((below - below[0]) * (SCALE / (below[-1] - below[0]))).astype(np.uint16)
     return np.take(table, levels)

@@ -28,12 +28,16 @@ class Aspect(StrEnum):
 
 
 class Intensity(StrEnum):
-    """What is scaled to [0, 1]: an image's own range, the range of its stored bits, its window, or the ranks of its levels."""
+    """What is scaled to [0, 1]: an image's own range, the range of its stored bits, its window, or the ranks of its levels.
+
+    `reference` gives the ranks the distribution of a reference that the plan carries.
+    """
 
     MIN_MAX = "min-max"
     STORED_RANGE = "stored-range"
     WINDOW = "window"
     EQUALIZED = "equalized"
+    REFERENCE = "reference"
 
 
 class Frames(StrEnum):
@@ -65,6 +69,20 @@ class ViewPosition(StrEnum):
     FB = "FB"
     SIO = "SIO"
     ISO = "ISO"
+
+
+class Crop(StrEnum):
+    """What of an image is taken: all, or the bounding box of the breast (`fedcli.imaging.harmonisation`)."""
+
+    NONE = "none"
+    BREAST = "breast"
+
+
+class Orientation(StrEnum):
+    """How an image lies: as it is stored, or mirrored where needed so that the chest wall is on the left."""
+
+    AS_STORED = "as-stored"
+    CHEST_WALL_LEFT = "chest-wall-left"
 
 
 class ModifiedViews(StrEnum):

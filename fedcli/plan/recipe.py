@@ -11,12 +11,14 @@ from fedcli.plan.choices import (
     Aspect,
     Beginning,
     ClassWeights,
+    Crop,
     Frames,
     Intensity,
     Loss,
     ModifiedViews,
     Normalisation,
     OptimizerState,
+    Orientation,
     Precision,
     Presentation,
     Sampling,
@@ -25,6 +27,9 @@ from fedcli.plan.choices import (
     ViewPosition,
 )
 from fedcli.wire import STRICT, absent_means
+
+QUANTILES = 64
+Quantile = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -40,6 +45,9 @@ class Images:
         views: The views that are taken, and images that state none; if there are none here, all.
         modified_views: Whether spot, magnification and other modified views, specimens and the like are taken too.
         frames: How a volume becomes one image.
+        crop: What of the image is taken.
+        orientation: How the image lies.
+        reference: For `intensity = "reference"`: the reference's quantiles at 64 equal steps, rising from 0 to 1.
     """
 
     size: Annotated[int, Field(ge=16, le=1024)] = 224
@@ -50,6 +58,17 @@ class Images:
     frames: Frames = Frames.MIDDLE
     views: Annotated[tuple[ViewPosition, ...], Field(max_length=len(ViewPosition), fail_fast=True), absent_means(())] = ()
     modified_views: Annotated[ModifiedViews, absent_means(ModifiedViews.INCLUDE)] = ModifiedViews.EXCLUDE
+    crop: Annotated[Crop, absent_means(Crop.NONE)] = Crop.NONE
+    orientation: Annotated[Orientation, absent_means(Orientation.AS_STORED)] = Orientation.AS_STORED
+    reference: Annotated[tuple[Quantile, ...], Field(max_length=QUANTILES, fail_fast=True), absent_means(())] = ()
+
+    @model_validator(mode="after")
+    def _has_a_reference(self) -> Images:
+        expected = QUANTILES if self.intensity is Intensity.REFERENCE else 0
+        if len(self.reference) != expected or list(self.reference) != sorted(self.reference):
+            msg = f'reference must be {QUANTILES} rising numbers for intensity = "reference", and [] otherwise'
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedcli.cohort import HISTOGRAM_BINS
 from fedcli.imaging.pixels import SCALE, extent_of
-from fedcli.plan import Intensity, Part
+from fedcli.plan import Crop, Intensity, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,8 +114,10 @@ class Survey:
     def add(self, image: NDArray[np.uint16], metadata: ImageMetadata, *, part: Part, label: int) -> None:
         """Examine one image, (size, size)."""
         tally = self._tallies.setdefault(metadata.scanner if metadata.scanner in self._tallies else None, _Tally())
-        rows, columns = extent_of(metadata.rows, metadata.columns, self._images)
-        background = background_of(image[:rows, :columns])
+        background = background_of(image)
+        if self._images.crop is Crop.NONE:  # else the part's proportions are not known
+            rows, columns = extent_of(metadata.rows, metadata.columns, self._images)
+            background = background_of(image[:rows, :columns])
         tally.histogram += histogram_of(image)
         tally.background += background
         tally.mean += float(image.mean()) / SCALE

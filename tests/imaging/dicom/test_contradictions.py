@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ALL = tuple(Intensity)
+ALL = tuple(intensity for intensity in Intensity if intensity is not Intensity.REFERENCE)
 
 
 def square(path: Path, intensity: Intensity) -> NDArray[np.float64]:
