@@ -2,8 +2,8 @@
 
 With five sites or more, a value is compared by its robust z-score (Iglewicz & Hoaglin 1993): 0.6745 · (x - median) / MAD, where
 MAD is the median absolute deviation; if more than half of the values are equal, it is (x - median) / (1.2533 · mean absolute
-deviation). The divisor is never below 0.01 (of the median, for norms): rounding does not separate sites that almost agree. Fewer
-sites have no scores, since two can always make a third look odd.
+deviation). Norms are compared by their logarithms. The divisor is never below 0.01: rounding does not separate sites that almost
+agree. Fewer sites have no scores, since two can always make a third look odd.
 
 Honest sites differ: a flag needs a difference that is large by itself, too. docs/studies.md has the figures behind the limits. A
 change of kappa is shown, but not flagged: of honest sites with fifty validation patients it falls by 0.7 in single rounds. A flag
@@ -12,6 +12,7 @@ asks a person to look; it rejects nobody.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Protocol
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 ODD = 3.5
 """Scores beyond this are odd, if the value is also beyond one of the limits below."""
 _NORM_FACTOR, _NORM_FACTOR_OF_FEW = 5.0, 10.0
-"""A norm so many times the others' median, or that part of it."""
+"""A norm so many times the others' median, or that part of it; of fewer than five sites, of all others."""
 _COSINE, _COSINE_OF_FEW, _COSINE_SCORE = -0.5, -0.8, 2.5
 """A cosine to the others' mean below this; its score need not be as large, since cosines are bounded."""
 _NORMAL_MAD = 0.6745
 _NORMAL_MEAN_DEVIATION = 1.2533
 _SMALLEST = 0.01
+_EMPTY = 1e-30
+"""A norm of 0 counts as this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class SiteReview:
         received_kappa: Validation kappa of the model that it received.
         trained_kappa: Validation kappa of the model that it trained.
         norm: Norm of its delta.
-        norm_score: The norm's robust z-score; None with fewer than five sites.
+        norm_score: The robust z-score of the norm's logarithm; None with fewer than five sites.
         cosine: Between its delta and the step of all.
         cosine_score: The robust z-score of `others_cosine`; None with fewer than five sites.
         others_cosine: Between its delta and the weighted mean of all others.
@@ -91,22 +94,22 @@ class RoundReviewer(Protocol):
         """Return what to do; called again without the sites that were rejected."""
 
 
-def robust_scores(values: Sequence[float | None], *, relative: bool = False) -> tuple[float | None, ...]:
-    """Return the robust z-score of each value, None for None; `relative` measures in units of the median."""
+def robust_scores(values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Return the robust z-score of each value, None for None."""
     known = [value for value in values if value is not None]
     if not known:
         return tuple(None for _ in values)
     middle = median(known)
     deviations = [abs(value - middle) for value in known]
     scale = median(deviations) / _NORMAL_MAD or _NORMAL_MEAN_DEVIATION * fmean(deviations)
-    scale = max(scale, _SMALLEST * (abs(middle) if relative else 1.0))
-    return tuple(None if value is None else round((value - middle) / scale, 1) if scale else 0.0 for value in values)
+    scale = max(scale, _SMALLEST)
+    return tuple(None if value is None else round((value - middle) / scale, 1) for value in values)
 
 
 def review(received: ReceivedUpdates, shares: Sequence[Share], plan: Plan, now: datetime) -> tuple[SiteReview, ...]:
     """Return the figures of every site whose update is used."""
     scored = len(shares) >= LEAST
-    norms = robust_scores([share.norm if scored else None for share in shares], relative=True)
+    norms = robust_scores([math.log(max(share.norm, _EMPTY)) if scored else None for share in shares])
     cosines = robust_scores([share.others_cosine if scored else None for share in shares])
     reviews = []
     for share, norm, cosine in zip(shares, norms, cosines, strict=True):
@@ -141,9 +144,11 @@ def _odd_claims(record: UpdateRecord, plan: Plan) -> Iterator[str]:
 
 def _odd_norm(norm: float, others: Sequence[float], score: float | None) -> Iterator[str]:
     middle = median(others) if others else 0.0
-    factor = _NORM_FACTOR_OF_FEW if score is None else _NORM_FACTOR
-    outside = middle > 0 and not middle / factor <= norm <= middle * factor
-    if outside and (score is None or abs(score) > ODD):
+    if score is None:  # of two others, one alone moves the median
+        outside = middle > 0 and not min(others) / _NORM_FACTOR_OF_FEW <= norm <= max(others) * _NORM_FACTOR_OF_FEW
+    else:
+        outside = abs(score) > ODD and middle > 0 and not middle / _NORM_FACTOR <= norm <= middle * _NORM_FACTOR
+    if outside:
         yield f"its norm is {norm / middle:.2g} times the others' median{_certainty(score)}"
 
 

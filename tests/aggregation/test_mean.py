@@ -16,8 +16,9 @@ from hypothesis.extra import numpy as arrays_of
 from fedcli import disk, tensors
 from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.rules import AggregationRule
+from fedcli.aggregation.trained_norms import trained_norms
 from fedcli.errors import TrustError
-from tests.aggregation.models import Bench, bench, same, weighted_mean
+from tests.aggregation.models import Bench, arrays, bench, same, weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,3 +145,25 @@ def test_refuses_a_dtype_that_no_rule_knows(tmp_path: Path) -> None:
     half = {"h": np.ones(3, np.float16)}
     with pytest.raises(TrustError, match="tensor h: F16 cannot be aggregated, expected F32 or I64"):
         Bench(tmp_path, half, {"a": half}, {"a": 1}).fold()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e36])
+def test_trained_norms_leave_out_the_buffers(tmp_path: Path, scale: float) -> None:
+    """Also where the squares of the numbers are beyond float32; `trained_norms` measures the same without a fold."""
+    deltas = {site: arrays(number, scale=1e-3, length=9001) for number, site in enumerate(WEIGHTS, 1)}
+    for delta in deltas.values():
+        delta["stem.weight"] = delta["stem.weight"] * np.float32(scale)
+        delta["norm.running_var"] = delta["norm.running_var"] * np.float32(1e37)
+        delta["classifier.bias"] = np.clip(delta["classifier.bias"], -1, 1)
+    made = Bench(tmp_path, arrays(0, length=9001), deltas, WEIGHTS)
+    folded = made.fold(memory=20_000)
+
+    def norm(model: dict[str, NDArray[np.float32]]) -> float:
+        weights = [value for name, value in model.items() if value.dtype == np.float32 and "running" not in name]
+        return float(np.sqrt(sum((value.astype(float) ** 2).sum() for value in weights)))
+
+    assert folded.base_norm == pytest.approx(norm(made.base), rel=1e-5)
+    expected = [norm(deltas[site]) for site in sorted(deltas)]
+    assert [share.trained_norm for share in folded.shares] == pytest.approx(expected, rel=1e-5)
+    layout, updates = tensors.layout_of(made.base), made.updates(sorted(deltas))
+    assert trained_norms(AggregationRule(), layout, updates) == pytest.approx(expected, rel=1e-12)

@@ -70,8 +70,7 @@ def dot_products(
         squares[:, piece] = np.vecdot(values, values)
         products[:, piece] = np.vecdot(values, along)
         step_squares[:, piece] = np.vecdot(along, along)
-    base = rows[:1].astype(np.float64)
-    of_trained = _of_trained(rows, np.concatenate([_dots(base, base, count), squares]), trained)
+    of_trained = _of_trained(rows, np.concatenate([_squares(rows[:1], count), squares]), trained)
     return DotProducts(squares.sum(axis=1), products.sum(axis=1), float(step_squares.sum()), of_trained.sum(axis=1))
 
 
@@ -81,13 +80,20 @@ def _of_trained(
     """Return the squares of every piece over its trained elements: those with buffers among them are summed again."""
     if trained is None or trained.all():
         return squares
-    pieces = np.unique(np.flatnonzero(~trained) // PIECE)
     counted = np.zeros(rows.shape[1], np.bool_)
     counted[: trained.size] = trained
-    for piece in pieces:
-        columns = slice(piece * PIECE, (piece + 1) * PIECE)
-        values = rows[:, columns][:, counted[columns]].astype(np.float64)
-        squares[:, piece] = np.vecdot(values, values)
+    pieces = np.unique(np.flatnonzero(~trained) // PIECE)
+    blocks = rows.reshape(len(rows), -1, PIECE)[:, pieces] * counted.reshape(-1, PIECE)[pieces]
+    squares[:, pieces] = _squares(blocks.reshape(len(rows), -1), pieces.size * PIECE)
+    return squares
+
+
+def _squares(rows: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    """Return the squared norms of rows, piece by piece, also where float32 does not hold them."""
+    squares = _dots(rows, rows, count)
+    if not np.isfinite(squares).all():
+        wide = rows.astype(np.float64)
+        squares = _dots(wide, wide, count)
     return squares
 
 
