@@ -179,7 +179,8 @@ def test_false_counts_are_always_refused(count: str, request: pytest.FixtureRequ
         claims = update.record
         with pytest.raises(TrustError, match="1000000 steps, expected at most"):
             check_claims(update.key, replace(claims, steps=1_000_000), plan)
-        many = replace(claims, images=10 * claims.images, steps=10 * claims.steps)
+        images = 10 * claims.images
+        many = replace(claims, images=images, steps=plan.training.epochs * plan.training.steps_per_epoch(images))
         check_claims(update.key, many, plan)
         check_counts(update, history.datasets[site])
         with pytest.raises(TrustError, match="training images of"):
