@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli.errors import DataError, UsageError
+from fedcli.imaging import same_pixels
 from fedcli.imaging.archive.acceptance import RejectedFile
 from fedcli.imaging.archive.cache import Cache
 from fedcli.imaging.archive.reading import read_all
@@ -204,10 +205,12 @@ def _content(
     preparation = request.preparation
     images: list[writing.DatasetImage] = []
     rejected = list(rejected)
+    shared = same_pixels.shared_images(accepted)
     for item, outcome in zip(accepted, labels.outcomes, strict=True):
         patient = item.metadata.patient
         part = part_list.part_of(patient) if part_list else split.part_of(patient, split=preparation.split, seed=preparation.seed)
-        if request.withdrawn and pseudonyms.patient(patient) in request.withdrawn:
+        owners = map(pseudonyms.patient, {patient, *shared.get(item.digest, ())} if request.withdrawn else ())
+        if not request.withdrawn.isdisjoint(owners):
             rejected.append(RejectedFile(file=item.file, reason=Reason.WITHDRAWN))
         elif isinstance(outcome, Reason):
             rejected.append(RejectedFile(file=item.file, reason=outcome))
@@ -215,6 +218,9 @@ def _content(
             rejected.append(RejectedFile(file=item.file, reason=Reason.NOT_IN_SPLIT))
         else:
             images.append(writing.DatasetImage(source=item, label=outcome, part=part))
+    reasons = same_pixels.without(images, shared, lambda patient: pseudonyms.patient(patient) in request.trained)
+    rejected += [RejectedFile(file=file, reason=reason) for file, reason in reasons.items()]
+    images = [image for image in images if image.source.file not in reasons]
     _refuse_moved(request, images, pseudonyms)
     images.sort(key=lambda image: tuple(Part).index(image.part))  # contiguous parts can be mapped into memory
     rejected.sort(key=lambda item: item.file)

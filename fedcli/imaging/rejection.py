@@ -49,6 +49,9 @@ class Reason(StrEnum):
     NO_PATIENT = "no patient identifier"
     OTHER_PATIENT = "patient identifier does not match the patient pattern"
     COPY = "same SOP instance as a file before it"  # or as one that the label table lists
+    SHARED = "same pixels as an image of another patient"
+    SHARED_CONTRADICTION = "same pixels under patients with contradictory labels"
+    SHARED_PERSON = "patient shares an image with one of another part"
     NO_LABEL = "no label"
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICTING_LABELS = "labels contradict one another"

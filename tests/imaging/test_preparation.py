@@ -84,9 +84,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, preparation: Preparation) ->
     (source / "b").mkdir(parents=True)
     pixels = np.random.default_rng(1).integers(0, 4096, (64, 48)).astype(np.uint16)
     for patient in range(12):
-        write_mammogram(
-            source / f"good-{patient:02}", pixels + patient, PatientID=f"good-{patient}", Laterality="L", BitsStored=13
-        )
+        own = np.random.default_rng(100 + patient).integers(0, 4096, (64, 48)).astype(np.uint16)
+        write_mammogram(source / f"good-{patient:02}", own, PatientID=f"good-{patient}", Laterality="L", BitsStored=13)
     good = (source / "good-00").read_bytes()
     (source / "b" / "copy").write_bytes(good)
     (source / "b" / "short").write_bytes(good[: len(good) // 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,13 @@ class AcceptedFile:
         file: Path within the archive, with '/'.
         metadata: The file's metadata, completed by the label table; the patient is the one that the patient rule extracts.
         position: The image's position in the scratch file.
+        digest: SHA-256 of the image; empty if only the header was read.
     """
 
     file: str
     metadata: ImageMetadata
     position: int
+    digest: bytes = b""
 
     @property
     def study(self) -> str:
@@ -85,7 +88,9 @@ class Acceptance:
             patient = self._rule.patient_of(metadata.patient)
             reason = self._reason(file, metadata, patient)
             if not reason:
-                self._accept(AcceptedFile(file=file, metadata=replace(metadata, patient=patient), position=self._num_images))
+                metadata = replace(metadata, patient=patient)
+                digest = hashlib.sha256(result.image).digest() if result.image else b""
+                self._accept(AcceptedFile(file=file, metadata=metadata, position=self._num_images, digest=digest))
                 return True
         self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED))
         return False
