@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from fedcli.cohort import Cohort
     from fedcli.imaging.archive.acceptance import AcceptedFile
+    from fedcli.imaging.archive.archive_listing import ArchiveListing
     from fedcli.imaging.archive.image_archive import ImageArchive
     from fedcli.imaging.dataset.index import Pseudonyms
     from fedcli.imaging.dataset.survey import ScannerView
@@ -146,11 +147,11 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
     preparation = request.preparation
     table = columns.read(request.labels.table, request.labels.columns)
     part_list = split.read(request.labels.split) if request.labels.split else None
-    files = request.archive.files()
+    listing = request.archive.listing()
     with replacing(request.out, known=(*FILES, PAGE)) as folder:
         scratch_path = folder / _SCRATCH
         with scratch_path.open("wb") as scratch, closing(Cache(request.cache, preparation.images)) as cache:
-            accepted, rejected, labels = read_labelled(request, table, files, scratch=scratch, cache=cache, progress=progress)
+            accepted, rejected, labels = read_labelled(request, table, listing, scratch=scratch, cache=cache, progress=progress)
         content = _content(request, accepted, rejected, labels, part_list, pseudonyms)
         written = writing.write(folder, scratch_path, content, preparation=preparation, pseudonyms=pseudonyms)
         scratch_path.unlink()
@@ -158,7 +159,7 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
         preparation=preparation,
         digest=written.description.digest,
         cohort=written.description.cohort,
-        files=len(files),
+        files=len(listing.files),
         images=written.description.images,
         label_key=labels.key,
         label_column=labels.column,
@@ -172,7 +173,7 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
 def read_labelled(
     request: DatasetRequest,
     table: LabelTable,
-    files: tuple[str, ...],
+    listing: ArchiveListing,
     *,
     progress: Progress,
     scratch: BinaryIO | None = None,
@@ -183,11 +184,12 @@ def read_labelled(
     Raises:
         DataError: No file is accepted, or no row of the table names one.
     """
-    details = matching.details_of(table, files)
+    details = matching.details_of(table, listing.files)
     images = request.preparation.images
     accepted, rejected = read_all(
-        request.archive, files, images, scratch=scratch, details=details, progress=progress, cache=cache
+        request.archive, listing.files, images, scratch=scratch, details=details, progress=progress, cache=cache
     )
+    rejected += listing.left_out
     _refuse_empty(request.archive.folder, accepted, rejected)
     labels = matching.join(table, {item.file: item.metadata for item in accepted}, request.preparation.classes)
     return accepted, rejected, labels

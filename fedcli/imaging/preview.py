@@ -80,14 +80,14 @@ def preview(request: DatasetRequest, *, progress: Progress) -> Preview:
         DataError: The archive or the label table cannot be used, or no image would be left.
     """
     table = columns.read(request.labels.table, request.labels.columns)
-    files = request.archive.files()
-    accepted, rejected, labels = read_labelled(request, table, files, progress=progress)
+    listing = request.archive.listing()
+    accepted, rejected, labels = read_labelled(request, table, listing, progress=progress)
     labelled = [(item, label) for item, label in zip(accepted, labels.outcomes, strict=True) if not isinstance(label, Reason)]
     reasons = [item.reason for item in rejected] + [reason for reason in labels.outcomes if isinstance(reason, Reason)]
     counts = Counter(label for _, label in labelled)
     syntaxes = _syntaxes([item.metadata for item in accepted], request.preparation.images.frames)
     return Preview(
-        files=len(files),
+        files=len(listing.files),
         images=len(labelled),
         patients=len({item.metadata.patient for item, _ in labelled}),
         class_images=tuple(counts[position] for position in range(len(request.preparation.classes))),

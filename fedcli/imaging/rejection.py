@@ -15,6 +15,8 @@ class Reason(StrEnum):
 
     NOT_DICOM = "not a DICOM file"
     UNREADABLE = "file cannot be read"
+    UNLISTED = "folder cannot be listed"
+    LINK = "read under another path"
     DAMAGED = "damaged DICOM file"
     CRASHED = "reading the file ended the process"
     TOO_SLOW = "reading the file took too long"

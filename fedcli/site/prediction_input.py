@@ -82,8 +82,10 @@ def from_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Pat
     Raises:
         DataError: The folder cannot be read, or contains no mammogram.
     """
+    listing = archive.listing()
     with (scratch / "images").open("wb") as file:
-        accepted, rejected = read_all(archive, archive.files(), plan.images, scratch=file, details={}, progress=progress)
+        accepted, rejected = read_all(archive, listing.files, plan.images, scratch=file, details={}, progress=progress)
+    rejected += listing.left_out
     if not accepted:
         msg = f"{archive.folder}: none of {len(rejected)} files is a mammogram that can be read"
         raise DataError(msg, hint=f"the first is left out because: {rejected[0].reason}" if rejected else "the folder is empty")

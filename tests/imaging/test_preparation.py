@@ -190,6 +190,7 @@ def test_every_file_is_there_or_left_out_with_its_reason(mixed: Mixed) -> None:
         "b/disputed": Reason.CONFLICTING_LABELS,
         "b/empty": Reason.NOT_DICOM,
         "b/link": Reason.UNREADABLE,
+        "b/loop": Reason.LINK,
         "b/nobody": Reason.NO_PATIENT,
         "b/notes.txt": Reason.NOT_DICOM,
         "b/pipe": Reason.UNREADABLE,

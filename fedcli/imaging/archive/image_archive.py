@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError, UsageError
+from fedcli.imaging.archive.archive_listing import listing_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcli.imaging.archive.archive_listing import ArchiveListing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,27 +84,17 @@ class ImageArchive:
         """The number of processes that read the files."""
         return self.workers or len(os.sched_getaffinity(0))
 
-    def files(self) -> tuple[str, ...]:
-        """Return the paths of the files to read, relative to the folder, with '/', sorted; links are followed, loops are not.
+    def listing(self) -> ArchiveListing:
+        """Return the files to read, each once, and what cannot be listed.
 
         Raises:
-            DataError: The folder does not exist, or a folder cannot be listed.
+            DataError: The folder does not exist or cannot be listed.
         """
         if not self.folder.is_dir():
             msg = f"{self.folder}: expected a folder of DICOM files, found {'a file' if self.folder.exists() else 'nothing'}"
             raise DataError(msg)
-        paths: list[str] = []
-        visited: set[str] = set()
-        for parent, folders, names in os.walk(self.folder, onerror=_refuse, followlinks=True):
-            visited.add(os.path.realpath(parent))
-            folders[:] = [name for name in sorted(folders) if os.path.realpath(Path(parent, name)) not in visited]
-            paths += [Path(parent, name).relative_to(self.folder).as_posix() for name in names]
-        paths.sort()
+        listing = listing_of(self.folder)
+        paths = listing.files
         if not 0 < self.limit < len(paths):
-            return tuple(paths)
-        return tuple(paths[number * len(paths) // self.limit] for number in range(self.limit))
-
-
-def _refuse(error: OSError) -> None:
-    msg = f"{error.filename}: the folder cannot be read: {error.strerror}"
-    raise DataError(msg) from error
+            return listing
+        return replace(listing, files=tuple(paths[number * len(paths) // self.limit] for number in range(self.limit)))

@@ -35,7 +35,7 @@ def outcome(folder: Path, **settings: Any) -> dict[str, Reason | str]:
     """Return the reason, or the image type, of each file."""
     archive = ImageArchive(folder=folder, workers=1)
     images = Images(size=16, **settings)
-    accepted, rejected = read_all(archive, archive.files(), images, scratch=io.BytesIO(), details={}, progress=Silent())
+    accepted, rejected = read_all(archive, archive.listing().files, images, scratch=io.BytesIO(), details={}, progress=Silent())
     return {item.file: item.metadata.image_type for item in accepted} | {item.file: item.reason for item in rejected}
 
 
@@ -112,7 +112,7 @@ def test_a_limit_is_spread_over_the_archive(tmp_path: Path) -> None:
         (tmp_path / f"{number:02}").touch()
 
     def files(limit: int) -> tuple[str, ...]:
-        return ImageArchive(folder=tmp_path, limit=limit).files()
+        return ImageArchive(folder=tmp_path, limit=limit).listing().files
 
     assert files(4) == ("00", "25", "50", "75")
     assert len(set(files(33))) == 33
@@ -128,7 +128,7 @@ def test_a_file_that_disappears_meanwhile(study: Path) -> None:
             return super().track(label, total, unit)
 
     archive = ImageArchive(folder=study, workers=1)
-    files = archive.files()
+    files = archive.listing().files
     accepted, rejected = read_all(archive, files, Images(size=16), scratch=io.BytesIO(), details={}, progress=Remover())
     assert [item.reason for item in rejected if item.file == "unknown-volume"] == [Reason.UNREADABLE]
     assert len(accepted) + len(rejected) == len(files)
