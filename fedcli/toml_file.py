@@ -35,7 +35,7 @@ def load(kind: type[T], path: Path, *, hint: str) -> T:
         msg = f"{path}: more than the {MAX_BYTES} bytes expected at most"
         raise ConfigurationError(msg, hint=hint)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
         mapping = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         msg = f"{path}: not a TOML file: {error}"

@@ -1,4 +1,4 @@
-"""Commands that train: on several devices, as one of torchrun's processes, and stopped cleanly by SIGTERM."""
+"""Commands that train: on several devices, as one of torchrun's processes, and stopped cleanly by SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ DevicesOption = Annotated[
 def run_training(workspace: Path, command: Callable[[], object]) -> None:
     """Run a command that may train; in torchrun's other processes, help the first one instead."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         command()
         return

@@ -18,6 +18,8 @@ from fedcli.exchange.signatures import Signer, VerifyKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cryptography.hazmat.primitives.serialization import SSHPrivateKeyTypes
+
 
 def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
     """Load an ordinary OpenSSH Ed25519 private key; `passphrase` is called only if the key is encrypted.
@@ -36,14 +38,22 @@ def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
         try:
             key = serialization.load_ssh_private_key(data, None)
         except TypeError:  # cryptography's way to say that the key is encrypted
-            key = serialization.load_ssh_private_key(data, passphrase().encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the passphrase is empty
+            key = _decrypted(path, data, passphrase())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         msg = f"{path}: not a readable OpenSSH private key: {error}"
-        raise ConfigurationError(msg, hint="the passphrase may be wrong; ssh-keygen -t ed25519 makes a new key") from error
+        raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes a new key") from error
     if not isinstance(key, Ed25519PrivateKey):
         msg = f"{path}: expected an Ed25519 key, found a key of another kind"
         raise ConfigurationError(msg, hint="ssh-keygen -t ed25519 makes one")
     return Signer(key)
+
+
+def _decrypted(path: Path, data: bytes, passphrase: str) -> SSHPrivateKeyTypes:
+    try:
+        return serialization.load_ssh_private_key(data, passphrase.encode())
+    except (ValueError, TypeError) as error:  # TypeError: the passphrase is empty
+        msg = f"{path}: the passphrase is wrong, or the key is damaged"
+        raise ConfigurationError(msg, hint="type it again, or set FEDCLI_KEY_PASSPHRASE") from error
 
 
 def public_half(path: Path) -> VerifyKey:

@@ -123,7 +123,7 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
 
     plan = request.plan
     recovery = _recovery_key(party, request.recovery)
-    registry.check_size(plan.network, len(plan.classes), plan.images.size)
+    registry.check_fit(plan.network, len(plan.classes), plan.images.size, plan.training.batch_size)
     source = None
     if plan.network.weights is Beginning.IMAGENET:
         source = pretrained.read(request.weights or pretrained.cached(plan.network.name))

@@ -1,6 +1,6 @@
 """One local training, shared by all processes that take part: in a round, or outside of the rounds, and stopped cleanly.
 
-SIGTERM and SIGINT, which Slurm, cron's time-outs and Ctrl-C send, are heeded at the next good moment.
+SIGTERM, SIGINT and SIGHUP, which Slurm, cron's time-outs and Ctrl-C send, are heeded at the next good moment.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _local_training(
     )
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -122,7 +122,10 @@ def postponed() -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         asked.set()
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if number != signal.SIGHUP or handler != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, note)
     try:
         yield asked.is_set
     finally:

@@ -121,7 +121,7 @@ def test_finetune_goes_on_too(sites: Iterator[Site]) -> None:
 
 def test_with_other_threads_it_begins_anew(sites: Iterator[Site]) -> None:
     site = next(sites)
-    stopped(site, signal.SIGTERM, "train-round")
+    stopped(site, signal.SIGHUP, "train-round")
     settings = site.workspace / "workspace.toml"
     settings.write_text(settings.read_text().replace("threads = 0", "threads = 2"))
     done = run("train-round", "-C", site.workspace)

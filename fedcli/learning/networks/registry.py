@@ -66,11 +66,12 @@ def initial_state(network: Network, num_classes: int, seed: int, pretrained: Pre
         return to_arrays(build(network, num_classes, pretrained))
 
 
-def check_size(network: Network, num_classes: int, size: int) -> None:
-    """Try the network on one square image.
+def check_fit(network: Network, num_classes: int, size: int, batch_size: int) -> None:
+    """Try the network on one square image, and hold its normalisation against the size of a mini-batch.
 
     Raises:
-        ConfigurationError: It does not take images of this size, or does not return one logit per class.
+        ConfigurationError: It does not take images of this size, does not return one logit per class, or normalises by batches of
+            one image.
     """
     with reproducible(0, torch.device("cpu")), torch.inference_mode():
         module = build(network, num_classes).eval()
@@ -82,6 +83,9 @@ def check_size(network: Network, num_classes: int, size: int) -> None:
     if shape != (1, num_classes):
         msg = f"network {network.name}: returns {shape} for one image, expected (1, {num_classes})"
         raise ConfigurationError(msg)
+    if batch_size == 1 and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+        msg = f"network {network.name}: has BatchNorm, which needs several images in a mini-batch; training.batch_size is 1"
+        raise ConfigurationError(msg, hint='set a larger training.batch_size, or network.normalisation = "group"')
 
 
 def _installed(name: str, known: Sequence[str]) -> Callable[[int], nn.Module]:

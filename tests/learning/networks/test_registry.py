@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fedcli.errors import ConfigurationError
-from fedcli.learning.networks.registry import build, check_size, initial_state
+from fedcli.learning.networks.registry import build, check_fit, initial_state
 from fedcli.plan import Beginning, Network, Normalisation
 
 if TYPE_CHECKING:
@@ -75,11 +75,18 @@ def test_only_torchvisions_networks_have_imagenet_weights() -> None:
 
 
 def test_a_size_that_the_network_does_not_take_is_refused() -> None:
-    check_size(Network(name="densenet121"), 4, 32)
+    check_fit(Network(name="densenet121"), 4, 32, 2)
     with pytest.raises(ConfigurationError, match=r"network vit_b_32: does not take images of 64 × 64 pixels: .*height"):
-        check_size(Network(name="vit_b_32"), 4, 64)
+        check_fit(Network(name="vit_b_32"), 4, 64, 2)
     with pytest.raises(ConfigurationError, match=r"network alexnet: does not take images of 16 × 16 pixels"):
-        check_size(Network(name="alexnet"), 4, 16)
+        check_fit(Network(name="alexnet"), 4, 16, 2)
+
+
+def test_a_batch_of_one_image_and_batchnorm_do_not_go_together() -> None:
+    with pytest.raises(ConfigurationError, match=r"network resnet18: has BatchNorm, .* training\.batch_size is 1"):
+        check_fit(Network(name="resnet18"), 4, 32, 1)
+    check_fit(Network(name="resnet18", normalisation=Normalisation.GROUP), 4, 32, 1)
+    check_fit(Network(name="small"), 4, 32, 1)
 
 
 def install(folder: Path, package: str, entry: str) -> None:
