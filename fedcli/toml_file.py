@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 20
+_NAME_LENGTH = 80
+"""Characters of a key that a message repeats."""
 
 
 def load(kind: type[T], path: Path, *, hint: str) -> T:
@@ -53,7 +55,7 @@ def _describe(kind: type[Any], path: Path, text: str, fault: wire.Fault) -> str:
         keys = named[0].split(".")
     line = _line_of(text, keys)
     where = f"{path}, line {line}" if line else str(path)
-    name = ".".join(keys) or "the file"
+    name = ".".join(key[:_NAME_LENGTH] for key in keys) or "the file"
     if fault.expected == "unknown key":
         allowed = _keys_beside(kind, keys)
         close = difflib.get_close_matches(keys[-1], allowed, n=1)

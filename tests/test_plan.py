@@ -470,3 +470,11 @@ def test_a_person_reads_every_setting_by_its_dotted_key() -> None:
     assert settings_by_key["classes"] == "a, b, c, d"
     assert settings_by_key["augmentation.flip_vertical"] == "yes"
     assert settings_by_key["evaluation.dense"] == "none"
+
+
+def test_a_message_repeats_the_beginning_of_a_long_key(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(f'name = "a"\n{"n" * 100_000} = 1\n')
+    with pytest.raises(ConfigurationError, match=r"line 2: unknown key n{80} ") as caught:
+        plans.load(path)
+    assert len(str(caught.value)) < 1000
