@@ -259,8 +259,8 @@ def refusal(folder: Path, text: str | bytes) -> str:
 
 
 _IMAGES_KEYS = (
-    "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views, crop, orientation, "
-    "reference)"
+    "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views, differing, crop, "
+    "orientation, reference)"
 )
 
 

@@ -64,7 +64,7 @@ def cbis_ddsm(folder: Path, images: Iterator[Dataset]) -> None:
             names |= {image: "full mammogram", f"{image}_{row['abnormality id']}": "cropped"}
     for number, (name, what) in enumerate(names.items()):
         path = folder / "CBIS-DDSM" / name / f"07-20-2016-DDSM-NA-{number}" / f"1.000000-{what} images-{number}" / "1-1.dcm"
-        save(path, next(images), number, PatientID=name)
+        save(path, next(images), number, PatientID=name, ImageLaterality="L" if "_LEFT_" in name else "R")
 
 
 def vindr_mammo(folder: Path, images: Iterator[Dataset]) -> None:

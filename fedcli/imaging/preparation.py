@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from fedcli.imaging.dataset.index import Pseudonyms
     from fedcli.imaging.dataset.survey import ScannerView
     from fedcli.imaging.labels.columns import LabelKey, LabelTable
-    from fedcli.imaging.labels.matching import FaultCount, MatchedLabels, RowProblem
+    from fedcli.imaging.labels.matching import FaultCount, MatchedLabels
+    from fedcli.imaging.labels.resolution import RowProblem
     from fedcli.imaging.labels.split import PartList
     from fedcli.plan import Preparation
     from fedcli.progress import Progress
@@ -191,7 +192,8 @@ def read_labelled(
     )
     rejected += listing.left_out
     _refuse_empty(request.archive.folder, accepted, rejected)
-    labels = matching.join(table, {item.file: item.metadata for item in accepted}, request.preparation.classes)
+    metadata = {item.file: item.metadata for item in accepted}
+    labels = matching.join(table, metadata, request.preparation.classes, images.differing)
     return accepted, rejected, labels
 
 

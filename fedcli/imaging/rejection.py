@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NO_LABEL = "no label"
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICTING_LABELS = "labels contradict one another"
+    DIFFERING_SIDES = "the sides have different labels"
     NOT_IN_SPLIT = "patient is not in the split list"
     WITHDRAWN = "patient has withdrawn"
 

@@ -71,6 +71,17 @@ class ViewPosition(StrEnum):
     ISO = "ISO"
 
 
+class Differing(StrEnum):
+    """What happens where the label table gives the sides of a patient different classes.
+
+    Both are left out, both have the higher class, or each image has that of its side.
+    """
+
+    EXCLUDE = "exclude"
+    HIGHER = "higher"
+    BY_IMAGE = "by-image"
+
+
 class Crop(StrEnum):
     """What of an image is taken: all, or the bounding box of the breast (`fedcli.imaging.harmonisation`)."""
 

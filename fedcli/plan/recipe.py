@@ -12,6 +12,7 @@ from fedcli.plan.choices import (
     Beginning,
     ClassWeights,
     Crop,
+    Differing,
     Frames,
     Intensity,
     Loss,
@@ -44,6 +45,7 @@ class Images:
         tomosynthesis: When a volume is taken.
         views: The views that are taken, and images that state none; if there are none here, all.
         modified_views: Whether spot, magnification and other modified views, specimens and the like are taken too.
+        differing: What the class is where the label table gives the sides of a patient different ones.
         frames: How a volume becomes one image.
         crop: What of the image is taken.
         orientation: How the image lies.
@@ -58,6 +60,7 @@ class Images:
     frames: Frames = Frames.MIDDLE
     views: Annotated[tuple[ViewPosition, ...], Field(max_length=len(ViewPosition), fail_fast=True), absent_means(())] = ()
     modified_views: Annotated[ModifiedViews, absent_means(ModifiedViews.INCLUDE)] = ModifiedViews.EXCLUDE
+    differing: Annotated[Differing, absent_means(Differing.EXCLUDE)] = Differing.EXCLUDE
     crop: Annotated[Crop, absent_means(Crop.NONE)] = Crop.NONE
     orientation: Annotated[Orientation, absent_means(Orientation.AS_STORED)] = Orientation.AS_STORED
     reference: Annotated[tuple[Quantile, ...], Field(max_length=QUANTILES, fail_fast=True), absent_means(())] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcli.imaging.labels.matching import RowFault
+from fedcli.imaging.labels.resolution import RowFault
 from fedcli.imaging.rejection import Reason
 from tests.docs.walkthrough import Walk, shell_blocks
 

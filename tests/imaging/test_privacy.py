@@ -17,7 +17,7 @@ from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.dataset.writing import DatasetContent, DatasetImage
 from fedcli.imaging.labels import columns, matching
 from fedcli.imaging.labels.columns import LabelColumns
-from fedcli.imaging.labels.matching import RowFault, RowProblem
+from fedcli.imaging.labels.resolution import RowFault, RowProblem
 from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Preparation

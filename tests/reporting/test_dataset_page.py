@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from fedcli.cohort import Rejection
 from fedcli.imaging.dataset.survey import EXAMPLES, Survey
 from fedcli.imaging.labels.columns import LabelKey
-from fedcli.imaging.labels.matching import RowFault, RowProblem
+from fedcli.imaging.labels.resolution import RowFault, RowProblem
 from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.preparation import PreparationSummary
 from fedcli.plan import Evaluation, Images, Part, Plan

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.archive.acceptance import AcceptedFile, RejectedFile
     from fedcli.imaging.dataset.index import Pseudonyms
     from fedcli.imaging.dataset.survey import ScannerView
-    from fedcli.imaging.labels.matching import RowProblem
+    from fedcli.imaging.labels.resolution import RowProblem
     from fedcli.imaging.mammogram import ImageMetadata
     from fedcli.plan import Preparation
 

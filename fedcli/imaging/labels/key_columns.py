@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedcli.imaging.labels.columns import LabelKey
 from fedcli.text.wording import counted
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 EMPTY = {"", "-", "na", "nan", "n/a", "null", "none"}
 """What programs write into an empty cell."""
 
+_SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
+_OF_BOTH_SIDES = (LabelKey.ACCESSION, LabelKey.STUDY, LabelKey.PATIENT)
+
+
+class LabelRow(NamedTuple):
+    """A row of a label table.
+
+    Attributes:
+        line: Line in the table, counted from 1.
+        name: What it identifies.
+        side: The side of which images it holds, or '' for both.
+        text: The class, as it is written.
+    """
+
+    line: int
+    name: str
+    side: str
+    text: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
@@ -29,20 +48,29 @@ class KeyColumn:
     Attributes:
         key: What it identifies.
         column: Its name.
-        rows: Line, name and label of each row of the table.
+        rows: The rows of the table.
         keys: For each image its key in the table, or ''.
     """
 
     key: LabelKey
     column: str
-    rows: tuple[tuple[int, str, str], ...]
+    rows: tuple[LabelRow, ...]
     keys: tuple[str, ...]
 
     @classmethod
     def of(cls, table: LabelTable, key: LabelKey, index: int, images: Mapping[str, ImageMetadata]) -> KeyColumn:
         """Return a table's column, joined with the images."""
-        rows = [(row.line, normal_name(key, row.cells[index]), row.cells[table.label]) for row in table.content.rows]
-        keys = _keys_of(key, images, {name for _, name, _ in rows} - {""})
+        side = table.side if key in _OF_BOTH_SIDES else None
+        rows = [
+            LabelRow(
+                line=row.line,
+                name=normal_name(key, row.cells[index]),
+                side="" if side is None else side_of(row.cells[side]),
+                text=row.cells[table.label],
+            )
+            for row in table.content.rows
+        ]
+        keys = _keys_of(key, images, {row.name for row in rows} - {""})
         return cls(key=key, column=table.content.names[index], rows=tuple(rows), keys=tuple(keys))
 
     @property
@@ -55,7 +83,7 @@ class KeyColumn:
         if self.key is LabelKey.FILE:
             return []
         lonely = {getattr(metadata, self.key) for metadata, key in zip(images.values(), self.keys, strict=True) if not key} - {""}
-        unused = {name for _, name, _ in self.rows} - set(self.keys) - {""}
+        unused = {row.name for row in self.rows} - set(self.keys) - {""}
         if not lonely or not unused:
             return []
         remarks = []
@@ -77,6 +105,11 @@ _WRITINGS: Mapping[str, Callable[[str], str]] = {
     "with other spaces": lambda name: "".join(name.split()),
     "in the Unicode form NFC": lambda name: unicodedata.normalize("NFC", name),
 }
+
+
+def side_of(text: str) -> str:
+    """Return 'L' or 'R', or '' for any other text."""
+    return _SIDES.get(text.lower(), "")
 
 
 def normal_name(key: LabelKey, name: str) -> str:

@@ -12,48 +12,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
 from fedcli.imaging.labels.columns import LabelKey
-from fedcli.imaging.labels.density import class_of
-from fedcli.imaging.labels.key_columns import EMPTY, KeyColumn, names_of, normal_name
+from fedcli.imaging.labels.key_columns import KeyColumn, names_of, normal_name, side_of
+from fedcli.imaging.labels.resolution import RowFault, RowProblem, resolve
 from fedcli.imaging.mammogram import VIEWS
-from fedcli.imaging.rejection import Reason
+from fedcli.plan import Differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fedcli.imaging.labels.columns import LabelTable
     from fedcli.imaging.mammogram import ImageMetadata
-
-_SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
-
-
-class RowFault(StrEnum):
-    """Why a row has no effect."""
-
-    NO_KEY = "row names nothing"
-    NO_CLASS = "row has no class"
-    UNKNOWN_CLASS = "label is none of the classes"
-    CONFLICT = "another row gives the same key another class"
-    NO_IMAGE = "no image has this key"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowProblem:
-    """A row without effect.
-
-    Attributes:
-        line: Line in the table, counted from 1.
-        key: The row's key; an identifier, for the site's eyes only.
-        fault: What is wrong with the row.
-    """
-
-    line: int
-    key: str
-    fault: RowFault
+    from fedcli.imaging.rejection import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +95,16 @@ def details_of(table: LabelTable, files: Sequence[str]) -> Mapping[str, FileDeta
     return {file: details[name] for file, name in zip(files, names, strict=True) if name}
 
 
-def join(table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequence[str]) -> MatchedLabels:
+def join(
+    table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequence[str], differing: Differing = Differing.EXCLUDE
+) -> MatchedLabels:
     """Give each image its class.
 
     Args:
         table: The label table.
         images: The metadata of each image, by the path of its file within the archive.
         classes: The plan's classes.
+        differing: What happens if the sides of a patient, study or accession have different classes.
 
     Raises:
         DataError: No row names any image.
@@ -140,7 +116,8 @@ def join(table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequen
         msg = f"{table.path}: no row names any of the {len(images)} images; tried the columns {columns}"
         hint = "if the table writes patient identifiers differently than the images do, use --patient-pattern"
         raise DataError(msg, hint="; ".join([*(remark for item in candidates for remark in item.differences(images)), hint]))
-    outcomes, problems = _resolve(best.rows, best.keys, classes)
+    sides = [metadata.laterality for metadata in images.values()]
+    outcomes, problems = resolve(best.rows, list(zip(best.keys, sides, strict=True)), classes, differing)
     others = [item for item in candidates if item is not best and item.num_images]
     remarks = [
         f"labels are joined by the column {best.column}, which names {best.num_images} images; "
@@ -163,7 +140,7 @@ def _details(patient: str, study: str, accession: str, side: str, view: str) -> 
         patient=patient,
         study=study,
         accession=accession,
-        laterality=_SIDES.get(side.lower(), ""),
+        laterality=side_of(side),
         view=view if view in VIEWS else "",
     )
 
@@ -171,42 +148,3 @@ def _details(patient: str, study: str, accession: str, side: str, view: str) -> 
 def _agreed(first: FileDetails, second: FileDetails) -> FileDetails:
     both = {item.name: (getattr(first, item.name), getattr(second, item.name)) for item in fields(FileDetails)}
     return FileDetails(**{name: one if one == other else "" for name, (one, other) in both.items()})
-
-
-def _resolve(
-    rows: Sequence[tuple[int, str, str]], keys: Sequence[str], classes: Sequence[str]
-) -> tuple[tuple[int | Reason, ...], tuple[RowProblem, ...]]:
-    rows = [(line, name, "" if text.lower() in EMPTY and text not in classes else text) for line, name, text in rows]
-    meant = {text: class_of(text, classes) for text in {text for _, _, text in rows}}
-    meanings: dict[str, set[int | None]] = {}
-    for _, name, text in rows:
-        if name and text:
-            meanings.setdefault(name, set()).add(meant[text])
-    used = set(keys)
-    problems = []
-    for line, name, text in rows:
-        if fault := _fault(name, text, meanings.get(name, set()), used, known=meant[text] is not None):
-            problems.append(RowProblem(line=line, key=name, fault=fault))
-    return tuple(_outcome(meanings.get(key)) for key in keys), tuple(problems)
-
-
-def _fault(name: str, text: str, meanings: set[int | None], used: set[str], *, known: bool) -> RowFault | None:
-    if not name:
-        return RowFault.NO_KEY
-    if not text:
-        return RowFault.NO_CLASS
-    if not known:
-        return RowFault.UNKNOWN_CLASS
-    if len(meanings) > 1:
-        return RowFault.CONFLICT
-    return None if name in used else RowFault.NO_IMAGE
-
-
-def _outcome(meanings: set[int | None] | None) -> int | Reason:
-    if not meanings:
-        return Reason.NO_LABEL
-    if None in meanings:
-        return Reason.UNKNOWN_CLASS
-    if len(meanings) > 1:
-        return Reason.CONFLICTING_LABELS
-    return next(meaning for meaning in meanings if meaning is not None)

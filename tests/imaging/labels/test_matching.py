@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fedcli.errors import DataError
 from fedcli.imaging.labels import columns, matching
 from fedcli.imaging.labels.columns import LabelColumns, LabelKey
-from fedcli.imaging.labels.matching import FileDetails, MatchedLabels, RowFault
+from fedcli.imaging.labels.matching import FileDetails, MatchedLabels
+from fedcli.imaging.labels.resolution import RowFault
 from fedcli.imaging.mammogram import ImageMetadata
 from fedcli.imaging.rejection import Reason
 
