@@ -193,7 +193,8 @@ def read_labelled(
     rejected += listing.left_out
     _refuse_empty(request.archive.folder, accepted, rejected)
     metadata = {item.file: item.metadata for item in accepted}
-    labels = matching.join(table, metadata, request.preparation.classes, images.differing)
+    refused = {item.file: item.metadata for item in rejected}
+    labels = matching.join(table, metadata, request.preparation.classes, images.differing, refused)
     return accepted, rejected, labels
 
 

@@ -6,8 +6,12 @@ Reasons are published with the cohort, so they never contain a path, an identifi
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
+
+if TYPE_CHECKING:
+    from fedcli.imaging.mammogram import ImageMetadata
 
 
 class Reason(StrEnum):
@@ -67,8 +71,10 @@ class RejectedError(DataError):
 
     Attributes:
         reason: Why.
+        metadata: What its header says, as far as it was read; None for nothing.
     """
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.metadata: ImageMetadata | None = None

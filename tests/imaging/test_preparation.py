@@ -22,6 +22,7 @@ from fedcli.errors import DataError, UsageError
 from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.dataset.index import Pseudonyms
+from fedcli.imaging.labels.resolution import RowFault
 from fedcli.imaging.preparation import DatasetRequest, LabelFiles, PreparationSummary, prepare
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part, Plan, Preparation
@@ -210,6 +211,34 @@ def test_every_file_is_there_or_left_out_with_its_reason(mixed: Mixed) -> None:
     assert re.fullmatch(r"\S+ MB/s, 10 left out", recorder.note)
     problems = [(problem.line, problem.key) for problem in summary.label_problems]
     assert problems == [(14, "disputed"), (15, "disputed"), (16, "absent")]
+
+
+@pytest.mark.parametrize(("column", "more"), [("patient", ()), ("file", ("text",))])
+def test_a_row_tells_an_image_that_is_refused_from_one_that_does_not_exist(
+    column: str, more: tuple[str, ...], tmp_path: Path, preparation: Preparation
+) -> None:
+    """Twice, because the second run takes the results from the cache."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 4096, (64, 48)).astype(np.uint16)
+    write_mammogram(folder / "good", pixels, BitsStored=12)
+    write_mammogram(folder / "ct", pixels, BitsStored=12, Modality="CT")
+    write_mammogram(folder / "blank", np.zeros_like(pixels), BitsStored=12)
+    write_mammogram(folder / "spare", pixels + np.uint16(4096), BitsStored=12)
+    write_mammogram(folder / "partial", pixels, BitsStored=12, PartialView="YES")
+    (folder / "text").write_text("not DICOM")
+    refused = ("ct", "blank", "spare", "partial", *more)
+    rows = "".join(f"{name},a\n" for name in ("good", "absent", *refused))
+    (tmp_path / "labels.csv").write_text(f"{column},density\n{rows}")
+    request = DatasetRequest(
+        archive=ImageArchive(folder=folder, workers=1),
+        labels=LabelFiles(table=tmp_path / "labels.csv"),
+        preparation=preparation,
+        out=tmp_path / "out",
+    )
+    for _ in range(2):
+        faults = {problem.key: problem.fault for problem in prepared(request).label_problems}
+        assert faults == dict.fromkeys(refused, RowFault.LEFT_OUT) | {"absent": RowFault.NO_IMAGE}
 
 
 def test_loads(mixed: Mixed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedcli.imaging.mammogram import TOMOSYNTHESIS
@@ -27,10 +27,12 @@ class RejectedFile:
     Attributes:
         file: Path within the archive, with '/'.
         reason: Why.
+        metadata: Whose image it is, as far as its header and the label table say; None if nothing was read.
     """
 
     file: str
     reason: Reason
+    metadata: ImageMetadata | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +88,20 @@ class Acceptance:
             if file in self._details:
                 metadata = self._details[file].complete(metadata)
             patient = self._rule.patient_of(metadata.patient)
-            reason = self._reason(file, metadata, patient)
+            reason = reason or self._reason(file, metadata, patient)
+            metadata = replace(metadata, patient=patient)
             if not reason:
-                metadata = replace(metadata, patient=patient)
                 digest = hashlib.sha256(result.image).digest() if result.image else b""
                 self._accept(AcceptedFile(file=file, metadata=metadata, position=self._num_images, digest=digest))
                 return True
-        self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED))
+        self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED, metadata=metadata))
         return False
 
     def _accept(self, item: AcceptedFile) -> None:
         instance = item.metadata.instance
         if other := self._instances.get(instance):
             self.accepted.remove(other)
-            self.rejected.append(RejectedFile(file=other.file, reason=Reason.COPY))
+            self.rejected.append(RejectedFile(file=other.file, reason=Reason.COPY, metadata=other.metadata))
         if instance:
             self._instances[instance] = item
         self.accepted.append(item)
@@ -110,8 +112,8 @@ class Acceptance:
         whole = [item for item in self.accepted if item.metadata.screening]  # a spot view shows less than the volume
         flat = {item.projection for item in whole if item.metadata.image_type != TOMOSYNTHESIS}
         volumes = [item for item in self.accepted if item.metadata.image_type == TOMOSYNTHESIS]
-        doubled = {item.file for item in volumes if all(item.projection) and item.projection in flat}
-        self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D) for file in doubled]
+        doubled = {item.file: item.metadata for item in volumes if all(item.projection) and item.projection in flat}
+        self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D, metadata=of_file) for file, of_file in doubled.items()]
         self.accepted = [item for item in self.accepted if item.file not in doubled]
 
     def _reason(self, file: str, metadata: ImageMetadata, patient: str) -> Reason | None:

@@ -55,10 +55,9 @@ class Cache:
                 (os.fsencode(file), stamp.size, stamp.changed),
             ).fetchone()
         reason, image, *values = row
-        if reason:
-            return FileResult(stamp=stamp, reason=Reason(reason))
-        metadata: dict[str, Any] = {name: _decoded(value) for name, value in zip(_METADATA, values, strict=True)}
-        return FileResult(stamp=stamp, metadata=ImageMetadata(**metadata), image=image)
+        stated: dict[str, Any] = {name: _decoded(value) for name, value in zip(_METADATA, values, strict=True)}
+        metadata = None if stated["patient"] is None else ImageMetadata(**stated)
+        return FileResult(stamp=stamp, metadata=metadata, image=image, reason=Reason(reason) if reason else None)
 
     def has(self, file: str, stamp: FileStamp) -> bool:
         """Return whether a file is in the cache."""

@@ -36,7 +36,7 @@ class FileResult:
 
     Attributes:
         stamp: The file's state when it was read; None if it changed meanwhile or cannot be examined.
-        metadata: The image's metadata; None if the file is left out.
+        metadata: The image's metadata; of a file that is left out only whose image it is, or None.
         image: (size, size) uint16 little endian; empty if the file is left out or only headers are read.
         reason: Why the file is left out, or None.
     """
@@ -55,7 +55,7 @@ def read_file(file: str, *, folder: Path, images: Images, headers_only: bool = F
     try:
         metadata, image = _read(path, images, headers_only=headers_only)
     except RejectedError as rejected:
-        reason = rejected.reason
+        reason, metadata = rejected.reason, rejected.metadata
     except MemoryError:
         reason = Reason.TOO_LARGE
     except Exception:  # noqa: BLE001 - an unforeseen error in one file must not end a run over tens of thousands
@@ -82,5 +82,9 @@ def _read(path: Path, images: Images, *, headers_only: bool) -> tuple[ImageMetad
         if rejected.reason is not Reason.NOT_DICOM:
             raise
         mammogram = pictures.read(path)
-    image = b"" if headers_only else to_square(mammogram, images).astype("<u2").tobytes()
+    try:
+        image = b"" if headers_only else to_square(mammogram, images).astype("<u2").tobytes()
+    except RejectedError as rejected:
+        rejected.metadata = mammogram.metadata
+        raise
     return mammogram.metadata, image

@@ -8,7 +8,8 @@ few pixels of the result. Every defect of a file becomes a `RejectedError` with 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -87,7 +88,7 @@ def _with_header(path: Path, task: Callable[[Header], Result]) -> Result:
         warnings.simplefilter("ignore")
         try:
             with path.open("rb") as file:
-                return task(header_of(file))
+                return _explained(header_of(file), task)
         except RejectedError:
             raise
         except OSError as error:
@@ -96,6 +97,16 @@ def _with_header(path: Path, task: Callable[[Header], Result]) -> Result:
             raise RejectedError(Reason.TOO_LARGE) from error
         except Exception as error:  # pydicom converts values on access, and has no error family of its own
             raise RejectedError(Reason.DAMAGED) from error
+
+
+def _explained(header: Header, task: Callable[[Header], Result]) -> Result:
+    """Return the task's result; a rejection says whose image it is."""
+    try:
+        return task(header)
+    except RejectedError as rejected:
+        with suppress(Exception):  # the reason counts, whatever the names are
+            rejected.metadata = _names(header.dataset)
+        raise
 
 
 def _checked(header: Header, images: Images) -> _CheckedHeader:
@@ -167,11 +178,8 @@ def _has_high_air(frames: Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]
 def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
     dataset = header.dataset
     detector = _text(dataset, "DetectorType").upper()
-    return ImageMetadata(
-        patient=_text(dataset, "PatientID"),
-        study=_text(dataset, "StudyInstanceUID"),
-        accession=_text(dataset, "AccessionNumber"),
-        instance=_text(dataset, "SOPInstanceUID"),
+    return replace(
+        _names(dataset),
         laterality=laterality_of(dataset),
         view=view_of(dataset),
         rows=layout.rows,
@@ -186,6 +194,19 @@ def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
         screening=not_screening(dataset, layout.frames) is None,
         secondary=is_secondary(dataset),
         annotated=_text(dataset, "BurnedInAnnotation").upper() == "YES",
+    )
+
+
+def _names(dataset: Dataset) -> ImageMetadata:
+    """Return metadata that only say whose image it is."""
+    return ImageMetadata(
+        patient=_text(dataset, "PatientID"),
+        study=_text(dataset, "StudyInstanceUID"),
+        accession=_text(dataset, "AccessionNumber"),
+        instance=_text(dataset, "SOPInstanceUID"),
+        rows=0,
+        columns=0,
+        bits=0,
     )
 
 

@@ -78,6 +78,13 @@ class KeyColumn:
         """How many images it names."""
         return sum(map(bool, self.keys))
 
+    def named(self, files: Mapping[str, ImageMetadata | None]) -> set[str]:
+        """Return which of the column's names these files have, as far as anything is known about them."""
+        known = {row.name for row in self.rows} - {""}
+        if self.key is LabelKey.FILE:
+            return set(names_of(list(files), known))
+        return {getattr(metadata, self.key) for metadata in files.values() if metadata} & known
+
     def differences(self, images: Mapping[str, ImageMetadata]) -> list[str]:
         """Say how many images without a row would have one if names were written alike."""
         if self.key is LabelKey.FILE:

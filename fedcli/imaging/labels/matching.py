@@ -96,7 +96,11 @@ def details_of(table: LabelTable, files: Sequence[str]) -> Mapping[str, FileDeta
 
 
 def join(
-    table: LabelTable, images: Mapping[str, ImageMetadata], classes: Sequence[str], differing: Differing = Differing.EXCLUDE
+    table: LabelTable,
+    images: Mapping[str, ImageMetadata],
+    classes: Sequence[str],
+    differing: Differing = Differing.EXCLUDE,
+    refused: Mapping[str, ImageMetadata | None] | None = None,
 ) -> MatchedLabels:
     """Give each image its class.
 
@@ -105,6 +109,7 @@ def join(
         images: The metadata of each image, by the path of its file within the archive.
         classes: The plan's classes.
         differing: What happens if the sides of a patient, study or accession have different classes.
+        refused: What is known about the files that are left out, by path.
 
     Raises:
         DataError: No row names any image.
@@ -116,8 +121,8 @@ def join(
         msg = f"{table.path}: no row names any of the {len(images)} images; tried the columns {columns}"
         hint = "if the table writes patient identifiers differently than the images do, use --patient-pattern"
         raise DataError(msg, hint="; ".join([*(remark for item in candidates for remark in item.differences(images)), hint]))
-    sides = [metadata.laterality for metadata in images.values()]
-    outcomes, problems = resolve(best.rows, list(zip(best.keys, sides, strict=True)), classes, differing)
+    keys = [(key, metadata.laterality) for key, metadata in zip(best.keys, images.values(), strict=True)]
+    outcomes, problems = resolve(best.rows, keys, classes, differing, best.named(refused or {}))
     others = [item for item in candidates if item is not best and item.num_images]
     remarks = [
         f"labels are joined by the column {best.column}, which names {best.num_images} images; "

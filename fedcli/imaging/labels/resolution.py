@@ -17,7 +17,7 @@ from fedcli.imaging.rejection import Reason
 from fedcli.plan import Differing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from fedcli.imaging.labels.key_columns import LabelRow
 
@@ -30,6 +30,7 @@ class RowFault(StrEnum):
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICT = "another row gives the same key another class"
     OTHER_SIDE = "the other side has another class"
+    LEFT_OUT = "every image with this key is left out"
     NO_IMAGE = "no image has this key"
 
 
@@ -69,7 +70,11 @@ class _Meanings:
 
 
 def resolve(
-    rows: Sequence[LabelRow], images: Sequence[tuple[str, str]], classes: Sequence[str], differing: Differing
+    rows: Sequence[LabelRow],
+    images: Sequence[tuple[str, str]],
+    classes: Sequence[str],
+    differing: Differing,
+    refused: Collection[str] = (),
 ) -> tuple[tuple[int | Reason, ...], tuple[RowProblem, ...]]:
     """Return for each image the position of its class or the reason why it has none, and the rows without effect.
 
@@ -78,6 +83,7 @@ def resolve(
         images: Key and side of each image, '' where there is none.
         classes: The plan's classes.
         differing: What happens if sides differ.
+        refused: Keys of images that are left out.
     """
     rows = [row._replace(text="") if row.text.lower() in EMPTY and row.text not in classes else row for row in rows]
     meant = {text: class_of(text, classes) for text in {row.text for row in rows}}
@@ -87,8 +93,12 @@ def resolve(
             sides[row.name][row.side].add(meant[row.text])
     meanings = {name: _Meanings(of_name) for name, of_name in sides.items()}
     used = {(key, other) for key, side in images for other in ({side, ""} if side else {"L", "R", ""})}
+
+    def is_refused(row: LabelRow, fault: RowFault) -> bool:
+        return fault is RowFault.NO_IMAGE and row.name in refused
+
     problems = [
-        RowProblem(line=row.line, key=row.name, fault=fault)
+        RowProblem(line=row.line, key=row.name, fault=RowFault.LEFT_OUT if is_refused(row, fault) else fault)
         for row in rows
         if (fault := _fault(row, meanings.get(row.name), used, differing, known=meant[row.text] is not None))
     ]

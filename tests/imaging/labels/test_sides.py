@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,14 @@ def test_rows_without_effect(text: str, differing: Differing, faults: list[RowFa
 
 def test_a_row_whose_side_has_no_image_has_no_effect(tmp_path: Path) -> None:
     assert [problem.fault for problem in join(tmp_path, SAME, EXCLUDE, "L").problems] == [RowFault.NO_IMAGE]
+
+
+def test_a_row_whose_only_image_is_refused_says_so(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"patient,laterality,density\n{SAME}")
+    table = columns.read(tmp_path / "labels.csv", LabelColumns())
+    left = ImageMetadata(patient="p1", laterality="L", rows=9, columns=9, bits=12)
+    joined = matching.join(table, {"l": left}, ("a", "b"), refused={"r": replace(left, laterality="R")})
+    assert [problem.fault for problem in joined.problems] == [RowFault.LEFT_OUT]
 
 
 def test_sides_of_a_study(tmp_path: Path) -> None:
