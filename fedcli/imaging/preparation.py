@@ -235,8 +235,6 @@ def _content(
 
 def _refuse_moved(request: DatasetRequest, images: Sequence[writing.DatasetImage], pseudonyms: Pseudonyms) -> None:
     """Raise an error if a patient that has trained would be a test patient."""
-    if not request.trained:
-        return
     test = {pseudonyms.patient(image.source.metadata.patient) for image in images if image.part is Part.TEST}
     if moved := len(test & request.trained):
         msg = f"{request.out}: {moved} of the patients that have trained would be test patients"
