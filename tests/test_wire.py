@@ -21,6 +21,7 @@ from fedcli.plan import (
     Aggregation,
     Aspect,
     Augmentation,
+    Differing,
     Evaluation,
     Finetuning,
     Images,
@@ -109,7 +110,13 @@ PLANS = st.builds(
     classes=st.lists(st.text(SEEN, min_size=1, max_size=8), min_size=2, max_size=64, unique=True).map(tuple),
     unit=st.sampled_from(Unit),
     allow_empty=st.sampled_from([(), (Part.TEST,), (Part.VALIDATION, Part.TEST)]),
-    images=st.builds(Images, size=st.integers(16, 1024), aspect=st.sampled_from(Aspect), intensity=st.sampled_from(Intensity)),
+    images=st.builds(
+        Images,
+        size=st.integers(16, 1024),
+        aspect=st.sampled_from(Aspect),
+        intensity=st.sampled_from([intensity for intensity in Intensity if intensity is not Intensity.REFERENCE]),
+        differing=st.sampled_from(Differing),
+    ),
     split=splits(),
     network=st.builds(Network, name=st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,62}", fullmatch=True)),
     training=st.builds(
