@@ -11,6 +11,7 @@ import numpy as np
 from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
 from fedcli.aggregation.overflow import culprits
 from fedcli.errors import TrustError
+from fedcli.tensors import is_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from fedcli.aggregation.rules import AggregationRule
     from fedcli.aggregation.server_state import ServerState, TrainedElements
     from fedcli.aggregation.update import Update
+
+
+_LARGEST = 1e15
+"""A larger buffer makes a network's output infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,27 @@ class NewModel:
                 before, *moves = self.matrix.column(columns, column).tolist()
                 step_of = partial(self._float_step, moves, columns.first + column)
                 self._refuse_overflow(before, moves, step_of, _is_float32, columns.tensor_at(column))
+            self._require_usable_buffers(model, columns)
         return model.data, sums
+
+    def _require_usable_buffers(self, model: NDArray[np.float32], columns: ColumnRange) -> None:
+        """Refuse the updates that make a running variance negative, or a float buffer too large to be computed with."""
+        if all(update.most_counted is None for update in self.updates):
+            return
+        for tensor in columns.section.tensors:
+            part = columns.within(tensor.begin, tensor.end)
+            if part.start >= part.stop or not is_buffer(tensor.name):
+                continue
+            is_variance = tensor.name.endswith("running_var")
+            values = model[part]
+            for wrong in np.flatnonzero((np.abs(values) > _LARGEST) | (is_variance & (values < 0))):
+                column = part.start + int(wrong)
+                before, *moves = self.matrix.column(columns, column).tolist()
+                # A variance of 0 may have become a little less, since what travels is a rounded difference.
+                lowest = -2 * float(np.spacing(np.float32(abs(before)))) if is_variance else -_LARGEST
+                if not lowest <= model[column] <= _LARGEST:
+                    step_of = partial(self._float_step, moves, columns.first + column)
+                    self._refuse_overflow(before, moves, step_of, partial(_is_between, lowest), tensor.name)
 
     def write(self, new: tuple[memoryview, DotProducts]) -> None:
         """Write the next range of the float tensors."""
@@ -129,3 +154,7 @@ class NewModel:
 
 def _is_float32(value: float) -> bool:
     return bool(np.isfinite(np.float32(value)))
+
+
+def _is_between(lowest: float, value: float) -> bool:
+    return lowest <= float(np.float32(value)) <= _LARGEST

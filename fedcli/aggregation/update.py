@@ -39,7 +39,7 @@ class Update:
         path: The file of its delta: canonical safetensors of F32 and I64 tensors, with the layout of the global model.
         weight: n_k, below 2**29, so that its product with a float32 is exact in float64.
         sha256: The digest that the file must have, unless it is a verified private copy.
-        most_counted: How far an integer buffer may grow, which then never shrinks either; None bounds none.
+        most_counted: How far an integer buffer may grow, which then never shrinks either; None bounds no buffers at all.
     """
 
     site: str

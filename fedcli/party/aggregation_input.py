@@ -63,7 +63,7 @@ def update_of(folder: Folder, verified: Verified[UpdateRecord], plan: Plan, expe
         path=delta.path,
         weight=plan.aggregation.weight(record.steps, record.images, record.patients),
         sha256=delta.sha256,
-        most_counted=record.steps if plan.limits.counters else None,
+        most_counted=record.steps if plan.limits.buffers else None,
     )
 
 

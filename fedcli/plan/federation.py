@@ -117,14 +117,15 @@ class Limits:
     Attributes:
         steps: Largest number of local steps in one round.
         model_mb: Largest artifact, in units of 10**6 bytes.
-        counters: Whether an integer buffer, such as BatchNorm's counter, grows by at most the update's steps and never shrinks.
+        buffers: Whether BatchNorm's buffers must stay usable: a counter grows by at most the update's steps and never shrinks, no
+            running variance becomes negative, and nothing exceeds 1e15.
         norm: Largest norm of an update's trained weights, in norms of the model's; 0 sets no limit.
         norm_median: Likewise, in medians of the other updates' norms, where there are five updates or more; 0 sets no limit.
     """
 
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1_000_000
     model_mb: Annotated[int, Field(ge=1, le=100_000)] = 4000
-    counters: Annotated[bool, absent_means(value=False)] = True
+    buffers: Annotated[bool, absent_means(value=False)] = True
     norm: Annotated[float, Field(ge=0, le=100_000), absent_means(0.0)] = 100.0
     norm_median: Annotated[float, Field(ge=0, le=100_000), absent_means(0.0)] = 100.0
 

@@ -142,6 +142,42 @@ def test_a_counter_is_bounded_by_the_steps(tmp_path: Path) -> None:
     made.fold()  # without a bound
 
 
+def buffers(mean: float, variance: float) -> Arrays:
+    """Return a layer of one weight, and its statistics."""
+    return {
+        "layer.weight": np.ones(2000, np.float32),
+        "norm.running_mean": np.full(3, mean, np.float32),
+        "norm.running_var": np.full(3, variance, np.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mean", "variance", "named"),
+    [(0.0, -10.0, "running_var"), (0.0, -0.6, ""), (-2e16, 0.0, "running_mean"), (0.0, 2e16, "running_var"), (-5.0, 0.1, "")],
+)
+def test_buffers_that_no_network_can_use_are_refused(tmp_path: Path, mean: float, variance: float, named: str) -> None:
+    """One element below 0 would stop every honest site in the next round."""
+    made = Bench(tmp_path, buffers(0.0, 1.0), {"a": buffers(mean, variance), "b": buffers(0.0, -0.5)}, {"a": 1, "b": 1})
+    bounded = [replace(update, most_counted=10) for update in made.updates()]
+    if named:
+        with pytest.raises(UpdateError) as caught:
+            made.fold(updates=bounded)
+        assert list(caught.value.reasons) == ["a"]
+        assert f"moves tensor norm.{named} out of its range" in caught.value.reasons["a"]
+    else:
+        made.fold(updates=bounded)
+    made.fold()  # without a bound
+
+
+def test_a_variance_that_rounding_takes_below_zero_is_honest(tmp_path: Path) -> None:
+    base = np.float32(1000.1)
+    delta = np.float32(0) - base
+    made = Bench(
+        tmp_path, buffers(0.0, float(base)), {"a": buffers(0.0, float(np.nextafter(delta, np.float32(-np.inf))))}, {"a": 1}
+    )
+    made.fold(updates=[replace(update, most_counted=10) for update in made.updates()])
+
+
 @pytest.mark.parametrize(("swapped", "named"), [("site-a", "a"), ("base", "coordinator")])
 def test_a_swapped_file_is_named_for_what_it_is(tmp_path: Path, swapped: str, named: str) -> None:
     """Whoever runs the store can write any numbers: no site is accused of them, nor of what follows from them."""

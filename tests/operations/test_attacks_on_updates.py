@@ -92,7 +92,7 @@ def test_an_overflow_is_its_sites_and_the_round_goes_on(tmp_path: Path, rule: Ru
 
 
 def test_a_counter_without_a_bound_names_its_site_where_it_overflows(tmp_path: Path) -> None:
-    federation = begun(tmp_path, network=COUNTING, limits=Limits(counters=False))
+    federation = begun(tmp_path, network=COUNTING, limits=Limits(buffers=False))
     for number in range(1, 5):
         if rejected := closed(federation, number, cedar=counting(federation, number, 2**63 - 1)):
             break
