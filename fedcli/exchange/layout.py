@@ -6,10 +6,17 @@ A key is a relative path with `/` between its parts. A party writes only under i
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+from fedcli.errors import StoreError
 from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 COORDINATOR = "coordinator"
+MOST_NUMBER = 9999
+"""The largest number of a record: it has four digits."""
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
 _SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
@@ -122,3 +129,23 @@ def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:
     before, after = map(re.escape, pattern.split("{}"))
     expression = re.compile(rf"{before}([0-9]{{4}}){after}")
     return tuple(sorted(int(match[1]) for key in keys if (match := expression.fullmatch(key))))
+
+
+def free_number(after: int, key_of: Callable[[int], str], stat: Callable[[str], int | None]) -> int:
+    """Return the first number after another one whose key no file has, whatever the files of later numbers hold.
+
+    Args:
+        after: The newest number that counts, or the one before the first.
+        key_of: Returns the key of a number.
+        stat: Returns the size of the file of a key, None if there is none.
+
+    Raises:
+        StoreError: There is none.
+    """
+    number = next((number for number in range(after + 1, MOST_NUMBER + 1) if stat(key_of(number)) is None), None)
+    if number is None:
+        msg = f"{key_of(MOST_NUMBER)}: no number up to {MOST_NUMBER} is free after {after}"
+        raise StoreError(
+            msg, hint="ask who runs the store to move out the files that nobody has signed; `fedcli verify` names them"
+        )
+    return number

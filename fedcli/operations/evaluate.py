@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import level_of, published_kappa
@@ -153,8 +154,9 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         return False
     validation = prepared_dataset.describe(party.workspace.prepared_path).cohort.part(Part.VALIDATION)
     level = level_of(validation.patients, party.approved_plan().evaluation.min_cell)
-    number = newest.record.number + 1 if newest else 1
-    key = layout.model(party.name, number, kind)
+    key_of = partial(layout.model, party.name, kind=kind)
+    number = layout.free_number(newest.record.number if newest else 0, key_of, party.store.stat)
+    key = key_of(number)
     weights, measured = selection.best_weights(folder)
     draft = party.outbox.draft(f"model-{number:04d}-{kind}")
     shutil.copyfile(weights, draft.folder / "model")
@@ -225,7 +227,7 @@ def _publish(
         newest.record.comparisons,
     ):
         return 0
-    number = _newest_number(history, party.name) + 1
+    number = layout.free_number(_newest_number(history, party.name), partial(layout.evaluation, party.name), party.store.stat)
     key = layout.evaluation(party.name, number)
     record = EvaluationRecord(
         federation=party.ledger.identity,

@@ -124,7 +124,7 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
         if not enrolled:
             listed = [item for item in series.verified if party.ledger.has_listed(party.name, item.record.keys)]
             before = listed[-1] if listed else None
-            publish_enrolment(party, party.signer, plan.digest, series.next_number, before)
+            publish_enrolment(party, party.signer, plan.digest, before)
         admitted = key in party.ledger.newest_federation.keys_of(party.name)
         first = "you are admitted" if admitted else f"tell the coordinator this fingerprint, by telephone: {fingerprint}"
         prepare = party.command("prepare", "ARCHIVE", "--labels", "LABELS")

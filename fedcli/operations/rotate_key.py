@@ -167,4 +167,4 @@ def _enrol(party: Party, new: Signer) -> None:
         raise UsageError(msg, hint="a site that was listed from the start sends its new public key to the coordinator")
     approval = party.workspace.approval
     plan = approval.digest if approval else before.record.plan
-    publish_enrolment(party, new, plan, series.next_number, before)
+    publish_enrolment(party, new, plan, before)

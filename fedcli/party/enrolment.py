@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError, TrustError, UnreadableError
@@ -32,14 +33,12 @@ class EnrolmentSeries:
         verified: Those that verify, ascending.
         rotations: Digests of those that are signed by the key of the enrolment that they name as `previous`.
         problems: What does not verify.
-        next_number: The first number after all files, whatever these hold.
     """
 
     site: str
     verified: list[Verified[EnrolmentRecord]] = field(default_factory=list)
     rotations: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
-    next_number: int = 0
 
     def before(self, signed: Signed) -> Verified[EnrolmentRecord] | None:
         """Return the verified enrolment that another one names as `previous`."""
@@ -68,7 +67,6 @@ def read_enrolments(folder: Folder, site: str, listed: tuple[str, ...] | None = 
             series.verified.append(_verify(folder, series, number, signed))
         except (TrustError, MissingError, UnreadableError) as error:
             series.problems.append(Problem(key=key, message=str(error)))
-    series.next_number = numbers[-1] + 1 if numbers else 0
     return series
 
 
@@ -86,16 +84,19 @@ def _verify(folder: Folder, series: EnrolmentSeries, number: int, signed: Signed
     return enrolment
 
 
-def publish_enrolment(party: Party, key: Signer, plan: str, number: int, before: Verified[EnrolmentRecord] | None) -> None:
+def publish_enrolment(party: Party, key: Signer, plan: str, before: Verified[EnrolmentRecord] | None) -> None:
     """Publish a site's enrolment, signed by the site's present key.
 
     Args:
         party: The site.
         key: The key to enrol; after the first enrolment it countersigns.
         plan: Digest of the plan that the operator approved.
-        number: The enrolment's number.
         before: The enrolment before this one.
+
+    Raises:
+        StoreError: No number after the one before is free.
     """
+    number = layout.free_number(before.record.number if before else -1, partial(layout.enrolment, party.name), party.store.stat)
     record = EnrolmentRecord(
         federation=party.ledger.identity,
         party=party.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli import wire
-from fedcli.errors import ConflictError, MissingError, TooLongError, TrustError
+from fedcli.errors import ConflictError, MissingError, TooLongError, TrustError, UnreadableError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.bounds import MAX_APPLICANTS
 from fedcli.exchange.checks import Signed, check_signature
@@ -147,7 +147,7 @@ class Folder:
         for number in reversed(layout.numbers(self.store.list(prefix), f"{prefix}{{}}.json")):
             try:
                 yield self.ledger.dataset(site, number, self.read(layout.dataset(site, number)))
-            except (TrustError, MissingError):
+            except (TrustError, MissingError, UnreadableError):
                 continue
 
     def later_enrolment(

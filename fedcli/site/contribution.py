@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,16 +126,12 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publicat
     """
     if not party.workspace.settings.share_dataset:
         return None, ()
-    ledger = party.ledger
-    prefix = f"{layout.prefix(party.name)}dataset/"
-    keys = party.folder.list_parties(party.name)[party.name].keys
-    numbers = layout.numbers(keys, f"{prefix}{{}}.json")
+    ledger, newest = party.ledger, next(party.folder.datasets(party.name), None)
     cohort = published_cohort(learner.data.cohort, learner.training_patients, learner.plan.evaluation.min_cell)
-    if numbers:
-        newest = ledger.dataset(party.name, numbers[-1], party.folder.read(layout.dataset(party.name, numbers[-1])))
-        if newest.record.cohort == cohort:
-            return newest.digest, ()
-    number = (numbers[-1] if numbers else 0) + 1
+    if newest is not None and newest.record.cohort == cohort:
+        return newest.digest, ()
+    key_of = partial(layout.dataset, party.name)
+    number = layout.free_number(newest.record.number if newest else 0, key_of, party.store.stat)
     record = DatasetRecord(
         federation=ledger.identity,
         party=party.name,
@@ -145,7 +142,7 @@ def _dataset(party: Party, learner: Learner) -> tuple[str | None, tuple[Publicat
         seen=newest_seen(ledger.rounds),
         cohort=cohort,
     )
-    dataset = publication(layout.dataset(party.name, number), record)
+    dataset = publication(key_of(number), record)
     return dataset.digest, (dataset,)
 
 

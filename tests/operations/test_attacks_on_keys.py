@@ -167,7 +167,7 @@ def test_junk_enrolments_block_neither_a_lost_key_nor_a_rotation(begun: Federati
     (begun.drop / layout.enrolment("north", 2)).write_bytes(b"{}")
     (begun.drop / layout.enrolment("north", 7)).write_bytes(b"{")
     joined = re_enrol(begun, tmp_path / "new")
-    assert (begun.drop / layout.enrolment("north", 8)).exists()
+    assert (begun.drop / layout.enrolment("north", 3)).exists()
     with pytest.raises(UsageError, match="several enrolled keys wait"):
         inspect_applicant(begun.coordinator, "north", begun.environment)
     assert admit_key(begun, joined.fingerprint).status is Status.PUBLISHED
