@@ -4,7 +4,8 @@
 
 Integers: φ(t-1) + step in exact integers. No sum that decides a bit of the model runs over elements. So the result is the same
 for every order of updates, number of threads and size of memory. The same pass measures the norm of each delta, and the cosine
-between the delta and the step (before the server's own momentum): they tell a person which update is the odd one out.
+between the delta and the step (before the server's own momentum). A person sees which update is the odd one out by those of the
+trained weights: BatchNorm's running variances are nearly all of the norm of a delta.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from statistics import median_low
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fedcli.aggregation import clipping, krum
 from fedcli.aggregation.engine.dot_products import DotProducts
@@ -28,12 +32,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from fedcli.aggregation.rules import AggregationRule
     from fedcli.aggregation.update import Update
     from fedcli.disk import Measured
     from fedcli.tensors import Layout
 
 _DIGITS = 6
+_LOST = 1e-5
+"""What remains of a squared norm without one delta, where that is so small a part of it, may be rounding."""
 _INTEGERS = 1 << 16
 """Python integers held at a time; each takes about forty bytes."""
 
@@ -48,8 +56,9 @@ class Share:
         norm: Euclidean norm of the delta's float tensors as sent, to six digits.
         trained_norm: The norm of its trained weights, as they are used: after clipping; to six digits.
         cosine: Between its delta and the step, to six digits; None where one of them is zero.
-        others_cosine: Between its delta and the weighted mean of all others, likewise; None also where there are none. The rules
-            that weigh nobody are bounded by themselves: under them it is the cosine.
+        others_cosine: Between its trained weights and the mean of all others', to six digits; None where there are none, or where
+            one of the two is zero or too short beside the other. In this mean no update counts by more than the median weight.
+            The rules that weigh nobody are bounded by themselves: under them it is the cosine to the step.
     """
 
     site: str
@@ -121,13 +130,13 @@ def fold(
         Output(target, layout) as output,
         _server_state(rule, layout, state) as server,
     ):
-        sums = DotProducts.zeros(len(ordered))
-        model = NewModel(rule, ordered, weights, TrainedElements(layout), matrix, server, output, sums)
+        sums, compared = DotProducts.zeros(len(ordered)), _compared(weights) if rule.weighted else None
+        model = NewModel(rule, ordered, weights, compared, TrainedElements(layout), matrix, server, output, sums)
         matrix.run(matrix.integers, model.integers, output.write, longest=max(1, _INTEGERS // len(matrix)))
         matrix.run(matrix.floats, model.floats, model.write)
         matrix.check_digests()
         after = server.finish() if server is not None else None
-        shares, base_norm = _shares(ordered, weights, sums, norms, weighted=rule.weighted), _rounded(sums.trained[0])
+        shares, base_norm = _shares(ordered, weights, sums, norms, compared), _rounded(sums.trained[0])
         return Folded(model=output.finish(), state=after, shares=shares, base_norm=base_norm)
 
 
@@ -162,27 +171,37 @@ def _server_state(rule: AggregationRule, layout: Layout, state: StateFiles | Non
     return ServerState(rule.server, layout, state.before, state.target)
 
 
+def _compared(weights: Sequence[int]) -> NDArray[np.float32]:
+    """Return each delta's part in the mean of which a review asks how it would be without one of them."""
+    most = median_low(weight for weight in weights if weight)
+    limited = [min(weight, most) for weight in weights]
+    return np.array(limited, np.float32) / np.float32(sum(limited))
+
+
 def _shares(
-    updates: Sequence[Update], weights: Sequence[int], dots: DotProducts, norms: Sequence[float] | None, *, weighted: bool
+    updates: Sequence[Update],
+    weights: Sequence[int],
+    dots: DotProducts,
+    norms: Sequence[float] | None,
+    compared: NDArray[np.float32] | None,
 ) -> tuple[Share, ...]:
     """Return the share of every site; `norms` are those before the deltas were clipped."""
-    shares, total = [], sum(weights)
+    shares = []
     for number, update in enumerate(updates):
-        square, product, weight = float(dots.squares[number]), float(dots.products[number]), weights[number]
-        cosine = others_cosine = _cosine(product, square, dots.step_square)
-        if weighted:  # the step is S / W; without this delta it would be (S - w Δ) / (W - w)
-            left_product = total * product - weight * square
-            left_square = total**2 * dots.step_square - 2 * weight * total * product + weight**2 * square
-            others_cosine = _cosine(left_product, square, left_square) if weight < total else None
+        square, trained, along = float(dots.squares[number]), float(dots.trained[1 + number]), float(dots.along[number])
+        part = float(compared[number]) if compared is not None else 0.0
+        left_square = dots.direction_square - 2 * part * along + part**2 * trained  # of the direction without this delta
         sent = square if norms is None else norms[number] ** 2
         shares.append(
             Share(
                 site=update.site,
-                weight=weight,
+                weight=weights[number],
                 norm=_rounded(sent),
-                trained_norm=_rounded(float(dots.trained[1 + number])),
-                cosine=cosine,
-                others_cosine=others_cosine,
+                trained_norm=_rounded(trained),
+                cosine=_cosine(float(dots.products[number]), square, dots.step_square),
+                others_cosine=_cosine(along - part * trained, trained, left_square)
+                if left_square > _LOST * dots.direction_square
+                else None,
             )
         )
     return tuple(shares)

@@ -32,11 +32,15 @@ _LARGEST = 1e15
 
 @dataclass(frozen=True, slots=True)
 class NewModel:
-    """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas."""
+    """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas.
+
+    `compared` holds each delta's part in the direction that a review compares them with; None takes the step.
+    """
 
     rule: AggregationRule
     updates: Sequence[Update]
     weights: Sequence[int]
+    compared: NDArray[np.float32] | None
     trained: TrainedElements
     matrix: UpdateMatrix
     server: ServerState | None
@@ -63,7 +67,7 @@ class NewModel:
         with np.errstate(all="ignore"):  # what is not finite is named afterwards
             self.rule.average.floats(deltas, self.weights, step)
             trained = None if self.trained.every else self.trained.within(columns.first, columns.count)[0]
-            sums = dot_products(columns.rows, step, columns.count, trained)
+            sums = dot_products(columns.rows, step, self._direction(columns, trained), columns.count, trained)
             self.matrix.require_finite(np.append(True, np.isfinite(sums.squares)), columns)
             if self.server is not None:
                 self.server.advance(step[: columns.count], columns.first)
@@ -101,6 +105,15 @@ class NewModel:
         data, sums = new
         self.output.write(data)
         self.sums.add(sums)
+
+    def _direction(self, columns: ColumnRange, trained: NDArray[np.bool_] | None) -> NDArray[np.floating[Any]]:
+        """Return the direction that a review compares the deltas with: 0 where an element is not trained."""
+        direction: NDArray[np.floating[Any]] = columns.step.copy()
+        if self.compared is not None:
+            direction = np.einsum("k,kc->c", self.compared, columns.rows[1:])  # unlike BLAS, it starts no threads
+        if trained is not None:
+            direction[: columns.count][~trained] = 0
+        return direction
 
     def _require_counts(self, deltas: NDArray[Any], columns: ColumnRange) -> None:
         """Refuse the updates in which an integer buffer shrinks, or grows further than it may."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fedcli.party.update_review import SiteReview, Verdict
 
-_COLUMNS = ("site", "steps", "weight", "kappa before", "after", "norm (z)", "cosine to others (z)", "age", "odd")
+_COLUMNS = ("site", "steps", "weight", "kappa before", "after", "norm of weights (z)", "cosine to others (z)", "age", "odd")
 
 
 def reviewer(*, accept: bool) -> Callable[[int, tuple[SiteReview, ...]], Verdict]:
@@ -66,7 +66,7 @@ def _row(site: SiteReview) -> tuple[str, ...]:
         str(site.weight),
         render.kappa(site.received_kappa),
         render.kappa(site.trained_kappa),
-        f"{site.norm:.3g}{_score(site.norm_score)}",
+        f"{site.trained_norm:.3g}{_score(site.norm_score)}",
         "—" if site.others_cosine is None else f"{site.others_cosine:.2f}{_score(site.cosine_score)}",
         f"{site.age_hours:.1f} h",
         "; ".join(site.odd) or "—",

@@ -8,6 +8,9 @@ from fedcli.errors import TrustError
 from fedcli.plan import MAX_STEPS, Part
 from fedcli.wire import SHORT_DIGEST
 
+_GROWTH = 10
+"""More than so many times the training images of a site's data set record before are unusual."""
+
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import DatasetRecord, UpdateRecord
@@ -57,3 +60,11 @@ def counts_differ(record: UpdateRecord, dataset: Verified[DatasetRecord]) -> str
         f"{record.images} training images of {record.patients} patients, expected those of {dataset.key}: "
         f"{facts.images} of {facts.patients}"
     )
+
+
+def growth(dataset: Verified[DatasetRecord], before: Verified[DatasetRecord]) -> str:
+    """Return how far the training images of a data set have grown, if that is unusual; else an empty text."""
+    images, earlier = (item.record.cohort.part(Part.TRAIN).images for item in (dataset, before))
+    if images <= _GROWTH * earlier:
+        return ""
+    return f"{dataset.key} has {images} training images, {before.key} has {earlier}"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UnreadableError, UsageError
-from fedcli.exchange.claims import check_counts, counts_differ
+from fedcli.exchange.claims import check_counts, counts_differ, growth
 from fedcli.exchange.records import Excused, Late, Rejected
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
@@ -222,14 +222,19 @@ def _receive(party: Party, number: int, site: str, plan: Plan, expected: Layout,
 
 
 def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], received: ReceivedUpdates) -> None:
-    """Compare an update's counts with the data set record that it names; if it names none, remark a difference from the newest.
+    """Compare an update's counts with the data set record that it names, and remark if that has grown more than tenfold.
+
+    If an update names none, remark a difference from the newest.
 
     Raises:
         TrustError: They differ from the record that it names, or there is no such record.
     """
     record, datasets = update.record, folder.datasets(update.record.party)
     if record.dataset is not None:
-        check_counts(update, next((item for item in datasets if item.digest == record.dataset), None))
+        named = next((item for item in datasets if item.digest == record.dataset), None)
+        check_counts(update, named)
+        if named and (before := next(datasets, None)) and (grown := growth(named, before)):
+            received.remarks[record.party] = f"its data has grown: {grown}"
     elif (newest := next(datasets, None)) and (difference := counts_differ(record, newest)):
         received.remarks[record.party] = f"it names no data set record, and claims {difference}"
 

@@ -3,7 +3,8 @@
 With five sites or more, a value is compared by its robust z-score (Iglewicz & Hoaglin 1993): 0.6745 · (x - median) / MAD, where
 MAD is the median absolute deviation; if more than half of the values are equal, it is (x - median) / (1.2533 · mean absolute
 deviation). Norms are compared by their logarithms. The divisor is never below 0.01: rounding does not separate sites that almost
-agree. Fewer sites have no scores, since two can always make a third look odd.
+agree. Fewer sites have no scores, since two can always make a third look odd. Norms and cosines are those of the trained weights:
+BatchNorm's running variances would hide all else.
 
 Honest sites differ: a flag needs a difference that is large by itself, too. docs/studies.md has the figures behind the limits. A
 change of kappa is shown, but not flagged: of honest sites with fifty validation patients it falls by 0.7 in single rounds. A flag
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Protocol
 
+from fedcli.aggregation.rules import rule_of
 from fedcli.plan.norm_limits import LEAST
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ _NORMAL_MEAN_DEVIATION = 1.2533
 _SMALLEST = 0.01
 _EMPTY = 1e-30
 """A norm of 0 counts as this one."""
+_FEW = 2
+"""Of so many sites one has half of the weight, or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +55,12 @@ class SiteReview:
         weight: What its delta is multiplied by; 0 if Krum does not choose it.
         received_kappa: Validation kappa of the model that it received.
         trained_kappa: Validation kappa of the model that it trained.
-        norm: Norm of its delta.
-        norm_score: The robust z-score of the norm's logarithm; None with fewer than five sites.
+        norm: Norm of its delta, with the buffers.
+        norm_score: The robust z-score of the logarithm of `trained_norm`; None with fewer than five sites.
         cosine: Between its delta and the step of all.
         cosine_score: The robust z-score of `others_cosine`; None with fewer than five sites.
-        others_cosine: Between its delta and the weighted mean of all others.
+        others_cosine: Between its trained weights and the mean of all others', each with at most the median weight.
+        trained_norm: Norm of its trained weights, as they are used.
         age_hours: Hours since it was made.
         odd: What is odd about it, in words; empty if nothing is.
     """
@@ -72,6 +77,7 @@ class SiteReview:
     age_hours: float
     odd: tuple[str, ...]
     others_cosine: float | None
+    trained_norm: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +115,18 @@ def robust_scores(values: Sequence[float | None]) -> tuple[float | None, ...]:
 def review(received: ReceivedUpdates, shares: Sequence[Share], plan: Plan, now: datetime) -> tuple[SiteReview, ...]:
     """Return the figures of every site whose update is used."""
     scored = len(shares) >= LEAST
-    norms = robust_scores([math.log(max(share.norm, _EMPTY)) if scored else None for share in shares])
+    norms = robust_scores([math.log(max(share.trained_norm, _EMPTY)) if scored else None for share in shares])
     cosines = robust_scores([share.others_cosine if scored else None for share in shares])
     reviews = []
     for share, norm, cosine in zip(shares, norms, cosines, strict=True):
         record = received.records[share.site].record
-        others = [other.norm for other in shares if other is not share]
-        odd = (*_odd_claims(record, plan), *_odd_norm(share.norm, others, norm), *_odd_cosine(share.others_cosine, cosine))
+        others = [other.trained_norm for other in shares if other is not share]
+        odd = (
+            *_odd_claims(record, plan),
+            *(_odd_weight(share, shares) if rule_of(plan.aggregation).weighted else ()),
+            *_odd_norm(share.trained_norm, others, norm),
+            *_odd_cosine(share.others_cosine, cosine),
+        )
         remark = received.remarks.get(share.site)
         reviews.append(
             SiteReview(
@@ -131,6 +142,7 @@ def review(received: ReceivedUpdates, shares: Sequence[Share], plan: Plan, now: 
                 age_hours=round((now - record.created).total_seconds() / 3600, 1),
                 odd=(*odd, remark) if remark else odd,
                 others_cosine=share.others_cosine,
+                trained_norm=share.trained_norm,
             )
         )
     return tuple(reviews)
@@ -140,6 +152,12 @@ def _odd_claims(record: UpdateRecord, plan: Plan) -> Iterator[str]:
     expected = plan.training.epochs * plan.training.steps_per_epoch(record.images)
     if record.steps != expected:  # more are refused
         yield f"it claims {record.steps} steps, where the plan takes {expected} with {record.images} images"
+
+
+def _odd_weight(share: Share, shares: Sequence[Share]) -> Iterator[str]:
+    weights = [other.weight for other in shares if other.weight]
+    if len(weights) > _FEW and share.weight > (total := sum(weights)) / 2:
+        yield f"it has {1000 * share.weight // total / 10} % of the weight of the round"
 
 
 def _odd_norm(norm: float, others: Sequence[float], score: float | None) -> Iterator[str]:

@@ -147,6 +147,37 @@ def test_refuses_a_dtype_that_no_rule_knows(tmp_path: Path) -> None:
         Bench(tmp_path, half, {"a": half}, {"a": 1}).fold()
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e30])
+@pytest.mark.parametrize("memory", [None, 20_000])
+def test_the_cosine_to_the_others_is_of_trained_weights_and_bounds_every_weight(
+    tmp_path: Path, scale: float, memory: int | None
+) -> None:
+    weights = {"a": 2, "b": 3, "c": 1_000_000, "d": 5, "e": 1}
+    generator = np.random.default_rng(0)
+    deltas = {}
+    for site in weights:
+        deltas[site] = arrays(ord(site), length=9001)
+        deltas[site]["norm.running_var"] = deltas[site]["norm.running_var"] * np.float32(1e30)
+        deltas[site]["classifier.bias"] = (generator.standard_normal(9001) * scale).astype(np.float32)
+        deltas[site]["stem.weight"] = deltas[site]["stem.weight"] * np.float32(scale)
+    flat = {
+        site: np.concatenate([delta[name].reshape(-1).astype(np.float64) for name in ("stem.weight", "classifier.bias")])
+        for site, delta in deltas.items()
+    }
+    for share in Bench(tmp_path, arrays(0, length=9001), deltas, weights).fold(memory=memory).shares:
+        others = sum(min(weights[site], 3) * flat[site] for site in weights if site != share.site)
+        expected = flat[share.site] @ others / np.linalg.norm(flat[share.site]) / np.linalg.norm(others)
+        assert share.others_cosine == pytest.approx(expected, abs=2e-6)
+
+
+def test_without_others_there_is_no_cosine_to_them(tmp_path: Path) -> None:
+    one, short = {"w": np.ones(5, np.float32)}, {"w": np.full(5, 1e-6, np.float32)}
+    (share,) = Bench(tmp_path, one, {"a": one}, {"a": 1}).fold().shares
+    assert share.others_cosine is None
+    shares = Bench(tmp_path, one, {"a": one, "b": short}, {"a": 1, "b": 1}).fold().shares
+    assert [share.others_cosine for share in shares] == [None, 1.0]
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e36])
 def test_trained_norms_leave_out_the_buffers(tmp_path: Path, scale: float) -> None:
     """Also where the squares of the numbers are beyond float32; `trained_norms` measures the same without a fold."""

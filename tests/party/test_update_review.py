@@ -116,7 +116,7 @@ def test_off_a_terminal_a_review_says_what_to_type(tmp_path: Path) -> None:
     assert found["status"] == "published"
     assert list(found["review"][4]) == [
         "site", "steps", "weight", "received_kappa", "trained_kappa", "norm", "norm_score", "cosine", "cosine_score", "age_hours",
-        "odd", "others_cosine",
+        "odd", "others_cosine", "trained_norm",
     ]  # fmt: skip
 
 

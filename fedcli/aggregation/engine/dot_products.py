@@ -1,4 +1,4 @@
-"""Squared norms of the deltas, and their dot products with the step.
+"""Squared norms of the deltas, and their dot products with the step and with the direction that a review compares them with.
 
 They decide no bit of the model. So BLAS may sum them in its own order: pieces of 1024 elements in float32, the pieces in float64.
 """
@@ -29,17 +29,21 @@ class DotProducts:
         products: Each delta's dot product with the step.
         step_square: The step's squared norm.
         trained: The squared norms of φ(t-1) and of each delta, over trained elements only.
+        along: Each delta's dot product with the direction, over trained elements only.
+        direction_square: The direction's squared norm, likewise.
     """
 
     squares: NDArray[np.float64]
     products: NDArray[np.float64]
     step_square: float
     trained: NDArray[np.float64]
+    along: NDArray[np.float64]
+    direction_square: float
 
     @classmethod
     def zeros(cls, num_deltas: int) -> DotProducts:
         """Return the sums over no elements."""
-        return cls(np.zeros(num_deltas), np.zeros(num_deltas), 0.0, np.zeros(1 + num_deltas))
+        return cls(np.zeros(num_deltas), np.zeros(num_deltas), 0.0, np.zeros(1 + num_deltas), np.zeros(num_deltas), 0.0)
 
     def add(self, other: DotProducts) -> None:
         """Add the sums over other elements."""
@@ -47,31 +51,57 @@ class DotProducts:
         self.products += other.products
         self.step_square += other.step_square
         self.trained += other.trained
+        self.along += other.along
+        self.direction_square += other.direction_square
 
 
 def dot_products(
-    rows: NDArray[np.float32], step: NDArray[np.float64], count: int, trained: NDArray[np.bool_] | None = None
+    rows: NDArray[np.float32],
+    step: NDArray[np.float64],
+    direction: NDArray[np.floating[Any]],
+    count: int,
+    trained: NDArray[np.bool_] | None = None,
 ) -> DotProducts:
     """Return the sums over the first columns of a range.
 
     Args:
         rows: φ(t-1) and the deltas, (1 + deltas, columns), filled up to whole pieces.
         step: (columns,).
+        direction: (columns,); 0 where an element is not trained.
         count: How many columns to sum.
         trained: Which of these are trained, (count,); None if all are.
     """
-    deltas, narrow = rows[1:], step[None].astype(np.float32)
-    squares, products, step_squares = (
-        _dots(left, right, count) for left, right in ((deltas, deltas), (deltas, narrow), (narrow, narrow))
-    )
-    for piece in np.flatnonzero(~(_safe(squares) & _safe(step_squares)).all(axis=0)):
-        columns = slice(piece * PIECE, (piece + 1) * PIECE)
-        values, along = deltas[:, columns].astype(np.float64), step[None, columns]
-        squares[:, piece] = np.vecdot(values, values)
-        products[:, piece] = np.vecdot(values, along)
-        step_squares[:, piece] = np.vecdot(along, along)
+    deltas = rows[1:]
+    squares = _dots(deltas, deltas, count)
+    products, step_squares = _products(deltas, squares, step, count)
+    along, direction_squares = _products(deltas, squares, direction, count)
     of_trained = _of_trained(rows, np.concatenate([_squares(rows[:1], count), squares]), trained)
-    return DotProducts(squares.sum(axis=1), products.sum(axis=1), float(step_squares.sum()), of_trained.sum(axis=1))
+    return DotProducts(
+        squares=squares.sum(axis=1),
+        products=products.sum(axis=1),
+        step_square=float(step_squares.sum()),
+        trained=of_trained.sum(axis=1),
+        along=along.sum(axis=1),
+        direction_square=float(direction_squares.sum()),
+    )
+
+
+def _products(
+    deltas: NDArray[np.float32], squares: NDArray[np.float64], vector: NDArray[np.floating[Any]], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the dot products of the deltas with a vector and the vector's squares, piece by piece.
+
+    Where float32 does not hold them, they are computed in float64, and so are the deltas' `squares`.
+    """
+    narrow = vector[None].astype(np.float32, copy=False)
+    products, vector_squares = _dots(deltas, narrow, count), _dots(narrow, narrow, count)
+    for piece in np.flatnonzero(~(_safe(squares) & _safe(vector_squares)).all(axis=0)):
+        columns = slice(piece * PIECE, (piece + 1) * PIECE)
+        values, wide = deltas[:, columns].astype(np.float64), vector[None, columns].astype(np.float64)
+        squares[:, piece] = np.vecdot(values, values)
+        products[:, piece] = np.vecdot(values, wide)
+        vector_squares[:, piece] = np.vecdot(wide, wide)
+    return products, vector_squares
 
 
 def _of_trained(
