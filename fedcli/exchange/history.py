@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import median_low
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     )
     from fedcli.plan import Plan
 
+_MOST_MEDIANS = 2
+"""No site counts by more than so many times the median of the sites' validation patients."""
 _NONE: Mapping[str, ValidationScore] = MappingProxyType({})
 
 
@@ -45,7 +48,7 @@ class Weighting(StrEnum):
     """How the sites count in a mean: by the patients that they claim, by no more than they have published, or equally."""
 
     CLAIMED = "weighted by the validation patients that each site claims"
-    BOUNDED = "weighted by validation patients, at most those of each site's data set record"
+    BOUNDED = "weighted by validation patients, at most those of each site's data set record and twice their median"
     EQUAL = "each site counting the same, since not all have published a data set record"
 
 
@@ -135,17 +138,20 @@ class History:
         return Weighting.BOUNDED if scoring <= self.datasets.keys() else Weighting.EQUAL
 
     def _mean_kappa(self, scores: Mapping[str, ValidationScore | None]) -> float | None:
-        weighting, pairs = self.weighting, []
-        for site, score in sorted(scores.items()):
-            if score is None or score.kappa is None:
-                continue
-            weight = 1 if weighting is Weighting.EQUAL else score.patients
-            if weighting is Weighting.BOUNDED:
-                known = self.datasets.get(site)
-                weight = min(weight, known.record.cohort.part(Part.VALIDATION).patients if known else 0)
-            pairs.append((weight, score.kappa))
-        total = sum(weight for weight, _ in pairs)
-        return sum(weight * kappa for weight, kappa in pairs) / total if total else None
+        weighting = self.weighting
+        scored = {site: score for site, score in sorted(scores.items()) if score is not None and score.kappa is not None}
+        weights = {site: 1 if weighting is Weighting.EQUAL else score.patients for site, score in scored.items()}
+        if weighting is Weighting.BOUNDED and scored:
+            known = {site: self._known_patients(site) for site in scored}
+            most = _MOST_MEDIANS * median_low(known.values())  # a record is its site's own word
+            weights = {site: min(weight, known[site], most) for site, weight in weights.items()}
+        total = sum(weights.values())
+        return sum(weights[site] * (score.kappa or 0.0) for site, score in scored.items()) / total if total else None
+
+    def _known_patients(self, site: str) -> int:
+        """Return the validation patients of a site's data set record, 0 where there is none."""
+        known = self.datasets.get(site)
+        return known.record.cohort.part(Part.VALIDATION).patients if known else 0
 
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> int:
         """Return the round with the highest of `global_kappas`: the earliest of equals, or the newest round if there is none.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedcli.exchange.history import Weighting
-from fedcli.plan import Evaluation, Plan
+from fedcli.plan import Evaluation, Part, Plan
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import PLAN, cohort
 
@@ -34,6 +34,17 @@ def test_a_claim_of_many_patients_steers_nothing(facts: tuple[str, ...]) -> None
     assert history.weighting is (Weighting.BOUNDED if facts == SITES else Weighting.EQUAL)
     assert history.best_round() == 2
     assert history.global_kappas() == pytest.approx([1.3 / 3, 1.6 / 3, 1.9 / 3, None])
+
+
+@pytest.mark.parametrize("patients", [200, 10**9])
+def test_a_record_of_many_patients_steers_nothing(patients: int) -> None:
+    """The liar's own data set record says what it claims."""
+    history = made(claimed=patients)
+    known = cohort(images=(700, 100, 200))
+    parts = tuple(replace(part, patients=patients) if part.part is Part.VALIDATION else part for part in known.parts)
+    history.dataset("valley", replace(known, parts=parts))
+    assert history.history.best_round() == 2
+    assert history.history.global_kappas()[0] == pytest.approx((25 * 0.2 * 2 + 50 * 0.9) / 100)
 
 
 def test_whoever_claims_fewer_counts_by_fewer() -> None:
