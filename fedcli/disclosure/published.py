@@ -66,7 +66,7 @@ def published_comparisons(
 def published_cohort(cohort: Cohort, training_patients: tuple[int, ...], min_cell: int) -> Cohort:
     """Return the facts of a site's data, for a data set record.
 
-    The class counts of the training part are published, rounded, so that two records do not tell what has changed. Those of the
+    The class counts of the training part are published, rounded, without small ones. Those of the
     validation and the test part are not: with them, fewer matrices would fit the scores.
 
     Args:

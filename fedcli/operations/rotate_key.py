@@ -118,20 +118,28 @@ def _recover(request: RotateKeyRequest, recovery: Path, environment: Environment
 
 
 def _leftovers(party: Party, number: int) -> tuple[str, ...]:
-    """Return the coordinator's records in the drop folder that follow the record that was replaced."""
+    """Return what follows the replaced record in the drop folder: the coordinator's records, and updates made on its rounds."""
     keys, federations = party.store.list(layout.prefix(layout.COORDINATOR)), party.ledger.federations
     if number >= len(federations):
         return ()
     first = federations[number].record.from_round
     later = [layout.federation(each) for each in layout.federation_numbers(keys) if each > number]
-    return (*later, *(layout.round_record(each) for each in layout.round_numbers(keys) if each >= first))
+    rounds = [each for each in layout.round_numbers(keys) if each >= first]
+    later += map(layout.round_record, rounds)
+    for member in party.ledger.newest_federation.members:
+        made = [layout.update(member.site, each + 1) for each in rounds]
+        later += [update for update in made if party.store.stat(update) is not None]
+    return tuple(later)
 
 
 def _recovered(fingerprint: str, leftovers: tuple[str, ...]) -> str:
     command = party_command(WORKSPACE, "approve", "--coordinator-key", "FINGERPRINT")
     text = f"Call every site, and read it the coordinator's new fingerprint, {fingerprint}; each runs `{command}`"
     if leftovers:
-        text += f". Before that, move out of the drop folder what was made under the replaced record: {', '.join(leftovers)}"
+        text += (
+            ". Before that, move out of the drop folder, with the files beside them, what was made under the replaced record: "
+        )
+        text += ", ".join(leftovers)
     return text
 
 
