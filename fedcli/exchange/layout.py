@@ -12,7 +12,7 @@ from fedcli.errors import StoreError
 from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 COORDINATOR = "coordinator"
 MOST_NUMBER = 9999
@@ -100,6 +100,14 @@ def signature(record: str, digest: str) -> str:
 def countersignature(record: str, digest: str) -> str:
     """Return the key of the signature by the new key that an enrolment brings in."""
     return f"{record}.{digest[:SHORT_DIGEST]}.new.sig"
+
+
+def signed_as(keys: tuple[str, ...], digests: Collection[str]) -> tuple[str, ...]:
+    """Return the keys of the records of these digests, as the names of their signatures say; of each digest at most one."""
+    endings, present = {signature("", digest) for digest in digests}, frozenset(keys)
+    length = len(signature("", "0" * SHORT_DIGEST))
+    signed = {key[-length:]: key[:-length] for key in keys if key[-length:] in endings and key[:-length] in present}
+    return tuple(signed.values())
 
 
 def artifact(record: str, digest: str) -> str:

@@ -141,14 +141,20 @@ class Folder:
             self._remember(signed)
         return update
 
-    def datasets(self, site: str) -> Iterator[Verified[DatasetRecord]]:
-        """Yield the data set records of a site that verify, the newest first."""
+    def datasets(self, site: str, digest: str | None = None) -> Iterator[Verified[DatasetRecord]]:
+        """Yield the data set records of a site that verify, the newest first; or the one of a digest, however old it is."""
         prefix = f"{layout.prefix(site)}dataset/"
-        for number in reversed(layout.numbers(self.store.list(prefix), f"{prefix}{{}}.json")):
+        keys = self.store.list_each([prefix], self.ledger.bounds.files)[prefix].keys
+        if digest is not None:
+            keys = layout.signed_as(keys, (digest,))
+        for number in reversed(layout.numbers(keys, f"{prefix}{{}}.json")[-self.ledger.bounds.series :]):
             try:
                 yield self.ledger.dataset(site, number, self.read(layout.dataset(site, number)))
-            except (TrustError, MissingError, UnreadableError):
+            except (TrustError, MissingError):
                 continue
+            except UnreadableError:
+                if digest is not None:
+                    raise
 
     def later_enrolment(
         self, site: str, number: int, before: Verified[EnrolmentRecord] | None, signed: Signed

@@ -229,7 +229,7 @@ def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], recei
     Raises:
         TrustError: They differ from the record that it names, or there is no such record.
     """
-    record, datasets = update.record, folder.datasets(update.record.party)
+    record, datasets = update.record, folder.datasets(update.record.party, update.record.dataset)
     if record.dataset is not None:
         named = next((item for item in datasets if item.digest == record.dataset), None)
         check_counts(update, named)

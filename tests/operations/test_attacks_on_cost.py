@@ -171,6 +171,17 @@ def test_an_update_that_a_round_used_is_missed_however_much_else_is_wrong(federa
     assert not found.consistent
 
 
+def test_9999_data_set_records_cost_the_coordinator_few_reads(federation: Federation) -> None:
+    an_attack_of_junk_files(federation)
+    store = Counting(federation.drop)
+    folder = Folder(store, coordinator=federation.fingerprint, cache=federation.root / "cache")
+    folder.synchronise()
+    store.requests.clear()
+    assert list(folder.datasets("cedar")) == list(folder.datasets("cedar", "0" * 64)) == []
+    assert store.requests["read"] <= 2 * folder.ledger.bounds.series
+    assert store.requests["listed"] <= 2 * folder.ledger.bounds.files
+
+
 def test_invented_enrolments_cost_nothing_but_where_applicants_are_shown(federation: Federation) -> None:
     before, _, _ = read_counting(federation)
     for number in range(2000):
