@@ -11,6 +11,7 @@ from fedcli.exchange.history import Problem
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import DatasetRecord
 from fedcli.text.wording import counted
+from fedcli.wire import SHORT_DIGEST
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -72,7 +73,20 @@ def check_used_updates(reading: Reading, updates: dict[tuple[str, int], Verified
             elif used is None and key not in named:
                 reading.note(key, f"{key}: {'does not verify' if key in keys else 'missing'}, though round {number} used it")
             elif used is not None:
-                try:
-                    check_counts(used, datasets.get((item.site, used.record.dataset or "")))
-                except TrustError as error:
-                    reading.note(key, str(error))
+                _check_dataset(reading, used, datasets)
+
+
+def _check_dataset(
+    reading: Reading, used: Verified[UpdateRecord], datasets: dict[tuple[str, str], Verified[DatasetRecord]]
+) -> None:
+    """Note an update at odds with the data set record that it names; a missing one is the site's problem, not the chain's."""
+    site, named = used.record.party, used.record.dataset
+    if named is not None and (site, named) not in datasets:
+        folder = f"{layout.prefix(site)}dataset/"
+        if all(problem.key != folder for problem in reading.problems):
+            reading.note(folder, f"{folder}: no valid data set record {named[:SHORT_DIGEST]}, which {used.key} names")
+        return
+    try:
+        check_counts(used, datasets.get((site, named or "")))
+    except TrustError as error:
+        reading.note(used.key, str(error))

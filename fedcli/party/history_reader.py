@@ -27,7 +27,7 @@ from fedcli.party.chain_check import check_used_updates
 from fedcli.party.enrolment import read_enrolments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from fedcli.exchange.checks import Signed, Verified
     from fedcli.exchange.ledger import Ledger
@@ -105,14 +105,14 @@ class Reading:
         self.records.append(_without_scores(verified))
         yield verified
 
-    def series(self, party: str, pattern: str) -> Iterator[tuple[int, str]]:
-        """Yield the numbers and keys of the newest records of a series, ascending; the older ones are rejected unread."""
+    def series(self, party: str, pattern: str, named: Collection[int] = ()) -> Iterator[tuple[int, str]]:
+        """Yield the numbers and keys of the newest records of a series, and the named ones, ascending; others are rejected."""
         most = self.folder.ledger.bounds.series
         pattern = f"{layout.prefix(party)}{pattern}"
         numbers = layout.numbers(self.listed[party], pattern)
         for position, number in enumerate(numbers, most - len(numbers)):
             key = pattern.format(f"{number:04d}")
-            if position >= 0:
+            if position >= 0 or number in named:
                 yield number, key
             else:
                 self.reject(key, f"{key}: not read, since only the newest {most} records of a series are")
@@ -166,7 +166,8 @@ def _read_site(reading: Reading, site: str, into: History) -> None:
     ledger = reading.folder.ledger
     _read_enrolments(reading, site, into)
     _read_updates(reading, site, into.updates)
-    _read_series(reading, site, "dataset/{}.json", partial(ledger.dataset, site), into.datasets, site)
+    named = _named_datasets(ledger, site, into.updates)
+    _read_series(reading, site, "dataset/{}.json", partial(ledger.dataset, site), into.datasets, site, named)
     for kind in SHARED_KINDS:
         _read_series(reading, site, f"models/{{}}-{kind}.json", partial(_model, ledger, site, kind), into.models, (site, kind))
     _read_series(reading, site, "evaluation/{}.json", partial(ledger.evaluation, site), into.evaluations, site)
@@ -223,6 +224,12 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
             into[site, number] = update
 
 
+def _named_datasets(ledger: Ledger, site: str, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> frozenset[str]:
+    """Return the digests of the data set records that a site's updates name."""
+    named = (updates[site, number].record.dataset for number in range(1, ledger.newest_round + 1) if (site, number) in updates)
+    return frozenset(digest for digest in named if digest is not None)
+
+
 def _model(ledger: Ledger, site: str, kind: ModelKind, number: int, signed: Signed) -> Verified[ModelRecord]:
     return ledger.model(site, number, kind, signed)
 
@@ -234,10 +241,16 @@ def _read_series(
     verify: Callable[[int, Signed], Verified[S]],
     into: dict[K, Verified[S]],
     place: K,
+    named: Collection[str] = (),
 ) -> None:
-    """Read the records of a series, of which the newest counts."""
-    for number, key in reading.series(party, pattern):
-        for verified in reading.attempt(key, partial(verify, number)):
+    """Read the records of a series, of which the newest counts: first those whose digests are named, however old they are."""
+    first = {
+        number: tuple(reading.attempt(key, partial(verify, number)))
+        for key in layout.signed_as(reading.listed[party], named)
+        for number in layout.numbers((key,), f"{layout.prefix(party)}{pattern}")
+    }
+    for number, key in reading.series(party, pattern, first):
+        for verified in first[number] if number in first else reading.attempt(key, partial(verify, number)):
             _take_newer(reading, into, place, verified)
 
 
