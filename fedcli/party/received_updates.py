@@ -229,11 +229,12 @@ def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], recei
     Raises:
         TrustError: They differ from the record that it names, or there is no such record.
     """
-    record, datasets = update.record, folder.datasets(update.record.party, update.record.dataset)
+    record, datasets = update.record, folder.datasets(update.record.party)
     if record.dataset is not None:
-        named = next((item for item in datasets if item.digest == record.dataset), None)
+        named = next((item for item in folder.datasets(record.party, record.dataset) if item.digest == record.dataset), None)
         check_counts(update, named)
-        if named and (before := next(datasets, None)) and (grown := growth(named, before)):
+        before = next((item for item in datasets if item.key < named.key), None) if named else None
+        if named and before and (grown := growth(named, before)):
             received.remarks[record.party] = f"its data has grown: {grown}"
     elif (newest := next(datasets, None)) and (difference := counts_differ(record, newest)):
         received.remarks[record.party] = f"it names no data set record, and claims {difference}"

@@ -27,9 +27,11 @@ def csv_text(lines: Iterable[Iterable[object]]) -> str:
 
 
 def guarded(text: str) -> str:
-    """Return a cell with `'` before whatever a spreadsheet would run, also after what is a list separator in other countries."""
-    return _PIECE.sub(lambda match: f"'{match[0]}" if _runs(match[0]) else match[0], visible(text))
+    """Return a cell with `'` before whatever a spreadsheet would run, also after what is a list separator in other countries.
 
-
-def _runs(piece: str) -> bool:
-    return _FORMULA.match(piece) is not None and _NUMBER.fullmatch(piece) is None
+    Only a cell that is a number as a whole stays: beside a separator, `-1` would begin a longer cell elsewhere.
+    """
+    shown = visible(text)
+    if _NUMBER.fullmatch(shown):
+        return shown
+    return _PIECE.sub(lambda match: f"'{match[0]}" if _FORMULA.match(match[0]) else match[0], shown)

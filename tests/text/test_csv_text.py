@@ -21,9 +21,14 @@ def test_a_formula_is_guarded_after_any_separator(sign: str, before: str) -> Non
     assert guarded(f"{before}{sign}1+cmd()") == f"{kept}'{before.removeprefix(kept)}{sign}1+cmd()"
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.25", "+3", "-1e-05", "a-b", "a; -5", "north", "x=1", "2026-11-28", ""])
+@pytest.mark.parametrize("text", ["-1", "-0.25", "+3", "-1e-05", "a-b", "north", "x=1", "2026-11-28", ""])
 def test_numbers_and_plain_text_stay(text: str) -> None:
     assert guarded(text) == text
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a; -5", "a;' -5"), ("-1;", "'-1;"), ("-1;=1", "'-1;'=1")])
+def test_a_number_beside_a_separator_is_guarded(text: str, shown: str) -> None:
+    assert guarded(text) == shown
 
 
 @pytest.mark.parametrize("text", ["\t=1+1", "\r=1+1", "\n=1+1", "\u200b=1+1"])
