@@ -118,7 +118,7 @@ class Rehearsal:
                 plan=party.plan.digest,
                 dataset=None,
                 steps=steps,
-                images=steps,
+                images=steps * party.plan.training.batch_size,
                 patients=steps,
                 received=_UNSCORED,
                 trained=_UNSCORED,
