@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def breast_mask(brightness: NDArray[np.float64]) -> NDArray[np.bool_]:
     Args:
         brightness: (rows, columns), brighter is denser, of any range.
     """
+    import cv2  # noqa: PLC0415 - a check of headers does without its 15 MB
+
     low, high = float(brightness.min()), float(brightness.max())
     if low == high:
         return np.ones(brightness.shape, np.bool_)

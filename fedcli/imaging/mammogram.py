@@ -36,6 +36,7 @@ class ImageMetadata:
         study: Study Instance UID (0020,000D).
         accession: Accession Number (0008,0050).
         instance: SOP Instance UID (0008,0018).
+        date: Study Date (0008,0020), else Acquisition Date (0008,0022), as YYYYMMDD; for the site's eyes only.
         laterality: 'L', 'R' or ''.
         view: One of `VIEWS`, or ''.
         rows: Rows (0028,0010).
@@ -49,6 +50,8 @@ class ImageMetadata:
         contradictory: Whether the file contradicts itself about which end of its values is white, so that air was taken as dark.
         screening: Whether the image is an ordinary view of a whole breast, as far as the file says.
         secondary: Whether the SOP class is a secondary capture.
+        sex: Patient's Sex (0010,0040): 'F', 'M', 'O' or ''.
+        age: The patient's age at the study in completed years, None where the file does not say.
         annotated: Whether Burned In Annotation (0028,0301) is YES.
     """
 
@@ -56,6 +59,7 @@ class ImageMetadata:
     study: str = ""
     accession: str = ""
     instance: str = ""
+    date: str = ""
     laterality: str = ""
     view: str = ""
     rows: int
@@ -69,7 +73,14 @@ class ImageMetadata:
     contradictory: bool = False
     screening: bool = True
     secondary: bool = False
+    sex: str = ""
+    age: int | None = None
     annotated: bool = False
+
+    @property
+    def exam(self) -> str:
+        """The study: its UID, else the accession number, else the patient."""
+        return self.study or self.accession or self.patient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,8 +18,6 @@ from fedcli.imaging.mammogram import MAX_IMAGE_PIXELS, ImageMetadata, Mammogram
 from fedcli.imaging.rejection import Reason, RejectedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"P5")
@@ -31,21 +31,27 @@ _PGM_HEADER = re.compile(rb"P5(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9
 _MAX_VALUE = 65535
 
 
-def read(path: Path) -> Mammogram:
-    """Read one picture; only its size and depth are known besides its pixels.
+def read(source: Path | BinaryIO) -> Mammogram:
+    """Read one picture, from a file or a stream that can seek; only its size and depth are known besides its pixels.
 
     Raises:
         RejectedError: The file is not a picture (`Reason.NOT_DICOM`), not grey, not of 8 or 16 bits, or damaged.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(_PGM_HEAD_BYTES)
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            return _read(file)
     except OSError as error:
         raise RejectedError(Reason.UNREADABLE) from error
+
+
+def _read(file: BinaryIO) -> Mammogram:
+    file.seek(0)
+    head = file.read(_PGM_HEAD_BYTES)
     if not head.startswith(_SIGNATURES):
         raise RejectedError(Reason.NOT_DICOM)
+    file.seek(0)
     try:
-        pixels, bits = _pgm(path, head) if head.startswith(b"P5") else _picture(path)
+        pixels, bits = _pgm(file, head) if head.startswith(b"P5") else _picture(file)
     except (RejectedError, MemoryError):
         raise
     except Exception as error:  # Pillow has no error family of its own
@@ -55,7 +61,7 @@ def read(path: Path) -> Mammogram:
     return Mammogram(pixels=pixels, low=0, high=float((1 << bits) - 1), metadata=metadata)
 
 
-def _picture(path: Path) -> tuple[NDArray[Any], int]:
+def _picture(file: BinaryIO) -> tuple[NDArray[Any], int]:
     """Return the pixels of a PNG or TIFF file, and their bits."""
     from PIL import Image, TiffImagePlugin  # noqa: PLC0415 - archives without pictures start without it
 
@@ -63,7 +69,7 @@ def _picture(path: Path) -> tuple[NDArray[Any], int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(path, formats=("PNG", "TIFF"))
+            image = Image.open(file, formats=("PNG", "TIFF"))
         except Image.DecompressionBombError as error:
             raise RejectedError(Reason.TOO_LARGE) from error
         with image:
@@ -84,7 +90,7 @@ def _picture(path: Path) -> tuple[NDArray[Any], int]:
     return (np.uint16((1 << bits) - 1) - pixels if white_is_zero else pixels), bits
 
 
-def _pgm(path: Path, head: bytes) -> tuple[NDArray[Any], int]:
+def _pgm(file: BinaryIO, head: bytes) -> tuple[NDArray[Any], int]:
     """Return the pixels of a binary PGM file, and the bits that its greatest value needs."""
     header = _PGM_HEADER.match(head)
     if header is None:
@@ -94,7 +100,9 @@ def _pgm(path: Path, head: bytes) -> tuple[NDArray[Any], int]:
     if not 0 < greatest <= _MAX_VALUE:
         raise RejectedError(Reason.CONTRADICTION)
     dtype = np.dtype("u1" if greatest < 256 else ">u2")  # noqa: PLR2004 - one byte or two, big endian
-    pixels = np.fromfile(path, dtype, count=width * height, offset=header.end())
+    file.seek(header.end())
+    content = file.read(width * height * dtype.itemsize)
+    pixels = np.frombuffer(content[: len(content) // dtype.itemsize * dtype.itemsize], dtype)
     if pixels.size < width * height or pixels.max() > greatest:
         raise RejectedError(Reason.CONTRADICTION)
     return pixels.astype(dtype.newbyteorder("="), copy=False).reshape(height, width), greatest.bit_length()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from fedcli.imaging.harmonisation import breast_box, has_chest_wall_right, matched
@@ -135,6 +134,8 @@ def averaged(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.float6
         rows: Rows of the result.
         columns: Columns of the result.
     """
+    import cv2  # noqa: PLC0415 - a check of headers does without its 15 MB
+
     if pixels.dtype.name not in _EXACT:
         pixels = pixels.astype(np.float64)
     if rows < pixels.shape[0] and columns < pixels.shape[1]:
@@ -147,6 +148,8 @@ def averaged(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[np.float6
 
 def _strips(pixels: NDArray[Any], count: int) -> NDArray[Any]:
     """Return the means of `count` strips of equal height, whose first and last rows count partially."""
+    import cv2  # noqa: PLC0415 - a check of headers does without its 15 MB
+
     length = pixels.shape[0]
     kind, depth = (np.float64, cv2.CV_64F) if pixels.dtype == np.float64 else (np.float32, cv2.CV_32F)
     strips = np.empty((count, pixels.shape[1]), kind)

@@ -19,12 +19,12 @@ from fedcli.imaging.archive.cache import Cache
 from fedcli.imaging.archive.reading import read_all
 from fedcli.imaging.dataset import writing
 from fedcli.imaging.dataset.prepared_dataset import FILES, PAGE
-from fedcli.imaging.dataset.staging import replacing
 from fedcli.imaging.labels import columns, matching, split
 from fedcli.imaging.labels.columns import LabelColumns
 from fedcli.imaging.labels.matching import fault_counts
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Part
+from fedcli.staging import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fedcli.imaging.labels.columns import LabelKey, LabelTable
     from fedcli.imaging.labels.matching import FaultCount, MatchedLabels
     from fedcli.imaging.labels.resolution import RowProblem
-    from fedcli.imaging.labels.split import PartList
+    from fedcli.imaging.labels.split import PartOf
     from fedcli.plan import Preparation
     from fedcli.progress import Progress
 
@@ -72,6 +72,7 @@ class DatasetRequest:
         out: The folder to write.
         withdrawn: Hashes of the patients that have withdrawn.
         trained: Hashes of the patients that have trained in a round; none of them can become a test patient.
+        test_only: Whether all patients are test patients.
     """
 
     archive: ImageArchive
@@ -80,6 +81,7 @@ class DatasetRequest:
     out: Path
     withdrawn: frozenset[str] = frozenset()
     trained: frozenset[str] = frozenset()
+    test_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an output folder within the archive, or the archive within it.
@@ -147,13 +149,13 @@ def prepare(request: DatasetRequest, *, pseudonyms: Pseudonyms, progress: Progre
     """
     preparation = request.preparation
     table = columns.read(request.labels.table, request.labels.columns)
-    part_list = split.read(request.labels.split) if request.labels.split else None
+    part_of = split.assignment(request.labels.split, preparation.split, preparation.seed, test_only=request.test_only)
     listing = request.archive.listing()
-    with replacing(request.out, known=(*FILES, PAGE)) as folder:
+    with replacing(request.out, known=(*FILES, PAGE), what="a prepared data set") as folder:
         scratch_path = folder / _SCRATCH
         with scratch_path.open("wb") as scratch, closing(Cache(request.cache, preparation.images)) as cache:
             accepted, rejected, labels = read_labelled(request, table, listing, scratch=scratch, cache=cache, progress=progress)
-        content = _content(request, accepted, rejected, labels, part_list, pseudonyms)
+        content = _content(request, accepted, rejected, labels, part_of, pseudonyms)
         written = writing.write(folder, scratch_path, content, preparation=preparation, pseudonyms=pseudonyms)
         scratch_path.unlink()
     return PreparationSummary(
@@ -185,16 +187,27 @@ def read_labelled(
     Raises:
         DataError: No file is accepted, or no row of the table names one.
     """
-    details = matching.details_of(table, listing.files)
     images = request.preparation.images
     accepted, rejected = read_all(
-        request.archive, listing.files, images, scratch=scratch, details=details, progress=progress, cache=cache
+        request.archive,
+        listing.files,
+        images,
+        scratch=scratch,
+        details=matching.details_of(table, listing.files),
+        progress=progress,
+        cache=cache,
     )
     rejected += listing.left_out
     _refuse_empty(request.archive.folder, accepted, rejected)
-    metadata = {item.file: item.metadata for item in accepted}
-    refused = {item.file: item.metadata for item in rejected}
-    labels = matching.join(table, metadata, request.preparation.classes, images.differing, refused)
+    labels = matching.join(
+        table,
+        [item.file for item in accepted],
+        [item.metadata for item in accepted],
+        request.preparation.classes,
+        differing=images.differing,
+        exams=images.exams,
+        refused={item.file: item.metadata for item in rejected},
+    )
     return accepted, rejected, labels
 
 
@@ -203,17 +216,16 @@ def _content(
     accepted: Sequence[AcceptedFile],
     rejected: Sequence[RejectedFile],
     labels: MatchedLabels,
-    part_list: PartList | None,
+    part_of: PartOf,
     pseudonyms: Pseudonyms,
 ) -> writing.DatasetContent:
     """Return the images that have a class and a part, and every file left out."""
-    preparation = request.preparation
     images: list[writing.DatasetImage] = []
     rejected = list(rejected)
     shared = same_pixels.shared_images(accepted)
     for item, outcome in zip(accepted, labels.outcomes, strict=True):
         patient = item.metadata.patient
-        part = part_list.part_of(patient) if part_list else split.part_of(patient, split=preparation.split, seed=preparation.seed)
+        part = part_of(patient)
         owners = map(pseudonyms.patient, {patient, *shared.get(item.digest, ())} if request.withdrawn else ())
         if not request.withdrawn.isdisjoint(owners):
             rejected.append(RejectedFile(file=item.file, reason=Reason.WITHDRAWN))

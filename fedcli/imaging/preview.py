@@ -82,17 +82,17 @@ def preview(request: DatasetRequest, *, progress: Progress) -> Preview:
     table = columns.read(request.labels.table, request.labels.columns)
     listing = request.archive.listing()
     accepted, rejected, labels = read_labelled(request, table, listing, progress=progress)
-    labelled = [(item, label) for item, label in zip(accepted, labels.outcomes, strict=True) if not isinstance(label, Reason)]
-    reasons = [item.reason for item in rejected] + [reason for reason in labels.outcomes if isinstance(reason, Reason)]
-    counts = Counter(label for _, label in labelled)
+    counts = Counter(label for label in labels.outcomes if not isinstance(label, Reason))
+    reasons = Counter(item.reason for item in rejected) + Counter(item for item in labels.outcomes if isinstance(item, Reason))
+    labelled = zip(accepted, labels.outcomes, strict=True)
     syntaxes = _syntaxes([item.metadata for item in accepted], request.preparation.images.frames)
     return Preview(
         files=len(listing.files),
-        images=len(labelled),
-        patients=len({item.metadata.patient for item, _ in labelled}),
+        images=counts.total(),
+        patients=len({item.metadata.patient for item, label in labelled if not isinstance(label, Reason)}),
         class_images=tuple(counts[position] for position in range(len(request.preparation.classes))),
         syntaxes=syntaxes,
-        rejections=tuple(Counter(reasons).most_common()),
+        rejections=tuple(reasons.most_common()),
         label_key=labels.key,
         label_column=labels.column,
         label_faults=fault_counts(labels.problems),

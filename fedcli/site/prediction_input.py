@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +18,13 @@ from fedcli.plan import Part, Unit
 from fedcli.wire import STRICT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fedcli.imaging.archive.image_archive import ImageArchive
+    from fedcli.imaging.mammogram import ImageMetadata
     from fedcli.plan import Plan
     from fedcli.progress import Progress
 
@@ -43,15 +45,21 @@ class PredictionInput:
         pixels: (N, size, size) uint16 fixed point of [0, 1].
         cases: Pseudonym of each image's case, by the plan's unit; as in the index of prepared data.
         files: Path of each image within its folder; none for prepared data.
+        titles: Side and view of each image; none for prepared data.
+        patients: The patient's identifier of each case, also of those without images; none for prepared data.
         data: Digest of the prepared data; None if files were read.
         left_out: Files of the folder that are not among the images.
+        left_out_of: The same for each case, as far as the files say whose they are.
     """
 
     pixels: NDArray[np.uint16]
     cases: tuple[str, ...]
     files: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    patients: Mapping[str, str] = field(default_factory=dict)
     data: str | None = None
     left_out: tuple[SkippedFile, ...] = ()
+    left_out_of: Mapping[str, tuple[SkippedFile, ...]] = field(default_factory=dict)
 
 
 def from_prepared(folder: Path, plan: Plan, part: Part) -> PredictionInput:
@@ -90,14 +98,29 @@ def from_files(archive: ImageArchive, plan: Plan, *, secret: bytes, scratch: Pat
         msg = f"{archive.folder}: none of {len(rejected)} files is a mammogram that can be read"
         raise DataError(msg, hint=f"the first is left out because: {rejected[0].reason}" if rejected else "the folder is empty")
     names = Pseudonyms(secret=secret)
+    patients = {_case_of(item.metadata, plan, names): item.metadata.patient for item in accepted}
+    left_out_of: dict[str, tuple[SkippedFile, ...]] = {}
+    for item in rejected:
+        if item.metadata is not None and item.metadata.patient:
+            case = _case_of(item.metadata, plan, names)
+            patients[case] = item.metadata.patient
+            left_out_of[case] = (*left_out_of.get(case, ()), SkippedFile(file=item.file, reason=item.reason))
     size = plan.images.size
     written = np.memmap(scratch / "images", dtype="<u2", mode="r").reshape(-1, size, size)
     positions = [item.position for item in accepted]
     return PredictionInput(
         pixels=written if len(positions) == len(written) else written[positions],  # some are written and then left out
-        cases=tuple(
-            names.patient(item.metadata.patient) if plan.unit is Unit.PATIENT else names.study(item.study) for item in accepted
-        ),
+        cases=tuple(_case_of(item.metadata, plan, names) for item in accepted),
         files=tuple(item.file for item in accepted),
+        titles=tuple(f"{item.metadata.laterality} {item.metadata.view}".strip() for item in accepted),
+        patients=patients,
         left_out=tuple(SkippedFile(file=item.file, reason=item.reason) for item in rejected),
+        left_out_of=left_out_of,
     )
+
+
+def _case_of(metadata: ImageMetadata, plan: Plan, names: Pseudonyms) -> str:
+    """Return the pseudonym of the case of an image."""
+    if plan.unit is Unit.PATIENT:
+        return names.patient(metadata.patient)
+    return names.study(metadata.study or metadata.accession or metadata.patient)

@@ -97,5 +97,5 @@ def test_a_column_is_named_and_no_cell_of_it(tmp_path: Path, preparation: Prepar
     (tmp_path / "labels.csv").write_text("patient_id,density\nP_00173,2\n")
     table = columns.read(tmp_path / "labels.csv", LabelColumns())
     with pytest.raises(Exception, match="no row names any") as caught:
-        matching.join(table, {}, preparation.classes)
+        matching.join(table, [], [], preparation.classes)
     assert "P_00173" not in f"{caught.value}{caught.value.hint}"  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedcli.imaging.mammogram import TOMOSYNTHESIS
 from fedcli.imaging.rejection import Reason
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fedcli.imaging.labels.matching import FileDetails
     from fedcli.imaging.mammogram import ImageMetadata
     from fedcli.plan import Images
+
+_REPEATED = ("patient", "study", "accession", "date", "laterality", "view", "detector", "image_type", "scanner", "syntax")
+"""What many files state alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class AcceptedFile:
     @property
     def study(self) -> str:
         """The study: its UID, else the accession number, else the patient."""
-        return self.metadata.study or self.metadata.accession or self.metadata.patient
+        return self.metadata.exam
 
     @property
     def projection(self) -> tuple[str, ...]:
@@ -68,18 +71,22 @@ class Acceptance:
     Of copies of one SOP instance the first is accepted, or the first one that the label table lists.
 
     Attributes:
-        accepted: The files whose images are used, in the order in which they were added.
-        rejected: All others.
+        rejected: The files that are not used.
     """
 
     def __init__(self, rule: PatientRule, details: Mapping[str, FileDetails], images: Images) -> None:
-        self.accepted: list[AcceptedFile] = []
         self.rejected: list[RejectedFile] = []
+        self._accepted: dict[str, AcceptedFile] = {}
         self._rule = rule
         self._details = details
         self._images = images
-        self._instances: dict[str, AcceptedFile] = {}
+        self._texts: dict[str, str] = {}
         self._num_images = 0
+
+    @property
+    def accepted(self) -> list[AcceptedFile]:
+        """The files whose images are used, in the order in which they were added."""
+        return list(self._accepted.values())
 
     def add(self, file: str, result: FileResult) -> bool:
         """Add a file and return whether it is accepted; its image is then the next one in the scratch file."""
@@ -89,7 +96,7 @@ class Acceptance:
                 metadata = self._details[file].complete(metadata)
             patient = self._rule.patient_of(metadata.patient)
             reason = reason or self._reason(file, metadata, patient)
-            metadata = replace(metadata, patient=patient)
+            metadata = self._kept(replace(metadata, patient=patient))
             if not reason:
                 digest = hashlib.sha256(result.image).digest() if result.image else b""
                 self._accept(AcceptedFile(file=file, metadata=metadata, position=self._num_images, digest=digest))
@@ -97,24 +104,30 @@ class Acceptance:
         self.rejected.append(RejectedFile(file=file, reason=reason or Reason.DAMAGED, metadata=metadata))
         return False
 
+    def _kept(self, metadata: ImageMetadata) -> ImageMetadata:
+        """Return metadata whose texts are those of other files: each text is in memory once."""
+        texts: dict[str, Any] = {
+            name: self._texts.setdefault(text, text) for name in _REPEATED if (text := getattr(metadata, name))
+        }
+        return replace(metadata, **texts)
+
     def _accept(self, item: AcceptedFile) -> None:
-        instance = item.metadata.instance
-        if other := self._instances.get(instance):
-            self.accepted.remove(other)
+        key = item.metadata.instance or f"file {item.file}"
+        if other := self._accepted.pop(key, None):
             self.rejected.append(RejectedFile(file=other.file, reason=Reason.COPY, metadata=other.metadata))
-        if instance:
-            self._instances[instance] = item
-        self.accepted.append(item)
+        self._accepted[key] = item
         self._num_images += 1
 
     def reject_volumes_with_2d(self) -> None:
         """Reject the volumes whose study has a 2-D image of the same side and view."""
-        whole = [item for item in self.accepted if item.metadata.screening]  # a spot view shows less than the volume
+        volumes = [item for item in self._accepted.values() if item.metadata.image_type == TOMOSYNTHESIS]
+        if not volumes:
+            return
+        whole = (item for item in self._accepted.values() if item.metadata.screening)  # a spot view shows less than the volume
         flat = {item.projection for item in whole if item.metadata.image_type != TOMOSYNTHESIS}
-        volumes = [item for item in self.accepted if item.metadata.image_type == TOMOSYNTHESIS]
         doubled = {item.file: item.metadata for item in volumes if all(item.projection) and item.projection in flat}
         self.rejected += [RejectedFile(file=file, reason=Reason.HAS_2D, metadata=of_file) for file, of_file in doubled.items()]
-        self.accepted = [item for item in self.accepted if item.file not in doubled]
+        self._accepted = {key: item for key, item in self._accepted.items() if item.file not in doubled}
 
     def _reason(self, file: str, metadata: ImageMetadata, patient: str) -> Reason | None:
         if not metadata.patient:
@@ -123,9 +136,22 @@ class Acceptance:
             return Reason.OTHER_PATIENT
         if self._images.views and metadata.view and metadata.view not in self._images.views:
             return Reason.OTHER_VIEW
+        if reason := _reason_of_person(metadata, self._images):
+            return reason
         excluded = self._images.modified_views is ModifiedViews.EXCLUDE
         if excluded and metadata.secondary and not metadata.view and not metadata.laterality:
             return Reason.CAPTURE
-        other = self._instances.get(metadata.instance)
+        other = self._accepted.get(metadata.instance) if metadata.instance else None
         is_listed_first = file in self._details and other is not None and other.file not in self._details
         return Reason.COPY if other is not None and not is_listed_first else None
+
+
+def _reason_of_person(metadata: ImageMetadata, images: Images) -> Reason | None:
+    """Return why the plan takes no image of a person of this sex and age; None where it does."""
+    if images.sex and metadata.sex not in images.sex:
+        return Reason.OTHER_SEX if metadata.sex else Reason.NO_SEX
+    if images.age and metadata.age is None:
+        return Reason.NO_AGE
+    if images.age and metadata.age is not None and not images.age[0] <= metadata.age <= images.age[1]:
+        return Reason.OTHER_AGE
+    return None

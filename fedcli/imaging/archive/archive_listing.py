@@ -1,4 +1,4 @@
-"""The files below a folder, each once, whatever links lead to it.
+"""The files below a folder and in its zip archives, each once, whatever links lead to it.
 
 Files that are there come before links, and hidden folders last: version control keeps files in them under other names.
 """
@@ -8,10 +8,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
+from fedcli.imaging.archive import zip_archive
 from fedcli.imaging.archive.acceptance import RejectedFile
-from fedcli.imaging.rejection import Reason
+from fedcli.imaging.rejection import Reason, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,24 @@ def listing_of(folder: Path) -> ArchiveListing:
         hidden, walk.hidden = sorted(walk.hidden), []
         for path in hidden:
             walk.list_folder(path)
-    return ArchiveListing(files=tuple(sorted(walk.files)), left_out=tuple(sorted(walk.left_out, key=lambda item: item.file)))
+    files = sorted(file for path in walk.files for file in _files_of(folder, path))
+    return ArchiveListing(files=tuple(files), left_out=tuple(sorted(walk.left_out, key=lambda item: item.file)))
+
+
+def listing_of_zip(path: Path) -> ArchiveListing:
+    """List the members of a zip archive, by paths relative to its folder."""
+    return ArchiveListing(files=tuple(sorted(_files_of(path.parent, path.name))), left_out=())
+
+
+def _files_of(folder: Path, file: str) -> Iterable[str]:
+    """Return a file, or the members of a zip archive; one that cannot be listed is a file, so that reading it says why."""
+    path = folder / file
+    if not zip_archive.is_zip(path):
+        return (file,)
+    try:
+        return [f"{file}/{name}" for name in zip_archive.members_of(path)]
+    except RejectedError:
+        return (file,)
 
 
 class _Walk:

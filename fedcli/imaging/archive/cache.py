@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 _METADATA = tuple(field.name for field in fields(ImageMetadata))
 _COLUMNS = ", ".join(("reason", "image", *_METADATA))
-_NOT_KEPT = {Reason.UNREADABLE, Reason.CRASHED, Reason.TOO_SLOW, Reason.TOO_LARGE, Reason.UNSUPPORTED}
-"""What may differ the next time, because it depends on the machine and not on the file."""
+_NOT_KEPT = {
+    *(Reason.UNREADABLE, Reason.CRASHED, Reason.TOO_SLOW, Reason.TOO_LARGE, Reason.UNSUPPORTED),
+    *(Reason.ZIP_DAMAGED, Reason.ZIP_ENCRYPTED, Reason.ZIP_NESTED, Reason.ZIP_METHOD, Reason.ZIP_LIMIT),
+}
+"""What may differ the next time, because it depends on the machine, or on the zip archive, and not on the file."""
 _TRANSACTION = 64
 """Files whose results are lost at most in a power cut."""
 
@@ -52,7 +55,7 @@ class Cache:
         with self._errors_explained():
             row = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM files WHERE file = ? AND size = ? AND changed = ?",  # noqa: S608 - our own names
-                (os.fsencode(file), stamp.size, stamp.changed),
+                (_encoded(file), stamp.size, stamp.changed),
             ).fetchone()
         reason, image, *values = row
         stated: dict[str, Any] = {name: _decoded(value) for name, value in zip(_METADATA, values, strict=True)}
@@ -63,14 +66,14 @@ class Cache:
         """Return whether a file is in the cache."""
         with self._errors_explained():
             statement = "SELECT 1 FROM files WHERE file = ? AND size = ? AND changed = ?"
-            return self._connection.execute(statement, (os.fsencode(file), stamp.size, stamp.changed)).fetchone() is not None
+            return self._connection.execute(statement, (_encoded(file), stamp.size, stamp.changed)).fetchone() is not None
 
     def put(self, file: str, result: FileResult) -> None:
         """Keep the result of a file, unless it may differ the next time."""
         if result.stamp is None or result.reason in _NOT_KEPT:
             return
         values = [_encoded(getattr(result.metadata, name, None)) for name in _METADATA]
-        row = (os.fsencode(file), result.stamp.size, result.stamp.changed, result.reason or "", result.image, *values)
+        row = (_encoded(file), result.stamp.size, result.stamp.changed, result.reason or "", result.image, *values)
         with self._errors_explained():
             self._connection.execute(f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
             self._pending += 1
@@ -80,7 +83,7 @@ class Cache:
 
     def keep_only(self, files: Sequence[str]) -> None:
         """Remove files that are gone."""
-        known = set(map(os.fsencode, files))
+        known = set(map(_encoded, files))
         with self._errors_explained():
             gone = [row for row in self._connection.execute("SELECT file FROM files") if row[0] not in known]
             self._connection.executemany("DELETE FROM files WHERE file = ?", gone)

@@ -1,4 +1,4 @@
-"""An archive: a folder with files of images, and how it is read."""
+"""An archive: a folder or a zip archive with files of images, and how it is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError, UsageError
-from fedcli.imaging.archive.archive_listing import listing_of
+from fedcli.imaging.archive import zip_archive
+from fedcli.imaging.archive.archive_listing import listing_of, listing_of_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ class ImageArchive:
     """A folder of images and how to read it.
 
     Attributes:
-        folder: The folder; all folders below it are searched.
+        folder: The folder, or one zip archive; all folders below it and all zip archives in them are searched.
         patient_rule: Extracts the patient from Patient ID.
         workers: Number of processes; 0 means one per processor.
         cluster: Address of a Dask scheduler whose workers read the files instead of processes; '' for none.
@@ -84,16 +85,23 @@ class ImageArchive:
         """The number of processes that read the files."""
         return self.workers or len(os.sched_getaffinity(0))
 
+    @property
+    def root(self) -> Path:
+        """The folder, without links, that the paths of the files are relative to."""
+        return self.folder.parent.resolve() if zip_archive.is_zip(self.folder) else self.folder.resolve()
+
     def listing(self) -> ArchiveListing:
         """Return the files to read, each once, and what cannot be listed.
 
         Raises:
             DataError: The folder does not exist or cannot be listed.
         """
-        if not self.folder.is_dir():
-            msg = f"{self.folder}: expected a folder of DICOM files, found {'a file' if self.folder.exists() else 'nothing'}"
+        is_zip = zip_archive.is_zip(self.folder)
+        if not is_zip and not self.folder.is_dir():
+            what = "another file" if self.folder.exists() else "nothing"
+            msg = f"{self.folder}: expected a folder of DICOM files or a zip archive, found {what}"
             raise DataError(msg)
-        listing = listing_of(self.folder)
+        listing = listing_of_zip(self.folder) if is_zip else listing_of(self.folder)
         paths = listing.files
         if not 0 < self.limit < len(paths):
             return listing

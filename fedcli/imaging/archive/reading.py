@@ -50,7 +50,7 @@ def read_all(
         cache: Results of earlier runs; receives those of this run.
         clock: Seconds, for the rate.
     """
-    task = partial(read_file, folder=archive.folder.resolve(), images=images, headers_only=scratch is None)
+    task = partial(read_file, folder=archive.root, images=images, headers_only=scratch is None)
     acceptance = Acceptance(archive.patient_rule, details, images)
     began, num_bytes = clock(), 0
     with progress.track("prepare", len(files), "files") as advance:
@@ -71,7 +71,7 @@ def _results(
     """Yield the result of each file, and whether it is new; the cache receives new results, and forgets files that are gone."""
     if cache and not archive.limit:
         cache.keep_only(files)
-    stamps = {file: stamp for file in files if cache and (stamp := stamp_of(archive.folder / file)) and cache.has(file, stamp)}
+    stamps = {file: stamp for file in files if cache and (stamp := stamp_of(archive.root, file)) and cache.has(file, stamp)}
     new = [file for file in files if file not in stamps]
     lost, late = FileResult(reason=Reason.CRASHED), FileResult(reason=Reason.TOO_SLOW)
     if archive.cluster and new:

@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from fedcli.cohort import HISTOGRAM_BINS
@@ -130,7 +129,7 @@ class Survey:
             tally.num_bright[metadata.scanner] += 1
         examples = tally.examples.setdefault((part, label), {})
         if len(examples) < EXAMPLES and metadata.patient not in examples:
-            examples[metadata.patient] = _png(image)
+            examples[metadata.patient] = png_of(image)
 
     @property
     def histogram(self) -> NDArray[np.int64]:
@@ -156,7 +155,10 @@ def background_of(image: NDArray[np.uint16]) -> float:
     return (int(bands.argmax()) + 0.5) / BANDS
 
 
-def _png(image: NDArray[np.uint16]) -> bytes:
+def png_of(image: NDArray[np.uint16]) -> bytes:
+    """Return an image of [0, 1] in fixed point as a small PNG of 8 bits."""
+    import cv2  # noqa: PLC0415 - a check of headers does without its 15 MB
+
     side = min(EXAMPLE_SIDE, image.shape[0])
     small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint16)
     success, content = cv2.imencode(".png", (small >> 8).astype(np.uint8))

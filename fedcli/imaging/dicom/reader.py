@@ -1,26 +1,29 @@
 """One DICOM file → a `Mammogram`, or its metadata only.
 
-The modality must be MG; the SOP class does not matter. Pixels keep the orientation in which they are stored; unused bits are
-dropped and the Modality LUT is applied. Linear steps (rescale, MONOCHROME1) are only recorded, because they can be applied to the
-few pixels of the result. Every defect of a file becomes a `RejectedError` with a reason from a closed set.
+The modality must be one of the plan's; the SOP class does not matter. Pixels keep the orientation in which they are stored;
+unused bits are dropped and the Modality LUT is applied. Linear steps (rescale, MONOCHROME1) are only recorded, because they can
+be applied to the few pixels of the result. Every defect of a file becomes a `RejectedError` with a reason from a closed set.
 """
 
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
+from pydicom.multival import MultiValue
 
 from fedcli.imaging.dicom.combination import combined, frames_of
 from fedcli.imaging.dicom.decoders import DECODERS
 from fedcli.imaging.dicom.decoding import NATIVE, stored_frames
 from fedcli.imaging.dicom.header import header_of
 from fedcli.imaging.dicom.modality import ModalityTransformation, padding_of, transformation_of
+from fedcli.imaging.dicom.person import age_of, sex_of
 from fedcli.imaging.dicom.pixel_layout import layout_of
-from fedcli.imaging.dicom.screening import is_secondary, not_screening
+from fedcli.imaging.dicom.screening import is_secondary, not_screening, unplanned
 from fedcli.imaging.dicom.views import image_type_of, laterality_of, presentation_of, view_of
 from fedcli.imaging.dicom.voi import voi_of
 from fedcli.imaging.mammogram import TOMOSYNTHESIS, ImageMetadata, Mammogram
@@ -29,7 +32,6 @@ from fedcli.plan import Intensity, ModifiedViews, Presentation, Tomosynthesis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MAMMOGRAPHY = "MG"
 _GREY_LEVELS = 64
+_DATE_LENGTH = len("YYYYMMDD")
 
 # The defined terms of Detector Type (0018,7004). The value is published, so nothing else passes.
 _DETECTORS = ("DIRECT", "SCINTILLATOR", "STORAGE", "FILM")
@@ -58,36 +60,36 @@ class _CheckedHeader:
     voi: Window | VoiLut | None
 
 
-def read(path: Path, images: Images) -> Mammogram:
+def read(source: Path | BinaryIO, images: Images) -> Mammogram:
     """Read one file.
 
     Args:
-        path: The file, of any name.
+        source: The file, of any name, or its content as a stream that can seek.
         images: The plan's settings: which images are taken, and how several frames become one image.
 
     Raises:
         RejectedError: The file is not such an image, or cannot be read or decoded.
     """
-    return _with_header(path, lambda header: _mammogram(header, _checked(header, images), images.frames))
+    return _with_header(source, lambda header: _mammogram(header, _checked(header, images), images.frames))
 
 
-def read_metadata(path: Path, images: Images) -> ImageMetadata:
+def read_metadata(source: Path | BinaryIO, images: Images) -> ImageMetadata:
     """Read one file's header only, and reject what can be rejected without its pixels.
 
     Raises:
         RejectedError: The file is not such an image, or there is no decoder for it.
     """
-    return _with_header(path, lambda header: _checked(header, images).metadata)
+    return _with_header(source, lambda header: _checked(header, images).metadata)
 
 
-def _with_header(path: Path, task: Callable[[Header], Result]) -> Result:
-    if not path.is_file():  # opening a pipe would wait for its other end
+def _with_header(source: Path | BinaryIO, task: Callable[[Header], Result]) -> Result:
+    if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for its other end
         raise RejectedError(Reason.UNREADABLE)
     # pydicom's warnings quote values, including identifiers, which must not reach a log.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with path.open("rb") as file:
+            with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
                 return _explained(header_of(file), task)
         except RejectedError:
             raise
@@ -112,14 +114,15 @@ def _explained(header: Header, task: Callable[[Header], Result]) -> Result:
 def _checked(header: Header, images: Images) -> _CheckedHeader:
     """Return what the header says of a file that the plan takes and that can be decoded."""
     dataset = header.dataset
-    if _text(dataset, "Modality").upper() != MAMMOGRAPHY:
-        raise RejectedError(Reason.OTHER_MODALITY)
+    if reason := unplanned(dataset, images.modalities):
+        raise RejectedError(reason)
     if images.presentation is not Presentation.ANY and presentation_of(dataset) not in {None, images.presentation}:
         raise RejectedError(Reason.OTHER_PRESENTATION)
     layout = layout_of(dataset)
-    if images.modified_views is ModifiedViews.EXCLUDE and (reason := not_screening(dataset, layout.frames)):
+    reason = not_screening(dataset, layout.frames)
+    if reason is not None and images.modified_views is ModifiedViews.EXCLUDE:
         raise RejectedError(reason)
-    metadata = _metadata(header, layout)
+    metadata = _metadata(header, layout, screening=reason is None)
     if metadata.image_type == TOMOSYNTHESIS and images.tomosynthesis is Tomosynthesis.NEVER:
         raise RejectedError(Reason.NOT_WANTED)
     if header.syntax not in DECODERS and header.syntax not in NATIVE:
@@ -175,7 +178,7 @@ def _has_high_air(frames: Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]
     return int(counts.argmax()) >= _GREY_LEVELS // 2
 
 
-def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
+def _metadata(header: Header, layout: PixelLayout, *, screening: bool) -> ImageMetadata:
     dataset = header.dataset
     detector = _text(dataset, "DetectorType").upper()
     return replace(
@@ -191,8 +194,10 @@ def _metadata(header: Header, layout: PixelLayout) -> ImageMetadata:
         syntax=str(header.syntax),
         frames=layout.frames,
         contradictory=layout.contradictory,
-        screening=not_screening(dataset, layout.frames) is None,
+        screening=screening,
         secondary=is_secondary(dataset),
+        sex=sex_of(dataset),
+        age=age_of(dataset),
         annotated=_text(dataset, "BurnedInAnnotation").upper() == "YES",
     )
 
@@ -204,11 +209,27 @@ def _names(dataset: Dataset) -> ImageMetadata:
         study=_text(dataset, "StudyInstanceUID"),
         accession=_text(dataset, "AccessionNumber"),
         instance=_text(dataset, "SOPInstanceUID"),
+        date=_date_of(dataset),
         rows=0,
         columns=0,
         bits=0,
     )
 
 
+def _date_of(dataset: Dataset) -> str:
+    """Return the date of the study or else of the image, '' for what is not one; 2020.01.31 is how ACR-NEMA wrote it."""
+    dates = (_text(dataset, keyword).replace(".", "") for keyword in ("StudyDate", "AcquisitionDate"))
+    return next((date for date in dates if len(date) == _DATE_LENGTH and date.isdecimal()), "")
+
+
 def _text(dataset: Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip(" \0")
+    """Return an attribute's text as the file holds it, whatever backslashes it has.
+
+    Without Specific Character Set only ASCII is allowed (PS3.5 6.1); bytes beyond it are UTF-8 if they can be, else Latin-1.
+    """
+    value = dataset.get(keyword) or ""
+    text = "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+    if not text.isascii() and "SpecificCharacterSet" not in dataset:
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode()
+    return text.strip(" \0")

@@ -1,4 +1,7 @@
-"""Which images are not ordinary views of a whole breast: modified, magnified and partial views, specimens, biopsies, contrast."""
+"""Which images are no mammograms, or not ordinary views of a whole breast.
+
+Those are modified, magnified and partial views, specimens, biopsies and recombined contrast images.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,17 @@ from pydicom.uid import (
 
 from fedcli.imaging.dicom.header import number_of
 from fedcli.imaging.rejection import Reason
+from fedcli.plan import Modality
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydicom.dataset import Dataset
 
 _MAGNIFIED = 1.3
 """Estimated Radiographic Magnification Factor: about 1.0 to 1.1 where the breast lies on the detector, 1.5 and more otherwise."""
+_BREAST_CODES = {"76752008", "T-04000"}
+"""The breast in SNOMED CT and in the older SNOMED RT (PS3.16, CID 4031)."""
 _NO_BREAST = {"SPECIMEN"}
 _BIOPSY = {"STEREO", "STEREO_SCOUT", "STEREO_PLUS", "STEREO_MINUS"}
 _CONTRAST = {"RECOMBINED", "SUBTRACTED", "SUBTRACTION"}
@@ -46,6 +54,20 @@ def not_screening(dataset: Dataset, frames: int) -> Reason | None:
         Reason.MODIFIED_VIEW: modifiers or magnification > _MAGNIFIED or _text(dataset, "PartialView") == "YES",
     }
     return next((reason for reason, applies in reasons.items() if applies), None)
+
+
+def unplanned(dataset: Dataset, modalities: Collection[Modality]) -> Reason | None:
+    """Return why an image is not of the plan's modalities, None where it is.
+
+    Of DX and CR only images of the breast are mammograms, by Body Part Examined (0018,0015) or Anatomic Region Sequence
+    (0008,2218).
+    """
+    modality = _text(dataset, "Modality")
+    if modality not in modalities:
+        return Reason.OTHER_MODALITY if tuple(modalities) == (Modality.MG,) else Reason.UNPLANNED_MODALITY
+    regions = {str(item.get("CodeValue", "")).strip() for item in dataset.get("AnatomicRegionSequence") or ()}
+    of_breast = modality == Modality.MG or _text(dataset, "BodyPartExamined") == "BREAST" or regions & _BREAST_CODES
+    return None if of_breast else Reason.OTHER_BODY_PART
 
 
 def is_secondary(dataset: Dataset) -> bool:

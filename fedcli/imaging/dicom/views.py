@@ -11,6 +11,8 @@ from pydicom.uid import (
     BreastTomosynthesisImageStorage,
     DigitalMammographyXRayImageStorageForPresentation,
     DigitalMammographyXRayImageStorageForProcessing,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
 )
 
 from fedcli.imaging.dicom.header import items_of_frame
@@ -78,6 +80,8 @@ _BY_INTENT = {
 _BY_CLASS = {
     DigitalMammographyXRayImageStorageForPresentation: Presentation.FOR_PRESENTATION,
     DigitalMammographyXRayImageStorageForProcessing: Presentation.FOR_PROCESSING,
+    DigitalXRayImageStorageForPresentation: Presentation.FOR_PRESENTATION,
+    DigitalXRayImageStorageForProcessing: Presentation.FOR_PROCESSING,
 }
 
 

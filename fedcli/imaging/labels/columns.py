@@ -38,6 +38,7 @@ _NAMES = {
     "patient": ("patientid", "patient", "empianon"),
     "side": ("side", "laterality", "imagelaterality", "imagelateralityfinal", "leftorrightbreast"),
     "view": ("view", "viewposition", "imageview"),
+    "date": ("studydate", "studydateanon", "examdate", "date"),
     "label": ("density", "breastdensity", "tissueden", "biradsdensity", "class", "label"),
 }
 """Column names in lower case, without spaces, underscores and other punctuation; the first match wins."""
@@ -58,6 +59,7 @@ class LabelColumns:
         patient: Patient identifiers, after the patient pattern.
         side: The breast's side, for files that do not state it.
         view: The view, likewise.
+        date: The date of the exam, likewise.
         label: The class.
     """
 
@@ -68,6 +70,7 @@ class LabelColumns:
     patient: str = ""
     side: str = ""
     view: str = ""
+    date: str = ""
     label: str = ""
 
 
@@ -82,6 +85,8 @@ class LabelTable:
         label: The column of the class.
         side: The column of the breast's side, or None.
         view: The column of the view, or None.
+        date: The column of the exam's date, or None.
+        other_labels: Names of other columns that may hold the class.
     """
 
     path: Path
@@ -90,6 +95,8 @@ class LabelTable:
     label: int
     side: int | None
     view: int | None
+    date: int | None
+    other_labels: tuple[str, ...] = ()
 
     def column(self, key: LabelKey) -> int | None:
         """Return the first column that can hold a key, or None."""
@@ -114,8 +121,18 @@ def read(path: Path, columns: LabelColumns) -> LabelTable:
     label = _one(content, given, "label")
     if label is None:
         raise _missing(path, content, "holds the class", "label")
-    side, view = (_one(content, given, what) for what in ("side", "view"))
-    return LabelTable(path=path, content=content, keys=tuple(keys), label=label, side=side, view=view)
+    side, view, date = (_one(content, given, what) for what in ("side", "view", "date"))
+    others = [] if given["label"] is not None else _recognised(content, "label")[1:]
+    return LabelTable(
+        path=path,
+        content=content,
+        keys=tuple(keys),
+        label=label,
+        side=side,
+        view=view,
+        date=date,
+        other_labels=tuple(content.names[index] for index in others),
+    )
 
 
 def _is_needed(name: str, columns: LabelColumns) -> bool:
@@ -164,7 +181,7 @@ def _squeezed(name: str) -> str:
 
 def _missing(path: Path, content: CsvFile, task: str, *whats: str) -> DataError:
     known = ", ".join(name for what in whats for name in _NAMES[what])
-    hint = f"recognised names are {known}, with or without spaces and underscores; or name the column with --column"
+    hint = f"recognised names are {known}, in the first line, with or without spaces and underscores; or name it with --column"
     return DataError(f"{path}: no column {task}; {_columns_of(content)}", hint=hint)
 
 

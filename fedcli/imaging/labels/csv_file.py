@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TextIO
 
 from fedcli.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MAX_COLUMNS = 4096
@@ -46,17 +47,25 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFile:
-    """A header and its rows.
+    """A header and the cells below it.
 
     Attributes:
         names: The columns that were kept, as the file writes them.
-        rows: All rows that are not empty.
+        columns: Their cells; of rows that are not empty.
+        lines: For each row the line in the file, counted from 1, at which it ends.
         header: All columns of the file.
     """
 
     names: tuple[str, ...]
-    rows: tuple[CsvRow, ...]
+    columns: tuple[Sequence[str], ...]
+    lines: Sequence[int]
     header: tuple[str, ...]
+
+    @property
+    def rows(self) -> Iterator[CsvRow]:
+        """All rows, one after another."""
+        for line, *cells in zip(self.lines, *self.columns, strict=True):
+            yield CsvRow(line=line, cells=tuple(cells))
 
     def column(self, name: str) -> int | None:
         """Return a column's position, or None."""
@@ -75,11 +84,11 @@ class CsvFile:
                 raise KeyError(name)
             places[name] = index
 
-        def cell(row: CsvRow) -> str:
-            return _FIELD.sub(lambda field: row.cells[places[field[1]]], template)
+        def cell(number: int) -> str:
+            return _FIELD.sub(lambda field: self.columns[places[field[1]]][number], template)
 
-        rows = tuple(CsvRow(line=row.line, cells=(*row.cells, cell(row))) for row in self.rows)
-        return CsvFile(names=(*self.names, template), rows=rows, header=self.header)
+        column = [cell(number) for number in range(len(self.lines))]
+        return replace(self, names=(*self.names, template), columns=(*self.columns, column))
 
 
 def fields_of(template: str) -> list[str]:
@@ -104,7 +113,7 @@ def read(path: Path, needed: Callable[[str], bool] = lambda _name: True) -> CsvF
             msg = f"{path}: not a CSV table but a workbook"
             raise DataError(msg, hint=_HINT)
         with path.open(encoding="utf-16" if mark.startswith(_UTF16_MARKS) else "utf-8-sig", newline="") as file:
-            header, *rows = _rows(path, file, needed)
+            return _table(_rows(path, file), needed)
     except OSError as error:
         msg = f"{path}: the table cannot be read: {error.strerror}"
         raise DataError(msg) from error
@@ -114,35 +123,45 @@ def read(path: Path, needed: Callable[[str], bool] = lambda _name: True) -> CsvF
     except csv.Error as error:
         msg = f"{path}: not a CSV table: {error}"
         raise DataError(msg, hint=_HINT) from error
-    kept = [index for index, name in enumerate(header.cells) if needed(name)]
-    return CsvFile(names=tuple(header.cells[index] for index in kept), rows=tuple(rows), header=header.cells)
 
 
-def _rows(path: Path, file: TextIO, needed: Callable[[str], bool]) -> Iterator[CsvRow]:
-    """Yield the header, then the needed cells of every row that is not empty."""
+def _table(rows: Iterator[CsvRow], needed: Callable[[str], bool]) -> CsvFile:
+    header = next(rows).cells
+    kept = [index for index, name in enumerate(header) if needed(name)]
+    columns: list[list[str]] = [[] for _ in kept]
+    lines = array("Q")
+    texts: dict[str, str] = {}  # many cells hold the same text, which is kept once
+    for row in rows:
+        lines.append(row.line)
+        for column, index in zip(columns, kept, strict=True):
+            cell = _strip(row.cells[index])
+            column.append(texts.setdefault(cell, cell))
+    return CsvFile(names=tuple(header[index] for index in kept), columns=tuple(columns), lines=lines, header=header)
+
+
+def _rows(path: Path, file: TextIO) -> Iterator[CsvRow]:
+    """Yield the header, then every row that is not empty, its cells as they are written."""
     first = list(islice(file, _LINES))
     named = re.fullmatch(r"sep=([,;\t|])\s*", first[0]) if first else None
     separator = named[1] if named else max(_SEPARATORS, key=lambda candidate: _fit(first, candidate))
     reader = csv.reader(chain(["\n"] if named else first[:1], first[1:], file), delimiter=separator, strict=True)
-    lines = (CsvRow(line=reader.line_num, cells=_stripped(cells)) for cells in reader if any(map(_strip, cells)))
-    header = next(lines, None)
-    if header is None:
+    lines = (cells for cells in reader if any(map(_strip, cells)))
+    header = _stripped(next(lines, []))
+    if not header:
         msg = f"{path}: the table is empty"
         raise DataError(msg, hint=_HINT)
-    if len(header.cells) > MAX_COLUMNS:
-        msg = f"{path}: {len(header.cells)} columns, expected at most {MAX_COLUMNS}"
+    if len(header) > MAX_COLUMNS:
+        msg = f"{path}: {len(header)} columns, expected at most {MAX_COLUMNS}"
         raise DataError(msg, hint=_HINT)
-    yield header
-    kept = [index for index, name in enumerate(header.cells) if needed(name)]
-    texts: dict[str, str] = {}  # many cells hold the same text, which is kept once
-    for row in lines:
-        cells = row.cells
-        while len(cells) > len(header.cells) and not cells[-1]:
-            cells = cells[:-1]
-        if len(cells) != len(header.cells):
-            msg = f"{path}, line {row.line}: expected {len(header.cells)} cells as in the header, found {len(row.cells)}"
+    yield CsvRow(line=reader.line_num, cells=header)
+    for cells in lines:
+        count = len(cells)
+        while len(cells) > len(header) and not _strip(cells[-1]):
+            cells.pop()
+        if len(cells) != len(header):
+            msg = f"{path}, line {reader.line_num}: expected {len(header)} cells as in the header, found {count}"
             raise DataError(msg, hint=_HINT)
-        yield CsvRow(line=row.line, cells=tuple(texts.setdefault(cells[index], cells[index]) for index in kept))
+        yield CsvRow(line=reader.line_num, cells=tuple(cells))
 
 
 def _fit(lines: list[str], separator: str) -> tuple[bool, int]:

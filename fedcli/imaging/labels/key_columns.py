@@ -5,40 +5,54 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fedcli.imaging.labels.columns import LabelKey
+from fedcli.imaging.labels.exam_dates import normal_dates
+from fedcli.imaging.labels.resolution import LabelRow, Scope, is_empty
 from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from fedcli.imaging.labels.columns import LabelTable
     from fedcli.imaging.mammogram import ImageMetadata
-
-EMPTY = {"", "-", "na", "nan", "n/a", "null", "none"}
-"""What programs write into an empty cell."""
 
 _SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 _OF_BOTH_SIDES = (LabelKey.ACCESSION, LabelKey.STUDY, LabelKey.PATIENT)
 
 
-class LabelRow(NamedTuple):
-    """A row of a label table.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedRows:
+    """The rows of a table, keyed by one of its columns.
 
     Attributes:
-        line: Line in the table, counted from 1.
-        name: What it identifies.
-        side: The side of which images it holds, or '' for both.
-        text: The class, as it is written.
+        table: The table.
+        key: What the column identifies.
+        index: The column.
+        dates: The date that each text of the column of dates stands for; none if rows hold for all exams.
     """
 
-    line: int
-    name: str
-    side: str
-    text: str
+    table: LabelTable
+    key: LabelKey
+    index: int
+    dates: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[LabelRow]:
+        """Yield all rows."""
+        content, side, date = self.table.content, self.table.side, self.table.date
+        nothing = [""] * len(content.lines)
+        sides = content.columns[side] if side is not None and self.key in _OF_BOTH_SIDES else nothing
+        dates = content.columns[date] if date is not None and self.dates else nothing
+        texts = content.columns[self.table.label]
+        for line, name, of_side, of_date, text in zip(content.lines, self.names, sides, dates, texts, strict=True):
+            yield LabelRow(line=line, name=name, scope=Scope(side_of(of_side), self.dates.get(of_date, "")), text=text)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """What each row identifies."""
+        return (normal_name(self.key, cell) for cell in self.table.content.columns[self.index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,54 +64,62 @@ class KeyColumn:
         column: Its name.
         rows: The rows of the table.
         keys: For each image its key in the table, or ''.
+        other_dates: Whether no row's date is the date of an image of its patient, though both have dates.
     """
 
     key: LabelKey
     column: str
-    rows: tuple[LabelRow, ...]
+    rows: KeyedRows
     keys: tuple[str, ...]
+    other_dates: bool = False
 
     @classmethod
-    def of(cls, table: LabelTable, key: LabelKey, index: int, images: Mapping[str, ImageMetadata]) -> KeyColumn:
+    def of(cls, table: LabelTable, key: LabelKey, index: int, files: Sequence[str], images: Sequence[ImageMetadata]) -> KeyColumn:
         """Return a table's column, joined with the images."""
-        side = table.side if key in _OF_BOTH_SIDES else None
-        rows = [
-            LabelRow(
-                line=row.line,
-                name=normal_name(key, row.cells[index]),
-                side="" if side is None else side_of(row.cells[side]),
-                text=row.cells[table.label],
-            )
-            for row in table.content.rows
-        ]
-        keys = _keys_of(key, images, {row.name for row in rows} - {""})
-        return cls(key=key, column=table.content.names[index], rows=tuple(rows), keys=tuple(keys))
+        rows = KeyedRows(table=table, key=key, index=index, dates={})
+        known = {name: name for name in rows.names if name}  # to keep the table's texts, not equal ones
+        keys = names_of(files, known) if key is LabelKey.FILE else [_name_of(image, key, known) for image in images]
+        item = cls(key=key, column=table.content.names[index], rows=rows, keys=tuple(known.get(name, "") for name in keys))
+        return item if key is not LabelKey.PATIENT or table.date is None else item._with_dates(table.date, images)
+
+    def _with_dates(self, column: int, images: Sequence[ImageMetadata]) -> KeyColumn:
+        """Return the column with rows that hold for one date, if any row names an image of its date."""
+        texts = self.rows.table.content.columns[column]
+        dates = {text: "" if is_empty(text) else date for text, date in normal_dates(texts).items()}
+        exams = {(key, image.date) for key, image in zip(self.keys, images, strict=True) if key}
+        stated = ((name, dates[text]) for name, text in zip(self.rows.names, texts, strict=True) if dates[text])
+        if any(exam in exams for exam in stated):
+            return replace(self, rows=replace(self.rows, dates=dates))
+        return replace(self, other_dates=any(date for _, date in exams) and any(dates.values()))
 
     @property
     def num_images(self) -> int:
         """How many images it names."""
         return sum(map(bool, self.keys))
 
-    def named(self, files: Mapping[str, ImageMetadata | None]) -> set[str]:
-        """Return which of the column's names these files have, as far as anything is known about them."""
-        known = {row.name for row in self.rows} - {""}
+    def keys_of(self, files: Sequence[str], images: Sequence[ImageMetadata | None]) -> list[str]:
+        """Return which of the column's names each of other files has, or '', as far as anything is known about it."""
+        known = set(self.rows.names) - {""}
         if self.key is LabelKey.FILE:
-            return set(names_of(list(files), known))
-        return {getattr(metadata, self.key) for metadata in files.values() if metadata} & known
+            return names_of(files, known)
+        return ["" if image is None else _name_of(image, self.key, known) for image in images]
 
-    def differences(self, images: Mapping[str, ImageMetadata]) -> list[str]:
+    def differences(self, files: Sequence[str], images: Sequence[ImageMetadata]) -> list[str]:
         """Say how many images without a row would have one if names were written alike."""
+        pairs = zip(files, images, self.keys, strict=True)
+        lonely = {_stem(file) if self.key is LabelKey.FILE else getattr(image, self.key) for file, image, key in pairs if not key}
+        if not lonely - {""}:
+            return []
+        unused = set(self.rows.names) - set(self.keys) - {""}
         if self.key is LabelKey.FILE:
-            return []
-        lonely = {getattr(metadata, self.key) for metadata, key in zip(images.values(), self.keys, strict=True) if not key} - {""}
-        unused = {row.name for row in self.rows} - set(self.keys) - {""}
-        if not lonely or not unused:
-            return []
+            unused = {_stem(name) for name in unused} - lonely
         remarks = []
         for difference, written in _WRITINGS.items():
-            if number := len({written(name) for name in lonely} & {written(name) for name in unused}):
-                remarks.append(f"column {self.column}: {counted(number, 'image key')} would match {difference}")
-                lonely -= {name for name in lonely if written(name) in {written(other) for other in unused}}
+            others = {written(other) for other in unused}
+            if alike := {name for name in lonely if name and written(name) in others}:
+                keys = counted(len({written(name) for name in alike}), "image key")
+                remarks.append(f"column {self.column}: {keys} would match {difference}")
+                lonely -= alike
         return remarks
 
 
@@ -105,10 +127,18 @@ def _without_decimals(name: str) -> str:
     return re.sub(r"\.0+$", "", name)
 
 
+def _without_exponent(name: str) -> str:
+    match = re.fullmatch(r"(\d)(?:[.,](\d+))?[eE]\+(\d\d?)", name)
+    if match is None or len(digits := match[2] or "") > (power := int(match[3])):
+        return name
+    return match[1] + digits + "0" * (power - len(digits))
+
+
 _WRITINGS: Mapping[str, Callable[[str], str]] = {
     "in other case": str.casefold,
     "without .0": _without_decimals,
     "without leading zeros": lambda name: _without_decimals(name).lstrip("0"),
+    "without an exponent": _without_exponent,
     "with other spaces": lambda name: "".join(name.split()),
     "in the Unicode form NFC": lambda name: unicodedata.normalize("NFC", name),
 }
@@ -121,16 +151,9 @@ def side_of(text: str) -> str:
 
 def normal_name(key: LabelKey, name: str) -> str:
     """Return a name as it is compared: '' for an empty cell, a path with `/`."""
-    if name.lower() in EMPTY:
+    if is_empty(name):
         return ""
     return name.replace("\\", "/").removeprefix("./") if key is LabelKey.FILE else name
-
-
-def _keys_of(key: LabelKey, images: Mapping[str, ImageMetadata], known: set[str]) -> list[str]:
-    """Return for each image its key in the table, or ''."""
-    if key is LabelKey.FILE:
-        return names_of(list(images), known)
-    return [name if (name := getattr(metadata, key)) in known else "" for metadata in images.values()]
 
 
 def names_of(files: Sequence[str], known: Collection[str]) -> list[str]:
@@ -139,10 +162,26 @@ def names_of(files: Sequence[str], known: Collection[str]) -> list[str]:
     The table may use the file's path or, if no other file shares it, the path without extension, or the file name with or without
     extension.
     """
-    trimmed = [posixpath.splitext(file)[0] for file in files]
-    shorter = [(path, posixpath.basename(file), posixpath.basename(path)) for file, path in zip(files, trimmed, strict=True)]
-    shared = Counter(name for names in shorter for name in set(names))
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for file in files:
+        names = {name for name in _shorter(file) if name in known}
+        shared |= names & seen
+        seen |= names
     return [
-        next((name for name in (file, *names) if name in known and (name == file or shared[name] == 1)), "")
-        for file, names in zip(files, shorter, strict=True)
+        next((name for name in (file, *_shorter(file)) if name in known and (name == file or name not in shared)), "")
+        for file in files
     ]
+
+
+def _shorter(file: str) -> tuple[str, str, str]:
+    trimmed = posixpath.splitext(file)[0]
+    return trimmed, posixpath.basename(file), posixpath.basename(trimmed)
+
+
+def _stem(file: str) -> str:
+    return _shorter(file)[2]
+
+
+def _name_of(image: ImageMetadata, key: LabelKey, known: Collection[str]) -> str:
+    return name if (name := getattr(image, key)) in known else ""

@@ -1,25 +1,61 @@
 """From the rows that name an image to its class, or the reason why it has none.
 
-A row that states a side holds only for images of that side; a row without a side, or an image without one, takes both. The plan
-says what the class is if the two sides of one patient, study or accession have different ones.
+A row that states a side or a date holds only for images of that side and date; a row without them, or an image without them,
+takes all. The plan says what the class is if the sides of one patient, study or accession, or the exams of one patient, have
+different ones.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedcli.imaging.labels.density import class_of
-from fedcli.imaging.labels.key_columns import EMPTY
 from fedcli.imaging.rejection import Reason
 from fedcli.plan import Differing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from fedcli.imaging.labels.key_columns import LabelRow
+EMPTY = {"", "-", "na", "nan", "n/a", "null", "none"}
+"""What programs write into an empty cell."""
+
+
+class Scope(NamedTuple):
+    """Of which images a row holds, or what an image states; '' for all of them, or nothing.
+
+    Attributes:
+        side: 'L' or 'R'.
+        date: The exam's date, YYYYMMDD.
+    """
+
+    side: str = ""
+    date: str = ""
+
+    def meets(self, other: Scope) -> bool:
+        """Return whether a row of one scope can hold for an image of the other."""
+        return all(not own or not others or own == others for own, others in zip(self, other, strict=True))
+
+    def contains(self, other: Scope) -> bool:
+        """Return whether it holds for everything for which the other one does."""
+        return all(not own or own == others for own, others in zip(self, other, strict=True))
+
+
+class LabelRow(NamedTuple):
+    """A row of a label table.
+
+    Attributes:
+        line: Line in the table, counted from 1.
+        name: What it identifies.
+        scope: Of which of its images it holds.
+        text: The class, as it is written.
+    """
+
+    line: int
+    name: str
+    scope: Scope
+    text: str
 
 
 class RowFault(StrEnum):
@@ -30,6 +66,7 @@ class RowFault(StrEnum):
     UNKNOWN_CLASS = "label is none of the classes"
     CONFLICT = "another row gives the same key another class"
     OTHER_SIDE = "the other side has another class"
+    OTHER_EXAM = "another exam has another class"
     LEFT_OUT = "every image with this key is left out"
     NO_IMAGE = "no image has this key"
 
@@ -51,81 +88,128 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class _Meanings:
-    """What the rows of one key mean: for each side, or '' for both, positions of classes and None for what is no class."""
+    """What the rows of one key mean.
 
-    sides: Mapping[str, set[int | None]]
+    Attributes:
+        items: Scopes of its rows, with positions of classes, None for what is no class.
+        images: Scopes of its images.
+    """
 
-    def of(self, side: str) -> set[int | None]:
-        """Return what they mean for images of a side."""
-        return self.all if not side else self.sides.get(side, set()) | self.sides.get("", set())
+    items: tuple[tuple[Scope, int | None], ...] = ()
+    images: tuple[Scope, ...] = ()
+
+    def holds_for(self, row: Scope) -> bool:
+        """Tell whether a row of this scope holds for any of the images."""
+        return any(map(row.meets, self.images))
+
+    def has_exam_of(self, row: Scope) -> bool:
+        """Tell whether an image may be of the row's exam, or there is none at all; rows of other exams decide nothing."""
+        return not self.images or self.holds_for(Scope(date=row.date))
+
+    def of(self, image: Scope) -> set[int | None]:
+        """Return what they mean for an image."""
+        return {meaning for scope, meaning in self.items if scope.meets(image)}
+
+    def beside(self, row: Scope) -> set[int | None]:
+        """Return what a row and those that hold for all of its images mean."""
+        return {meaning for scope, meaning in self.items if scope.contains(row)}
 
     @property
     def all(self) -> set[int | None]:
-        return set().union(*self.sides.values())
+        return {meaning for _, meaning in self.items}
 
     @property
     def differ(self) -> bool:
-        """Whether each side has one class, but not the same."""
-        return len(self.all) > 1 and all(len(self.of(side)) == 1 for side in self.sides)
+        """Whether each scope has one class, but not the same."""
+        return len(self.all) > 1 and all(len(self.of(scope)) == 1 for scope, _ in self.items)
+
+    @property
+    def exams_differ(self) -> bool:
+        """Whether the exams differ, and not the sides of one."""
+        return self.differ and all(len(self.of(Scope(date=scope.date))) == 1 for scope, _ in self.items)
+
+
+_NOTHING = _Meanings()
 
 
 def resolve(
-    rows: Sequence[LabelRow],
-    images: Sequence[tuple[str, str]],
+    rows: Iterable[LabelRow],
+    keys: Sequence[str],
+    scopes: Sequence[Scope],
     classes: Sequence[str],
     differing: Differing,
-    refused: Collection[str] = (),
+    refused: Iterable[tuple[str, Scope]] = (),
 ) -> tuple[tuple[int | Reason, ...], tuple[RowProblem, ...]]:
     """Return for each image the position of its class or the reason why it has none, and the rows without effect.
 
     Args:
-        rows: The table.
-        images: Key and side of each image, '' where there is none.
+        rows: The table; it is read twice.
+        keys: The key of each image, '' for none.
+        scopes: The scope of each image.
         classes: The plan's classes.
-        differing: What happens if sides differ.
-        refused: Keys of images that are left out.
+        differing: What happens if sides or exams differ.
+        refused: Key and scope of images that are left out.
     """
-    rows = [row._replace(text="") if row.text.lower() in EMPTY and row.text not in classes else row for row in rows]
-    meant = {text: class_of(text, classes) for text in {row.text for row in rows}}
-    sides: dict[str, dict[str, set[int | None]]] = defaultdict(lambda: defaultdict(set))
+    left_out = _of_images(refused)
+    meanings = _of_images(zip(keys, scopes, strict=True))
+    meant: dict[str, int | None] = {}
+    kept: dict[_Meanings, _Meanings] = {}  # many keys mean the same, which is in memory once
     for row in rows:
-        if row.name and row.text:
-            sides[row.name][row.side].add(meant[row.text])
-    meanings = {name: _Meanings(of_name) for name, of_name in sides.items()}
-    used = {(key, other) for key, side in images for other in ({side, ""} if side else {"L", "R", ""})}
+        if row.text not in meant:
+            meant[row.text] = class_of(row.text, classes)
+        before, item = meanings.get(row.name, _NOTHING), (row.scope, meant[row.text])
+        if row.name and not is_empty(row.text, classes) and before.has_exam_of(row.scope) and item not in before.items:
+            now = replace(before, items=(*before.items, item))
+            meanings[row.name] = kept.setdefault(now, now)
+    problems = []
+    for row in rows:
+        text = "" if is_empty(row.text, classes) else row.text
+        of_key = meanings.get(row.name, _NOTHING)
+        fault = _fault(row, text, of_key, differing, known=meant[row.text] is not None)
+        if fault is None and not of_key.holds_for(row.scope):
+            fault = RowFault.LEFT_OUT if left_out.get(row.name, _NOTHING).holds_for(row.scope) else RowFault.NO_IMAGE
+        if fault:
+            problems.append(RowProblem(line=row.line, key=row.name, fault=fault))
+    images = zip(keys, scopes, strict=True)
+    return tuple(_outcome(meanings.get(key, _NOTHING), scope, differing) for key, scope in images), tuple(problems)
 
-    def is_refused(row: LabelRow, fault: RowFault) -> bool:
-        return fault is RowFault.NO_IMAGE and row.name in refused
 
-    problems = [
-        RowProblem(line=row.line, key=row.name, fault=RowFault.LEFT_OUT if is_refused(row, fault) else fault)
-        for row in rows
-        if (fault := _fault(row, meanings.get(row.name), used, differing, known=meant[row.text] is not None))
-    ]
-    return tuple(_outcome(meanings.get(key), side, differing) for key, side in images), tuple(problems)
+def is_empty(text: str, classes: Sequence[str] = ()) -> bool:
+    """Tell whether a cell is empty, as a program may write it; what the plan names as a class is not."""
+    return text.lower() in EMPTY and text not in classes
 
 
-def _fault(
-    row: LabelRow, meanings: _Meanings | None, used: set[tuple[str, str]], differing: Differing, *, known: bool
-) -> RowFault | None:
+def _of_images(images: Iterable[tuple[str, Scope]]) -> dict[str, _Meanings]:
+    """Return for each key the scopes of its images; no row has been read yet."""
+    kept: dict[_Meanings, _Meanings] = {}
+    meanings: dict[str, _Meanings] = {}
+    for key, scope in images:
+        before = meanings.get(key, _NOTHING)
+        if key and scope not in before.images:
+            now = _Meanings(images=(*before.images, scope))
+            meanings[key] = kept.setdefault(now, now)
+    return meanings
+
+
+def _fault(row: LabelRow, text: str, meanings: _Meanings, differing: Differing, *, known: bool) -> RowFault | None:
+    """Return what is wrong with a row, whatever images there are."""
     if not row.name:
         return RowFault.NO_KEY
-    if not row.text or meanings is None:
+    if not text:
         return RowFault.NO_CLASS
-    if not known:
-        return RowFault.UNKNOWN_CLASS
-    by_image = differing is Differing.BY_IMAGE
-    scope = meanings.all if not by_image else meanings.of(row.side) if row.side else meanings.sides[""]
+    if not known or not meanings.has_exam_of(row.scope):
+        return None if known else RowFault.UNKNOWN_CLASS
+    scope = meanings.beside(row.scope) if differing is Differing.BY_IMAGE else meanings.all
     if len(scope) > 1 and not meanings.differ:
         return RowFault.CONFLICT
     if len(scope) > 1 and (differing is Differing.EXCLUDE or None in scope):
-        return RowFault.OTHER_SIDE
-    return None if (row.name, row.side) in used else RowFault.NO_IMAGE
+        return RowFault.OTHER_EXAM if meanings.exams_differ else RowFault.OTHER_SIDE
+    return None
 
 
-def _outcome(meanings: _Meanings | None, side: str, differing: Differing) -> int | Reason:
-    own = meanings.of(side) if meanings else set()
-    if not meanings or not own:
+def _outcome(meanings: _Meanings, image: Scope, differing: Differing) -> int | Reason:
+    own = meanings.of(image)
+    if not own:
         return Reason.NO_LABEL
     if None in own:
         return Reason.UNKNOWN_CLASS
@@ -133,4 +217,6 @@ def _outcome(meanings: _Meanings | None, side: str, differing: Differing) -> int
     known = [meaning for meaning in scope if meaning is not None]
     if len(scope) == 1 or (meanings.differ and differing is Differing.HIGHER and None not in scope):
         return max(known)
-    return Reason.DIFFERING_SIDES if meanings.differ and side else Reason.CONFLICTING_LABELS
+    if not meanings.differ or len(own) > 1:
+        return Reason.CONFLICTING_LABELS
+    return Reason.DIFFERING_EXAMS if meanings.exams_differ else Reason.DIFFERING_SIDES

@@ -7,7 +7,9 @@ patient to another part. It does not depend on the class, so the fractions hold 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedcli.errors import DataError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS = ("patient", "part")
+PartOf = Callable[[str], Part | None]
+"""The part of a patient with this identifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,29 @@ class PartList:
     def part_of(self, patient: str) -> Part | None:
         """Return a patient's part, or None where the list does not contain the patient."""
         return self.parts.get(patient)
+
+
+def assignment(listed: Path | None, fractions: Split, seed: int, *, test_only: bool) -> PartOf:
+    """Return what says each patient's part; None is for a patient whom a list does not contain.
+
+    Args:
+        listed: A split list; None uses the plan's fractions and seed.
+        fractions: Those of the plan.
+        seed: The plan's seed.
+        test_only: Whether all patients are test patients, as at a tester.
+
+    Raises:
+        DataError: The list cannot be used, or a tester's list has other patients.
+    """
+    if listed is not None:
+        part_list = read(listed)
+        if test_only and set(part_list.parts.values()) - {Part.TEST}:
+            msg = f"{listed}: the list has training or validation patients, expected only test patients at a tester"
+            raise DataError(msg, hint="leave --split out")
+        return part_list.part_of
+    if test_only:
+        return lambda _: Part.TEST
+    return partial(part_of, split=fractions, seed=seed)
 
 
 def part_of(patient: str, *, split: Split, seed: int) -> Part:

@@ -11,7 +11,7 @@ from pydicom.uid import BreastTomosynthesisImageStorage
 
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.plan import Frames, Images, Intensity
-from tests.fixtures.dicom_files import grey_of, read, write_mammogram
+from tests.fixtures.dicom_files import grey_of, read, rescaled_frames, write_mammogram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,16 +33,6 @@ def padded(volume: NDArray[np.uint16]) -> NDArray[np.uint16]:
         frame[:, 5 * number : 5 * number + 8] = PADDING
     result[:, 0] = PADDING
     return result
-
-
-def rescaled(*rescales: tuple[float, float]) -> list[Dataset]:
-    groups = []
-    for slope, intercept in rescales:
-        item, group = Dataset(), Dataset()
-        item.RescaleSlope, item.RescaleIntercept = slope, intercept
-        group.PixelValueTransformationSequence = [item]
-        groups.append(group)
-    return groups
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -77,7 +67,7 @@ def test_a_volume_without_padding_is_as_before(frames: Frames, tmp_path: Path, v
 @pytest.mark.parametrize("frames", list(Frames))
 def test_every_frame_has_its_own_rescale(frames: Frames, tmp_path: Path, volume: NDArray[np.uint16]) -> None:
     rescales = [(1.0, 0.0), (2.0, -100.0), (0.5, 50.0), (1.5, 7.0)]
-    attributes: dict[str, Any] = {"BitsStored": 12, "PerFrameFunctionalGroupsSequence": rescaled(*rescales)}
+    attributes: dict[str, Any] = {"BitsStored": 12, "PerFrameFunctionalGroupsSequence": rescaled_frames(rescales)}
     path = write_mammogram(tmp_path / "a", volume, SOPClassUID=BreastTomosynthesisImageStorage, **attributes)
     values = np.stack([slope * frame + intercept for (slope, intercept), frame in zip(rescales, volume, strict=True)])
     expected = {Frames.MIDDLE: values[2], Frames.MEAN: values.mean(axis=0), Frames.MAXIMUM: values.max(axis=0)}[frames]

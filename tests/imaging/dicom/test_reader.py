@@ -195,6 +195,19 @@ def test_what_leaves_the_site_is_a_defined_term(tmp_path: Path, gradient: Any) -
     assert read(write_mammogram(tmp_path / "b", gradient, DetectorType="direct")).metadata.detector == "DIRECT"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "date"),
+    [
+        ({"StudyDate": "20200131", "AcquisitionDate": "20200201"}, "20200131"),
+        ({"StudyDate": "2020.01.31"}, "20200131"),
+        ({"StudyDate": "", "AcquisitionDate": "20200201"}, "20200201"),
+        ({}, ""),
+    ],
+)
+def test_the_date_of_an_exam(attributes: dict[str, str], date: str, tmp_path: Path, gradient: Any) -> None:
+    assert read(write_mammogram(tmp_path / "a", gradient, **attributes)).metadata.date == date
+
+
 @pytest.mark.filterwarnings("error")
 def test_no_warning_quotes_an_identifier(tmp_path: Path, gradient: Any) -> None:
     path = write_mammogram(tmp_path / "a", gradient)
@@ -277,3 +290,16 @@ def test_damage_is_rejected_or_harmless(syntax: str, tmp_path: Path, gradient: A
         else:
             assert mammogram.pixels.shape == (mammogram.metadata.rows, mammogram.metadata.columns)
     assert len(reasons) >= 4
+
+
+@pytest.mark.parametrize(("stored", "identifier"), [("MÜ1".encode(), "MÜ1"), ("MÜ2".encode("latin-1"), "MÜ2"), (b"A\\B", "A\\B")])
+def test_an_identifier_beyond_the_standards_characters_is_read_as_it_was_meant(
+    tmp_path: Path, stored: bytes, identifier: str
+) -> None:
+    path = write_mammogram(tmp_path / "image.dcm", np.arange(64, dtype=np.uint16).reshape(8, 8))
+    dataset = pydicom.dcmread(path)
+    tag = pydicom.tag.Tag("PatientID")
+    value = stored + b" " * (len(stored) % 2)
+    dataset[tag] = pydicom.dataelem.RawDataElement(tag, "LO", len(value), value, 0, False, True)  # noqa: FBT003
+    dataset.save_as(path)
+    assert read(path).metadata.patient == identifier

@@ -19,7 +19,7 @@ from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.imaging.rejection import RejectedError
 from fedcli.plan import Frames, Images, Intensity
 from tests.fixtures.area_average import area_average
-from tests.fixtures.dicom_files import read, write_mammogram
+from tests.fixtures.dicom_files import read, rescaled_frames, write_mammogram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,13 +89,7 @@ class Case:
         if kind == "file":
             self.attributes["RescaleSlope"], self.attributes["RescaleIntercept"] = rescales[0]
         elif kind == "frames":
-            groups = []
-            for slope, intercept in rescales:
-                item, group = Dataset(), Dataset()
-                item.RescaleSlope, item.RescaleIntercept = slope, intercept
-                group.PixelValueTransformationSequence = [item]
-                groups.append(group)
-            self.attributes["PerFrameFunctionalGroupsSequence"] = groups
+            self.attributes["PerFrameFunctionalGroupsSequence"] = rescaled_frames(rescales)
 
     def _add_shown(self) -> None:
         if self.random.integers(4) == 0 and not self.signed and "ModalityLUTSequence" not in self.attributes:

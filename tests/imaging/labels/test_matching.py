@@ -38,7 +38,7 @@ def read(tmp_path: Path, text: str, given: LabelColumns | None = None) -> LabelT
 
 
 def join(tmp_path: Path, text: str, given: LabelColumns | None = None) -> MatchedLabels:
-    return matching.join(read(tmp_path, text, given), IMAGES, CLASSES)
+    return matching.join(read(tmp_path, text, given), list(IMAGES), list(IMAGES.values()), CLASSES)
 
 
 def details(tmp_path: Path, text: str, *files: str, given: LabelColumns | None = None) -> dict[str, FileDetails]:
@@ -92,12 +92,17 @@ def test_what_would_match_is_said(name: str, remark: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("image", "row", "remark"),
-    [("00123", "123", "without leading zeros"), ("0045", "45.0", "without leading zeros"), ("M\u0075\u0308", "M\u00fc", "NFC")],
+    [
+        ("123000", "1.23E+05", "without an exponent"),
+        ("00123", "123", "without leading zeros"),
+        ("0045", "45.0", "without leading zeros"),
+        ("M\u0075\u0308", "M\u00fc", "NFC"),
+    ],
 )
 def test_what_a_spreadsheet_did_to_identifiers_is_said(image: str, row: str, remark: str, tmp_path: Path) -> None:
     images = {"1.dcm": ImageMetadata(patient=image, rows=64, columns=64, bits=12)}
     with pytest.raises(DataError) as caught:
-        matching.join(read(tmp_path, f"patient_id,density\n{row},2\n"), images, CLASSES)
+        matching.join(read(tmp_path, f"patient_id,density\n{row},2\n"), list(images), list(images.values()), CLASSES)
     assert remark in caught.value.hint
 
 
@@ -106,6 +111,19 @@ def test_an_empty_cell_is_empty_as_programs_write_it(empty: str, tmp_path: Path)
     joined = join(tmp_path, f"patient_id,density\np1,1\np1,{empty}\n{empty or ' '},3\n")
     assert joined.outcomes[:2] == (0, 0)
     assert [problem.fault for problem in joined.problems] == [RowFault.NO_CLASS, RowFault.NO_KEY]
+
+
+def test_what_a_file_name_would_match_is_said(tmp_path: Path) -> None:
+    images = {"a/Image.DCM": ImageMetadata(rows=64, columns=64, bits=12)}
+    with pytest.raises(DataError) as caught:
+        matching.join(read(tmp_path, "file,density\nIMAGE.dcm,2\n"), list(images), list(images.values()), CLASSES)
+    assert "column file: 1 image key would match in other case" in caught.value.hint
+
+
+def test_of_columns_that_may_hold_the_class_the_first_is_taken_and_the_others_are_said(tmp_path: Path) -> None:
+    joined = join(tmp_path, "patient,breast_density,density\np1,4,1\np2,4,2\n")
+    assert joined.outcomes == (0, 0, 1, 1)
+    assert joined.remarks == ("classes are in the column density; --column label= takes another: breast_density",)
 
 
 def test_given_columns_are_the_only_ones(tmp_path: Path) -> None:
@@ -138,14 +156,19 @@ def test_a_file_name_that_two_images_share_names_none(tmp_path: Path) -> None:
     files = ("a/x.dcm", "b/x.dcm", "b/x.png", "c/1.2.3", "c/1.2.4", "y.dcm", "d/y.dcm", "d/z.dcm")
     images = {file: ImageMetadata(rows=64, columns=64, bits=12) for file in files}
     table = read(tmp_path, "file,density\nx.dcm,1\nb/x.dcm,2\nb/x,3\nc/1.2,4\ny.dcm,1\nd/z,4\n")
-    joined = matching.join(table, images, CLASSES)
+    joined = matching.join(table, list(images), list(images.values()), CLASSES)
     assert joined.outcomes == (*[Reason.NO_LABEL], 1, *3 * [Reason.NO_LABEL], 0, Reason.NO_LABEL, 3)
     assert [problem.line for problem in joined.problems] == [2, 4, 5]
 
 
 def test_the_class_of_a_row_is_the_plans_own_name(tmp_path: Path) -> None:
     table = read(tmp_path, "patient,label\np1,low\np2,HIGH\n")
-    assert matching.join(table, IMAGES, ("low", "high")).outcomes == (0, 0, Reason.UNKNOWN_CLASS, Reason.UNKNOWN_CLASS)
+    assert matching.join(table, list(IMAGES), list(IMAGES.values()), ("low", "high")).outcomes == (
+        0,
+        0,
+        Reason.UNKNOWN_CLASS,
+        Reason.UNKNOWN_CLASS,
+    )
 
 
 @every(rows=st.lists(st.tuples(st.sampled_from(["p1", "p2", "p3", ""]), st.sampled_from(["1", "b", "2.0", "x", ""])), min_size=1))

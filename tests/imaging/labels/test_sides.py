@@ -34,7 +34,7 @@ def join(folder: Path, text: str, differing: Differing, sides: str, header: str 
     }
     (folder / "labels.csv").write_text(f"{header}\n{text}")
     table = columns.read(folder / "labels.csv", LabelColumns())
-    return matching.join(table, images, ("a", "b", "c", "d"), differing)
+    return matching.join(table, list(images), list(images.values()), ("a", "b", "c", "d"), differing=differing)
 
 
 NO, DIFFERING, CONFLICT, UNKNOWN = Reason.NO_LABEL, Reason.DIFFERING_SIDES, Reason.CONFLICTING_LABELS, Reason.UNKNOWN_CLASS
@@ -88,7 +88,7 @@ def test_a_row_whose_only_image_is_refused_says_so(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"patient,laterality,density\n{SAME}")
     table = columns.read(tmp_path / "labels.csv", LabelColumns())
     left = ImageMetadata(patient="p1", laterality="L", rows=9, columns=9, bits=12)
-    joined = matching.join(table, {"l": left}, ("a", "b"), refused={"r": replace(left, laterality="R")})
+    joined = matching.join(table, ["l"], [left], ("a", "b"), refused={"r": replace(left, laterality="R")})
     assert [problem.fault for problem in joined.problems] == [RowFault.LEFT_OUT]
 
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.errors import DataError
-from fedcli.imaging.dataset.staging import replacing
+from fedcli.staging import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def write(out: Path, text: str) -> None:
-    with replacing(out, known=["a"]) as folder:
+    with replacing(out, known=["a"], what="a result") as folder:
         (folder / "a").write_text(text)
 
 
 def interrupted(out: Path) -> None:
-    with replacing(out, known=["a"]) as folder:
+    with replacing(out, known=["a"], what="a result") as folder:
         (folder / "a").write_text("half")
         raise KeyboardInterrupt
 
