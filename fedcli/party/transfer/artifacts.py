@@ -1,30 +1,31 @@
-"""Artifacts in transfer: private copies of the drop folder's artifacts, and a site's delta before it is published.
-
-delta → encoded → packed → drop folder → copied and hashed → unpacked and hashed → decoded
-"""
+"""Artifacts received: private copies of the drop folder's files, checked, unsealed, unpacked and decoded."""
 
 from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk, encodings, tensors, wire
-from fedcli.errors import MissingError, TooLongError, TrustError, UnreadableError
+from fedcli.errors import MissingError, SealedError, TooLongError, TrustError, UnreadableError
 from fedcli.exchange import checks
+from fedcli.party.transfer.opening import place_of
 from fedcli.plan import Encoding, Packing
+from fedcli.privacy import sealing
+from fedcli.privacy.sealing import SealError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
 
     from fedcli.disk import Measured
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Artifact, Record, UpdateRecord
     from fedcli.exchange.store import ReadableStore
-    from fedcli.plan import Updates
-    from fedcli.tensors import Arrays, Layout
+    from fedcli.party.transfer.opening import Opening
+    from fedcli.tensors import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +41,6 @@ class DeltaFile:
     sha256: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A delta that is ready to be published.
-
-    Attributes:
-        path: The file to store.
-        stored: Its size and digest.
-        content: Those of the encoded file inside.
-        delta: The delta as others decode it, which for a lossy encoding differs from the original.
-    """
-
-    path: Path
-    stored: Measured
-    content: Measured
-    delta: Arrays
-
-
 class Artifacts:
     """Private copies of a drop folder's artifacts, each under the digest of all that its record says of it.
 
@@ -65,11 +49,13 @@ class Artifacts:
     Args:
         store: Where the artifacts lie.
         cache: A private folder.
+        opening: What the reader can open; None opens nothing that is sealed.
     """
 
-    def __init__(self, store: ReadableStore, cache: Path) -> None:
+    def __init__(self, store: ReadableStore, cache: Path, opening: Opening | None = None) -> None:
         self._store = store
         self._cache = cache
+        self._opening = opening
 
     def fetch(self, owner: Verified[Record], artifact: Artifact, expected: Layout | None = None) -> Path:
         """Return a private copy of an artifact's content: hashed while it is copied, unpacked, its header checked.
@@ -80,6 +66,7 @@ class Artifacts:
             expected: The layout of the federation's models, from which that of an encoded update follows; None checks no layout.
 
         Raises:
+            SealedError: It is sealed to others.
             TrustError: Size, digest or layout are not what the record says.
             StoreError: The drop folder cannot be read.
         """
@@ -88,8 +75,11 @@ class Artifacts:
             self._check_size(owner, artifact)
             with self._new_file() as copy, self._new_file() as unpacked:
                 content = copy
-                measured = self._fetched(artifact, copy)
-                checks.check_copy(owner.key, artifact, measured)
+                if artifact.encryption is not None:
+                    _, measured = self._unsealed(owner, artifact, copy)
+                else:
+                    measured = self._fetched(artifact, copy)
+                    checks.check_copy(owner.key, artifact, measured)
                 if artifact.packing is not Packing.NONE:
                     content = unpacked
                     from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to unpack
@@ -116,7 +106,7 @@ class Artifacts:
             StoreError: The drop folder cannot be read.
         """
         artifact = update.artifact
-        plain = (artifact.encoding, artifact.packing) == (Encoding.FLOAT32, Packing.NONE)
+        plain = (artifact.encoding, artifact.packing, artifact.encryption) == (Encoding.FLOAT32, Packing.NONE, None)
         if plain and (path := self._store.local_path(artifact.key)) is not None:
             self._check_size(update, artifact)
             return DeltaFile(path=path, sha256=artifact.stored_sha256)
@@ -136,7 +126,8 @@ class Artifacts:
         Raises:
             TrustError: Size, digest or layout are not what the record says.
         """
-        if artifact.packing is Packing.NONE and (path := self._store.local_path(artifact.key)) is not None:
+        plain = artifact.packing is Packing.NONE and artifact.encryption is None
+        if plain and (path := self._store.local_path(artifact.key)) is not None:
             self._check_size(owner, artifact)
             try:
                 with disk.open_regular(path) as file:
@@ -149,11 +140,71 @@ class Artifacts:
         else:
             self.fetch(owner, artifact, expected).unlink()
 
+    def check_stored(self, owner: Verified[Record], artifact: Artifact) -> None:
+        """Check the size and digest of what is stored, which anybody can also of a sealed file; no copy stays.
+
+        Raises:
+            TrustError: They are not what the record says.
+        """
+        self._check_size(owner, artifact)
+        with self._stored(owner, artifact) as file:
+            checks.check_copy(owner.key, artifact, disk.measure_open(file))
+
     def forget(self, *keep: Path) -> None:
         """Remove all copies except the given files."""
         for path in self._cache.glob("*") if self._cache.is_dir() else ():
             if path not in keep:
                 path.unlink(missing_ok=True)
+
+    def content_key(self, owner: Verified[Record], artifact: Artifact) -> bytes:
+        """Return the key of a sealed file, after it has opened the file; no copy stays.
+
+        Raises:
+            SealedError: It is sealed to others.
+            TrustError: The file is not what its record says.
+        """
+        with self._new_file() as target:
+            return self._unsealed(owner, artifact, target)[0]
+
+    def _unsealed(self, owner: Verified[Record], artifact: Artifact, target: Path) -> tuple[bytes, Measured]:
+        """Write what is inside a sealed file to a new file, reading the sealed file once; return its key, and what came out."""
+        if self._opening is None:
+            msg = f"{artifact.key}: sealed, and there is no key to open it with"
+            raise SealedError(msg, hint="-C WORKSPACE or --identity KEY gives one")
+        for key in self._opening.content_keys(owner, artifact):
+            with self._stored(owner, artifact) as file:
+                try:
+                    stored, inside = sealing.unseal(file, target, key.key, place_of(owner, artifact), artifact.stored_size)
+                except SealError as error:
+                    target.unlink(missing_ok=True)
+                    file.seek(0)
+                    checks.check_copy(owner.key, artifact, disk.measure_open(file))  # it may have been changed in the drop folder
+                    if key.granted:
+                        continue
+                    msg = f"{artifact.key}: {error}, though the file is what {owner.record.party} has signed"
+                    raise TrustError(msg) from error
+                if file.read(1):
+                    stored = replace(stored, size=stored.size + 1)
+            checks.check_copy(owner.key, artifact, stored)
+            return key.key, inside
+        raise AssertionError  # `content_keys` has raised an error
+
+    @contextmanager
+    def _stored(self, owner: Verified[Record], artifact: Artifact) -> Iterator[BufferedReader]:
+        """Open a stored file: in the drop folder itself where that is on this machine, otherwise a private copy."""
+        path = self._store.local_path(artifact.key)
+        if path is None:
+            with self._new_file() as copy:
+                checks.check_copy(owner.key, artifact, self._fetched(artifact, copy))
+                with copy.open("rb") as file:
+                    yield file
+            return
+        try:
+            with disk.open_regular(path) as file:
+                yield file
+        except OSError as error:
+            msg = f"{artifact.key}: {error.strerror}, in the drop folder {self._store.address}"
+            raise UnreadableError(msg) from error
 
     def _fetched(self, artifact: Artifact, target: Path) -> Measured:
         """Copy an artifact; that its file has vanished or grown meanwhile is its owner's fault."""
@@ -178,27 +229,6 @@ class Artifacts:
             msg = f"{artifact.key}: {size} bytes" if size is not None else f"{artifact.key}: missing"
             msg += f", expected {artifact.stored_size} bytes, named by {owner.key}"
             raise TrustError(msg)
-
-
-def prepare_update(folder: Path, delta: Arrays, travel: Updates) -> Outgoing:
-    """Encode and pack a delta as the plan says; the file is made in `folder`."""
-    path = folder / "update"
-    content = tensors.write(path, delta)
-    if travel.encoding is not Encoding.FLOAT32:
-        plain, path = path, folder / "update.encoded"
-        content = encodings.encode(plain, path, travel.encoding)
-        plain.unlink()
-        encodings.decode(path, plain, tensors.layout_of(delta), travel.encoding)
-        delta = tensors.read(plain)
-        plain.unlink()
-    stored = content
-    if travel.packing is not Packing.NONE:
-        unpacked, path = path, folder / "update.packed"
-        from fedcli import packing  # noqa: PLC0415 - the compressor, where there is something to pack
-
-        stored = packing.pack(unpacked, path)
-        unpacked.unlink()
-    return Outgoing(path=path, stored=stored, content=content, delta=delta)
 
 
 def _check_content(key: str, artifact: Artifact, file: BinaryIO, measured: Measured, expected: Layout | None) -> None:

@@ -1,0 +1,1 @@
+"""Files on their way: artifacts that are received, opened and sent, and tars."""

@@ -1,0 +1,1 @@
+"""What protects the patients beyond signatures: encrypted artifacts, secure aggregation, differential privacy."""
