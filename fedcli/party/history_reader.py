@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fedcli.errors import LaterRoundError, MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
-from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS, MAX_PARTY_BYTES
+from fedcli.exchange.bounds import MAX_APPLICANT_FILES, MAX_APPLICANTS
 from fedcli.exchange.consumption import Consumption
 from fedcli.exchange.history import History, Problem
 from fedcli.exchange.records import (
     SHARED_KINDS,
     ArchiveRecord,
+    ClosingRecord,
     DatasetRecord,
     EvaluationRecord,
     ModelKind,
     ModelRecord,
+    OpeningRecord,
     Record,
     RoundRecord,
+    UnmaskRecord,
     UpdateRecord,
     archivable,
 )
-from fedcli.party.chain_check import check_used_updates
 from fedcli.party.enrolment import read_enrolments
+from fedcli.party.inspection import check_used_updates
+from fedcli.party.masking.masking_history import check_masked_rounds, read_masked_rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from fedcli.exchange.checks import Signed, Verified
     from fedcli.exchange.ledger import Ledger
@@ -37,6 +41,7 @@ R = TypeVar("R", bound=Record)
 K = TypeVar("K")
 S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
+_OF_ROUNDS = RoundRecord | UpdateRecord | OpeningRecord | ClosingRecord | UnmaskRecord
 _MOST_BEYOND = 3
 """Of so many rounds after the newest one, updates are read: they name the round records that are missing."""
 
@@ -48,20 +53,28 @@ class Reading:
     Attributes:
         folder: The drop folder.
         listed: Keys of files, of the coordinator, of everyone who has ever been a member, and of applicants where asked for.
+        incomplete: Parties of which some files could not be listed, or are more than are listed.
         applicants: Sites with files that are not members and never were.
         problems: What has not verified so far.
         records: Every verified record, the older ones of a site too.
         archive: The coordinator's newest record of an archive.
         consumption: What each party has made this reader read and say.
+        newest: Whether of the updates only those of the newest round and of the open one are read.
+        remembering: Whether updates of closed rounds that were verified before are taken from memory.
+        unopened: Keys of artifacts that are sealed to others: their stored bytes hold, and what is inside was not seen.
     """
 
     folder: Folder
+    newest: bool = False
+    remembering: bool = False
     listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    incomplete: set[str] = field(default_factory=set)
     applicants: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
     records: list[Verified[Record]] = field(default_factory=list)
     archive: Verified[ArchiveRecord] | None = None
     consumption: Consumption = field(default_factory=Consumption)
+    unopened: set[str] = field(default_factory=set)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -88,8 +101,9 @@ class Reading:
 
         A record that names a round that was published after the ledger was brought up to date is left for the next reading.
         """
-        if self.consumption.exhausted(key):
-            self.reject(key, f"{key}: not read, after more than {MAX_PARTY_BYTES} bytes of records of {layout.owner(key)}")
+        most = self.folder.ledger.bounds.party_bytes
+        if self.consumption.exhausted(key, most):
+            self.reject(key, f"{key}: not read, after more than {most} bytes of records of {layout.owner(key)}")
             return
         try:
             signed = self.folder.read(key)
@@ -129,10 +143,12 @@ class Reading:
 
 def round_of(record: Record) -> int | None:
     """Return the round to which a record and its artifacts belong; None if it belongs to no round."""
-    return record.round if isinstance(record, RoundRecord | UpdateRecord) else None
+    return record.round if isinstance(record, _OF_ROUNDS) else None
 
 
-def read_history(folder: Folder, *, applicants: bool = False) -> tuple[History, Reading]:
+def read_history(
+    folder: Folder, *, applicants: bool = False, newest: bool = False, remembering: bool = False
+) -> tuple[History, Reading]:
     """Read what the coordinator and the sites have written.
 
     A coordinator's record that does not verify ends the reading of what depends on it; a site's is a problem of its own.
@@ -140,24 +156,31 @@ def read_history(folder: Folder, *, applicants: bool = False) -> tuple[History, 
     Args:
         folder: The drop folder.
         applicants: Whether to look also for sites that are not members.
+        newest: Whether to read only the updates of the newest round and of the open one: of hundreds of rounds, a hundredth.
+        remembering: Whether to take updates of closed rounds that were verified before from memory.
 
     Raises:
         StoreError: The drop folder cannot be read.
     """
-    reading = Reading(folder=folder)
+    reading = Reading(folder=folder, newest=newest, remembering=remembering)
     _list(reading, applicants=applicants)
     ledger = folder.ledger
     reading.records.extend([*ledger.federations, *ledger.rounds])
     archives: dict[str, Verified[ArchiveRecord]] = {}
-    _read_series(reading, layout.COORDINATOR, "archive-{}.json", ledger.archive, archives, layout.COORDINATOR)
+    if ledger.federations:  # else no key is known that could have signed them
+        _read_series(reading, layout.COORDINATOR, "archive-{}.json", ledger.archive, archives, layout.COORDINATOR)
+        _read_grants(reading, layout.COORDINATOR)
     reading.archive = archives.get(layout.COORDINATOR)
     history = History(federations=tuple(ledger.federations), rounds=tuple(ledger.rounds))
     for site in reading.applicants:
         _read_enrolments(reading, site, history)
     for site in sorted(ledger.bounds.sites or ()):
         _read_site(reading, site, history)
+    read_masked_rounds(reading, history)
     reading.problems.extend(reading.consumption.unsaid())
-    check_used_updates(reading, history.updates)
+    if not newest:
+        check_used_updates(reading, history.updates)
+        check_masked_rounds(reading, history)
     return replace(history, problems=tuple(reading.problems)), reading
 
 
@@ -171,6 +194,14 @@ def _read_site(reading: Reading, site: str, into: History) -> None:
     for kind in SHARED_KINDS:
         _read_series(reading, site, f"models/{{}}-{kind}.json", partial(_model, ledger, site, kind), into.models, (site, kind))
     _read_series(reading, site, "evaluation/{}.json", partial(ledger.evaluation, site), into.evaluations, site)
+    _read_grants(reading, site)
+
+
+def _read_grants(reading: Reading, party: str) -> None:
+    """Read a party's grants, each of which counts; who may use them finds them by itself."""
+    for number, key in reading.series(party, "grants/{}.json"):
+        for _ in reading.attempt(key, partial(reading.folder.ledger.grant, party, number)):
+            pass
 
 
 def _list(reading: Reading, *, applicants: bool) -> None:
@@ -180,7 +211,8 @@ def _list(reading: Reading, *, applicants: bool) -> None:
         folder.synchronise()
     except TrustError as error:
         reading.note(layout.COORDINATOR, str(error))
-    listings = folder.list_parties(layout.COORDINATOR, *sorted(folder.ledger.bounds.sites or ()))
+    from_round = max(folder.ledger.newest_round, 0) if reading.newest else 0
+    listings = folder.list_parties(layout.COORDINATOR, *sorted(folder.ledger.bounds.sites or ()), from_round=from_round)
     if applicants and folder.ledger.federations:
         reading.applicants, more = folder.applicants()
         if more:
@@ -189,6 +221,7 @@ def _list(reading: Reading, *, applicants: bool) -> None:
     for party, listing in listings.items():
         reading.listed[party] = listing.keys
         if listing.fault:
+            reading.incomplete.add(party)
             reading.note(layout.prefix(party), listing.fault)
 
 
@@ -214,14 +247,38 @@ def _read_enrolments(reading: Reading, site: str, into: History) -> None:
 
 
 def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verified[UpdateRecord]]) -> None:
-    ledger = reading.folder.ledger
-    for number in layout.numbers(reading.listed[site], f"{layout.prefix(site)}round-{{}}/update.json"):
+    ledger, pattern = reading.folder.ledger, f"{layout.prefix(site)}round-{{}}/update.json"
+    if site in reading.incomplete:
+        named = [item.record.round for item in ledger.rounds if site in item.record.named]
+        _find(reading, site, (layout.update(site, number) for number in named))
+    known = reading.folder.remembered_updates(site, frozenset(reading.listed[site])) if reading.remembering else {}
+    new: list[Verified[UpdateRecord]] = []
+    for number in layout.numbers(reading.listed[site], pattern):
         key = layout.update(site, number)
+        if number in known:
+            into[site, number] = known[number]
+            reading.records.append(known[number])
+            continue
+        if reading.newest and number < ledger.newest_round:
+            continue
         if number > ledger.newest_round + 1 + _MOST_BEYOND:
             reading.reject(key, f"{key}: for a round that has no verified parent")
             continue
         for update in reading.attempt(key, partial(ledger.update, site, number)):
             into[site, number] = update
+            if number <= ledger.newest_round:
+                new.append(update)
+            if site in reading.incomplete and number <= ledger.newest_round:
+                _find(reading, site, (artifact.key for artifact in update.artifacts))
+    if reading.remembering:
+        reading.folder.remember_updates(site, new)
+
+
+def _find(reading: Reading, party: str, keys: Iterable[str]) -> None:
+    """Add files that rounds need to those of a party that could not be listed whole; other files of its own may hide them."""
+    listed, store = reading.listed[party], reading.folder.store
+    there = {key for key in keys if key not in listed and store.stat(key) is not None}
+    reading.listed[party] = tuple(sorted((*listed, *there)))
 
 
 def _named_datasets(ledger: Ledger, site: str, updates: dict[tuple[str, int], Verified[UpdateRecord]]) -> frozenset[str]:

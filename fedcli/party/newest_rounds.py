@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.history import History
     from fedcli.exchange.ledger import Ledger
-    from fedcli.exchange.records import Restart
+    from fedcli.exchange.records import ClosingRecord, Restart
 
 NUM_ROUNDS = 12
 
@@ -72,8 +72,8 @@ class RoundRow:
 
 
 def members_of(ledger: Ledger, number: int) -> tuple[str, ...]:
-    """Return the members of a round, sorted."""
-    return tuple(member.site for member in ledger.in_force(number).record.members)
+    """Return the members that train in a round, sorted."""
+    return ledger.in_force(number).record.trainers
 
 
 def newest_rounds(ledger: Ledger, history: History, members: tuple[str, ...], opened: int | None) -> tuple[RoundRow, ...]:
@@ -123,6 +123,8 @@ def _published(history: History, number: int, members: tuple[str, ...], global_k
 
 
 def _in_open_round(ledger: Ledger, history: History, opened: int, site: str) -> MemberRound:
+    if (closing := history.closings.get(opened)) and (standing := _after_closing(history, closing.record, site)):
+        return standing
     if update := history.updates.get((site, opened)):
         return MemberRound(site=site, standing=UpdateState.IN, kappa=update.record.trained.kappa)
     key = layout.update(site, opened)
@@ -131,6 +133,18 @@ def _in_open_round(ledger: Ledger, history: History, opened: int, site: str) -> 
             return MemberRound(site=site, standing=UpdateState.REJECTED, reason=problem.message)
     since = max(history.rounds[-1].record.created, _admitted(ledger, opened, site))
     return MemberRound(site=site, standing=UpdateState.AWAITED, since=since)
+
+
+def _after_closing(history: History, closing: ClosingRecord, site: str) -> MemberRound | None:
+    """Return what has become of a member of a masked round that is closed; None where its update is in and it has answered."""
+    if site in closing.sites:
+        answered = (site, closing.round) in history.unmasks
+        return None if answered else MemberRound(site=site, standing=UpdateState.AWAITED, since=closing.created)
+    for item in closing.rejected:
+        if item.site == site:
+            return MemberRound(site=site, standing=UpdateState.REJECTED, reason=item.reason)
+    excused = next((item.reason for item in closing.excused if item.site == site), "")
+    return MemberRound(site=site, standing=UpdateState.EXCUSED if excused else UpdateState.ABSENT, reason=excused)
 
 
 def _admitted(ledger: Ledger, opened: int, site: str) -> datetime:

@@ -1,0 +1,1 @@
+"""What a party remembers of a drop folder."""
