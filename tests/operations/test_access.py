@@ -15,7 +15,8 @@ from obstore.exceptions import BaseError
 
 from fedcli.errors import ConflictError, StoreError, UsageError
 from fedcli.exchange import layout
-from fedcli.operations.access import S3AccessRequest, SshdAccessRequest, s3_access, sshd_access
+from fedcli.operations.access.bucket import S3AccessRequest, s3_access
+from fedcli.operations.access.sshd import SshdAccessRequest, sshd_access
 from tests.fixtures.servers import BUCKET, PARTIES, READER, SITES
 
 if TYPE_CHECKING:
