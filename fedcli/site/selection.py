@@ -1,8 +1,7 @@
 """The site's best model, and what else a round saves in the workspace.
 
-In each round, the received global model and the site's own model after every epoch are candidates. The highest validation kappa
-wins, the earlier of two equal ones. An undefined kappa never wins over a defined one; while none is defined, the newest candidate
-is the best.
+In each round, the received global model and the site's own model after every epoch are candidates, but φ(0) is none: nobody has
+trained it. The highest validation kappa wins, of equal ones the lowest validation loss; `measures.Merit` has the whole rule.
 
     state/round-0003/best.json            which model, with its round and kappa
     state/round-0003/best.safetensors     its weights
@@ -17,28 +16,34 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
 from fedcli import disk, tensors, wire
 from fedcli.disk import write_whole
 from fedcli.errors import MissingError
-from fedcli.exchange.records.record import Kappa, Number
-from fedcli.wire import STRICT, Digest
+from fedcli.exchange.records import ModelKind
+from fedcli.exchange.records.record import Kappa, NotNegative, Number
+from fedcli.measures import Merit
+from fedcli.plan import Choice
+from fedcli.wire import STRICT, Digest, absent_means
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from fedcli.disk import Measured
-    from fedcli.exchange.records import ModelKind
+    from fedcli.party.party import Party
     from fedcli.tensors import Arrays
     from fedcli.workspace import Workspace
 
 OPTIMIZER = "optimizer.safetensors"
 STATISTICS = "statistics.safetensors"
+PROVENANCE = "provenance.json"
+"""In the folder of a site's own model: what its training depended on."""
 _DESCRIPTION = "best.json"
 _WEIGHTS = "best.safetensors"
 
@@ -57,7 +62,10 @@ class Best:
     Attributes:
         round: The global round (or the epoch of local training) that produced it.
         origin: Received from the coordinator, or trained here.
-        kappa: Its kappa on the validation patients; null if undefined.
+        kappa: Its kappa on the validation patients, as it may be published; null if undefined or withheld.
+        loss: Its loss there, likewise; null in the state of an older fedcli, too.
+        by_loss: Whether only the loss tells it apart from another candidate.
+        highest: The highest kappa of all candidates so far; null in the state of an older fedcli.
         content_sha256: Digest of its file.
         base: Digest of the round record that its training started from.
     """
@@ -65,8 +73,26 @@ class Best:
     round: Number
     origin: Origin
     kappa: Kappa | None
+    loss: Annotated[NotNegative | None, absent_means(None)] = None
+    by_loss: Annotated[bool, absent_means(value=False)] = False
+    highest: Annotated[Kappa | None, absent_means(None)] = None
     content_sha256: Digest
     base: Digest
+
+    @property
+    def merit(self) -> Merit:
+        """By what it was chosen."""
+        return Merit(kappa=self.kappa, loss=self.loss)
+
+    @property
+    def age(self) -> tuple[int, bool]:
+        """What orders it among the candidates: φ(t) is received after round t was trained."""
+        return self.round, self.origin is Origin.RECEIVED
+
+    @property
+    def highest_kappa(self) -> float:
+        """The highest kappa so far; an undefined one counts as 0."""
+        return (self.kappa or 0.0) if self.highest is None else self.highest
 
 
 @plain_dataclass(slots=True)
@@ -75,48 +101,73 @@ class Selection:
 
     Attributes:
         folder: Holds the best model's files while the command runs.
+        choice: Which candidate is the best.
         best: The best so far; None before the first candidate.
     """
 
     folder: Path
+    choice: Choice
     best: Best | None = None
 
     @classmethod
-    def resume(cls, folder: Path, before: Path | None, bases: AbstractSet[str] = frozenset()) -> Selection:
+    def resume(cls, folder: Path, choice: Choice, before: Path | None, bases: AbstractSet[str] = frozenset()) -> Selection:
         """Return a selection in a folder; a new folder starts with the best model of an earlier one, if its base counts.
 
         After an interruption the same candidates are offered again in the same order, which changes nothing.
 
         Args:
             folder: Holds the best model's files.
+            choice: Which candidate is the best.
             before: The folder of the newest round; None if there is none.
             bases: Digests of the round records that led to the newest model.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / _DESCRIPTION).is_file():
-            return cls(folder, read_best(folder))
-        if before is None or read_best(before).base not in bases:
-            return cls(folder)
+            return cls(folder, choice, read_best(folder))
+        best = read_best(before) if before is not None else None
+        if before is None or best is None or best.base not in bases or best.round == 0:  # an older fedcli kept φ(0)
+            return cls(folder, choice)
         shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
-        selection = cls(folder, read_best(before))
+        selection = cls(folder, choice, best)
         selection.write()
         return selection
 
-    def offer(self, arrays: Arrays, round_number: int, origin: Origin, kappa: float | None, base: str) -> None:
-        """Keep a candidate if it is better than the best so far."""
-        if self.best is not None and self.best.kappa is not None and (kappa is None or kappa <= self.best.kappa):
+    def offer(self, arrays: Arrays, round_number: int, origin: Origin, merit: Merit, base: str) -> None:
+        """Keep a candidate if it is chosen in place of the best so far; one that is older than that has been offered before."""
+        if self.best is not None and (round_number, origin is Origin.RECEIVED) < self.best.age:
+            return
+        near = self._chooses_near(merit)
+        by_loss = not near and self.best is not None and merit.differs_by_loss(self.best.merit)
+        if self.best is not None and not (merit.is_near(self.best.highest_kappa) if near else merit.beats(self.best.merit)):
+            if by_loss and not self.best.by_loss:
+                self.best = replace(self.best, by_loss=True)
+                self.write()
             return
         temporary = self.folder / f".{_WEIGHTS}"
         temporary.unlink(missing_ok=True)
         measured = tensors.write(temporary, arrays)
         temporary.replace(self.folder / _WEIGHTS)
-        self.best = Best(round=round_number, origin=origin, kappa=kappa, content_sha256=measured.sha256, base=base)
+        self.best = Best(
+            round=round_number,
+            origin=origin,
+            kappa=merit.kappa,
+            loss=merit.loss,
+            by_loss=by_loss,
+            highest=max(merit.kappa or 0.0, self.best.highest_kappa if self.best else -1.0),
+            content_sha256=measured.sha256,
+            base=base,
+        )
         self.write()
 
+    def _chooses_near(self, merit: Merit) -> bool:
+        """Tell whether a kappa within an error of the highest counts; where none is above 0, the losses decide."""
+        highest = max(merit.kappa or 0.0, self.best.highest_kappa if self.best else 0.0)
+        return self.choice is Choice.WITHIN_ERROR and highest > 0
+
     def copy(self, folder: Path) -> None:
-        """Copy the best model to a new folder."""
+        """Copy the best model, if there is one, to a new folder."""
         folder.mkdir(parents=True)
-        for name in (_WEIGHTS, _DESCRIPTION):
+        for name in (_WEIGHTS, _DESCRIPTION) if self.best else ():
             shutil.copyfile(self.folder / name, folder / name)
 
     def write(self) -> None:
@@ -141,25 +192,53 @@ def forget_older_states(workspace: Workspace) -> None:
         shutil.rmtree(folder)
 
 
-def read_best(folder: Path) -> Best:
-    """Return the description of a folder's best model."""
-    return wire.decode(Best, (folder / _DESCRIPTION).read_bytes())
+@plain_dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """A site's best trained model of a kind.
 
-
-def best_weights(folder: Path) -> tuple[Path, Measured]:
-    """Return the file of a folder's best model, with its size and digest.
-
-    Raises:
-        MissingError: It is missing, or another file.
+    Attributes:
+        best: Its description.
+        path: Its file.
     """
-    path = folder / _WEIGHTS
-    measured = disk.measure(path)
-    if measured.sha256 != read_best(folder).content_sha256:
-        msg = f"{path}: not the model that best.json describes"
-        raise MissingError(msg)
-    return path, measured
+
+    best: Best
+    path: Path
+
+    def measure(self) -> Measured:
+        """Return the size and the digest of the file.
+
+        Raises:
+            MissingError: It is missing, or another file.
+        """
+        measured = disk.measure(self.path)
+        if measured.sha256 != self.best.content_sha256:
+            msg = f"{self.path}: not the model that {_DESCRIPTION} describes"
+            raise MissingError(msg)
+        return measured
+
+
+def own_model(party: Party, kind: ModelKind) -> OwnModel | None:
+    """Return the site's best model of a kind; None if it has trained none.
+
+    An older fedcli could keep φ(0) as the best model, where no kappa was above that of φ(0). It counts as none.
+    """
+    own = kind is not ModelKind.FEDERATED
+    folder = own_model_folder(party.workspace, kind) if own else newest_state(party.workspace)
+    best = read_best(folder) if folder is not None else None
+    if folder is None or best is None or (best.round == 0 and kind is not ModelKind.FINETUNED):
+        return None
+    rounds = party.ledger.rounds
+    if rounds and best.content_sha256 == rounds[0].artifact.content_sha256:
+        return None
+    return OwnModel(best=best, path=folder / _WEIGHTS)
 
 
 def own_model_folder(workspace: Workspace, kind: ModelKind) -> Path:
     """Return the workspace's folder of the site's own model of this kind."""
     return workspace.path("models", kind.value)
+
+
+def read_best(folder: Path) -> Best | None:
+    """Return what a folder says of its best model; None if it has none."""
+    path = folder / _DESCRIPTION
+    return wire.decode(Best, path.read_bytes()) if path.is_file() else None

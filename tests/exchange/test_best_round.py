@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedcli.exchange.history import Weighting
-from fedcli.plan import Evaluation, Part, Plan
+from fedcli.exchange.history import BestRound, History, Weighting
+from fedcli.plan import Choice, Evaluation, Part, Plan
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import PLAN, cohort
 
@@ -32,7 +32,7 @@ def made(plan: Plan = PLAN, claimed: int = 10**9, facts: tuple[str, ...] = SITES
 def test_a_claim_of_many_patients_steers_nothing(facts: tuple[str, ...]) -> None:
     history = made(facts=facts).history
     assert history.weighting is (Weighting.BOUNDED if facts == SITES else Weighting.EQUAL)
-    assert history.best_round() == 2
+    assert history.best_round().round == 2
     assert history.global_kappas() == pytest.approx([1.3 / 3, 1.6 / 3, 1.9 / 3, None])
 
 
@@ -43,7 +43,7 @@ def test_a_record_of_many_patients_steers_nothing(patients: int) -> None:
     known = cohort(images=(700, 100, 200))
     parts = tuple(replace(part, patients=patients) if part.part is Part.VALIDATION else part for part in known.parts)
     history.dataset("valley", replace(known, parts=parts))
-    assert history.history.best_round() == 2
+    assert history.history.best_round().round == 2
     assert history.history.global_kappas()[0] == pytest.approx((25 * 0.2 * 2 + 50 * 0.9) / 100)
 
 
@@ -51,8 +51,68 @@ def test_whoever_claims_fewer_counts_by_fewer() -> None:
     assert made(claimed=5).history.global_kappas()[0] == pytest.approx((25 * 0.2 * 2 + 5 * 0.9) / 55)
 
 
+def scored(*figures: tuple[float | None, float | None], choice: Choice = Choice.HIGHEST, patients: int = 25) -> History:
+    """Return a history whose φ(0), φ(1) … have these kappas and losses at its two sites."""
+    history = HandmadeHistory(sites=SITES[:2], plan=replace(PLAN, evaluation=replace(PLAN.evaluation, choice=choice)))
+    history.round()
+    for number, (kappa, loss) in enumerate(figures, 1):
+        for site in SITES[:2]:
+            history.update(site, number, received=kappa, loss=loss, validated=patients)
+        history.round()
+    return history.history
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        # φ(0) has the highest kappa and is no candidate; equal kappas, and undefined ones, are told apart by the loss
+        ([(0.9, 0.1), (0.0, 1.3), (0.0, 1.1), (0.0, 1.2)], BestRound(round=2, by_loss=True)),
+        ([(0.9, 0.1), (None, 1.3), (None, 1.2), (None, 1.1)], BestRound(round=3, by_loss=True)),
+        ([(0.0, 1.3), (0.0, 1.3), (None, 0.2), (0.0, 0.7)], BestRound(round=2, by_loss=True)),
+        ([(0.0, 1.3), (0.2, 1.3), (0.5, 1.9), (0.5, 1.4), (0.4, 0.1)], BestRound(round=3, by_loss=True)),
+        ([(0.0, 1.3), (0.5, 1.2), (0.5, 1.4)], BestRound(round=1, by_loss=True)),
+        ([(0.0, 1.3), (0.5, 1.2), (0.6, 1.4)], BestRound(round=2)),
+        ([(0.0, None), (0.5, None), (0.5, None)], BestRound(round=1)),  # losses are withheld: the earlier one
+        ([(0.0, None), (0.0, None), (0.0, None)], BestRound(round=2)),  # and nothing speaks for the earlier one
+        ([(0.3, 1.3)], BestRound(round=1, scored=False)),
+    ],
+)
+def test_a_trained_model_is_chosen_and_of_equal_ones_that_with_the_lowest_loss(
+    figures: list[tuple[float | None, float | None]], best: BestRound
+) -> None:
+    assert scored(*figures).best_round() == best
+
+
+@pytest.mark.parametrize(
+    ("kappas", "patients", "best"),
+    [
+        # an error of 1 / (2 √n): 0.125 for 2 × 8 patients, 0.05 for 2 × 50
+        ((0.9, 0.3, 0.7, 0.6, 0.5), 8, 3),
+        ((0.9, 0.3, 0.7, 0.6, 0.5), 50, 2),
+        ((0.9, 0.3, 0.7, 0.66, 0.5), 50, 3),
+        ((0.0, None, None, 0.0), 8, 1),  # no kappa says anything, and the losses are equal
+        ((0.9, 0.5, 0.2, 0.1), 10_000, 1),
+        ((0.9,), 8, 1),
+    ],
+)
+def test_the_newest_within_an_error_of_the_highest_is_chosen(kappas: tuple[float | None, ...], patients: int, best: int) -> None:
+    history = scored(*((kappa, 1.0) for kappa in kappas), choice=Choice.WITHIN_ERROR, patients=patients)
+    assert history.best_round().round == best
+
+
+def test_a_loss_of_one_site_does_not_decide() -> None:
+    history = HandmadeHistory(sites=SITES, plan=replace(PLAN, evaluation=replace(PLAN.evaluation, choice=Choice.HIGHEST)))
+    history.round()
+    for number, loss in enumerate((1.3, 1.0, 0.8), 1):
+        for site in SITES:
+            history.update(site, number, received=0.0, loss=(1e50 if number == 3 else 0.8) if site == "valley" else loss)
+        history.round()
+    assert history.history.best_round() == BestRound(round=1, by_loss=True)
+    assert history.history.global_merits()[2].loss == pytest.approx((0.8 + 0.8 + 1.6) / 3)
+
+
 def test_an_older_plan_keeps_its_choice() -> None:
     older = replace(PLAN, evaluation=Evaluation(bounded_weights=False))
     history = made(older).history
     assert history.weighting is Weighting.CLAIMED
-    assert history.best_round() == 0
+    assert history.best_round().round == 1  # valley would have φ(0), which nobody has trained

@@ -34,8 +34,6 @@ _PARENCHYMA_GRID = (80, 64)
 _PARENCHYMA = 0.04
 _SOFT_EDGE = 0.9
 """Width of the transition from fatty to dense tissue, in standard deviations of the texture."""
-_TOWARDS_NIPPLE = 3.0
-"""How strongly dense tissue is concentrated in the cone behind the nipple, away from the skin; 0 scatters it evenly."""
 _SKIN = 0.3
 """Fraction of the breast's radius over which the thickness falls to 0."""
 
@@ -63,12 +61,16 @@ class Breast:
         half_height: Half of its extent along the chest wall, as a fraction of the image's height.
         exposure: Exponent of the attenuation, for compression and beam: above 1 the image is darker, below 1 brighter.
         share: Fraction of the breast that is dense tissue.
+        contrast: By how much dense tissue attenuates more than fatty tissue, as a fraction of `GLAND` - `FAT`.
+        concentration: How strongly dense tissue lies in the cone behind the nipple, away from the skin; 0 scatters it evenly.
     """
 
     depth: float
     half_height: float
     exposure: float
     share: float
+    contrast: float = 1.0
+    concentration: float = 3.0
 
 
 def attenuation(breast: Breast, side: Side, view: View, rows: int, columns: int, *, generator: np.random.Generator) -> Image:
@@ -86,10 +88,10 @@ def attenuation(breast: Breast, side: Side, view: View, rows: int, columns: int,
     muscle = _muscle(view, x, y, generator)
     inside = (radius < 1) & (muscle < 0.5)  # noqa: PLR2004 - the middle of the muscle's soft edge
 
-    texture = sum(weight * _noise(generator, grid, rows, columns) for grid, weight in _TEXTURE) - _TOWARDS_NIPPLE * radius
+    texture = sum(weight * _noise(generator, grid, rows, columns) for grid, weight in _TEXTURE) - breast.concentration * radius
     dense = _at_share(texture, inside, breast.share)
 
-    tissue = FAT + (GLAND - FAT) * dense
+    tissue = FAT + breast.contrast * (GLAND - FAT) * dense
     tissue += _PARENCHYMA * _noise(generator, _PARENCHYMA_GRID, rows, columns)
     tissue += (MUSCLE - tissue) * muscle
     thickness = np.sqrt(np.clip((1 - radius) / _SKIN, 0, 1))

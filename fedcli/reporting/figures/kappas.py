@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.figures.illustration import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
@@ -37,14 +38,12 @@ def cross_site_figure(halves: tuple[CrossSiteTable, ...], global_rows: tuple[Glo
 
 
 def own_scores_figure(sites: tuple[OwnScores, ...]) -> Illustration:
-    """Draw Fig. 5: three bars per site, with 95 % intervals; the axis starts near the lowest value."""
+    """Draw Fig. 5: three points per site, with 95 % intervals."""
     summary = "; ".join(f"{site.site}: " + ", ".join(number(cell.kappa) for cell in site.cells) for site in sites)
-    lowest, _ = _limits(sites)
     return illustrate(
         "fig5-kappa",
         "Linear weighted kappa before and after federated learning, and after local fine-tuning",
-        f"Three bars per site for its own test patients, local-only, federated and fine-tuned, with 95 % intervals. "
-        f"The axis starts at {number(lowest)}. {summary}.",
+        f"Three points per site for its own test patients, local-only, federated and fine-tuned, with 95 % intervals. {summary}.",
         lambda: _draw_own_scores(sites),
     )
 
@@ -101,30 +100,29 @@ def _draw_own_scores(sites: tuple[OwnScores, ...]) -> Figure:
     figure = Figure(figsize=(max(6.0, 1.1 * len(sites) + 1), 3.8), layout="constrained")
     axes = figure.subplots()
     for index, (kind, colour) in enumerate(_COLOURS.items()):
-        places, kappas, below, above, tips = [], [], [], [], []
         for position, site in enumerate(sites):
-            cell = site.cells[index]
+            cell, place = site.cells[index], position + (index - 1) * 0.22
             if cell.kappa is None:
-                axes.annotate(ABSENT, (position + (index - 1) * 0.27, 0.01), xycoords=("data", "axes fraction"), ha="center")
+                axes.annotate(ABSENT, (place, 0.01), xycoords=("data", "axes fraction"), ha="center")
                 continue
-            low, high = cell.interval or (cell.kappa, cell.kappa)
-            places.append(position + (index - 1) * 0.27)
-            kappas.append(cell.kappa)
-            tips.append(cell.tooltip)
-            below.append(max(0.0, cell.kappa - low))
-            above.append(max(0.0, high - cell.kappa))
-        whiskers = {"ecolor": INK, "elinewidth": 1, "capsize": 2.5}
-        bars = axes.bar(places, kappas, width=0.25, color=colour, yerr=(below, above), error_kw=whiskers)
-        for bar, text in zip(bars, tips, strict=True):
-            tip(bar, f"{capitalized(kind.word)}: {text}")
+            drawn = [_point([place], [cell.kappa], colour)]
+            if cell.interval:
+                drawn.insert(0, Line2D([place, place], cell.interval, color=colour, linewidth=2))
+            for artist in drawn:
+                tip(artist, f"{capitalized(kind.word)}: {cell.tooltip}")
+                axes.add_line(artist)
     axes.set_ylim(*_limits(sites))
     name_sites(axes, [site.site for site in sites])
     axes.set_ylabel("Linear weighted kappa")
     axes.grid(axis="y")
     # All three are named even if no site has them yet: a dash on the axis marks a missing one.
-    names = [(capitalized(kind.word), colour) for kind, colour in _COLOURS.items()]
-    figure.legend(handles=[Patch(color=colour, label=name) for name, colour in names], loc="outside lower center", ncols=3)
+    handles = [_point([], [], colour, capitalized(kind.word)) for kind, colour in _COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+def _point(x: list[float], y: list[float], colour: str, name: str = "") -> Line2D:
+    return Line2D(x, y, linestyle="none", marker="o", markersize=7, color=colour, label=name)
 
 
 def _limits(sites: tuple[OwnScores, ...]) -> tuple[float, float]:

@@ -1,0 +1,63 @@
+"""What a site with few training or validation patients should know before it trains: the cause, and what to set instead.
+
+The thresholds and what is advised were found by experiments on phantoms (docs/studies.md, "Small sites").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcli.measures import kappa_error
+from fedcli.plan import Choice, Normalisation, OptimizerState, Part, Statistics
+
+if TYPE_CHECKING:
+    from fedcli.cohort import Cohort
+    from fedcli.plan import Plan
+
+FEW_STEPS = 25
+"""Running statistics and Adam's first moment move by a tenth in every step: after so many, 0.9^25 = 7 % of what was is left."""
+FEW_VALIDATED = 40
+"""Below so many patients, a standard error of kappa, 1 / (2 √n), is above 0.08: more than most rounds differ by."""
+
+
+def few_steps(plan: Plan, steps: int) -> str | None:
+    """Return what to say to a site whose rounds have so few local steps; None where they suffice, or do not matter."""
+    if plan.privacy.promised:  # then there is no BatchNorm, and a round's random numbers are its own
+        return None
+    remedies = []
+    if plan.training.optimizer_state is OptimizerState.RESET:
+        remedies.append('Adam finds its scale anew in each round, unless training.optimizer_state = "keep"')
+    if plan.training.statistics is Statistics.AVERAGE and _may_have_batch_norm(plan):
+        remedies.append(
+            "BatchNorm's running statistics follow slowly, so that the models of the first rounds score as if untrained, unless "
+            'training.statistics = "recalibrate"'
+        )
+    return f"{steps} steps a round are few: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
+
+
+def _may_have_batch_norm(plan: Plan) -> bool:
+    return plan.network.normalisation is Normalisation.BATCH and plan.network.name != "small"
+
+
+def few_validated(plan: Plan, patients: int) -> str | None:
+    """Return what to say to a site with few validation patients; None where they suffice, or there are none."""
+    if not 0 < patients < FEW_VALIDATED:
+        return None
+    by_luck = plan.evaluation.choice is Choice.HIGHEST
+    chosen = '; with evaluation.choice = "within-error" less is left to luck' if by_luck else ""
+    return (
+        f"{patients} validation patients are few: their kappa is uncertain by ±{kappa_error(patients):.2f}, more than most "
+        f"rounds differ by; a larger split.validation would tell models apart{chosen}"
+    )
+
+
+def advice(plan: Plan, steps: int, validated: int) -> tuple[str, ...]:
+    """Return what a site should know that takes so many steps a round, and has so many validation patients."""
+    return tuple(sentence for sentence in (few_steps(plan, steps), few_validated(plan, validated)) if sentence is not None)
+
+
+def advice_on_data(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
+    """Return what a site with these data should know before it trains; nothing if it does not train."""
+    images = cohort.part(Part.TRAIN).images
+    steps = plan.training.epochs * plan.training.steps_per_epoch(images)
+    return advice(plan, steps, cohort.part(Part.VALIDATION).patients) if images else ()
