@@ -34,7 +34,7 @@ from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.training.local_training import LocalTraining
 from fedcli.operations.simulate import SimulateRequest, simulate
-from fedcli.party.artifacts import prepare_update
+from fedcli.party.transfer.outgoing import prepare_update
 from fedcli.plan import Encoding, Network, Packing, Part, Plan, Updates
 from fedcli.progress import Silent
 

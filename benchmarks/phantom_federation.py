@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fedcli.plan import Part, Plan
 
 RESAMPLES = 2000
-STUDENT_T = {2: 4.303, 4: 2.776}
+STUDENT_T = {2: 4.303, 4: 2.776, 5: 2.571}
 """97.5 % quantiles by degrees of freedom."""
 ENVIRONMENT = Environment(progress=Silent(), passphrase=str)
 
@@ -51,10 +51,15 @@ def demo_plan() -> Plan:
         return plans.load(path)
 
 
-def prepared(folder: Path, plan: Plan, num_patients: int | None = None) -> dict[str, Path]:
+def prepared(
+    folder: Path,
+    plan: Plan,
+    num_patients: int | None = None,
+    hospitals_of: Sequence[hospitals.Hospital] = hospitals.DEMO_HOSPITALS,
+) -> dict[str, Path]:
     """Return every hospital's prepared data; those of an earlier run are used again."""
     folders = {}
-    for hospital in hospitals.DEMO_HOSPITALS:
+    for hospital in hospitals_of:
         out = folders[hospital.name] = folder / "prepared" / hospital.name
         try:
             prepared_dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)

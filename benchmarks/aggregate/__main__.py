@@ -12,7 +12,7 @@ counted on the first values of the model. Nobody verifies anything in these rows
 of one size are at last held against the straight line through the fewest and the most of them.
 
 Then the whole command `fedcli aggregate`, with signatures, digests, records and the outbox, on a federation of 20 sites and
-DenseNet-121, as a process from start to end, against the peers' whole process, which verify nothing.
+DenseNet-121, as a process from start to end, in plain and sealed, against the peers' whole process, which verify nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcli import tensors
+from fedcli.plan import Plan
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -230,6 +231,7 @@ def first_values(path: Path, count: int) -> np.ndarray:
 def run_command(folder: Path, runs: int) -> None:
     """Measure `fedcli aggregate` as a process, against the peers' processes on the very same deltas."""
     rehearsal = Rehearsal(folder, num_sites=20)
+    secret = Rehearsal(folder / "sealed", num_sites=20, plan=Plan(name="bench"))
     (folder / "job.json").write_text(json.dumps(rehearsal.job(folder / "out")))
     (folder / "digests.json").write_text("{}")
     names = [
@@ -238,14 +240,19 @@ def run_command(folder: Path, runs: int) -> None:
         if not obstacle(name, 20, 28 * 10**6)
     ]
     own: list[tuple[float, int]] = []
+    sealed: list[tuple[float, int]] = []
     found: dict[str, list[Run]] = {name: [] for name in names}
     for _ in range(runs):
         own.append(rehearsal.aggregate())
+        sealed.append(secret.aggregate())
         for name in names:
             found[name].append(run(folder, name))
     seconds = statistics.median(item[0] for item in own)
     print(f"\nthe whole command on 20 sites of DenseNet-121, everything verified; median of {runs} alternating runs")
     print(f"  {'fedcli aggregate':18} {seconds:8.3f} s {1:8.2f} {statistics.median(item[1] for item in own) / 1e6:8.0f} MB peak")
+    slower = statistics.median(item[0] for item in sealed)
+    peak = statistics.median(item[1] for item in sealed) / 1e6
+    print(f"  {'the same, sealed':18} {slower:8.3f} s {slower / seconds:8.2f} {peak:8.0f} MB peak")
     for name, results in found.items():
         whole = median(results, "whole")
         print(f"  {name:18} {whole:8.3f} s {whole / seconds:8.2f} {median(results, 'peak') / 1e6:8.0f} MB peak, nothing verified")

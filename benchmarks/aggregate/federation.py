@@ -19,9 +19,10 @@ from fedcli.operations.admit import AdmitRequest, admit
 from fedcli.operations.aggregate import AggregateRequest, aggregate
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
-from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.party import Party, publication
 from fedcli.party.source import Source
-from fedcli.plan import Plan
+from fedcli.party.transfer.outgoing import ArtifactFile
+from fedcli.plan import Confidentiality, Plan
 from fedcli.progress import Silent
 from fedcli.workspace import WorkspaceRole
 
@@ -45,7 +46,7 @@ class Rehearsal:
     Args:
         folder: Where everything goes.
         num_sites: How many sites there are.
-        plan: The plan; the default is of DenseNet-121.
+        plan: The plan; the default is of DenseNet-121, its files in plain, so that others can read them.
 
     Attributes:
         fingerprint: The coordinator's key.
@@ -57,7 +58,7 @@ class Rehearsal:
         self._deltas: list[tuple[str, int]] = []
         self._generator = np.random.default_rng(0)
         coordinator = folder / "coordinator"
-        plan = plan or Plan(name="bench")
+        plan = plan or Plan(name="bench", confidentiality=Confidentiality(sealing=False))
         self.fingerprint = init(
             InitRequest(root=coordinator, plan=plan, source=Source(address=str(folder / "drop"))), self._environment
         ).coordinator
@@ -105,9 +106,10 @@ class Rehearsal:
         with Party.at_work(root, WorkspaceRole.SITE, self._environment) as party:
             number = party.ledger.newest_round + 1
             draft = party.outbox.draft(f"round-{number:04d}")
-            delta = {name: self._change(value) for name, value in tensors.read(self._base).items()}
-            key = layout.update(party.name, number)
-            artifact = artifact_of(key, Role.UPDATE, tensors.write(draft.folder / "update", delta))
+            delta = {name: self._change(value) for name, value in tensors.read(party.folder.global_model(0)).items()}
+            key, path = layout.update(party.name, number), draft.folder / "update"
+            file = ArtifactFile(role=Role.UPDATE, path=path, content=tensors.write(path, delta))
+            artifact, stored = party.artifact(file, key, party.ledger.in_force(number).record)
             record = UpdateRecord(
                 federation=party.ledger.identity,
                 party=party.name,
@@ -129,7 +131,7 @@ class Rehearsal:
                 threads=1,
                 artifacts=(artifact,),
             )
-            party.commit(draft, publication(key, record, (artifact, draft.folder / "update")))
+            party.commit(draft, publication(key, record, (artifact, stored)))
             self._deltas.append((str(self._folder / "drop" / artifact.key), steps))
 
     def _change(self, value: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Local training: fedcli's `LocalTraining` against the loop that one would write, on the same images.
 
-    python benchmarks/train [--runs 3] [--steps 4]
+    python benchmarks/train [--runs 3] [--steps 4] [--only-private]
 
 DenseNet-121, batches of 32 images of 224 × 224, from phantoms. The reference is a torch DataLoader with two workers over PNGs of
 that size, torchvision's v2 transforms for each image (flips, rotation, intensity shift), float32 and torch's Adam; all classes
@@ -9,6 +9,8 @@ processor has it), and in float32, the default. Runs alternate, each in its own 
 not counted. Ratios are of images per second, run by run; their median is the result. Peak memory is the largest resident set of
 the process, for the reference without its two workers, which share pages with it. `pipeline` is the time of a batch without the
 network, as a share of a step.
+
+Afterwards, a private step beside a plain one (`contenders/private.py`): seconds of each, their ratio, and the noise apart.
 """
 
 from __future__ import annotations
@@ -45,17 +47,25 @@ PATIENTS = 64
 
 
 def main() -> None:
-    """Run the contenders alternately, and print the medians."""
+    """Run all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="counted steps per run")
+    parser.add_argument("--only-private", action="store_true", help="only the private step beside the plain one")
     options = parser.parse_args()
+    if not options.only_private:
+        against_reference(options.runs, options.steps)
+    report_private(run("private_float32", Path(), options.runs * options.steps))
+
+
+def against_reference(runs: int, steps: int) -> None:
+    """Run fedcli and the reference alternately, and print the medians."""
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder))
-        for number in range(1, options.runs + 1):
+        for number in range(1, runs + 1):
             for name in CONTENDERS:
-                figures[name].append(run(name, Path(folder), options.steps))
+                figures[name].append(run(name, Path(folder), steps))
                 shown = ", ".join(f"{key} {value:.4g}" for key, value in figures[name][-1].items())
                 print(f"run {number} {name}: {shown}", flush=True)
     report(figures)
@@ -97,6 +107,13 @@ def report(figures: dict[str, list[dict[str, float]]]) -> None:
         pipeline = f"{100 * median(runs, 'pipeline'):8.2f}%" if "pipeline" in runs[0] else ""
         peak = median(runs, "peak") / 1e9
         print(f"{name:16} {median(runs, 'rate'):9.2f} {statistics.median(ratios):6.2f} {each:>20} {peak:8.2f} {pipeline}")
+
+
+def report_private(figures: dict[str, float]) -> None:
+    """Print what a private step takes."""
+    plain, private, ratio = (figures[key] for key in ("plain", "private", "ratio"))
+    print(f"\nplain step {plain:.2f} s, private step without noise {private:.2f} s: {ratio:.2f} times")
+    print(f"noise for {figures['values']:,.0f} weights {figures['noise']:.2f} s")
 
 
 def median(runs: list[dict[str, float]], figure: str) -> float:
