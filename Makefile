@@ -32,8 +32,11 @@ bench: $(VENV)/installed peers
 	$(BIN)/python benchmarks/aggregate
 	$(BIN)/python benchmarks/aggregate/replay.py
 	$(BIN)/python benchmarks/compact.py
+	$(BIN)/python benchmarks/masking.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/prepare
+	$(BIN)/python benchmarks/rounds.py
+	$(BIN)/python benchmarks/sites.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/train
 

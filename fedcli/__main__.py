@@ -25,9 +25,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal of another character set shows the code of what it lacks
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="fedcli")
     except SystemExit as end:
-        sys.exit(_flushed(end.code))
+        reader_is_gone = isinstance(end.__context__, BrokenPipeError)  # typer's exit code is 1 then
+        sys.exit(0 if reader_is_gone else _flushed(end.code))
     except OSError as error:
         if error.errno not in _OUTPUT_ERRORS:
             raise

@@ -68,6 +68,10 @@ class TrustError(FedcliError):
     exit_code = 6
 
 
+class SealedError(TrustError):
+    """A file is sealed to others, and so it cannot be opened here; nothing is wrong with it."""
+
+
 class LaterRoundError(TrustError):
     """A record names a round that this history does not have: it has just been published, or it is missing.
 

@@ -1,11 +1,12 @@
-"""A model's results on a site's test patients, and the comparison of two models there, in the form that a site may publish.
+"""A model's results on a site's test patients, the comparison of two models there, and by what models are chosen.
 
-`learning` computes them, an evaluation record contains them, the report shows them. None is about a single patient. An undefined
-value is null, never NaN; docs/metrics.md defines each value and when it is undefined.
+All are in the form that a site may publish; none is about a single patient. `learning` computes them, records contain them, the
+report shows them. An undefined value is null, never NaN; docs/metrics.md defines each value and when it is undefined.
 """
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated
 
@@ -79,6 +80,59 @@ class Measures:
         """Return the estimate of a metric."""
         estimate: Estimate = getattr(self, metric.value)
         return estimate
+
+
+def kappa_error(cases: int) -> float:
+    """Return about one standard error of a linear weighted kappa of four classes: 1 / (2 √n)."""
+    return 0.5 / math.sqrt(cases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Merit:
+    """By what a model is chosen: its figures on validation patients as they are published; null if undefined or withheld.
+
+    Attributes:
+        kappa: Linear weighted kappa, or a mean of kappas.
+        loss: Mean cross-entropy, or a mean of losses.
+        patients: How many were scored.
+    """
+
+    kappa: float | None
+    loss: float | None
+    patients: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is any figure."""
+        return self.kappa is not None or self.loss is not None
+
+    @property
+    def error(self) -> float:
+        """About one standard error of the kappa."""
+        return kappa_error(max(self.patients, 1))
+
+    def is_near(self, highest: float) -> bool:
+        """Tell whether the kappa is within its error of the highest one so far, or above; an undefined one counts as 0."""
+        return (self.kappa or 0.0) >= highest - self.error
+
+    def beats(self, best: Merit) -> bool:
+        """Tell whether a newer candidate is chosen in place of the best so far, where the highest kappa counts.
+
+        The higher kappa counts; an undefined one counts as 0, as that of a constant prediction. Of equal ones, the lower loss
+        counts. Where no loss decides, the earlier candidate stays if its kappa is above 0; otherwise the newer one is chosen.
+        """
+        if not self._equals(best):
+            return (self.kappa or 0.0) > (best.kappa or 0.0)
+        if self.loss is None or best.loss is None:
+            return (best.kappa or 0.0) <= 0
+        return self.loss < best.loss
+
+    def differs_by_loss(self, other: Merit) -> bool:
+        """Tell whether only the losses tell these two apart."""
+        return self._equals(other) and None not in {self.loss, other.loss} and self.loss != other.loss
+
+    def _equals(self, other: Merit) -> bool:
+        return (self.kappa or 0.0) == (other.kappa or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from fedcli.disk import write_whole
-from fedcli.errors import ConfigurationError, FedcliError
+from fedcli.errors import ConfigurationError, FedcliError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET_BYTES = 32
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What `flock` answers on NFS without a lock service, and on Lustre without -o flock."""
+_WITH_LOCKS = "use a folder on a local disk, or mount this one with locks: NFS 4, NFS 3 with rpc.statd, Lustre with -o flock"
 
 
 class BusyError(FedcliError):
@@ -38,16 +42,25 @@ def locked(root: Path) -> AbstractContextManager[None]:
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold a lock file, whose folder is created if it is missing; the system releases it when the process ends.
 
+    A file system without locks is refused: a lock that outlives its process would stop every later command.
+
     Raises:
         BusyError: Another process holds it.
+        MachineError: The file system has no locks.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=0):
-            yield
+        hold = FileLock(lock, timeout=0, fallback_to_soft=False).acquire()
     except Timeout as error:
         msg = f"another fedcli command is running in {lock.parent.resolve()}"
         raise BusyError(msg) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        msg = f"{lock.parent.resolve()}: the file system there has no locks, so that two commands could run at once: {error}"
+        raise MachineError(msg, hint=_WITH_LOCKS) from error
+    with hold:
+        yield
 
 
 def read_secret(path: Path) -> bytes:

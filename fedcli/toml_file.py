@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from fedcli import wire
 from fedcli.errors import ConfigurationError
@@ -84,6 +84,7 @@ def _line_of(text: str, keys: list[str]) -> int:
 def _keys_beside(kind: Any, keys: list[str]) -> list[str]:
     for key in keys[:-1]:
         hint = get_type_hints(kind).get(key)
+        hint = next(filter(is_dataclass, get_args(hint)), hint)  # a table that may be missing
         if not is_dataclass(hint):
             return []
         kind = hint

@@ -15,7 +15,9 @@ training/         checkpoints of unfinished training
 models/           this party's own models: local, finetuned
 scores/           test scores already computed
 cache/            private, hashed copies of artifacts
+privacy.json      what each update has cost the patients, where the plan promises privacy
 sent.log          what was sent, one line per file
+told.json         which notices were told when
 fedcli.log        one line per event
 lock              held by the running command; the system releases it when the command ends
 """
@@ -23,6 +25,7 @@ lock              held by the running command; the system releases it when the c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -33,7 +36,8 @@ from pydantic.dataclasses import dataclass
 from fedcli import toml_file, wire
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError
-from fedcli.plan import Plan
+from fedcli.notice_settings import NoticeSettings
+from fedcli.plan import Part, Plan
 from fedcli.private_files import read_secret
 from fedcli.wire import STRICT, Digest, SiteName
 
@@ -44,6 +48,10 @@ ROTATION = "rotation.json"
 _AHEAD = "approval-ahead.json"
 RE_ENROLMENT = "re-enrolment.json"
 CONFIRMED_RECOVERY = "confirmed-recovery.json"
+PASSPHRASE_FILE_VARIABLE = "FEDCLI_KEY_PASSPHRASE_FILE"  # noqa: S105 - the variable's name
+"""Names the file of the signing key's passphrase."""
+PASSPHRASE_CREDENTIAL = "fedcli-passphrase"  # noqa: S105 - the credential's name
+"""The systemd credential with the signing key's passphrase."""
 FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 """Fingerprint of an SSH key, of a party or of a host."""
 
@@ -78,10 +86,13 @@ class Settings:
         review: ask holds every update until a person has reviewed it; auto publishes it.
         share_dataset: Whether aggregate facts of the data (Table 1, Fig. 3, Fig. 4) may be published.
         share_models: Whether this site's best models may be published for evaluation at the other sites.
+        tester: Whether all patients of this site are test patients: it does not train, and evaluates the others' models.
+        declared_patients: About how many training patients this site has, where the plan promises privacy: a public number.
         host_key: SFTP: fingerprint of the server's host key; if empty, the known_hosts files decide.
         ssh_key: SFTP: the private key to log in with, a path relative to the workspace; empty uses ~/.ssh/config and an agent.
         endpoint: Object stores: URL of the service; empty means the provider's own.
         timeout: Seconds to wait for an answer from a remote drop folder.
+        notify: Over which channels notices leave.
     """
 
     role: WorkspaceRole
@@ -95,10 +106,13 @@ class Settings:
     review: Review = Review.AUTO
     share_dataset: bool = False
     share_models: bool = False
+    tester: bool = False
+    declared_patients: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     host_key: Annotated[str, Field(pattern=rf"^({FINGERPRINT})?$")] = ""
     ssh_key: Annotated[str, Field(max_length=1000)] = ""
     endpoint: Annotated[str, Field(max_length=1000)] = ""
     timeout: Annotated[int, Field(ge=1, le=3600)] = 60
+    notify: NoticeSettings = Field(default_factory=NoticeSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -153,7 +167,7 @@ class Workspace:
         if not (root / SETTINGS).is_file():
             msg = f"{root.resolve()}: not a workspace, {SETTINGS} is missing"
             raise ConfigurationError(msg, hint="go to the workspace or name it with -C; fedcli init or fedcli join creates one")
-        settings = toml_file.load(Settings, root / SETTINGS, hint="docs/workspace.md explains every key")
+        settings = toml_file.load(Settings, root / SETTINGS, hint="`fedcli docs workspace` explains every key")
         if role is not None and settings.role is not role:
             msg = f"{root.resolve()}: the workspace of a {settings.role}, expected that of a {role}"
             raise ConfigurationError(msg, hint="name the right workspace with -C")
@@ -161,21 +175,21 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path, settings: Settings) -> Workspace:
-        """Write the settings of a new workspace; an existing one with the same settings is kept.
+        """Write the settings of a new workspace, without notices; an existing one with otherwise the same settings is kept.
 
         Raises:
             ConfigurationError: The folder holds another workspace.
         """
         if (root / SETTINGS).exists():
             existing = cls.open(root)
-            if existing.settings != settings:
+            if replace(existing.settings, notify=settings.notify) != settings:
                 msg = f"{root.resolve()}: already holds the workspace of {existing.settings.name} at {existing.settings.drop}"
                 raise ConfigurationError(msg, hint="use another folder, or edit its workspace.toml")
             return existing
         root.mkdir(parents=True, exist_ok=True)
-        root.chmod(0o700)  # whatever the umask, and whoever made the folder
+        root.chmod(0o700)  # whatever the umask, and also for a folder that was there
         write_whole(root / SETTINGS, _settings_text(settings).encode())
-        return cls(root, settings)
+        return cls(root, replace(settings, notify=NoticeSettings()))
 
     def path(self, *parts: str) -> Path:
         """Return a path in the workspace."""
@@ -213,6 +227,10 @@ class Workspace:
         drop = self.settings.drop
         return drop if "://" in drop else str(self.root / Path(drop).expanduser())
 
+    def parts_that_may_be_empty(self, plan: Plan) -> tuple[Part, ...]:
+        """Return the parts that may have no patients here: those that the plan names, at a tester all but the test part."""
+        return (Part.TRAIN, Part.VALIDATION) if self.settings.tester else plan.allow_empty
+
     @property
     def secret(self) -> bytes:
         """The secret that keys patients' hashes, created the first time."""
@@ -232,6 +250,13 @@ class Workspace:
     def approved_digests(self) -> frozenset[str]:
         """The digests of the approved plans."""
         return frozenset(item.digest for item in (self.approval, self.approval_ahead) if item is not None)
+
+    def approves(self, plan: Plan) -> bool:
+        """Tell whether the operator has approved a plan, or the same plan with more rounds."""
+        approval = self.approval
+        if approval is None or plan.rounds > approval.plan.rounds:
+            return plan.digest in self.approved_digests
+        return plan.digest in self.approved_digests | {replace(approval.plan, rounds=plan.rounds).digest}
 
     def approve(self, plan: Plan, *, ahead: bool = False) -> None:
         """Remember that the operator agreed to a plan: to the one in force, or ahead to one that is in force later."""
@@ -256,9 +281,8 @@ class Workspace:
 
 
 def _settings_text(settings: Settings) -> str:
-    lines = ["# Settings of this fedcli workspace; docs/workspace.md explains every key."]
-    for key, value in wire.plain(settings).items():
-        lines.append(f"{key} = {_toml(value)}")
+    lines = ["# Settings of this fedcli workspace; `fedcli docs workspace` explains every key."]
+    lines += [f"{key} = {_toml(value)}" for key, value in wire.plain(settings).items() if key != "notify"]
     return "\n".join(lines) + "\n"
 
 

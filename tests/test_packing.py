@@ -130,7 +130,7 @@ def test_what_pack_does_not_write_is_refused(folder: Path, data: bytes, match: s
 
 
 def test_no_more_blocks_than_the_content_needs(folder: Path) -> None:
-    """300,000 blocks of one byte took 40 times as long as the bytes in one block, and held up whoever read them."""
+    """300,000 blocks of one byte took 40 times as long as the bytes in one block, and held up every reader."""
     refused(folder, packing.MAGIC + block(b"x") * 300_000, 300_000, "more than 5 blocks, which 300000 bytes do not need")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 import tomllib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -18,23 +20,28 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from fedcli import plan as plans
-from fedcli import toml_file
+from fedcli import toml_file, wire
 from fedcli.errors import ConfigurationError
 from fedcli.plan import (
     MAX_BATCH_PIXELS,
     Aggregation,
+    Auditor,
+    Confidentiality,
     Evaluation,
     Images,
     Limits,
     Network,
     Normalisation,
     Part,
+    PatientPrivacy,
     Plan,
+    Protection,
+    Sampling,
     Split,
     Statistics,
     Training,
 )
-from fedcli.plan.settings import flat_settings
+from fedcli.plan.settings import flat_settings, plan_changes
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:
@@ -217,6 +224,14 @@ NUMBERS = {
     "limits.model_mb": (1, 100_000),
     "limits.norm": (0.0, 100_000.0),
     "limits.norm_median": (0.0, 100_000.0),
+    "privacy.epsilon": (0.01, 200.0),
+    "privacy.delta": (0.0, 0.1),
+    "privacy.noise": (0.2, 1000.0),
+    "privacy.clipping": (0.0, 100_000.0),
+    "privacy.batch": (1, 1_000_000),
+    "privacy.images_per_patient": (1, 64),
+    "privacy.augmentations": (1, 64),
+    "privacy.momentum": (0.0, 1.0),
 }
 
 
@@ -258,9 +273,10 @@ def refusal(folder: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
+PRIVATE = 'name = "a"\n[privacy]\nmechanism = "patient-dp-sgd"'
 _IMAGES_KEYS = (
-    "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views, differing, crop, "
-    "orientation, reference)"
+    "(allowed here: size, aspect, intensity, presentation, tomosynthesis, frames, views, modified_views, modalities, sex, age, "
+    "differing, exams, crop, orientation, reference)"
 )
 
 
@@ -309,6 +325,11 @@ _IMAGES_KEYS = (
         ('name = "a"\n[updates]\nencoding = "int4"', 3, "updates.encoding", "should be 'float32', 'bfloat16' or 'int8'"),
         ('name = "a"\n[updates]\npacking = "gzip"', 3, "updates.packing", "should be 'none' or 'zstd'"),
         ('name = "a"\n[aggregation]\nrule = "mode"', 3, "aggregation.rule", "should be 'mean', 'momentum', 'adam'"),
+        (PRIVATE, 3, "privacy", 'cannot be combined with network.normalisation = "batch": BatchNorm mixes the patients'),
+        (PRIVATE, 3, "privacy", 'nor with training.sampling = "balanced": each patient is drawn independently'),
+        (f'{PRIVATE}\n[training]\nclass_weights = "inverse-frequency"', 3, "privacy", "all patients' labels are in them"),
+        (f"{PRIVATE}\n[training]\nclip_gradient = 2.0", 3, "privacy", "training.clip_gradient = 2: each patient's gradient"),
+        (f'{PRIVATE}\n[aggregation]\nweights = "images"', 3, "privacy", 'aggregation.weights = "images": the numbers of images'),
         ("", 0, "name", "this key is missing"),
         ('[network]\nname = "small"', 0, "name", "this key is missing"),
     ],
@@ -478,3 +499,41 @@ def test_a_message_repeats_the_beginning_of_a_long_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"line 2: unknown key n{80} ") as caught:
         plans.load(path)
     assert len(str(caught.value)) < 1000
+
+
+def test_plans_without_sealing_keep_their_digests_and_auditors_are_named_by_their_keys() -> None:
+    """Absence means plain files: a plan from before there was sealing is the same plan with sealing = false."""
+    plain = replace(Plan(name="x"), confidentiality=Confidentiality(sealing=False))
+    assert b"confidentiality" not in wire.encode(plain)
+    assert wire.decode(Plan, wire.encode(plain)) == plain
+    assert Plan(name="x").confidentiality.sealing
+    auditor = Auditor(name="city", public_key=f"mlkem768-x25519 {base64.b64encode(bytes(1216)).decode()}")
+    changes = plan_changes(Plan(name="x"), replace(Plan(name="x"), confidentiality=Confidentiality(auditors=(auditor,))))
+    digest = hashlib.sha256(bytes(1216)).hexdigest()[:12]
+    assert [(item.setting, item.after) for item in changes] == [("confidentiality.auditors", f"city ({digest})")]
+    for auditors in ((auditor, auditor), (replace(auditor, name="coordinator"),)):
+        with pytest.raises(ValueError, match="auditors need names that differ"):
+            Confidentiality(auditors=auditors)
+    with pytest.raises(ValueError, match="auditors are named for sealed files"):
+        Confidentiality(sealing=False, auditors=(auditor,))
+
+
+# --------------------------------------------------------------------------------------------------------------- privacy
+
+
+def test_a_plan_without_privacy_has_the_digest_that_it_had_before_there_was_any() -> None:
+    assert b"privacy" not in wire.encode(Plan(name="a"))
+    assert wire.decode(Plan, wire.encode(Plan(name="a"))).privacy == PatientPrivacy()
+
+
+def test_a_private_plan_says_what_it_promises_and_to_whom_not() -> None:
+    plan = Plan(
+        name="a",
+        network=Network(normalisation=Normalisation.GROUP),
+        training=Training(sampling=Sampling.SHUFFLED),
+        privacy=PatientPrivacy(mechanism=Protection.PATIENT_DP_SGD, epsilon=3.0),
+    )
+    assert wire.decode(Plan, wire.encode(plan)) == plan
+    assert "epsilon 3 at delta 1e-05 for each training patient" in plan.privacy.promise
+    assert "validation and test patients" in plan.privacy.promise
+    assert Plan(name="a").privacy.promise == ""

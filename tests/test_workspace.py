@@ -94,6 +94,14 @@ def test_settings_come_back_as_they_were(*, drop: str, key: str, prepared: str, 
         assert Workspace.open(Path(folder)).settings == wanted
 
 
+def test_notices_that_were_added_to_a_workspace_do_not_make_it_another_one(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, site_settings())
+    path = tmp_path / "workspace.toml"
+    path.write_text(path.read_text() + '\n[notify]\ncommand = ["/usr/bin/true"]\n')
+    assert Workspace.create(tmp_path, site_settings()).settings.notify.command == ("/usr/bin/true",)
+    assert Workspace.create(tmp_path / "copy", Workspace.open(tmp_path).settings).settings == site_settings()
+
+
 @pytest.mark.parametrize(
     "drop", ['a"b', "a\\b", "a\nb", "a\tb", "a\r\nb", "a\x7fb", "\x00", "a # b", "é ü 漢 \U0001f600", "'", '"""']
 )
@@ -130,6 +138,18 @@ def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
         ("[outbox]", "unknown key outbox"),
         ("timeout = 0", "timeout: should be greater than or equal to 1 (found 0)"),
         ('host_key = "MD5:aa"', "host_key: should match pattern"),
+        ('notify.command = "page me"', "notify.command: should be a valid array (found 'page me')"),
+        ('notify.only = ["late"]', "notify.only: should be 'round open', 'your turn', 'overdue'"),
+        ('notify.webhook = "http://hooks.example/x"', "notify.webhook: should match pattern"),
+        ("notify.overdue_hours = 0", "notify.overdue_hours: should be greater than or equal to 1 (found 0)"),
+        ('notify.comand = ["x"]', "unknown key notify.comand; did you mean command?"),
+        ('notify.email = {to = ["a@b.example"]}', "notify.email.host: this key is missing"),
+        ('notify.email = {to = ["Eve <a@b.example>"], host = "h"}', "notify.email.to: should match pattern"),
+        ('notify.email = {to = ["a@b.example"], host = "h", hots = "h"}', "unknown key notify.email.hots; did you mean host?"),
+        (
+            'notify.email = {to = ["a@b.example"], host = "h", user = "u", security = "unsafe_plaintext"}',
+            'notify.email: should have no user with security = "unsafe_plaintext"',
+        ),
     ],
 )
 def test_a_faulty_setting_is_named_with_its_line(tmp_path: Path, line: str, said: str) -> None:

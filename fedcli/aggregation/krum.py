@@ -3,9 +3,9 @@
     score_k = Σ ‖Δ_k - Δ_j‖²        over the K - f - 2 updates j that are nearest to k
 
 f is the number of sites that may be dishonest. The `keep` updates with the lowest scores are chosen, of equal scores the first by
-site name; the step is the weighted mean of the chosen ones (Krum itself has `keep` = 1). Distances run over all float tensors,
-buffers included: differences are rounded in float64, their squares summed as `squares` defines, and the distances added from the
-smallest up. The guarantee of the paper holds for K ≥ 2f + 3.
+site name; the step is the weighted mean of the chosen ones (Krum itself has `keep` = 1). Distances run over the trained
+weights, or over all float tensors where the plan says so: differences are rounded in float64, their squares summed as `squares`
+defines, and the distances added from the smallest up. The guarantee of the paper holds for K ≥ 2f + 3.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fedcli.aggregation.engine.column_range import ColumnRange
     from fedcli.aggregation.engine.update_matrix import UpdateMatrix
+    from fedcli.aggregation.server_state import TrainedElements
 
 _TILE = 64
 """Updates whose differences from one update are taken at once."""
@@ -53,23 +54,29 @@ class Krum:
         return sorted(number for _, number in sorted(scores)[: self.keep])
 
 
-def squared_distances(matrix: UpdateMatrix) -> NDArray[np.float64]:
+def squared_distances(matrix: UpdateMatrix, measured: TrainedElements | None) -> NDArray[np.float64]:
     """Return the squared distance between every two updates, (K, K), in one pass.
+
+    Args:
+        matrix: The updates.
+        measured: The elements that count; None counts all.
 
     Raises:
         UpdateError: Updates are not finite, or not what their records say.
     """
     matrix.skip(matrix.integers)
     total = np.zeros((len(matrix), len(matrix)))
-    matrix.run(matrix.floats, partial(_unit_distances, matrix), partial(add_in_order, total))
+    matrix.run(matrix.floats, partial(_unit_distances, matrix, measured), partial(add_in_order, total))
     matrix.check_digests()
     return total + total.T
 
 
-def _unit_distances(matrix: UpdateMatrix, columns: ColumnRange) -> NDArray[np.float64]:
+def _unit_distances(matrix: UpdateMatrix, measured: TrainedElements | None, columns: ColumnRange) -> NDArray[np.float64]:
     """Return the squared distances of a range from every update to the later ones, (K, K, units)."""
     rows = columns.rows
     matrix.require_finite(np.isfinite(rows).all(axis=1), columns)
+    if measured is not None:
+        measured.erase_others(rows, columns.first, columns.count)
     count, length = rows.shape
     sums = np.zeros((count, count, length // UNIT))
     units = max(1, _TILE // count)

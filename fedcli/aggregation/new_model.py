@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcli.aggregation.engine.dot_products import DotProducts, dot_products
+from fedcli.aggregation.engine.dot_products import DotProducts, combined, dot_products
 from fedcli.aggregation.overflow import culprits
 from fedcli.errors import TrustError
-from fedcli.tensors import is_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,12 +33,23 @@ _LARGEST = 1e15
 class NewModel:
     """φ(t), made range by range. Row 0 of the matrix is φ(t-1), the others are the deltas.
 
-    `compared` holds each delta's part in the direction that a review compares them with; None takes the step.
+    Attributes:
+        rule: The rule.
+        updates: The updates, in the order of their rows.
+        weights: What each delta is multiplied by.
+        reviewed: Whether the deltas are compared with the direction of all, for a review.
+        compared: Each delta's part in that direction; None takes the step.
+        trained: Which elements are trained.
+        matrix: All files.
+        server: The server's state, if the rule has one.
+        output: Where φ(t) goes.
+        sums: What is summed over the elements.
     """
 
     rule: AggregationRule
     updates: Sequence[Update]
     weights: Sequence[int]
+    reviewed: bool
     compared: NDArray[np.float32] | None
     trained: TrainedElements
     matrix: UpdateMatrix
@@ -85,12 +95,8 @@ class NewModel:
         """Refuse the updates that make a running variance negative, or a float buffer too large to be computed with."""
         if all(update.most_counted is None for update in self.updates):
             return
-        for tensor in columns.section.tensors:
-            part = columns.within(tensor.begin, tensor.end)
-            if part.start >= part.stop or not is_buffer(tensor.name):
-                continue
-            is_variance = tensor.name.endswith("running_var")
-            values = model[part]
+        for name, part in self.trained.buffers_within(columns.first, columns.count):
+            is_variance, values = name.endswith("running_var"), model[part]
             for wrong in np.flatnonzero((np.abs(values) > _LARGEST) | (is_variance & (values < 0))):
                 column = part.start + int(wrong)
                 before, *moves = self.matrix.column(columns, column).tolist()
@@ -98,7 +104,7 @@ class NewModel:
                 lowest = -2 * float(np.spacing(np.float32(abs(before)))) if is_variance else -_LARGEST
                 if not lowest <= model[column] <= _LARGEST:
                     step_of = partial(self._float_step, moves, columns.first + column)
-                    self._refuse_overflow(before, moves, step_of, partial(_is_between, lowest), tensor.name)
+                    self._refuse_overflow(before, moves, step_of, partial(_is_between, lowest), name)
 
     def write(self, new: tuple[memoryview, DotProducts]) -> None:
         """Write the next range of the float tensors."""
@@ -106,11 +112,13 @@ class NewModel:
         self.output.write(data)
         self.sums.add(sums)
 
-    def _direction(self, columns: ColumnRange, trained: NDArray[np.bool_] | None) -> NDArray[np.floating[Any]]:
+    def _direction(self, columns: ColumnRange, trained: NDArray[np.bool_] | None) -> NDArray[np.floating[Any]] | None:
         """Return the direction that a review compares the deltas with: 0 where an element is not trained."""
+        if not self.reviewed:
+            return None
         direction: NDArray[np.floating[Any]] = columns.step.copy()
         if self.compared is not None:
-            direction = np.einsum("k,kc->c", self.compared, columns.rows[1:])  # unlike BLAS, it starts no threads
+            direction = combined(self.compared, columns.rows[1:])
         if trained is not None:
             direction[: columns.count][~trained] = 0
         return direction
@@ -143,7 +151,7 @@ class NewModel:
         self.matrix.refuse(
             {site + 1: f"moves tensor {tensor} out of its range, from {base:g} by {deltas[site]:g}" for site in sites}
         )
-        msg = f"tensor {tensor} of the global model would leave its range, whoever takes part"
+        msg = f"tensor {tensor} of the global model would leave its range, whichever sites take part"
         raise TrustError(msg, hint="`fedcli restart --from ROUND --reason TEXT` goes back to the model of an earlier round")
 
     def _integer_step(self, deltas: list[int], kept: list[int]) -> int:

@@ -39,6 +39,7 @@ class AggregationRule:
     Attributes:
         clip_norm: The largest norm of a delta; 0 clips none.
         krum: Chooses the updates that take part; None chooses all.
+        trained_only: Whether both measure only trained weights.
         average: Makes the step.
         server: Makes another step of it for trained weights; None keeps it. Buffers always move by the step of `average`.
         least: The number of updates that the rule needs.
@@ -46,6 +47,7 @@ class AggregationRule:
 
     clip_norm: float = 0.0
     krum: Krum | None = None
+    trained_only: bool = True
     average: Average = field(default_factory=WeightedMean)
     server: Server | None = None
     least: int = 1
@@ -75,4 +77,11 @@ def rule_of(settings: plan.Aggregation) -> AggregationRule:
             yogi=settings.rule is plan.Rule.YOGI,
         )
     krum = Krum(byzantine=settings.byzantine, keep=settings.keep) if settings.rule is plan.Rule.KRUM else None
-    return AggregationRule(clip_norm=settings.clip_norm, krum=krum, average=average, server=server, least=settings.least)
+    return AggregationRule(
+        clip_norm=settings.clip_norm,
+        krum=krum,
+        trained_only=settings.norms is plan.Norms.TRAINED,
+        average=average,
+        server=server,
+        least=settings.least,
+    )

@@ -8,7 +8,9 @@ another in the order of the model.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, Self
+from bisect import bisect_right
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from fedcli import disk, tensors
 from fedcli.tensors import TensorError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,6 +46,22 @@ def state_layout(server: Server, model: Layout) -> Layout:
     return tensors.layout((f"{name}/{item.name}", "F32", item.shape) for name, _ in server.state for item in weights)
 
 
+class FloatTensor(NamedTuple):
+    """A float tensor among all floats of a model.
+
+    Attributes:
+        name: Its name.
+        begin: Its first element.
+        end: The element after its last one.
+        position: Where the state of its first element is; None for a buffer, which has none.
+    """
+
+    name: str
+    begin: int
+    end: int
+    position: int | None
+
+
 class TrainedElements:
     """Which elements of the model's floats are trained, and where each of them is in the state.
 
@@ -53,24 +72,47 @@ class TrainedElements:
 
     def __init__(self, model: Layout) -> None:
         floats = [item for item in model.tensors if item.dtype == "F32"]
-        self._parts: list[tuple[int, int, int]] = []
+        self._tensors: list[FloatTensor] = []
         self.count = 0
         for item in floats:
-            if not tensors.is_buffer(item.name):
-                begin, end = (item.begin - floats[0].begin) // 4, (item.end - floats[0].begin) // 4
-                self._parts.append((begin, end, self.count))
-                self.count += end - begin
-        self.every = self.count == sum(item.end - item.begin for item in floats) // 4
+            begin, end = (item.begin - floats[0].begin) // 4, (item.end - floats[0].begin) // 4
+            is_buffer = tensors.is_buffer(item.name)
+            self._tensors.append(FloatTensor(item.name, begin, end, None if is_buffer else self.count))
+            self.count += 0 if is_buffer else end - begin
+        self.every = not self._tensors or self.count == self._tensors[-1].end
+        self._begins = [tensor.begin for tensor in self._tensors]
 
     def within(self, first: int, count: int) -> tuple[NDArray[np.bool_], int]:
         """Tell which elements of a range are trained, and the position of the first of them in the state."""
         trained = np.zeros(count, np.bool_)
         positions = []
-        for begin, end, position in self._parts:
-            if begin < first + count and end > first:
-                trained[max(begin - first, 0) : end - first] = True
-                positions.append(position + max(first - begin, 0))
+        for tensor, part in self._within(first, count):
+            if tensor.position is not None:
+                trained[part] = True
+                positions.append(tensor.position + max(first - tensor.begin, 0))
         return trained, positions[0] if positions else 0
+
+    def erase_others(self, values: NDArray[np.floating[Any]], first: int, count: int) -> None:
+        """Multiply what is not trained by 0, so that a number that is not finite stays visible.
+
+        Args:
+            values: (rows, elements) of a range, which may be filled up beyond its end.
+            first: The range's first element.
+            count: The number of its elements.
+        """
+        if not self.every:
+            np.multiply(values[:, :count], self.within(first, count)[0], out=values[:, :count])
+
+    def buffers_within(self, first: int, count: int) -> Iterator[tuple[str, slice]]:
+        """Yield the names of the buffers in a range, and where in the range each is."""
+        return ((tensor.name, part) for tensor, part in self._within(first, count) if tensor.position is None)
+
+    def _within(self, first: int, count: int) -> Iterator[tuple[FloatTensor, slice]]:
+        for tensor in islice(self._tensors, max(bisect_right(self._begins, first) - 1, 0), None):
+            if tensor.begin >= first + count:
+                return
+            if tensor.end > first:
+                yield tensor, slice(max(tensor.begin - first, 0), min(tensor.end - first, count))
 
 
 class ServerState:

@@ -30,14 +30,14 @@ def trained_norms(rule: AggregationRule, layout: Layout, updates: Sequence[Updat
         UpdateError: Updates are not finite, or not what their records say.
     """
     opened = partial(UpdateMatrix, updates, layout, threads=1)
-    scales = [1.0] * len(updates)
+    scales, trained = [1.0] * len(updates), TrainedElements(layout)
     if rule.clip_norm:
         with opened() as matrix:
-            scales = clipping.scales(clipping.norms(matrix), rule.clip_norm)
+            scales = clipping.scales(clipping.norms(matrix, trained if rule.trained_only else None), rule.clip_norm)
     total = np.zeros(len(updates))
     with opened(scales=scales) as matrix:
         matrix.skip(matrix.integers)
-        matrix.run(matrix.floats, partial(_squares, matrix, TrainedElements(layout)), partial(np.add, total, out=total))
+        matrix.run(matrix.floats, partial(_squares, matrix, trained), partial(np.add, total, out=total))
         matrix.check_digests()
     return [math.sqrt(value) for value in total]
 

@@ -18,9 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "Coordinator": ("init", "admit", "aggregate", "restart", "remove", "amend", "access"),
+    "Coordinator": ("init", "admit", "aggregate", "restart", "remove", "amend", "access", "privacy"),
     "Site": ("join", "approve", "prepare", "train-round", "retrain", "finetune", "evaluate", "predict"),
-    "Everybody": ("status", "verify", "report", "export", "import", "archive", "rotate-key", "doctor"),
+    "Everybody": (
+        "status",
+        "verify",
+        "report",
+        "package",
+        "track",
+        "export",
+        "import",
+        "archive",
+        "rotate-key",
+        "schedule",
+        "doctor",
+        "docs",
+    ),
     "One machine": ("simulate", "demo"),
 }
 """The commands by who runs them, in the order of `--help`; each has a module, with a function of its name and an example."""
@@ -34,11 +47,11 @@ def command_line(arguments: Sequence[str]) -> typer.Typer:
         help="Federated learning between hospitals through a drop folder: signed, stateless, replayable rounds.",
         epilog="Begin with: fedcli demo --out demo",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    app.callback()(options)
+    app.callback()(main_options)
     known = {name for names in COMMANDS.values() for name in names}
     wanted = known.intersection(arguments[:1]) or known
     for panel, names in COMMANDS.items():
@@ -64,7 +77,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def options(
+def main_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,

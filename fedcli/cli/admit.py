@@ -28,6 +28,9 @@ def admit(
     site: Annotated[str, typer.Argument(help="The site's name.")],
     fingerprint: FingerprintOption = None,
     workspace: WorkspaceOption = Path(),
+    tester: Annotated[
+        bool, typer.Option("--tester", help="The site has joined as a tester: no round waits for it, and it only evaluates.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Make an enrolled site a member, from the next round on."""
@@ -36,15 +39,16 @@ def admit(
         from fedcli.operations import admit as operation
         from fedcli.party.command_lines import party_command
 
-        chosen = fingerprint
+        chosen, as_tester = fingerprint, tester
         if chosen is None:
             applicant = operation.inspect(workspace, site, environment)
-            chosen = applicant.fingerprint
+            chosen, as_tester = applicant.fingerprint, applicant.tester
             if not applicant.admitted and not confirm(_question(applicant)):
                 msg = f"{site}: not admitted; its enrolled key is {chosen}"
-                command = party_command(workspace, "admit", site, "--fingerprint", chosen)
+                role = ("--tester",) if as_tester else ()
+                command = party_command(workspace, "admit", site, "--fingerprint", chosen, *role)
                 raise ApprovalError(msg, hint=f"if the site confirms it: `{command}`")
-        request = operation.AdmitRequest(root=workspace, site=site, fingerprint=chosen)
+        request = operation.AdmitRequest(root=workspace, site=site, fingerprint=chosen, tester=as_tester)
         return operation.admit(request, environment)
 
     Invocation(command="admit", as_json=json, root=workspace).run(work)
@@ -52,7 +56,7 @@ def admit(
 
 def _question(applicant: Applicant) -> str:
     site, present = applicant.site, applicant.present
-    text = f"{site} has enrolled the key {applicant.fingerprint}"
+    text = f"{site} has enrolled the key {applicant.fingerprint}{' as a tester' if applicant.tester else ''}"
     if present is None:
         return f"{text}. Is that the fingerprint that the site told you by telephone?"
     if applicant.vouched:

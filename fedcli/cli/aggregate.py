@@ -28,6 +28,7 @@ def aggregate(
         bool,
         typer.Option("--below-quorum", help="Close it without them even below the plan's quorum."),
     ] = False,
+    void: Annotated[bool, typer.Option("--void", help="End a masked round that cannot be finished; needs --reason.")] = False,
     review: Annotated[bool, typer.Option("--review", help="Show every site's figures, and ask before publishing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --review: publish everything valid, without asking.")] = False,
     wait: WaitOption = False,
@@ -47,13 +48,14 @@ def aggregate(
         if review and wait and not yes:
             msg = "--review asks a person, and --wait has none"
             raise UsageError(msg, hint="add --yes, or leave --wait out")
-        if bool(without) != bool(reason):
-            msg = "--without and --reason go together"
+        if (bool(without) or void) != bool(reason) or (without and void):
+            msg = "--reason goes with either --without or --void"
             raise UsageError(msg)
         request = AggregateRequest(
             root=workspace,
             without=dict.fromkeys(without or (), reason),
             below_quorum=below_quorum,
+            void=reason if void else None,
             reviewer=reviewer(accept=yes) if review else None,
         )
         return operation(request, environment)

@@ -9,7 +9,7 @@ import typer
 
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
-from fedcli.cli.questions import ApprovePlanOption, require_approval
+from fedcli.cli.questions import ApprovePlanOption, confirm, require_approval
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
@@ -27,9 +27,19 @@ NewCoordinatorKeyOption = Annotated[
 ]
 
 
+ApproveMembersOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FINGERPRINT",
+        help="Where the plan masks updates: the fingerprint of all members, as you have compared it with the other sites.",
+    ),
+]
+
+
 def approve(
     workspace: WorkspaceOption = Path(),
     approve_plan: ApprovePlanOption = None,
+    approve_members: ApproveMembersOption = None,
     coordinator_key: NewCoordinatorKeyOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -45,6 +55,13 @@ def approve(
         if not proposal.approved:
             when = f"in force from round {proposal.from_round} on" if proposal.coming else "in force"
             require_approval(proposal.plan, proposal.changes, approve_plan, when)
-        return operation.approve(operation.ApproveRequest(root=workspace, digest=proposal.digest), environment)
+        members = approve_members
+        if members is None and proposal.members is not None:
+            question = (
+                f"The members that train are {', '.join(proposal.sites)}: {proposal.members}. Do all other sites see the same?"
+            )
+            members = proposal.members if confirm(question) else None
+        request = operation.ApproveRequest(root=workspace, digest=proposal.digest, members=members)
+        return operation.approve(request, environment)
 
     Invocation(command="approve", as_json=json, root=workspace).run(work)

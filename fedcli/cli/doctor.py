@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.text import Text
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
 from fedcli.cli.source_options import DropArgument, EndpointOption, HostKeyOption, SshKeyOption, chosen_source
+from fedcli.errors import UsageError
 from fedcli.results import Status
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def doctor(
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
     endpoint: EndpointOption = "",
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Also send a test notice over every channel that [notify] in workspace.toml names.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check for everything that would stop the next command, and say what to do about it."""
@@ -42,7 +46,10 @@ def doctor(
         source = None
         if drop is not None or host_key or ssh_key is not None or endpoint:
             source = chosen_source(drop, workspace, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
-        return operation(DoctorRequest(root=workspace, source=source), environment)
+        if notify and source is not None:
+            msg = "--notify goes with a workspace, whose settings name the channels"
+            raise UsageError(msg, hint="leave the address out, and name the workspace with -C")
+        return operation(DoctorRequest(root=workspace, source=source, notify=notify), environment)
 
     result = Invocation(command="doctor", as_json=json).run(work, _show)  # no log: the workspace may not be writable
     if result.status is Status.FAILED:

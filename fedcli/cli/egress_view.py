@@ -44,18 +44,29 @@ def _words(record: UpdateRecord) -> list[tuple[str, str]]:
     artifact = record.artifacts[0]
     return [
         ("steps of training", str(record.steps)),
-        ("training images, patients", f"{record.images}, {record.patients}"),
+        ("training images, patients", "withheld" if record.images is None else f"{record.images}, {record.patients}"),
         ("received model on validation patients", _score(record.received)),
         ("own model on validation patients", _score(record.trained)),
         ("training loss", "withheld" if record.training_loss is None else f"{record.training_loss:.4g}"),
-        ("norm of the difference", f"{record.norm:.4g}"),
+        ("norm of the difference", "withheld" if record.norm is None else f"{record.norm:.4g}"),
+        ("cost to training patients", _cost(record)),
         ("numbers, file", f"{artifact.encoding}, {'not packed' if artifact.packing == 'none' else artifact.packing}"),
         ("data set record", "none" if record.dataset is None else record.dataset[:12]),
-        ("made", f"{record.created:%Y-%m-%d %H:%M:%S} UTC, {record.seconds:g} s of training"),
+        (
+            "made",
+            f"{record.created:%Y-%m-%d %H:%M:%S} UTC{'' if record.seconds is None else f', {record.seconds:g} s of training'}",
+        ),
         ("machine", f"{record.device}, {record.threads} threads"),
         ("software", f"fedcli {versions.fedcli}, Python {versions.python}, numpy {versions.numpy}, torch {versions.torch}"),
         ("plan, round before", f"{record.plan[:12]}, {record.parent[:12]}"),
     ]
+
+
+def _cost(record: UpdateRecord) -> str:
+    claim = record.privacy
+    if claim is None:
+        return "not bounded: the plan promises no privacy"
+    return f"epsilon {claim.epsilon_before:.3g} before, {claim.epsilon:.3g} with it, at delta {claim.delta:g}"
 
 
 def _score(score: ValidationScore) -> str:

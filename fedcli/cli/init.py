@@ -9,7 +9,7 @@ import typer
 
 from fedcli.cli import render
 from fedcli.cli.invocation import Invocation
-from fedcli.cli.options import JsonOption, OwnKeyOption, WorkspaceOption, named_paths
+from fedcli.cli.options import JsonOption, OwnKeyOption, WeightsOption, WorkspaceOption, named_paths
 from fedcli.cli.source_options import EndpointOption, HostKeyOption, SshKeyOption, given_source
 from fedcli.errors import UsageError
 
@@ -28,10 +28,6 @@ SiteOption = Annotated[
 RecoveryKeyOption = Annotated[
     Path | None,
     typer.Option(metavar="KEY.pub", help="The public half of a key that is kept offline, and can replace the coordinator's key."),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(help="ImageNet weights, .pth or .safetensors, if the plan begins from them; default: torchvision's cache."),
 ]
 
 

@@ -16,10 +16,23 @@ PollOption = Annotated[float, typer.Option("--poll", min=1, help="Seconds betwee
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 OwnKeyOption = Annotated[Path | None, typer.Option(help="Your Ed25519 private key; default: a new one in the workspace.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds instead of the plan's.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        metavar="best|final|global|SITE",
+        help="The best, the last or the newest global model; a site's federated model, or SITE/local or SITE/finetuned.",
+    ),
+]
 TarsOption = Annotated[
     list[Path] | None, typer.Option("--with", metavar="TAR", help="Artifacts that were archived out of the drop folder.")
 ]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 means PyTorch's default.")]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Trained weights, .safetensors or .pth, if the plan begins from them; default for ImageNet: torchvision's cache."
+    ),
+]
 
 
 def named_paths(values: list[str], option: str) -> dict[str, Path]:

@@ -25,7 +25,13 @@ ImagesArgument = Annotated[
 ModelOption = Annotated[
     str, typer.Option(metavar="MODEL", help="best, local, finetuned, global, a key in the drop folder, or a model's file.")
 ]
-OutOption = Annotated[Path, typer.Option(help="The table to write, and beside it a .json file that says how it was made.")]
+OutOption = Annotated[
+    Path, typer.Option(help="The table to write; beside it a page, .html, and how it was made, .json, with the same name.")
+]
+LeadOption = Annotated[
+    float,
+    typer.Option("--uncertain-below", min=0, max=1, help="Uncertain: the most probable class is less ahead of the next one."),
+]
 PartOption = Annotated[Literal["train", "validation", "test"], typer.Option(help="Whose patients (prepared data only).")]
 PatternOption = Annotated[
     str, typer.Option(help="Regular expression whose group is the patient in Patient ID (DICOM input only).")
@@ -41,9 +47,10 @@ def predict(
     part: PartOption = "test",
     patient_pattern: PatternOption = "",
     workers: WorkersOption = 1,
+    uncertain_below: LeadOption = 0.2,
     json: JsonOption = False,
 ) -> None:
-    """Write a model's predictions for patients into a table, for your own eyes, with the origin of the model."""
+    """Write a model's predictions for patients into a table and a page, for your own eyes only."""
 
     def work(environment: Environment) -> PredictResult:
         from fedcli.operations.predict import PredictRequest
@@ -58,6 +65,7 @@ def predict(
             part=Part(part),
             patient_pattern=patient_pattern,
             workers=workers,
+            lead=uncertain_below,
         )
         return operation(request, environment)
 

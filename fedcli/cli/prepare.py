@@ -27,6 +27,9 @@ EXAMPLE = "Example: fedcli prepare /archive --labels labels.csv -C north"
 _DECADES = 5
 """The histogram counts thousandths of a per cent of all pixels."""
 
+ArchiveArgument = Annotated[
+    Path, typer.Argument(help="A folder of DICOM files or pictures, with all below it, or a zip archive.")
+]
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -39,7 +42,7 @@ PatternOption = Annotated[
 
 
 def prepare(
-    archive: Annotated[Path, typer.Argument(help="The folder of DICOM files or pictures; folders below it are included.")],
+    archive: ArchiveArgument,
     labels: Annotated[Path, typer.Option(help="CSV with the class of patients, studies, accessions, instances or files.")],
     plan: Annotated[Path | None, typer.Option(help="The plan; default: the workspace's approved plan.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; default: the workspace's prepared data.")] = None,
@@ -144,6 +147,8 @@ def show_prepared(out: Console, result: PrepareResult) -> None:
     _show_left_out(out, "Left out", rejections, result.label_faults, result.label_remarks)
     for warning in result.warnings:
         out.print(f"[bold red]{escape(warning)}[/] Look at {escape(result.page)}", highlight=False, soft_wrap=True)
+    for sentence in result.advice:
+        render.print_line(out, f"! {sentence}", style="yellow")
 
 
 def _show_left_out(

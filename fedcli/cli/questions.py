@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcli.cli import render
+from fedcli.cli import plan_view, render
 from fedcli.errors import ApprovalError
 from fedcli.text.visible_text import visible
 
@@ -40,18 +40,14 @@ def require_approval(plan: Plan, changes: tuple[PlanChange, ...], approve_plan: 
         ApprovalError: The operator does not approve, or has approved another plan.
     """
     digest = plan.digest
+    _, err = render.consoles()
     if approve_plan:
         if not digest.startswith(approve_plan):
             msg = f"the plan {when} is {digest[:12]}, expected {approve_plan[:12]}"
             raise ApprovalError(msg, hint="look at it again without --approve-plan")
+        plan_view.show_promise(err, plan)
         return
-    _, err = render.consoles()
-    title = f"Plan {plan.name}, {digest[:12]}, {when}"
-    if any(change.before for change in changes):
-        rows = [(change.setting, change.before, change.after) for change in changes]
-        render.print_table(err, title, ("setting", "approved before", "now"), rows)
-    else:
-        render.print_table(err, title, ("setting", "value"), [(change.setting, change.after) for change in changes])
+    plan_view.show(err, f"Plan {plan.name}, {digest[:12]}, {when}", plan, changes)
     if not confirm("Do you approve this plan for this site?"):
         msg = f"the plan {digest[:12]} is not approved"
         raise ApprovalError(msg, hint=f"--approve-plan {digest[:12]} approves it without being asked")

@@ -22,7 +22,7 @@ EXAMPLE = "Example: fedcli remove -C coordinator north --reason 'left the study'
 def remove(
     site: Annotated[str, typer.Argument(help="The member's name.")],
     workspace: WorkspaceOption = Path(),
-    reason: Annotated[str, typer.Option(help="The reason, which the site is told.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, which the site sees.")] = "",
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:

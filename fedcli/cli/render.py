@@ -87,8 +87,9 @@ class Terminal(Console):
 class Narrator:
     """The `Progress` of the command line: bars on a terminal, one line per event, and the workspace's log."""
 
-    def __init__(self, console: Console, log: Path | None = None) -> None:
+    def __init__(self, console: Console, log: Path | None = None, is_news: Callable[[str], bool] = lambda _: True) -> None:
         self._console = console
+        self._is_news = is_news
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -105,8 +106,9 @@ class Narrator:
         self._logger = _logger(log) if log is not None else None
 
     def event(self, text: str) -> None:
-        """Print one line, and log it."""
-        self._console.print(escape(visible(text)), highlight=False, soft_wrap=True)
+        """Print one line if it is news, and log it."""
+        if self._is_news(text):
+            self._console.print(escape(visible(text)), highlight=False, soft_wrap=True)
         self.log(text)
 
     def log(self, text: str) -> None:

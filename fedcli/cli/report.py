@@ -9,7 +9,7 @@ import typer
 
 from fedcli.cli import render, source_options
 from fedcli.cli.invocation import Invocation
-from fedcli.cli.options import JsonOption, WorkspaceOption
+from fedcli.cli.options import JsonOption, ModelOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from fedcli.operations.report import ReportResult
 
 EXAMPLE = "Example: fedcli report demo/drop --out report --coordinator-key SHA256:…"
-
-ModelOption = Annotated[
-    str,
-    typer.Option(metavar="best|final|SITE/KIND", help="The model of the model card; kinds: local, federated, finetuned."),
-]
 
 
 def report(

@@ -30,12 +30,20 @@ InsteadOption = Annotated[
     int | None,
     typer.Option("--instead-of", min=1, help="With --recovery: the number of a federation record that this one replaces."),
 ]
+SuccessorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-recovery-key",
+        help="With --recovery: the public half of another recovery key, which takes its place; the coordinator's key stays.",
+    ),
+]
 
 
 def rotate_key(
     key: NewKeyOption = None,
     recovery: RecoveryOption = None,
     instead_of: InsteadOption = None,
+    new_recovery_key: SuccessorOption = None,
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
@@ -45,10 +53,14 @@ def rotate_key(
         from fedcli.operations.rotate_key import RotateKeyRequest
         from fedcli.operations.rotate_key import rotate_key as operation
 
-        if instead_of is not None and recovery is None:
-            msg = "--instead-of needs --recovery"
+        for option, value in {"--instead-of": instead_of, "--new-recovery-key": new_recovery_key}.items():
+            if value is not None and recovery is None:
+                msg = f"{option} needs --recovery"
+                raise UsageError(msg)
+        if new_recovery_key is not None and (key is not None or instead_of is not None):
+            msg = "--new-recovery-key goes with --recovery only: replace the coordinator's key by a command of its own"
             raise UsageError(msg)
-        request = RotateKeyRequest(root=workspace, key=key, recovery=recovery, instead_of=instead_of)
+        request = RotateKeyRequest(root=workspace, key=key, recovery=recovery, instead_of=instead_of, successor=new_recovery_key)
         return operation(request, environment)
 
     Invocation(command="rotate-key", as_json=json, root=workspace).run(work)

@@ -10,7 +10,7 @@ import typer
 
 from fedcli.cli import render
 from fedcli.cli.invocation import Invocation
-from fedcli.cli.options import JsonOption, RoundsOption, ThreadsOption, named_paths
+from fedcli.cli.options import JsonOption, RoundsOption, ThreadsOption, WeightsOption, named_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ def simulate(
     rounds: RoundsOption = None,
     threads: ThreadsOption = 0,
     full: FullOption = False,
+    weights: WeightsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a whole federation in one process, with the same operations, through a real drop folder."""
@@ -50,6 +51,7 @@ def simulate(
             drop=drop,
             threads=threads,
             full=full,
+            weights=weights,
         )
         return operation(request, environment)
 

@@ -11,18 +11,19 @@ from rich.live import Live
 from rich.text import Text
 
 from fedcli.cli import render, status_view
-from fedcli.cli.invocation import Invocation
+from fedcli.cli.invocation import Busy, Invocation
 from fedcli.cli.options import JsonOption, WorkspaceOption
 from fedcli.cli.source_options import DropArgument, EndpointOption, HostKeyOption, SshKeyOption, chosen_source
 from fedcli.environment import Environment, now
-from fedcli.errors import FedcliError
+from fedcli.errors import ConfigurationError, FedcliError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.check import StatusCheck
+    from fedcli.operations.status.overview import StatusRequest, StatusResult
     from fedcli.operations.status.watch import Look
 
 EXAMPLE = "Example: fedcli status demo/drop"
@@ -31,12 +32,31 @@ WatchOption = Annotated[
     bool,
     typer.Option("--watch", help="Keep looking; without a terminal, print one line (--json: one object) per change."),
 ]
+PageOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also write a page for the wall, which loads itself again every minute."),
+]
+
+CheckOption = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Answer as a Nagios plug-in: one line; exit 0, 1 (your turn), 2 (overdue or stopped) or 3 (cannot be read).",
+    ),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option("--prometheus", metavar="FILE", help="Also write the state for Prometheus' textfile collector."),
+]
 
 
 def status(
     drop: DropArgument = None,
     workspace: WorkspaceOption = Path(),
     watch: WatchOption = False,
+    html: PageOption = None,
+    prometheus: MetricsOption = None,
+    check: CheckOption = False,
     poll: Annotated[float, typer.Option("--poll", min=1, help="Seconds between two looks with --watch.")] = 10.0,
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
@@ -44,18 +64,44 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Show the rounds and the sites of a federation, and whose turn it is."""
+    own = workspace if drop is None else None
+
+    def request() -> StatusRequest:
+        from fedcli.operations.status.overview import StatusRequest
+
+        if check and watch:
+            msg = "--check answers once, and --watch does not end"
+            raise UsageError(msg)
+        source = chosen_source(drop, workspace, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
+        return StatusRequest(source=source, page=html, metrics=prometheus)
 
     def work(environment: Environment) -> StatusResult:
-        from fedcli.operations.status.overview import StatusRequest
         from fedcli.operations.status.overview import status as operation
 
-        source = chosen_source(drop, workspace, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint)
-        return operation(StatusRequest(source=source), environment)
+        return operation(request(), environment)
 
-    if watch:
+    if check:
+        _check(request, Invocation(command="status", as_json=json, party=own))
+    elif watch:
         _watch(lambda: work(Environment()), poll, as_json=json)
     else:
-        Invocation(command="status", as_json=json).run(work, lambda out, result: status_view.show(out, result, now()))
+        writes = html is not None or prometheus is not None  # from cron, the files say it all
+        invocation = Invocation(command="status", as_json=json, party=own, quiet=writes)
+        invocation.run(work, lambda out, result: status_view.show(out, result, now()))
+
+
+def _check(request: Callable[[], StatusRequest], invocation: Invocation) -> None:
+    def work(environment: Environment) -> StatusCheck:
+        from fedcli.operations.status.check import check, unknown
+
+        try:
+            return check(request(), environment)
+        except ConfigurationError as error:
+            return unknown(error)
+
+    result = invocation.run(work)
+    if not isinstance(result, Busy):
+        raise typer.Exit(result.code)
 
 
 def _watch(look: Callable[[], StatusResult], poll: float, *, as_json: bool) -> None:

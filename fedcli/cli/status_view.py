@@ -71,8 +71,9 @@ def line(result: StatusResult) -> str:
         arrived = len(result.matrix[-1].members(UpdateState.IN))
         text += f", round {result.open_round} has {arrived} of {len(result.sites)} updates"
     elif result.sites:
-        evaluated = sum(site.evaluated for site in result.sites)
-        text += f", {sum(len(site.models) for site in result.sites)} models shared, {evaluated} of {len(result.sites)} evaluated"
+        every = (*result.sites, *result.testers)
+        evaluated = sum(site.evaluated for site in every)
+        text += f", {sum(len(site.models) for site in result.sites)} models shared, {evaluated} of {len(every)} evaluated"
     return f"{text}. {result.message}"
 
 
@@ -88,7 +89,7 @@ def _parts(
     yield Text(f"{result.name}: round {result.round} of {result.rounds}, in {result.drop}", style="bold")
     yield Text(f"coordinator {result.coordinator}, {confirmed}")
     yield from _open_lines(result, moment)
-    yield from _enrolment_lines(result)
+    yield from _membership_lines(result)
     rows = result.matrix[-num_rounds:]
     if rows:
         yield _rounds_table(console, result, rows, moment)
@@ -105,7 +106,7 @@ def _parts(
     if with_curves and (table := curves.table(result.curves)) is not None:
         yield table
     rejected = {item.reason for item in result.matrix[-1].sites} if result.matrix else set()
-    yield from (Text(f"! {sentence}", style="yellow") for sentence in result.dates)
+    yield from (Text(f"! {sentence}", style="yellow") for sentence in (*result.dates, *result.advice))
     for problem in result.problems:
         if problem.message not in rejected:
             yield Text(f"✗ {problem.message}", style="red")
@@ -120,6 +121,8 @@ def _open_lines(result: StatusResult, moment: datetime) -> Iterator[Text]:
         when = f"passed {_time(moment - result.deadline)} ago" if result.overdue else f"in {_time(result.deadline - moment)}"
         text += f"; deadline {utc(result.deadline)}, {when}"
     yield Text(text)
+    if result.expected_end is not None:
+        yield Text(f"at the pace of the newest rounds, the last round ends about {utc(result.expected_end)}")
     waiting = sorted((item.since, item.site) for item in result.matrix[-1].sites if item.since is not None)
     for _, group in groupby(waiting, key=lambda item: utc(item[0])):
         (since, first), *others = group
@@ -127,7 +130,10 @@ def _open_lines(result: StatusResult, moment: datetime) -> Iterator[Text]:
         yield Text(f"awaited since {_ago(since, moment)}: {names(sites)}", style=_STYLES[UpdateState.AWAITED])
 
 
-def _enrolment_lines(result: StatusResult) -> Iterator[Text]:
+def _membership_lines(result: StatusResult) -> Iterator[Text]:
+    if result.testers:
+        words = (f"{site.site} ({'has evaluated' if site.evaluated else 'has not evaluated'})" for site in result.testers)
+        yield Text(f"testers, for which no round waits: {', '.join(words)}")
     if result.applicants:
         yield Text(f"enrolled, not admitted: {names(result.applicants)}")
     if result.renewed:
@@ -181,7 +187,9 @@ def _cell(item: MemberRound, moment: datetime) -> Text:
 
 
 def _sites_table(result: StatusResult) -> Table:
-    table = _table("Sites", "site", "updates", "last round", "its kappa", "models shared", "evaluated")
+    spent = any(site.epsilon is not None for site in result.sites)
+    columns = ("site", "updates", "last round", "its kappa", "models shared", "evaluated")
+    table = _table("Sites", *columns, *(("epsilon spent",) if spent else ()))
     for site in result.sites:
         table.add_row(
             site.site,
@@ -190,6 +198,7 @@ def _sites_table(result: StatusResult) -> Table:
             render.kappa(site.last_kappa),
             ", ".join(site.models) or "—",
             "yes" if site.evaluated else "no",
+            *(("—" if site.epsilon is None else f"{site.epsilon:.3g}",) if spent else ()),
         )
     if any(site.updates and site.last_kappa is None for site in result.sites):
         table.caption = "no kappa: there are no validation patients, or too few of them to publish one, or it is undefined"

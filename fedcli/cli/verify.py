@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from fedcli.cli import render, source_options
 from fedcli.cli.invocation import Invocation
 from fedcli.cli.options import JsonOption, TarsOption, WorkspaceOption
+from fedcli.cli.privacy import show_costs
 from fedcli.results import Status
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ _SHOWN = 20
 
 SignersOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the keys for ssh-keygen -Y verify.")]
 ReportOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write every check with its result, as .html or .json.")]
+IdentityOption = Annotated[
+    Path | None, typer.Option(metavar="KEY", help="An auditor's private key, which opens sealed files; default: the workspace's.")
+]
 HeadOption = Annotated[
     str | None,
     typer.Option(
@@ -40,6 +45,7 @@ def verify(
     coordinator_key: source_options.CoordinatorKeyOption = None,
     write_allowed_signers: SignersOption = None,
     expect_head: HeadOption = None,
+    identity: IdentityOption = None,
     tars: TarsOption = None,
     report: ReportOption = None,
     host_key: source_options.HostKeyOption = "",
@@ -54,7 +60,9 @@ def verify(
         from fedcli.operations.verify import verify as operation
 
         request = VerifyRequest(
-            source=source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint),
+            source=replace(
+                source_options.chosen_source(drop, workspace, coordinator_key, host_key, ssh_key, endpoint), identity=identity
+            ),
             replay=replay,
             allowed_signers=write_allowed_signers,
             expect_head=expect_head,
@@ -70,17 +78,25 @@ def verify(
 def _show(out: Console, result: VerifyResult) -> None:
     for problem in result.problems:
         render.print_line(out, f"✗ {problem.message}", style="red")
+    if not result.federation:
+        render.print_line(out, "nothing else was checked, because no federation record holds")
+        return
     for key in result.unaccounted[:_SHOWN]:
         render.print_line(out, f"· {key}: no verified record names this file; it is ignored")
     if len(result.unaccounted) > _SHOWN:
         render.print_line(out, f"· {len(result.unaccounted) - _SHOWN} more files are ignored; --json lists them")
     for sentence in result.dates:
         render.print_line(out, f"! {sentence}", style="yellow")
+    sealed = f", {result.unopened} of them sealed to others" if result.unopened else ""
+    archived = f", {result.archived} more archived" if result.archived else ""
     rows = [
         ("federation", result.federation[:12]),
-        ("head", f"round {result.round} of {result.rounds}, {result.head}"),
+        ("rounds", f"{result.round} of {result.rounds}"),
         ("records", str(result.records)),
-        ("artifacts", str(result.artifacts) + (f", {result.archived} more archived" if result.archived else "")),
+        ("artifacts", f"{result.artifacts}{sealed}{archived}"),
         ("rounds recomputed", str(result.replayed)),
     ]
     render.print_table(out, "What was checked", ("what", "value"), rows)
+    show_costs(out, result.privacy)
+    if result.head:
+        render.print_line(out, f"head: {result.head}")  # whole, whatever the width, for --expect-head

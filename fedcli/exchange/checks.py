@@ -11,8 +11,10 @@ from fedcli.encodings import encoded_layout
 from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.keys import verify_keys
+from fedcli.exchange.recipients import check_sealing
 from fedcli.exchange.records import Artifact, Record, Role
 from fedcli.plan import STATEFUL, Packing, Rule, Updates
+from fedcli.privacy.sealing import sealed_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +106,7 @@ def expect(signed: Signed, what: str, expected: object, actual: object) -> None:
 
 
 def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
-    """No silent subset: every member has contributed, is absent, excused or rejected, and nobody else is named."""
+    """No silent subset: every member that trains contributed, is absent, excused or rejected; nobody else is named."""
     used = [contribution.site for contribution in record.contributions]
     excused, rejected = [item.site for item in record.excused], [item.site for item in record.rejected]
     named = [*used, *record.without]
@@ -117,7 +119,7 @@ def check_members(signed: Signed, record: RoundRecord, federation: FederationRec
     if not used and record.restart is None:
         msg = f"{signed.key}: a round has at least one contribution, or is a restart"
         raise TrustError(msg)
-    expect(signed, "sites named", [member.site for member in federation.members], sorted(named))
+    expect(signed, "sites named", list(federation.trainers), sorted(named))
 
 
 def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> None:
@@ -177,9 +179,12 @@ def check_artifacts(signed: Signed, artifacts: tuple[Artifact, ...], federation:
         expect(signed, "artifact's key", layout.artifact(signed.key, artifact.stored_sha256), artifact.key)
         expect(signed, "artifact's encoding", travel.encoding, artifact.encoding)
         expect(signed, "artifact's packing", travel.packing, artifact.packing)
-        if artifact.packing is Packing.NONE:
+        check_sealing(signed, artifact, federation)
+        if artifact.packing is Packing.NONE and artifact.encryption is None:
             expect(signed, "artifact's stored size and digest",
                    (artifact.content_size, artifact.content_sha256), (artifact.stored_size, artifact.stored_sha256))  # fmt: skip
+        elif artifact.packing is Packing.NONE:
+            expect(signed, "artifact's stored size", sealed_size(artifact.content_size), artifact.stored_size)
         if (size := max(artifact.stored_size, artifact.content_size)) > cap:
             msg = f"{artifact.key}: {size} bytes, expected at most {cap} (limits.model_mb of the plan)"
             raise TrustError(msg)

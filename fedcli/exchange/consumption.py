@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
-from fedcli.exchange.bounds import MAX_PARTY_BYTES
 from fedcli.exchange.history import Problem
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ class Consumption:
         self._num_bytes: Counter[str] = Counter()
         self._num_rejected: Counter[str] = Counter()
 
-    def exhausted(self, key: str) -> bool:
-        """Tell whether the party that wrote a record has had as many bytes read as any may have."""
-        return self._num_bytes[layout.owner(key)] > MAX_PARTY_BYTES
+    def exhausted(self, key: str, most: int) -> bool:
+        """Tell whether the party that wrote a record has had more bytes read than any may have."""
+        return self._num_bytes[layout.owner(key)] > most
 
     def read(self, key: str, num_bytes: int) -> None:
         """Count the bytes of a record."""

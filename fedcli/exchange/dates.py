@@ -1,21 +1,29 @@
-"""What is odd about the dates in records. A date is its signer's word, so nothing is refused for it; people should know it."""
+"""What the dates in records tell: what is odd about them, and when a federation will end at its present pace.
+
+A date is its signer's word, so nothing is refused for it.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from itertools import chain, pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from fedcli.text.wording import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
+    from fedcli.exchange.records import RoundRecord
 
 LARGEST_SKEW = timedelta(minutes=5)
 """Clocks may differ by as much."""
+_PACE = 10
+"""The newest rounds, whose median duration is the present pace."""
 
 
 def odd_dates(history: History, now: datetime) -> tuple[str, ...]:
@@ -26,6 +34,23 @@ def odd_dates(history: History, now: datetime) -> tuple[str, ...]:
         now: By this machine's clock.
     """
     return (*_before_parents(history), *_after(history, now))
+
+
+def expected_end(rounds: Sequence[Verified[RoundRecord]], last: int, now: datetime) -> datetime | None:
+    """Return when the last round will be closed at the pace of the newest ones; None before round 2, and after the last one.
+
+    Args:
+        rounds: The round records.
+        last: The number of the last round.
+        now: By this machine's clock; the open round is closed now at the earliest.
+    """
+    left = last - len(rounds) + 1
+    made = [verified.record.created for verified in rounds[max(1, len(rounds) - _PACE - 1) :]]
+    if left <= 0 or len(made) < 2:  # noqa: PLR2004 - a duration has two ends
+        return None
+    pace = median((after - before).total_seconds() for before, after in pairwise(made))
+    first = max(made[-1] + timedelta(seconds=pace), now)
+    return first + timedelta(seconds=pace * (left - 1))
 
 
 def _before_parents(history: History) -> Iterator[str]:

@@ -12,13 +12,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedcli.disk import write_whole
 from fedcli.errors import ConfigurationError, TrustError, UsageError
-from fedcli.exchange.records import PublicKey, Purpose
+from fedcli.exchange.layout import COORDINATOR
+from fedcli.exchange.records import PublicKey, Purpose, key_for
 from fedcli.exchange.signatures import Signer, VerifyKey
+from fedcli.privacy.encryption_keys import EncryptionKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cryptography.hazmat.primitives.serialization import SSHPrivateKeyTypes
+
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import FederationRecord
 
 
 def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
@@ -32,7 +37,7 @@ def load_signer(path: Path, passphrase: Callable[[], str]) -> Signer:
     except OSError as error:
         msg = f"{path}: the signing key cannot be read: {error.strerror}"
         raise ConfigurationError(
-            msg, hint="name another with `key` in workspace.toml; if the key is lost: docs/when-something-breaks.md"
+            msg, hint="name another with `key` in workspace.toml; if the key is lost: `fedcli docs when-something-breaks`"
         ) from error
     try:
         try:
@@ -72,7 +77,7 @@ def public_half(path: Path) -> VerifyKey:
     except OSError as error:
         msg = f"{path}: the signing key cannot be read: {error.strerror}"
         raise ConfigurationError(
-            msg, hint="name another with `key` in workspace.toml; if the key is lost: docs/when-something-breaks.md"
+            msg, hint="name another with `key` in workspace.toml; if the key is lost: `fedcli docs when-something-breaks`"
         ) from error
     except (IndexError, ValueError, ConfigurationError) as error:
         msg = f"{path}: not an Ed25519 private key in OpenSSH's format"
@@ -119,6 +124,23 @@ def read_public_key(path: Path) -> VerifyKey:
         raise ConfigurationError(msg) from error
 
 
+def read_recovery_key(path: Path, signing: VerifyKey) -> PublicKey:
+    """Read the .pub file of a recovery key.
+
+    Args:
+        path: The file.
+        signing: The coordinator's signing key.
+
+    Raises:
+        ConfigurationError: It is missing, holds no Ed25519 key, or holds the signing key.
+    """
+    key = read_public_key(path)
+    if key == signing:
+        msg = f"{path}: the recovery key is the coordinator's signing key, expected another one"
+        raise ConfigurationError(msg, hint="make a key of its own with ssh-keygen -t ed25519, and keep its private half offline")
+    return public_keys(key)[0]
+
+
 def fingerprint_of(text: str) -> str:
     """Return the fingerprint that a user gave: the fingerprint itself, or the path of a public key.
 
@@ -133,19 +155,47 @@ def fingerprint_of(text: str) -> str:
     raise UsageError(msg)
 
 
-def public_keys(*keys: VerifyKey) -> tuple[PublicKey, ...]:
-    """Return keys as records list them."""
-    return tuple(PublicKey(purpose=Purpose.SIGNING, algorithm="ssh-ed25519", public_key=key.line) for key in keys)
+def public_keys(signing: VerifyKey, encryption: EncryptionKey | None = None) -> tuple[PublicKey, ...]:
+    """Return a party's keys as records list them."""
+    keys: tuple[PublicKey, ...] = (PublicKey(purpose=Purpose.SIGNING, algorithm="ssh-ed25519", public_key=signing.line),)
+    if encryption is not None:
+        keys += (PublicKey(purpose=Purpose.ENCRYPTION, algorithm="mlkem768-x25519", public_key=encryption.line),)
+    return keys
+
+
+def encryption_key(keys: Iterable[PublicKey]) -> EncryptionKey | None:
+    """Return the encryption key among those that a record lists; None if there is none.
+
+    Raises:
+        TrustError: Nothing can be encrypted to it.
+    """
+    key = key_for(Purpose.ENCRYPTION, tuple(keys))
+    try:
+        return None if key is None else EncryptionKey.parse(key.public_key)
+    except ConfigurationError as error:
+        msg = f"a record lists an encryption key that is {error}"
+        raise TrustError(msg) from error
 
 
 def verify_keys(keys: Iterable[PublicKey]) -> tuple[VerifyKey, ...]:
-    """Return the keys that a record lists.
+    """Return the signing keys among those that a record lists.
 
     Raises:
         TrustError: One of them is not an Ed25519 key.
     """
     try:
-        return tuple(VerifyKey.parse(key.public_key) for key in keys)
+        return tuple(VerifyKey.parse(key.public_key) for key in keys if key.purpose is Purpose.SIGNING)
     except ConfigurationError as error:  # the key is in a record, not in a file of this party's own
         msg = f"a record lists a key that is {error}"
         raise TrustError(msg) from error
+
+
+def principals(federations: Iterable[Verified[FederationRecord]]) -> list[tuple[str, VerifyKey]]:
+    """Return every key that any federation record lists, each once, in order of appearance, with the party's name."""
+    keys: dict[tuple[str, str], None] = {}
+    for verified in federations:
+        recovery = (verified.record.recovery,) if verified.record.recovery else ()
+        listed = {COORDINATOR: (*verified.record.coordinator, *recovery)}
+        listed |= {member.site: member.keys for member in verified.record.members}
+        keys.update({(name, key.line): None for name, items in listed.items() for key in verify_keys(items)})
+    return [(name, VerifyKey.parse(line)) for name, line in keys]

@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fedcli.errors import StoreError
+from fedcli.errors import StoreError, UsageError
 from fedcli.wire import SHORT_DIGEST, SITE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 COORDINATOR = "coordinator"
+SITES = "sites"
+"""The folder of all sites' folders."""
 MOST_NUMBER = 9999
 """The largest number of a record: it has four digits."""
 
+_ROUND_FOLDER = re.compile(rf"(?:coordinator|sites/{SITE_PATTERN})/round-([0-9]{{4}})(?:/.*)?")
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
 _SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
 
@@ -30,6 +33,13 @@ def is_key(text: str) -> bool:
 def is_site(name: str) -> bool:
     """Tell whether a text can be the name of a site."""
     return name != COORDINATOR and re.fullmatch(SITE_PATTERN, name) is not None
+
+
+def require_site(name: str) -> None:
+    """Raise a UsageError unless a text can be the name of a site."""
+    if not is_site(name):
+        msg = f"{name}: not the name of a site, expected lower-case letters (a-z), digits and hyphens, 63 at most"
+        raise UsageError(msg, hint="folders and keys have this name: write muenchen for München; coordinator is taken")
 
 
 def is_artifact(key: str) -> bool:
@@ -92,6 +102,31 @@ def evaluation(site: str, number: int) -> str:
     return f"sites/{site}/evaluation/{number:04d}.json"
 
 
+def masks(site: str, number: int) -> str:
+    """Return the key of the record of the masks that a site has prepared; numbers count from 1."""
+    return f"sites/{site}/masks/{number:04d}.json"
+
+
+def opening(number: int) -> str:
+    """Return the key of the record that opens a masked round."""
+    return f"coordinator/round-{number:04d}/opening.json"
+
+
+def closing(number: int) -> str:
+    """Return the key of the record that says whose masked updates of a round are summed."""
+    return f"coordinator/round-{number:04d}/closing.json"
+
+
+def unmask(site: str, number: int) -> str:
+    """Return the key of a site's answer to the closing of a masked round."""
+    return f"sites/{site}/round-{number:04d}/unmask.json"
+
+
+def grant(party: str, number: int) -> str:
+    """Return the key of a party's grant record; numbers count from 1."""
+    return f"{prefix(party)}grants/{number:04d}.json"
+
+
 def signature(record: str, digest: str) -> str:
     """Return the key of the signature of the record whose SHA-256 is `digest`."""
     return f"{record}.{digest[:SHORT_DIGEST]}.sig"
@@ -120,6 +155,11 @@ def artifact(record: str, digest: str) -> str:
 def round_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
     """Return the numbers of the round records among keys, ascending."""
     return numbers(keys, f"{COORDINATOR}/round-{{}}/round.json")
+
+
+def is_before(key: str, number: int) -> bool:
+    """Tell whether a key is the folder of a round before this number, or lies in it."""
+    return number > 0 and (match := _ROUND_FOLDER.fullmatch(key)) is not None and int(match[1]) < number
 
 
 def federation_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:

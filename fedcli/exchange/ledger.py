@@ -16,6 +16,7 @@ itself, which the caller pins), and no tensor is read before its header is check
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from fedcli import wire
@@ -39,13 +40,17 @@ from fedcli.exchange.checks import (
     round_roles,
 )
 from fedcli.exchange.claims import check_claims
-from fedcli.exchange.keys import verify_keys
+from fedcli.exchange.keys import encryption_key, verify_keys
+from fedcli.exchange.lineage import Rounds
+from fedcli.exchange.masking.masked_rounds import check_masked, check_payload
+from fedcli.exchange.recipients import check_readers
 from fedcli.exchange.records import (
     ArchiveRecord,
     DatasetRecord,
     EnrolmentRecord,
     EvaluationRecord,
     FederationRecord,
+    GrantRecord,
     ModelRecord,
     Record,
     Role,
@@ -61,7 +66,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.signatures import VerifyKey
 
 R = TypeVar("R", bound=Record)
-S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
+S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord, GrantRecord)
 
 
 class Ledger:
@@ -69,7 +74,7 @@ class Ledger:
 
     Attributes:
         federations: The federation records so far.
-        rounds: The round records so far.
+        rounds: The round records so far; those of a memory are read when they are asked for.
         bounds: How much a party may publish, by the federation records so far.
     """
 
@@ -82,7 +87,7 @@ class Ledger:
         """
         self.pinned = coordinator
         self.federations: list[Verified[FederationRecord]] = []
-        self.rounds: list[Verified[RoundRecord]] = []
+        self.rounds = Rounds()
         self.bounds = Bounds()
         self._plans: list[str] = []  # the digest of each federation record's plan, which updates must name
 
@@ -108,6 +113,10 @@ class Ledger:
         self._require_beginning()
         return [item for item in self.federations if item.record.from_round <= number][-1]
 
+    def _since(self, number: int) -> list[FederationRecord]:
+        """Return the federation record that is in force for a round, and all later ones."""
+        return [item.record for item in self.federations[self.in_force(number).record.number :]]
+
     def has_listed(self, party: str, keys: tuple[PublicKey, ...]) -> bool:
         """Tell whether a federation record lists, or has listed, these keys for a party."""
         return any(item.record.keys_of(party) == keys for item in self.federations)
@@ -121,14 +130,15 @@ class Ledger:
     @property
     def recovery(self) -> Verified[FederationRecord] | None:
         """The newest record by which the recovery key has replaced the coordinator's keys; None if it never has."""
-        return next((item for item in reversed(self.federations) if item.key == layout.recovery(item.record.number)), None)
+        changes = [after for before, after in pairwise(self.federations) if before.record.coordinator != after.record.coordinator]
+        return next((item for item in reversed(changes) if item.key == layout.recovery(item.record.number)), None)
 
     def add_federation(self, signed: Signed) -> Verified[FederationRecord]:
         """Take the next federation record."""
         number = len(self.federations)
         recovered = number > 0 and signed.key == layout.recovery(number)
         keys = amending_keys(signed, self.newest_federation, recovered=recovered) if number else self._first_keys(signed)
-        verified = self._open(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
+        verified = self.open_signed(signed, FederationRecord, layout.COORDINATOR, keys, first=number == 0)
         record = verified.record
         expect(signed, "number", number, record.number)
         expect(signed, "previous federation record", self.federations[-1].digest if number else None, record.previous)
@@ -149,38 +159,46 @@ class Ledger:
         """Take the next round record."""
         number = len(self.rounds)
         force = self.in_force(number)
-        verified = self._open(signed, RoundRecord, layout.COORDINATOR, verify_keys(force.record.coordinator))
+        verified = self.open_signed(signed, RoundRecord, layout.COORDINATOR, verify_keys(force.record.coordinator))
         record = verified.record
         expect(signed, "round", number, record.round)
-        expect(signed, "parent round", self.rounds[-1].digest if number else None, record.parent)
+        expect(signed, "parent round", self.rounds.digests[-1] if number else None, record.parent)
         expect(signed, "federation record in force", force.digest, record.federation_record)
         check_members(signed, record, force.record)
         check_late(signed, record, self.rounds)
         settings = force.record.plan.aggregation
         check_rule(signed, record, settings)
         check_norms(signed, record, force.record.plan.limits)
+        check_masked(signed, record, force.record)
         check_artifacts(signed, record.artifacts, force.record, *round_roles(record, settings, self.rounds))
         check_restart(signed, record, self.rounds)
+        check_readers(signed, record.artifacts, layout.COORDINATOR, [force.record])
         self.rounds.append(verified)
         return verified
 
     def update(self, site: str, number: int, signed: Signed) -> Verified[UpdateRecord]:
         """Verify a site's update of a round; the ledger must hold its parent."""
         force = self.in_force(number)
-        verified = self._open(signed, UpdateRecord, site, listed_keys(site, [force.record]))
+        verified = self.open_signed(signed, UpdateRecord, site, listed_keys(site, [force.record]))
         record = verified.record
+        if site in force.record.testers:
+            msg = f"{signed.key}: {site} is a tester from round {force.record.from_round} on, and sends no updates"
+            raise TrustError(msg)
         expect(signed, "round", number, record.round)
         check_seen(signed, record, self.rounds)
         expect(signed, "plan", self._plans[force.record.number], record.plan)
+        check_payload(signed, record, force.record.plan)
         check_claims(signed.key, record, force.record.plan)
         check_artifacts(signed, record.artifacts, force.record, Role.UPDATE)
+        check_readers(signed, record.artifacts, site, [item for item in self._since(number - 1) if item.from_round <= number])
         return verified
 
     def enrolment(self, site: str, signed: Signed) -> Verified[EnrolmentRecord]:
         """Verify a site's first enrolment with the key that it carries; the coordinator's operator decides whose key that is."""
         check_bytes(signed, self.bounds.record_bytes(signed.key))
         carried = parse(signed, EnrolmentRecord).keys
-        verified = self._open(signed, EnrolmentRecord, site, verify_keys(carried))
+        verified = self.open_signed(signed, EnrolmentRecord, site, verify_keys(carried))
+        encryption_key(carried)
         expect(signed, "number", 0, verified.record.number)
         expect(signed, "previous enrolment", None, verified.record.previous)
         return verified
@@ -193,12 +211,13 @@ class Ledger:
         A rotation is signed by a key of the enrolment before it; a site that has lost that key signs by the new one. In both
         cases the coordinator's operator decides whose key it is.
         """
-        carried = verify_keys(parse(signed, EnrolmentRecord).keys)
+        carried = parse(signed, EnrolmentRecord).keys
         earlier = verify_keys(before.record.keys) if before else ()
-        verified = self._open(signed, EnrolmentRecord, site, (*earlier, *carried))
+        verified = self.open_signed(signed, EnrolmentRecord, site, (*earlier, *verify_keys(carried)))
         expect(signed, "number", number, verified.record.number)
         expect(signed, "previous enrolment", before.digest if before else None, verified.record.previous)
-        check_signature(signed, countersignature, carried)
+        check_signature(signed, countersignature, verify_keys(carried))
+        encryption_key(carried)
         return verified
 
     def dataset(self, site: str, number: int, signed: Signed) -> Verified[DatasetRecord]:
@@ -212,10 +231,11 @@ class Ledger:
         """Verify a shared model's record."""
         verified = self._open_outside_rounds(signed, ModelRecord, site, number)
         expect(signed, "kind", kind, verified.record.kind.value)
-        if verified.record.base not in {item.digest for item in self.rounds}:
+        if verified.record.base not in self.rounds.digests:
             msg = f"{signed.key}: started from round record {verified.record.base[:12]}, which this federation does not have"
             raise TrustError(msg)
         check_artifacts(signed, verified.record.artifacts, self.newest_federation, Role.MODEL)
+        check_readers(signed, verified.artifacts, site, self._since(verified.record.as_of))
         return verified
 
     def evaluation(self, site: str, number: int, signed: Signed) -> Verified[EvaluationRecord]:
@@ -229,6 +249,10 @@ class Ledger:
                 raise TrustError(msg)
         return verified
 
+    def grant(self, party: str, number: int, signed: Signed) -> Verified[GrantRecord]:
+        """Verify a party's grant record; that what it wraps opens anything shows when it is used."""
+        return self._open_outside_rounds(signed, GrantRecord, party, number)
+
     def archive(self, number: int, signed: Signed) -> Verified[ArchiveRecord]:
         """Verify the coordinator's record of an archive."""
         return self._open_outside_rounds(signed, ArchiveRecord, layout.COORDINATOR, number)
@@ -239,14 +263,14 @@ class Ledger:
         The key is one that the federation listed for the party in that round, or has listed since: what a member wrote stays
         valid after its key was rotated out, or the member was removed; what it writes later is not.
         """
-        verified = self._open(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
+        self._require_beginning()
+        verified = self.open_signed(signed, kind, party, listed_keys(party, [item.record for item in self.federations]))
         check_seen(signed, verified.record, self.rounds)
         as_of = verified.record.as_of
         if as_of > self.newest_round:
             msg = f"{signed.key}: as of round {as_of}, expected at most {self.newest_round}, the newest one"
             raise LaterRoundError(msg, as_of)
-        since = self.federations[self.in_force(as_of).record.number :]
-        check_signature(signed, signed.signature, listed_keys(party, [item.record for item in since]))
+        check_signature(signed, signed.signature, listed_keys(party, self._since(as_of)))
         expect(signed, "number", number, verified.record.number)
         if isinstance(verified.record, SiteRecord) and verified.record.seen is not None:
             expect(signed, "newest round seen", as_of, verified.record.seen.round)
@@ -255,12 +279,21 @@ class Ledger:
     def _require_beginning(self) -> None:
         if not self.federations:
             msg = f"{layout.federation(0)}: there is no federation record"
-            raise TrustError(msg, hint="the coordinator begins a federation with fedcli init")
+            hint = "the coordinator begins a federation with fedcli init; if one has begun there, check that the share is mounted"
+            raise TrustError(msg, hint=hint)
 
-    def _open(
+    def open_signed(
         self, signed: Signed, kind: type[R], party: str, keys: tuple[VerifyKey, ...], *, first: bool = False
     ) -> Verified[R]:
-        """Run checks 1 to 3, and the part of 4 that holds for every record."""
+        """Run checks 1 to 3, and the part of 4 that holds for every record.
+
+        Args:
+            signed: The record as the drop folder holds it.
+            kind: Its class.
+            party: Who must have made it.
+            keys: One of them must have signed it.
+            first: Whether it is the federation's first record, which names no federation.
+        """
         check_bytes(signed, self.bounds.record_bytes(signed.key))
         check_signature(signed, signed.signature, keys)
         record = parse(signed, kind)

@@ -40,13 +40,18 @@ class Overlay:
         """Read a small file; see `ReadableStore`."""
         return self._first(key, lambda store: store.read(key, limit))
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Prepare to read; see `ReadableStore`."""
+        for store in self._stores:
+            store.read_soon(keys)
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `ReadableStore`."""
         return tuple(sorted({key for store in self._stores for key in store.list(prefix)}))
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """List keys below several prefixes; see `ReadableStore`."""
-        listings = [store.list_each(prefixes, limit) for store in self._stores]
+        listings = [store.list_each(prefixes, limit, from_round=from_round) for store in self._stores]
         return {
             prefix: Listing.of(
                 {key for listing in listings for key in listing[prefix].keys},

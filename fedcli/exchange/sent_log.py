@@ -57,28 +57,45 @@ class SentLog:
         Raises:
             ConfigurationError: A line is not one of such a log.
         """
-        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
-        try:
-            return tuple(wire.decode(Sent, line) for line in lines)
-        except wire.MalformedError as error:
-            msg = f"{self._path}: not a log of sent files: {error}"
-            raise ConfigurationError(msg, hint="move the file elsewhere and keep it; fedcli then begins a new log") from error
+        return tuple(map(self._decoded, self._whole_lines()))
 
     def add(self, sent: Sent) -> None:
-        """Write a line, unless these bytes were sent under this key before."""
-        if (sent.key, sent.sha256) in self._known:
+        """Write a line, unless these bytes were sent under this key before.
+
+        Raises:
+            ConfigurationError: The file is no log.
+        """
+        digest = sent.sha256.encode()
+        if any((sent.key, sent.sha256) == (line.key, line.sha256) for line in map(self._decoded, self._with(digest))):
             return
+        line = wire.encode_line(sent)
         with self._path.open("ab") as file:
-            file.write(wire.encode_line(sent))
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        self._known.add((sent.key, sent.sha256))
+        self._lines.append(line)
+
+    def _with(self, text: bytes) -> list[bytes]:
+        """Return the lines in which a text occurs; after hundreds of rounds, few of thousands are worth decoding."""
+        return [line for line in self._lines if text in line]
 
     @cached_property
-    def _known(self) -> set[tuple[str, str]]:
+    def _lines(self) -> list[bytes]:
         """What the log holds when this command begins to write; a line that was cut off is removed."""
-        known = {(line.key, line.sha256) for line in self.lines()}
+        lines = self._whole_lines()
+        for line in lines[-1:]:
+            self._decoded(line)
         with self._path.open("ab") as file:
             file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
         disk.sync(self._path.parent)
-        return known
+        return lines
+
+    def _whole_lines(self) -> list[bytes]:
+        return self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+
+    def _decoded(self, line: bytes) -> Sent:
+        try:
+            return wire.decode(Sent, line)
+        except wire.MalformedError as error:
+            msg = f"{self._path}: not a log of sent files: {error}"
+            raise ConfigurationError(msg, hint="move the file elsewhere and keep it; fedcli then begins a new log") from error

@@ -29,13 +29,18 @@ def amending_keys(signed: Signed, newest: FederationRecord, *, recovered: bool) 
 
 
 def check_amendment(signed: Signed, record: FederationRecord, first: FederationRecord) -> None:
-    """Every model of a federation is of one network, and no patient ever moves from the training part to the test part.
+    """Every model is of one network, no patient moves from the training part to the test part, and all files are sealed or none.
+
+    The patients' privacy is promised for all rounds or for none.
 
     Federations begun before the first record could say `split_fixed` may have changed the split, and stay valid.
     """
     expect(signed, "split_fixed", first.split_fixed, record.split_fixed)
     for what in ("classes", "network", *(("seed", "split") if first.split_fixed else ())):
         expect(signed, f"{what} of the plan", getattr(first.plan, what), getattr(record.plan, what))
+    sealing = (item.plan.confidentiality.sealing for item in (first, record))
+    expect(signed, "confidentiality.sealing of the plan", *sealing)
+    expect(signed, "privacy.mechanism of the plan", *(item.plan.privacy.mechanism for item in (first, record)))
 
 
 def check_recovery(signed: Signed, record: FederationRecord, before: FederationRecord, *, recovered: bool) -> None:
@@ -47,6 +52,13 @@ def check_recovery(signed: Signed, record: FederationRecord, before: FederationR
         before: The record before it; for one by the recovery key, the record in force for its first round until now.
         recovered: Whether the recovery key has signed it.
     """
+    if (
+        recovered
+        and record.coordinator != before.coordinator
+        and verify_keys(record.coordinator) == verify_keys(before.coordinator)
+    ):
+        msg = f"{signed.key}: the recovery key replaces the coordinator's encryption key only, expected a new signing key too"
+        raise TrustError(msg, hint="sites compare the signing key, which is to vouch for the other one")
     kept = ("members", "plan") if recovered else ("recovery",)
     for what in kept:
         if getattr(record, what) != getattr(before, what):

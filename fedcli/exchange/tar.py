@@ -93,15 +93,18 @@ class Tar:
         """The file's path."""
         return str(self._path)
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Do nothing; see `ReadableStore`."""
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `ReadableStore`."""
         return tuple(key for key in self._members if key.startswith(prefix))
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """List keys below several prefixes; see `ReadableStore`."""
         listings = {}
         for prefix in prefixes:
-            keys = self.list(prefix)
+            keys = tuple(key for key in self.list(prefix) if not layout.is_before(key, from_round))
             listings[prefix] = Listing(keys=keys[:limit], fault=too_many(prefix, limit) if len(keys) > limit else "")
         return listings
 

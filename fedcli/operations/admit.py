@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError, TrustError, UsageError
 from fedcli.exchange.keys import verify_keys
-from fedcli.exchange.records import Member
+from fedcli.exchange.recipients import Reader
+from fedcli.exchange.records import Member, Purpose, key_for
 from fedcli.party.amendment import amend_federation, first_round
 from fedcli.party.enrolment import read_enrolments
+from fedcli.party.grants import grant_models
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
+from fedcli.text.wording import counted
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -33,11 +36,13 @@ class AdmitRequest:
         root: The coordinator's workspace.
         site: The site.
         fingerprint: Fingerprint of its key, as the site has told the coordinator; it chooses among several enrolments.
+        tester: Whether it is admitted as a tester, which is to be what it has enrolled as.
     """
 
     root: Path
     site: str
     fingerprint: str
+    tester: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,7 @@ class Applicant:
         admitted: Whether this key is admitted already.
         present: Fingerprint of the key that the federation lists for it now; None if it is no member.
         vouched: Whether that key has signed for this one.
+        tester: Whether it has enrolled as a tester.
     """
 
     site: str
@@ -61,6 +67,7 @@ class Applicant:
     admitted: bool
     present: str | None
     vouched: bool
+    tester: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,25 +107,30 @@ def admit(request: AdmitRequest, environment: Environment) -> AdmitResult:
     """Admit the site's key with this fingerprint, unless it is admitted already; it retires the key before it.
 
     Raises:
-        ApprovalError: No enrolled key has this fingerprint, or it is retired.
+        ApprovalError: No enrolled key has this fingerprint, or it is retired; or the site has enrolled for the other role.
     """
     site = request.site
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         enrolment = _chosen(party, _enrolments(party, site), request.fingerprint)
+        if enrolment.record.tester is not request.tester:
+            raise _other_role(party, request, enrolment)
         before = party.ledger.newest_federation.keys_of(site)
         admitted = enrolment.record.keys == before
         if not admitted:
             others = (item for item in party.ledger.newest_federation.members if item.site != site)
-            member = Member(site=site, keys=enrolment.record.keys)
+            member = Member(site=site, keys=enrolment.record.keys, tester=request.tester)
+            _require_encryption_key(party, member)
             amend_federation(party, first_round(party, [site]), members=(*others, member))
         newest = party.ledger.newest_federation
+        granted = _grant(party, site)
         retired = verify_keys(before)[0].fingerprint if before and not admitted else None
         replaced = f" with its new key, and {retired} signs nothing from then on" if retired else ""
         return AdmitResult(
-            status=Status.DONE if admitted else Status.PUBLISHED,
+            status=Status.DONE if admitted and not granted else Status.PUBLISHED,
             message=(
-                f"{site} is a member from round {newest.from_round} on{replaced}; "
+                f"{site} is a {'tester' if request.tester else 'member'} from round {newest.from_round} on{replaced}; "
                 f"`{party.command('status')}` shows whose turn it is"
+                + (f"; it can now open {counted(granted, 'model')} sealed before" if granted else "")
             ),
             site=site,
             fingerprint=request.fingerprint,
@@ -126,6 +138,31 @@ def admit(request: AdmitRequest, environment: Environment) -> AdmitResult:
             from_round=newest.from_round,
             sites=tuple(member.site for member in newest.members),
         )
+
+
+def _require_encryption_key(party: Party, member: Member) -> None:
+    """Refuse a site to which nothing could be sealed, where the plan seals."""
+    sealing = party.ledger.newest_federation.plan.confidentiality.sealing
+    if sealing and key_for(Purpose.ENCRYPTION, member.keys) is None:
+        msg = f"{member.site}: has enrolled no encryption key, and the plan seals files (confidentiality.sealing)"
+        raise ApprovalError(msg, hint="the site installs a newer fedcli, and enrols again: `fedcli rotate-key`")
+
+
+def _grant(party: Party, site: str) -> int:
+    """Grant a site the models that it works with; return how many it could not open before."""
+    key = key_for(Purpose.ENCRYPTION, party.ledger.newest_federation.keys_of(site))
+    if key is None or not party.ledger.newest_federation.plan.confidentiality.sealing:
+        return 0
+    return grant_models(party, Reader(site, key.public_key))
+
+
+def _other_role(party: Party, request: AdmitRequest, enrolment: Verified[EnrolmentRecord]) -> ApprovalError:
+    """Return the error where a site has enrolled for the other role."""
+    site, words = request.site, ("a member that trains", "a tester")
+    message = f"{site}: has enrolled as {words[enrolment.record.tester]}, expected {words[request.tester]}"
+    role = ("--tester",) if enrolment.record.tester else ()
+    command = party.command("admit", site, "--fingerprint", request.fingerprint, *role)
+    return ApprovalError(message, hint=f"ask the site; to admit it as what it has enrolled as: `{command}`")
 
 
 def _enrolments(party: Party, site: str) -> EnrolmentSeries:
@@ -169,6 +206,7 @@ def _applicant(party: Party, series: EnrolmentSeries, enrolment: Verified[Enrolm
         admitted=enrolment.record.keys == present,
         present=verify_keys(present)[0].fingerprint if present else None,
         vouched=enrolment.digest in series.rotations and before is not None and before.record.keys == present,
+        tester=enrolment.record.tester,
     )
 
 

@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING
 from fedcli.aggregation.fold import StateFiles, fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import UpdateError
+from fedcli.errors import UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.dates import LARGEST_SKEW
-from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role, RoundRecord
+from fedcli.exchange.dates import LARGEST_SKEW, expected_end
+from fedcli.exchange.lineage import early_end
+from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role
+from fedcli.operations.restart import restart_open_round
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
-from fedcli.party.party import Party, artifact_of, publication
-from fedcli.party.received_updates import ReceivedUpdates, late_updates, open_deadline, receive_updates
+from fedcli.party.masking.masked_aggregation import MaskedAggregation, open_round
+from fedcli.party.masking.masking_files import read_opening
+from fedcli.party.party import Party
+from fedcli.party.received_updates import ReceivedUpdates, receive_updates
+from fedcli.party.round_closing import close_round, open_deadline
+from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
 from fedcli.text.wording import duration
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
 
 _MODEL = "model"
 _STATE = "server_state"
+_SOON = timedelta(hours=1)
+"""An end that is nearer is not foretold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +59,13 @@ class AggregateRequest:
         without: Sites to leave out of this round, each with the reason, which the round record states.
         reviewer: Reviews the updates before anything is published; None publishes.
         below_quorum: Whether the round may be closed without them though fewer updates than the plan's quorum are left.
+        void: Why a masked round is ended without a result; None does not.
     """
 
     root: Path
     without: Mapping[str, str] = field(default_factory=dict)
     below_quorum: bool = False
+    void: str | None = None
     reviewer: RoundReviewer | None = None
 
 
@@ -92,7 +103,7 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
 
     Raises:
         TrustError: The coordinator's own records do not verify, or φ(t) would not be finite.
-        UsageError: `without` names a site that is no member.
+        UsageError: `without` names a site that is no member, or no masked round is open that could be ended.
     """
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         if done := _already_done(party):
@@ -104,9 +115,77 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
             )
         base = base_of(party.folder, number)
         federation = party.ledger.in_force(number).record
+        if request.void is not None:
+            return _void(party, number, request.void)
+        if federation.plan.aggregation.masking:
+            return _masked(party, number, base, request)
         closing = _RoundClosing(party, number, federation, base, layout_of(base), request.below_quorum)
         received = receive_updates(party, number, closing.federation, closing.layout, request.without)
         return closing.close(received, request.reviewer)
+
+
+def _masked(party: Party, number: int, base: Update, request: AggregateRequest) -> AggregateResult:
+    """Do the next step of a masked round; after its last one open the next round, if the masks of all members are there."""
+    if request.reviewer is not None:
+        msg = "--review shows the figures of single updates, and the plan masks them (aggregation.masking)"
+        raise UsageError(msg, hint="leave --review out; --without SITE leaves a site out")
+    federation = party.ledger.in_force(number).record
+    step = MaskedAggregation(
+        party=party,
+        number=number,
+        base=base,
+        layout=layout_of(base),
+        without=request.without,
+        below_quorum=request.below_quorum,
+    ).advance()
+    newest = party.ledger.rounds[-1].record
+    if newest.round == number:
+        _open_next(party)
+    received = step.received
+    return AggregateResult(
+        status=Status.WAITING if step.model is None else Status.PUBLISHED,
+        message=step.message,
+        round=number,
+        rounds=federation.plan.rounds,
+        used=tuple(sorted(received.records)),
+        absent=received.absent,
+        excused=received.excuses,
+        rejected=received.rejections,
+        late=newest.late if newest.round == number else (),
+        deadline=open_deadline(party.ledger),
+        global_model=step.model.sha256 if step.model is not None else None,
+    )
+
+
+def _open_next(party: Party) -> None:
+    """Open the round after the newest one, if its updates are to be masked and the masks of all members are there."""
+    number, plan = party.ledger.newest_round + 1, party.plan
+    if number <= plan.rounds and plan.aggregation.masking and read_opening(party.folder, number) is None:
+        party.environment.progress.event(open_round(party, number, {}))
+
+
+def _void(party: Party, number: int, reason: str) -> AggregateResult:
+    """End a masked round without a result: it has the model of the round before again, and names who is convicted."""
+    if party.store.stat(layout.opening(number)) is None:
+        msg = f"round {number} is no masked round that is open, so there is none to end without a result"
+        raise UsageError(msg, hint=f"to go back to the model of an earlier round: `{party.command('restart')}`")
+    restart_open_round(party, number - 1, reason)
+    record, rounds = party.ledger.rounds[-1].record, party.ledger.in_force(number).record.plan.rounds
+    culprits = record.masked.culprits if record.masked is not None else ()
+    message = f"round {number} of {rounds} is void: it has the model of round {number - 1} again"
+    if culprits:
+        message += f"; left out of the next round: {', '.join(f'{item.site} ({item.fault})' for item in culprits)}"
+    return AggregateResult(
+        status=Status.PUBLISHED,
+        message=message,
+        round=number,
+        rounds=rounds,
+        absent=record.absent,
+        rejected=record.rejected,
+        late=record.late,
+        deadline=open_deadline(party.ledger),
+        global_model=party.ledger.rounds[-1].artifact.content_sha256,
+    )
 
 
 def _already_done(party: Party) -> AggregateResult | None:
@@ -117,9 +196,10 @@ def _already_done(party: Party) -> AggregateResult | None:
         return None
     if newest.round >= rounds:
         command = party.command("report", "--out", "report")
-        message = f"all rounds are done; next: the sites evaluate, then `{command}`"
+        message = f"{early_end(ledger.federations) or 'all rounds are done'}; next: the sites evaluate, then `{command}`"
         return AggregateResult(status=Status.FINISHED, message=message, round=newest.round, rounds=rounds)
     if f"round-{newest.round:04d}" in party.published and newest.round > 0:
+        _open_next(party)
         message = f"round {newest.round} is published; an earlier run had closed it"
         return AggregateResult(status=Status.PUBLISHED, message=message, round=newest.round, rounds=rounds)
     return None
@@ -210,37 +290,26 @@ class _RoundClosing:
         self, received: ReceivedUpdates, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]
     ) -> AggregateResult:
         """Publish φ(t) and the round record."""
-        plan, ledger = self.federation.plan, self.party.ledger
-        key = layout.round_record(self.number)
-        files = [(artifact_of(key, Role.MODEL, folded.model), draft.folder / _MODEL)]
+        plan, key = self.federation.plan, layout.round_record(self.number)
+        files = [ArtifactFile(role=Role.MODEL, path=draft.folder / _MODEL, content=folded.model)]
         if folded.state is not None:
-            files.append((artifact_of(key, Role.SERVER_STATE, folded.state), draft.folder / _STATE))
-        hours = plan.aggregation.deadline_hours
-        created = self.party.environment.clock()
-        record = RoundRecord(
-            federation=ledger.identity,
-            party=layout.COORDINATOR,
-            created=created,
-            versions=self.party.versions(),
-            round=self.number,
-            parent=ledger.rounds[-1].digest,
-            federation_record=ledger.in_force(self.number).digest,
-            rule=plan.aggregation.rule,
-            contributions=_contributions(received, folded, stated=plan.limits.limit_norms),
-            absent=received.absent,
-            excused=received.excuses,
-            rejected=received.rejections,
-            late=late_updates(self.party, self.number),
-            base_norm=folded.base_norm if plan.limits.limit_norms else None,
-            deadline=created + timedelta(hours=hours) if hours and self.number < plan.rounds else None,
-            artifacts=tuple(artifact for artifact, _ in files),
+            files.append(ArtifactFile(role=Role.SERVER_STATE, path=draft.folder / _STATE, content=folded.state))
+        stated = plan.limits.limit_norms
+        close_round(
+            self.party,
+            draft,
+            received,
+            [self.party.artifact(file, key, self.federation) for file in files],
+            contributions=_contributions(received, folded, stated=stated),
+            base_norm=folded.base_norm if stated else None,
         )
-        self.party.commit(draft, publication(key, record, *files))
-        self.party.folder.artifacts.forget()
-        self.party.folder.synchronise()
         message = f"round {self.number} of {plan.rounds} is published: {received.summary}"
         if len(received.records) < plan.aggregation.quorum:
             message += f"; below the plan's quorum of {plan.aggregation.quorum}"
+        now = self.party.environment.clock()
+        end = expected_end(self.party.ledger.rounds, plan.rounds, now)
+        if end is not None and end - now > _SOON:
+            message += f"; at the pace of the newest rounds, the last round ends about {end:%Y-%m-%d %H:%M} UTC"
         return self._result(received, Status.PUBLISHED, message, figures, folded.model.sha256)
 
     def _result(

@@ -17,18 +17,17 @@ from fedcli import disk
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.records import ArchiveRecord, archivable
-from fedcli.party.chain_check import require_chain
 from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.inspection import inspect_artifacts, require_chain
 from fedcli.party.party import Party, publication
-from fedcli.party.tar_members import file_of, private_copy, tar_members
+from fedcli.party.transfer.tar_members import file_of, private_copy, tar_members
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.history import History
     from fedcli.party.history_reader import Reading
-    from fedcli.party.tar_members import DropFile
+    from fedcli.party.transfer.tar_members import DropFile
     from fedcli.progress import Progress
 
 
@@ -109,7 +108,7 @@ def _require_round(party: Party, before: int, archived: int) -> None:
 def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[DropFile, ...]:
     """Verify the artifacts that can be moved, and return those that hold, oldest round first."""
     present = reading.keys
-    kept = history.rounds[history.best_round()].artifact.key
+    kept = history.rounds[history.best_round().round].artifact.key
     prefix = "" if party.name == layout.COORDINATOR else layout.prefix(party.name)
     named = [(round_of(verified.record), artifact) for verified in reading.records for artifact in verified.artifacts]
     movable = {

@@ -18,6 +18,7 @@ from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.party.source import Source
 from fedcli.results import Result, Status
+from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def demo(request: DemoRequest, environment: Environment) -> DemoResult:
     # One thread: the small network is no faster with more, and the results are the same on every machine.
     simulation = SimulateRequest(plan=plan, sites=prepared, drop=request.out / "drop", threads=1, full=True)
     result = simulate(simulation, environment)
-    source = Source(address=result.drop, coordinator=result.coordinator)
+    source = Source.of_workspace(Workspace.open(simulation.coordinator))
     written = report(ReportRequest(source=source, out=request.out / "report"), environment)
     return DemoResult(
         status=Status.FINISHED,

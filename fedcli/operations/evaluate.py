@@ -1,7 +1,8 @@
 """A site's part of the cross-site evaluation, the paper's Table 2.
 
 Share this site's best models if its operator agreed → score every shared model, and the final and the best global model, on this
-site's test patients → publish the signed scores. A later run does what has become possible since; scores are computed only once.
+site's test patients → publish the signed scores. A later run does what has become possible since; scores are computed only once,
+and torch is imported only to compute some.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fedcli.disclosure.levels import level_of, published_kappa
+from fedcli.disclosure.levels import level_of, published_figure, published_kappa
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.history import reference_to
+from fedcli.exchange.history import reference_to, shared_kinds
 from fedcli.exchange.lineage import leads
 from fedcli.exchange.records import (
-    SHARED_KINDS,
     Comparison,
     EvaluationRecord,
     ModelKind,
@@ -30,12 +30,13 @@ from fedcli.exchange.succession import newest_seen
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.history_reader import read_history
 from fedcli.party.membership import refuse_removed
-from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.party import Party, publication
+from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.plan import Part
 from fedcli.results import Result, Status
 from fedcli.site import selection
-from fedcli.site.learner import Learner, require_images
 from fedcli.site.scoring import Scoring
+from fedcli.site.site_data import SiteData, dataset_record, require_images
 from fedcli.text.wording import counted
 from fedcli.workspace import WorkspaceRole
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelReference, Record
+    from fedcli.site.selection import OwnModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +93,18 @@ def evaluate(request: EvaluateRequest, environment: Environment) -> EvaluateResu
     with Party.at_work(request.root, WorkspaceRole.SITE, environment) as party:
         refuse_removed(party.ledger.federations, party.name)
         history, shared = _share(party)
-        learner = Learner(party.workspace, party.approved_plan(), environment.progress)
-        if Part.TEST not in learner.plan.allow_empty:
-            require_images(learner.test, party.name, Part.TEST)
-        scoring = Scoring(party, learner)
+        own = SiteData(party.workspace, party.approved_plan())
+        if Part.TEST not in party.workspace.parts_that_may_be_empty(own.plan):
+            require_images(own.test, party.name, Part.TEST)
+        scoring = Scoring(party, own)
         final = scoring.validate(history.rounds[-1])
         candidates = _candidates(history, {party.name: final} if final else {})
-        scores, refused = _score(scoring, candidates) if len(learner.test) else ((), ())
+        scores, refused = _score(scoring, candidates) if len(own.test) else ((), ())
         comparisons = scoring.compare(scores)
-        number = _publish(party, history, scores, comparisons, final)
+        number = _publish(party, history, own, scores, comparisons, final)
         missing = (*refused, *_missing(party, history))
         gaps = f"still missing: {'; '.join(missing)}" if missing else "nothing is missing"
-        num_cases = len(set(learner.test.units.tolist()))
+        num_cases = len(set(own.test.units.tolist()))
         return EvaluateResult(
             status=Status.PUBLISHED if number else Status.WAITING if missing else Status.FINISHED,
             message=f"{party.name}: {counted(len(scores), 'model')} scored on {counted(num_cases, 'case')}; {gaps}",
@@ -123,30 +125,23 @@ def share(request: EvaluateRequest, environment: Environment) -> tuple[ModelKind
 
 def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
     """Publish the models that differ from those shared before; return the history afterwards, and the new kinds."""
-    history, _ = read_history(party.folder)
+    history, _ = read_history(party.folder, remembering=True)
     if history.rounds and len(history.rounds) < 2:  # noqa: PLR2004 - round 0 is φ(0)
         msg = f"{party.name}: no round has been aggregated yet"
         raise UsageError(msg, hint=f"`{party.command('status')}` shows whose turn it is")
     if not party.workspace.settings.share_models:
         return history, ()
-    party.approved_plan()
-    folders = {
-        ModelKind.LOCAL: selection.own_model_folder(party.workspace, ModelKind.LOCAL),
-        ModelKind.FEDERATED: selection.newest_state(party.workspace),
-        ModelKind.FINETUNED: selection.own_model_folder(party.workspace, ModelKind.FINETUNED),
-    }
-    shared = tuple(
-        kind for kind, folder in folders.items() if folder and folder.is_dir() and _share_one(party, history, kind, folder)
-    )
-    return (read_history(party.folder)[0] if shared else history), shared
+    models = {kind: selection.own_model(party, kind) for kind in shared_kinds(party.approved_plan())}
+    shared = tuple(kind for kind, model in models.items() if model is not None and _share_one(party, history, kind, model))
+    return (read_history(party.folder, remembering=True)[0] if shared else history), shared
 
 
-def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) -> bool:
-    best = selection.read_best(folder)
+def _share_one(party: Party, history: History, kind: ModelKind, model: OwnModel) -> bool:
+    best = model.best
     newest = history.models.get((party.name, kind))
     if newest is not None and newest.artifact.content_sha256 == best.content_sha256:
         return False
-    if not leads(history.rounds, best.base):
+    if not leads(party.ledger.rounds, best.base):
         again = party.command("train-round")
         party.environment.progress.event(
             f"{party.name}: the {kind} model is not shared: it started from a round that a restart has given up; `{again}` first"
@@ -157,10 +152,11 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
     key_of = partial(layout.model, party.name, kind=kind)
     number = layout.free_number(newest.record.number if newest else 0, key_of, party.store.stat)
     key = key_of(number)
-    weights, measured = selection.best_weights(folder)
+    measured = model.measure()
     draft = party.outbox.draft(f"model-{number:04d}-{kind}")
-    shutil.copyfile(weights, draft.folder / "model")
-    artifact = artifact_of(key, Role.MODEL, measured)
+    shutil.copyfile(model.path, draft.folder / "model")
+    file = ArtifactFile(role=Role.MODEL, path=draft.folder / "model", content=measured)
+    artifact, stored = party.artifact(file, key, party.ledger.newest_federation)
     record = ModelRecord(
         federation=party.ledger.identity,
         party=party.name,
@@ -173,9 +169,10 @@ def _share_one(party: Party, history: History, kind: ModelKind, folder: Path) ->
         base=best.base,
         round=best.round,
         kappa=published_kappa(best.kappa, level),
+        loss=published_figure(best.loss, level) if best.by_loss else None,
         artifacts=(artifact,),
     )
-    party.commit(draft, publication(key, record, (artifact, draft.folder / "model")))
+    party.commit(draft, publication(key, record, (artifact, stored)))
     return True
 
 
@@ -188,7 +185,7 @@ def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[
     shared: list[tuple[Verified[Record], ModelReference]] = [
         (item, reference_to(item)) for (site, _), item in sorted(history.models.items()) if site in members
     ]
-    globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final)})
+    globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final).round})
     return shared + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]
 
 
@@ -211,15 +208,21 @@ def _score(
 def _publish(
     party: Party,
     history: History,
+    own: SiteData,
     scores: tuple[TestScore, ...],
     comparisons: tuple[Comparison, ...],
     final: ValidationScore | None,
 ) -> int:
-    """Publish the evaluation, unless the newest one says the same; return its number, or 0 if it was not published."""
+    """Publish the evaluation, unless the newest one says the same; return its number, or 0 if it was not published.
+
+    A tester, which sends no updates, publishes its data set record here.
+    """
     newest = history.evaluations.get(party.name)
     last = len(history.rounds) - 1
-    dataset = history.datasets.get(party.name)
-    content = (last, dataset.digest if dataset else None, scores, comparisons)
+    known = history.datasets.get(party.name)
+    tester = party.workspace.settings.tester
+    dataset, first = dataset_record(party, own) if tester else (known.digest if known else None, ())
+    content = (last, dataset, scores, comparisons)
     if newest is not None and content == (
         newest.record.as_of,
         newest.record.dataset,
@@ -237,12 +240,12 @@ def _publish(
         number=number,
         as_of=last,
         seen=newest_seen(history.rounds),
-        dataset=dataset.digest if dataset else None,
+        dataset=dataset,
         final_validation=final,
         scores=scores,
         comparisons=comparisons,
     )
-    party.commit(party.outbox.draft(f"evaluation-{number:04d}"), publication(key, record))
+    party.commit(party.outbox.draft(f"evaluation-{number:04d}"), *first, publication(key, record))
     return number
 
 
@@ -253,7 +256,7 @@ def _newest_number(history: History, site: str) -> int:
 
 def _missing(party: Party, history: History) -> tuple[str, ...]:
     """Return what the complete tables still need."""
-    pairs = [(site, kind) for site in history.sites for kind in SHARED_KINDS]
+    pairs = [(site, kind) for site in history.trainers for kind in shared_kinds(history.plan)]
     missing = [f"the {kind.word} model of {site}" for site, kind in pairs if (site, kind) not in history.models]
     missing += [f"the evaluation of {site}" for site in history.sites if site not in history.evaluations and site != party.name]
     if not history.finished:

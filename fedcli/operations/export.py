@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, tar
-from fedcli.party.chain_check import confirmation, require_chain
 from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.tar_members import files_of, tar_members
+from fedcli.party.inspection import confirmation, inspect_artifacts, require_chain
+from fedcli.party.transfer.tar_members import files_of, tar_members
 from fedcli.results import Result, Status
 
 if TYPE_CHECKING:

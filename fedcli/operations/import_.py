@@ -16,13 +16,23 @@ from fedcli.exchange import layout
 from fedcli.exchange.bounds import MAX_APPLICANTS, Bounds
 from fedcli.exchange.history import Problem
 from fedcli.exchange.overlay import Overlay
-from fedcli.exchange.records import MAX_MEMBERS, MAX_RECORD_BYTES, FederationRecord, RoundRecord
+from fedcli.exchange.records import (
+    MAX_MEMBERS,
+    MAX_RECORD_BYTES,
+    ClosingRecord,
+    FederationRecord,
+    MasksRecord,
+    OpeningRecord,
+    RoundRecord,
+    UnmaskRecord,
+    UpdateRecord,
+)
+from fedcli.exchange.store.rights import unshared
 from fedcli.exchange.tar import Tar
-from fedcli.party.chain_check import chain_problems, confirmation
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import inspect_artifacts
-from fedcli.party.tar_members import files_of, private_copy, read_verified
+from fedcli.party.inspection import chain_problems, confirmation, inspect_artifacts
+from fedcli.party.transfer.tar_members import files_of, private_copy, read_verified
 from fedcli.results import Result, Status
 from fedcli.text.wording import counted
 
@@ -34,10 +44,12 @@ if TYPE_CHECKING:
     from fedcli.exchange.store import Store
     from fedcli.party.history_reader import Reading
     from fedcli.party.source import Source
-    from fedcli.party.tar_members import DropFile
+    from fedcli.party.transfer.tar_members import DropFile
     from fedcli.progress import Progress
 
 _LISTED = 5
+_ORDER = (OpeningRecord, UpdateRecord, ClosingRecord, UnmaskRecord, RoundRecord)
+"""In which order the records of a round follow from one another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +107,8 @@ def import_(request: ImportRequest, environment: Environment) -> ImportResult:
         files = [file for verified in _in_order(reading, tar) for file in files_of(verified) if tar.stat(file.key) is not None]
         new = [file for file in files if file.key not in here]
         _write(store, tar, new, Path(scratch), environment.progress)
+        if new and (finding := unshared(store, new[-1].key)) is not None:
+            environment.progress.event(f"{finding.message}: {finding.remedy}")
         num_artifacts = sum(layout.is_artifact(file.key) for file in new)
         num_records = sum(file.key.endswith(".json") for file in new)
         extent = f"{num_records} records and {num_artifacts} artifacts are new" if new else "nothing is new"
@@ -152,11 +166,12 @@ def _verify(history: History, reading: Reading, here: frozenset[str], tar: Tar, 
 def _in_order(reading: Reading, tar: Tar) -> list[Verified[Record]]:
     """Return the tar's records in the protocol's order, so that a reader never finds one before what it refers to."""
 
-    def place(verified: Verified[Record]) -> tuple[int, int, bool, str]:
+    def place(verified: Verified[Record]) -> tuple[int, int, int, str]:
         number = round_of(verified.record)
         if number is None:
-            return (0 if isinstance(verified.record, FederationRecord) else 2, 0, False, verified.key)
-        return (1, number, isinstance(verified.record, RoundRecord), verified.key)
+            first = {FederationRecord: 0, MasksRecord: 1}.get(type(verified.record))
+            return (2, 0, 0, verified.key) if first is None else (0, first, 0, verified.key)
+        return (1, number, _ORDER.index(type(verified.record)), verified.key)
 
     return sorted((verified for verified in reading.records if tar.stat(verified.key) is not None), key=place)
 

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from fedcli import tensors
 from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import own_key, public_keys, read_public_key
+from fedcli.exchange.keys import public_keys, read_public_key, read_recovery_key
+from fedcli.exchange.recipients import check_auditors
 from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
+from fedcli.learning.small_sites import few_steps
 from fedcli.party.amendment import sorted_members
-from fedcli.party.party import Party, artifact_of, publication
+from fedcli.party.own_keys import own_keys
+from fedcli.party.party import Party, publication
 from fedcli.party.source import store_settings
+from fedcli.party.transfer.outgoing import ArtifactFile, artifact_of
 from fedcli.plan import Beginning
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
-    from fedcli.exchange.records import PublicKey
     from fedcli.party.source import Source
     from fedcli.plan import Plan
 
@@ -39,7 +42,7 @@ class InitRequest:
         key: The coordinator's Ed25519 key; None creates one in the workspace.
         sites: Public key files of sites that are members from the start, by name.
         recovery: The public half of the recovery key; None names none, and none can be named later.
-        weights: The file of ImageNet weights, if the plan begins from them; None takes torchvision's cache.
+        weights: The file of trained weights, if the plan begins from one; None takes torchvision's cache for ImageNet.
     """
 
     root: Path
@@ -78,12 +81,23 @@ def init(request: InitRequest, environment: Environment) -> InitResult:
 
     Raises:
         ConfigurationError: A key is wrong, the drop folder contains another federation, the network does not take images of the
-            plan's size, or the ImageNet weights are missing, wrong, or not what the plan begins from.
+            plan's size, or the trained weights are missing, wrong, or not what the plan begins from.
     """
     plan, source = request.plan, request.source
-    if request.weights is not None and plan.network.weights is not Beginning.IMAGENET:
+    if request.weights is not None and plan.network.weights is Beginning.NONE:
         msg = f"{request.weights}: the plan begins without trained weights"
-        raise ConfigurationError(msg, hint='set network.weights = "imagenet" in the plan, or leave --weights out')
+        raise ConfigurationError(msg, hint='set network.weights = "file" or "imagenet" in the plan, or leave --weights out')
+    if request.weights is None and plan.network.weights is Beginning.FILE:
+        msg = "the plan begins from a file of weights, and none is given"
+        raise ConfigurationError(
+            msg, hint="name it: fedcli init --weights FILE; any .safetensors file of the plan's network will do"
+        )
+    if plan.training.steps and (sentence := few_steps(plan, plan.training.epochs * plan.training.steps)) is not None:
+        environment.progress.event(sentence)
+    for site in request.sites:
+        layout.require_site(site)
+    check_auditors(plan)
+    _refuse_members_without_encryption_key(request)
     members = sorted_members(Member(site=name, keys=public_keys(read_public_key(path))) for name, path in request.sites.items())
     source.open().probe(layout.prefix(layout.COORDINATOR))
     _create_workspace(request, environment)
@@ -94,38 +108,39 @@ def init(request: InitRequest, environment: Environment) -> InitResult:
         return _result(party, plan)
 
 
+def _refuse_members_without_encryption_key(request: InitRequest) -> None:
+    """Refuse members named by a signing key only, where nothing could be sealed for them."""
+    if request.plan.confidentiality.sealing and request.sites:
+        msg = f"{', '.join(request.sites)}: named by a signing key, and the plan seals files to the sites' encryption keys"
+        hint = "leave --site out: the sites enrol with fedcli join, and fedcli admit lists them with both keys"
+        raise ConfigurationError(msg, hint=hint)
+
+
 def _create_workspace(request: InitRequest, environment: Environment) -> None:
     with locked(request.root):
-        key_name, verify_key = own_key(request.root, request.key, layout.COORDINATOR, environment.passphrase)
+        keys = own_keys(request.root, request.key, layout.COORDINATOR, environment.passphrase)
         settings = Settings(
             role=WorkspaceRole.COORDINATOR,
             name=layout.COORDINATOR,
             drop=request.source.address,
-            coordinator=verify_key.fingerprint,
-            key=key_name,
+            coordinator=keys.signing.fingerprint,
+            key=keys.name,
             **store_settings(request.source.options),
         )
         Workspace.create(request.root, settings)
 
 
-def _recovery_key(party: Party, path: Path | None) -> PublicKey | None:
-    if path is None:
-        return None
-    key = read_public_key(path)
-    if key == party.signer.verify_key:
-        msg = f"{path}: the recovery key is the coordinator's signing key, expected another one"
-        raise ConfigurationError(msg, hint="make a key of its own with ssh-keygen -t ed25519, and keep its private half offline")
-    return public_keys(key)[0]
-
-
 def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member, ...]) -> None:
     from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
+    from fedcli.learning.training.mechanism import require_private  # noqa: PLC0415 - likewise
 
     plan = request.plan
-    recovery = _recovery_key(party, request.recovery)
+    recovery = read_recovery_key(request.recovery, party.signer.verify_key) if request.recovery is not None else None
     registry.check_fit(plan.network, len(plan.classes), plan.images.size, plan.training.batch_size)
+    if plan.privacy.promised:
+        require_private(registry.build(plan.network, len(plan.classes)), plan.training)
     source = None
-    if plan.network.weights is Beginning.IMAGENET:
+    if plan.network.weights is not Beginning.NONE:
         source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
     created = party.environment.clock()
@@ -138,16 +153,16 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         number=0,
         previous=None,
         from_round=0,
-        coordinator=public_keys(party.signer.verify_key),
+        coordinator=party.listed_as(party.signer.verify_key),
         recovery=recovery,
         members=members,
         plan=plan,
     )
     first = publication(layout.federation(0), federation)
     draft = party.outbox.draft("round-0000")
-    measured = tensors.write(draft.folder / "model", initial)
-    key = layout.round_record(0)
-    artifact = artifact_of(key, Role.MODEL, measured)
+    path, key = draft.folder / "model", layout.round_record(0)
+    file = ArtifactFile(role=Role.MODEL, path=path, content=tensors.write(path, initial))
+    artifact, stored = artifact_of(file, key, federation, first.digest, layout.COORDINATOR)
     record = RoundRecord(
         federation=first.digest,
         party=layout.COORDINATOR,
@@ -159,7 +174,7 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         pretrained=source.sha256 if source else None,
         artifacts=(artifact,),
     )
-    party.commit(draft, first, publication(key, record, (artifact, draft.folder / "model")))
+    party.commit(draft, first, publication(key, record, (artifact, stored)))
 
 
 def _result(party: Party, plan: Plan) -> InitResult:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcli.errors import ConfigurationError, TrustError
-from fedcli.exchange.keys import own_key, public_keys
+from fedcli.errors import ConfigurationError, DataError, TrustError
+from fedcli.imaging.dataset import prepared_dataset
+from fedcli.learning.small_sites import advice_on_data
 from fedcli.party.enrolment import publish_enrolment, read_enrolments
+from fedcli.party.own_keys import own_keys
 from fedcli.party.party import Party
 from fedcli.party.source import store_settings
 from fedcli.private_files import locked
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.records import PublicKey
     from fedcli.party.enrolment import EnrolmentSeries
+    from fedcli.party.own_keys import OwnKeys
     from fedcli.party.source import Source
     from fedcli.plan import Plan
 
@@ -57,6 +61,8 @@ class JoinRequest:
         share_models: Whether its best models may be published for evaluation at other sites.
         threads: CPU threads for training; 0 takes PyTorch's default.
         re_enrol: Whether the site, which is a member, has lost its key: it enrols another one under its name.
+        declared_patients: About how many training patients it has, where the plan promises privacy; 0 declares none yet.
+        tester: Whether all its patients are test patients: it does not train, and evaluates the others' models.
     """
 
     root: Path
@@ -68,6 +74,8 @@ class JoinRequest:
     share_models: bool = False
     threads: int = 0
     re_enrol: bool = False
+    declared_patients: int = 0
+    tester: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +121,17 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
         TrustError: Somebody has enrolled under it with another key.
     """
     plan = request.invitation.plan
-    key, fingerprint = _create_workspace(request, environment)
+    keys = _create_workspace(request, environment)
+    key, fingerprint = keys.listed[0], keys.signing.fingerprint
     with Party.at_work(request.root, WorkspaceRole.SITE, environment, confirmed=False) as party:
         series = read_enrolments(party.folder, party.name)
         enrolled = any(key in item.record.keys for item in series.verified)
-        waits = (enrolled or request.re_enrol) and not party.ledger.has_listed(party.name, (key,))
+        listed_before = any(key in item.record.keys_of(party.name) for item in party.ledger.federations)
+        waits = (enrolled or request.re_enrol) and not listed_before
         if not waits:
             _refuse_taken_name(party, key, series)
         party.workspace.approve(plan)
+        _warn_of_small_data(party, plan)
         if not enrolled:
             listed = [item for item in series.verified if party.ledger.has_listed(party.name, item.record.keys)]
             before = listed[-1] if listed else None
@@ -130,7 +141,7 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
         prepare = party.command("prepare", "ARCHIVE", "--labels", "LABELS")
         return JoinResult(
             status=Status.DONE if enrolled else Status.PUBLISHED,
-            message=f"Next: {first}; then `{prepare}` and `{party.command('train-round')}`",
+            message=f"Next: {first}; then `{prepare}` and `{party.command('evaluate' if request.tester else 'train-round')}`",
             site=party.name,
             fingerprint=fingerprint,
             plan=plan.digest,
@@ -138,27 +149,37 @@ def join(request: JoinRequest, environment: Environment) -> JoinResult:
         )
 
 
-def _create_workspace(request: JoinRequest, environment: Environment) -> tuple[PublicKey, str]:
-    """Create the site's workspace if it is missing; return its public key and the key's fingerprint."""
+def _warn_of_small_data(party: Party, plan: Plan) -> None:
+    """Say what a site of this size should know, where its data are prepared already."""
+    with suppress(DataError):
+        cohort = prepared_dataset.describe(party.workspace.prepared_path).cohort
+        for sentence in advice_on_data(plan, cohort):
+            party.environment.progress.event(f"{party.name}: {sentence}")
+
+
+def _create_workspace(request: JoinRequest, environment: Environment) -> OwnKeys:
+    """Create the site's workspace if it is missing; return its keys."""
     source = request.invitation.source
     with locked(request.root):
-        key_name, verify_key = own_key(request.root, request.key, request.site, environment.passphrase)
+        keys = own_keys(request.root, request.key, request.site, environment.passphrase)
         settings = Settings(
             role=WorkspaceRole.SITE,
             name=request.site,
             drop=source.address,
             coordinator=request.invitation.coordinator,
-            key=key_name,
+            key=keys.name,
             prepared=request.prepared,
             share_dataset=request.share_dataset,
             share_models=request.share_models,
             threads=request.threads,
+            tester=request.tester,
+            declared_patients=request.declared_patients,
             **store_settings(source.options),
         )
         workspace = Workspace.create(request.root, settings)
         if request.re_enrol:
-            workspace.save(RE_ENROLMENT, ReEnrolment(public_key=verify_key.line))
-    return public_keys(verify_key)[0], verify_key.fingerprint
+            workspace.save(RE_ENROLMENT, ReEnrolment(public_key=keys.signing.line))
+    return keys
 
 
 def _refuse_taken_name(party: Party, key: PublicKey, series: EnrolmentSeries) -> None:

@@ -1,7 +1,7 @@
 """Predict with a model of the federation: each case's probabilities and class, in a table that is not published.
 
 Find the model and the record behind it → read the images, prepared or a folder of DICOM files → the mean probability over each
-case's images → a CSV, and beside it a JSON file that says how it was made.
+case's images → a CSV, and beside it a page with images of the most uncertain cases, and a JSON file that says how it was made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import wire
@@ -21,21 +20,25 @@ from fedcli.exchange.records import ModelReference, Versions
 from fedcli.imaging.archive.image_archive import ImageArchive, PatientRule
 from fedcli.imaging.dataset.prepared_dataset import DESCRIPTION
 from fedcli.learning.evaluation import inference
-from fedcli.learning.evaluation.metrics import mean_by_unit
 from fedcli.party.party import Party
 from fedcli.plan import Part, Unit
+from fedcli.privacy.keyring import scratch_of
+from fedcli.reporting.case_predictions import LeftOutImage, prediction_table
+from fedcli.reporting.prediction_page import PredictionPage
 from fedcli.results import Result, Status
 from fedcli.site.learner import Learner
 from fedcli.site.model_lookup import BEST, find_model
 from fedcli.site.prediction_input import SkippedFile, from_files, from_prepared
-from fedcli.text.csv_text import csv_text
+from fedcli.text.wording import counted
 from fedcli.wire import STRICT, Digest, Timestamp
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from fedcli.environment import Environment
     from fedcli.plan import Plan
+    from fedcli.reporting.case_predictions import PredictionTable
     from fedcli.site.prediction_input import PredictionInput
 
 _PRIVATE = 0o600
@@ -53,6 +56,7 @@ class PredictRequest:
         part: Whose patients (prepared data only).
         patient_pattern: Finds the patient in Patient ID (DICOM files only).
         workers: Worker processes (DICOM files only).
+        lead: A case whose most probable class is ahead of the next one by less is uncertain.
     """
 
     root: Path
@@ -62,6 +66,7 @@ class PredictRequest:
     part: Part = Part.TEST
     patient_pattern: str = ""
     workers: int = 1
+    lead: float = 0.2
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -79,7 +84,7 @@ class PredictionProvenance:
         data: Digest of the prepared data; null if DICOM files were read.
         part: Part of the prepared data; null likewise.
         unit: What a row of the table is.
-        cases: Rows of the table.
+        cases: Rows of the table that have a prediction.
         images: Images behind them.
         table_sha256: Digest of the table.
         left_out: Files below the folder that have no prediction.
@@ -109,11 +114,14 @@ class PredictResult(Result):
         out: The table.
         provenance: The JSON file beside it.
         model: The model, and the record behind it.
-        cases: Rows of the table.
+        cases: Rows of the table that have a prediction.
         images: Images behind them.
         left_out: Files without a prediction.
         classes: The plan's classes.
         class_cases: Cases predicted of each.
+        page: The HTML page beside the table.
+        uncertain: Cases whose prediction is uncertain.
+        unpredicted: Cases without a prediction, because all their files were left out.
     """
 
     out: str
@@ -124,6 +132,9 @@ class PredictResult(Result):
     left_out: int
     classes: tuple[str, ...]
     class_cases: tuple[int, ...]
+    page: str
+    uncertain: int
+    unpredicted: int
 
 
 def predict(request: PredictRequest, environment: Environment) -> PredictResult:
@@ -134,11 +145,14 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
         TrustError: The model does not belong to this federation.
         DataError: There are no images, or they were not prepared by this plan.
     """
-    companion = request.out.with_suffix(".json")
-    if companion == request.out:
-        msg = f"{request.out}: the table's name must not end in .json, the ending of the file beside it"
+    companion, page = request.out.with_suffix(".json"), request.out.with_suffix(".html")
+    if request.out in {companion, page}:
+        msg = f"{request.out}: the table's name must not end in .json or .html, the endings of the files beside it"
         raise UsageError(msg)
-    with Party.at_work(request.root, None, environment) as party, tempfile.TemporaryDirectory() as scratch:
+    with (
+        Party.at_work(request.root, None, environment) as party,
+        tempfile.TemporaryDirectory(prefix="fedcli-predict-", dir=scratch_of(party.keyring)) as scratch,
+    ):
         plan = party.plan
         learner = Learner(party.workspace, plan, environment.progress)
         path, model = find_model(party, request.model, learner.layout, Path(scratch))
@@ -149,13 +163,42 @@ def predict(request: PredictRequest, environment: Environment) -> PredictResult:
         probabilities = inference.probabilities(
             learner.module, images.pixels, device=learner.device, progress=environment.progress, label=label
         )
-    names, positions = np.unique(np.array(images.cases, dtype=str), return_inverse=True)
-    means = mean_by_unit(probabilities, positions.astype(np.int64))
-    table = _table(plan, images, names.tolist(), means)
-    provenance = _provenance(request, party, model, images, cases=len(names), table=table)
-    write_whole(request.out, table, mode=_PRIVATE)
-    write_whole(companion, wire.encode(provenance), mode=_PRIVATE)
-    return _result(request.out, companion, provenance, plan, means)
+        table = _table(request, plan, images, probabilities)
+        provenance = _provenance(request, party, model, images, table)
+        write_whole(request.out, table.text().encode(), mode=_PRIVATE)
+        write_whole(page, _page(table, plan, provenance, images, companion.name).encode(), mode=_PRIVATE)
+        write_whole(companion, wire.encode(provenance), mode=_PRIVATE)
+    return _result(request.out, provenance, table)
+
+
+def _table(request: PredictRequest, plan: Plan, images: PredictionInput, probabilities: NDArray[np.float64]) -> PredictionTable:
+    return prediction_table(
+        plan.classes,
+        request.lead,
+        images.cases,
+        probabilities,
+        files=images.files,
+        patients=images.patients,
+        left_out={case: tuple(map(_left_out, files)) for case, files in images.left_out_of.items()},
+    )
+
+
+def _page(table: PredictionTable, plan: Plan, provenance: PredictionProvenance, images: PredictionInput, companion: str) -> str:
+    return PredictionPage(
+        table=table,
+        model=_model_in_words(provenance.model),
+        plan=plan.name,
+        unit=plan.unit.value,
+        created=provenance.created,
+        left_out=tuple(map(_left_out, images.left_out)),
+        pixels=images.pixels,
+        titles=images.titles,
+        companion=companion,
+    ).render()
+
+
+def _left_out(item: SkippedFile) -> LeftOutImage:
+    return LeftOutImage(file=item.file, reason=item.reason.value)
 
 
 def _images(request: PredictRequest, party: Party, plan: Plan, scratch: Path) -> PredictionInput:
@@ -169,7 +212,7 @@ def _images(request: PredictRequest, party: Party, plan: Plan, scratch: Path) ->
 
 
 def _provenance(
-    request: PredictRequest, party: Party, model: ModelReference, images: PredictionInput, *, cases: int, table: bytes
+    request: PredictRequest, party: Party, model: ModelReference, images: PredictionInput, table: PredictionTable
 ) -> PredictionProvenance:
     return PredictionProvenance(
         federation=party.ledger.identity,
@@ -181,45 +224,38 @@ def _provenance(
         data=images.data,
         part=request.part if images.data else None,
         unit=party.plan.unit,
-        cases=cases,
+        cases=len(table.predicted),
         images=len(images.pixels),
-        table_sha256=wire.sha256(table),
+        table_sha256=wire.sha256(table.text().encode()),
         left_out=images.left_out,
     )
 
 
-def _table(plan: Plan, images: PredictionInput, names: list[str], means: NDArray[np.float64]) -> bytes:
-    """Return the CSV: one row per case, in the order of the pseudonyms; of equally probable classes the lower is predicted."""
-    files: dict[str, list[str]] = {name: [] for name in names}
-    counts = dict.fromkeys(names, 0)
-    for number, name in enumerate(images.cases):
-        counts[name] += 1
-        files[name] += images.files[number : number + 1]
-    last = ("files",) if images.files else ()
-    lines: list[tuple[object, ...]] = [("case", "images", *(f"p({name})" for name in plan.classes), "predicted", *last)]
-    for name, row in zip(names, means, strict=True):
-        last = ("; ".join(files[name]),) if images.files else ()
-        probabilities = (f"{value:.6f}" for value in row)
-        lines.append((name, counts[name], *probabilities, plan.classes[int(np.argmax(row))], *last))
-    return csv_text(lines).encode()
-
-
-def _result(
-    out: Path, companion: Path, provenance: PredictionProvenance, plan: Plan, means: NDArray[np.float64]
-) -> PredictResult:
-    model = provenance.model
+def _model_in_words(model: ModelReference) -> str:
     when = f"{'epoch' if model.kind in {'local', 'finetuned'} else 'round'} {model.round}"
-    origin = f"by the {model.kind.word} model of {model.party}, {when}"
-    left_out = f"; {len(provenance.left_out)} files left out, with the reason in {companion}" if provenance.left_out else ""
+    return f"{model.kind.word} model of {model.party}, {when}"
+
+
+def _result(out: Path, provenance: PredictionProvenance, table: PredictionTable) -> PredictResult:
+    companion, page = out.with_suffix(".json"), out.with_suffix(".html")
+    message = f"{provenance.cases} cases, {provenance.images} images, by the {_model_in_words(provenance.model)}: {out}"
+    if provenance.left_out:
+        message += f"; {len(provenance.left_out)} files left out, with the reason in {companion}"
+    if table.unpredicted:
+        message += f"; {counted(len(table.unpredicted), 'case')} without a prediction"
+    message += f"; {table.num_uncertain} uncertain, look at {page}"
     return PredictResult(
         status=Status.DONE,
-        message=f"{provenance.cases} cases, {provenance.images} images, {origin}: {out}{left_out}",
+        message=message,
         out=str(out),
         provenance=str(companion),
-        model=model,
+        model=provenance.model,
         cases=provenance.cases,
         images=provenance.images,
         left_out=len(provenance.left_out),
-        classes=plan.classes,
-        class_cases=tuple(np.bincount(np.argmax(means, axis=1), minlength=len(plan.classes)).tolist()),
+        classes=table.classes,
+        class_cases=table.class_cases(),
+        page=str(page),
+        uncertain=table.num_uncertain,
+        unpredicted=len(table.unpredicted),
     )

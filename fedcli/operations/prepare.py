@@ -12,6 +12,7 @@ from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
 from fedcli.imaging.preparation import DatasetRequest
+from fedcli.learning.small_sites import advice_on_data
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.private_files import exclusive, read_secret
 from fedcli.results import Result, Status
@@ -72,6 +73,7 @@ class PrepareResult(Result):
         label_remarks: What else identifies images, and why rows and images that look alike do not match.
         page: An HTML page with all this and examples of the images, for the site's eyes only.
         warnings: Scanners whose images seem to be inverted.
+        advice: What a site of this size should know before it trains.
         withdrawn: Patients that have withdrawn now.
         withdrawn_rounds: Rounds whose update was trained with one of them.
         withdrawal: A CSV of these patients and their rounds, for the site's eyes only; null if none withdraws.
@@ -92,6 +94,7 @@ class PrepareResult(Result):
     label_remarks: tuple[str, ...]
     page: str
     warnings: tuple[str, ...]
+    advice: tuple[str, ...] = ()
     withdrawn: int = 0
     withdrawn_rounds: tuple[int, ...] = ()
     withdrawal: str | None = None
@@ -133,7 +136,7 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
         from fedcli.reporting import dataset_page  # noqa: PLC0415 - matplotlib is needed only now
 
         write_whole(out / PAGE, dataset_page.render(summary).encode(), mode=0o600)
-    result = _result(summary, out)
+    result = _result(summary, out, advice_on_data(_plan(request, workspace), summary.cohort))
     return _with_withdrawals(result, workspace, withdrawals) if workspace is not None and withdrawals else result
 
 
@@ -176,11 +179,14 @@ def check(request: PrepareRequest, progress: Progress) -> CheckResult:
     dataset = _dataset(request, _workspace(request))
     workers = dataset.archive.num_processes
     seen = preview.preview(dataset, progress=progress)
+    left_out = sum(files for _, files in seen.rejections)
     message = (
         f"{seen.images} images of {seen.patients} patients with a label in {seen.files} files; "
-        f"{seen.files - seen.images} would be left out; decoding takes about {duration(max(1.0, seen.seconds))} "
+        f"{left_out} would be left out; decoding takes about {duration(max(1.0, seen.seconds))} "
         f"in {workers} processes, plus the time to read the files"
     )
+    if not seen.images:
+        message += "; prepare would stop, because no image is left"
     return CheckResult(status=Status.DONE, message=message, classes=dataset.preparation.classes, workers=workers, preview=seen)
 
 
@@ -190,17 +196,21 @@ def _workspace(request: PrepareRequest) -> Workspace | None:
     return None
 
 
-def _dataset(request: PrepareRequest, workspace: Workspace | None) -> DatasetRequest:
-    """Return which data set to make; plan and folder are the workspace's if the request names none."""
+def _plan(request: PrepareRequest, workspace: Workspace | None) -> plans.Plan:
+    """Return the plan that the request names, or else the workspace's."""
     if isinstance(request.plan, plans.Plan):
-        plan = request.plan
-    elif request.plan is not None:
-        plan = plans.load(request.plan)
-    elif workspace is not None and workspace.approval is not None:
-        plan = workspace.approval.plan
-    else:
-        msg = "prepare needs a plan: --plan FILE, or a workspace whose plan is approved"
-        raise UsageError(msg, hint="fedcli join creates a workspace; -C names it")
+        return request.plan
+    if request.plan is not None:
+        return plans.load(request.plan)
+    if workspace is not None and workspace.approval is not None:
+        return workspace.approval.plan
+    msg = "prepare needs a plan: --plan FILE, or a workspace whose plan is approved"
+    raise UsageError(msg, hint="fedcli join creates a workspace; -C names it")
+
+
+def _dataset(request: PrepareRequest, workspace: Workspace | None) -> DatasetRequest:
+    """Return which data set to make; the folder is the workspace's if the request names none."""
+    plan = _plan(request, workspace)
     out = request.out
     if out is None:
         if workspace is None:
@@ -209,10 +219,11 @@ def _dataset(request: PrepareRequest, workspace: Workspace | None) -> DatasetReq
         out = workspace.prepared_path
         if request.archive.limit:  # never where training looks
             out = out.with_name(f"{out.name}-try")
-    return DatasetRequest(archive=request.archive, labels=request.labels, preparation=plan.preparation, out=out)
+    tester = workspace is not None and workspace.settings.tester
+    return DatasetRequest(archive=request.archive, labels=request.labels, preparation=plan.preparation, out=out, test_only=tester)
 
 
-def _result(summary: PreparationSummary, out: Path) -> PrepareResult:
+def _result(summary: PreparationSummary, out: Path, advice: tuple[str, ...]) -> PrepareResult:
     files = f"{len(summary.rejected)} {'file' if len(summary.rejected) == 1 else 'files'}"
     left_out = f"; {files} left out, with the reason in {out / REJECTS}" if summary.rejected else ""
     return PrepareResult(
@@ -236,4 +247,5 @@ def _result(summary: PreparationSummary, out: Path) -> PrepareResult:
         label_remarks=summary.label_remarks,
         page=str(out / PAGE),
         warnings=tuple(warning for scanner in summary.scanners for warning in scanner.warnings),
+        advice=advice,
     )

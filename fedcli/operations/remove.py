@@ -33,7 +33,7 @@ class RemoveRequest:
     Attributes:
         root: The coordinator's workspace.
         site: The member.
-        reason: Why, as the site is told; empty gives no reason.
+        reason: Why, for the site to see; empty gives no reason.
     """
 
     root: Path

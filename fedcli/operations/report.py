@@ -27,7 +27,7 @@ class ReportRequest:
     Attributes:
         source: The drop folder.
         out: The folder to write.
-        model: Which model the model card describes: `best`, `final`, or `SITE/KIND`.
+        model: Which model the model card describes: `best`, `final`, `global`, `SITE` or `SITE/KIND`.
     """
 
     source: Source

@@ -7,18 +7,20 @@ on. The chain stays linear, and a restart uses up one of the plan's rounds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fedcli.disk import Measured
 from fedcli.errors import TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.overlay import Overlay
-from fedcli.exchange.records import Restart, RoundRecord
+from fedcli.exchange.records import Restart
 from fedcli.exchange.tar import Tar
-from fedcli.party.artifacts import Artifacts
-from fedcli.party.party import Party, artifact_of, publication
-from fedcli.party.received_updates import REASON_LIMIT, ReceivedUpdates, late_updates
+from fedcli.party.masking.masked_aggregation import evidence
+from fedcli.party.party import Party
+from fedcli.party.received_updates import REASON_LIMIT, ReceivedUpdates
+from fedcli.party.round_closing import close_round
+from fedcli.party.transfer.artifacts import Artifacts
+from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.results import Result, Status
 from fedcli.text.visible_text import visible
 from fedcli.workspace import WorkspaceRole
@@ -81,15 +83,28 @@ def restart(request: RestartRequest, environment: Environment) -> RestartResult:
         if newest.restart is not None and newest.restart.round == request.number:
             status = Status.PUBLISHED if f"round-{newest.round:04d}" in party.published else Status.DONE
             return _result(party, status, request.number)
-        reason = visible(request.reason).strip()
-        _require_possible(party, request.number, reason)
-        draft = party.outbox.draft(f"round-{newest.round + 1:04d}")
-        files = _copies(party, request, draft)
-        record = _record(party, Restart(round=request.number, reason=reason), _discarded(party, reason), files)
-        party.commit(draft, publication(layout.round_record(record.round), record, *files))
-        party.folder.artifacts.forget()
-        party.folder.synchronise()
+        restart_open_round(party, request.number, request.reason, request.tars)
         return _result(party, Status.PUBLISHED, request.number)
+
+
+def restart_open_round(party: Party, number: int, reason: str, tars: tuple[Path, ...] = ()) -> None:
+    """Close the open round with the model of an earlier one; of a masked round, name whom its answers convict.
+
+    Args:
+        party: The coordinator.
+        number: The earlier round.
+        reason: Why; the round record states it.
+        tars: Tars of artifacts that were moved out of the drop folder.
+
+    Raises:
+        UsageError: There is no such round, no reason, or no round left.
+        TrustError: The model or the server's state of that round is missing, or not what its record says.
+    """
+    reason, opened = visible(reason).strip(), party.ledger.newest_round + 1
+    _require_possible(party, number, reason)
+    draft = party.outbox.draft(f"round-{opened:04d}")
+    files, restarted = _copies(party, number, tars, draft), Restart(round=number, reason=reason)
+    close_round(party, draft, _discarded(party, reason), files, restart=restarted, masked=evidence(party, opened))
 
 
 def _require_possible(party: Party, number: int, reason: str) -> None:
@@ -106,26 +121,27 @@ def _require_possible(party: Party, number: int, reason: str) -> None:
         raise UsageError(msg, hint=hint)
 
 
-def _copies(party: Party, request: RestartRequest, draft: Draft) -> list[tuple[Artifact, Path]]:
+def _copies(party: Party, number: int, tars: tuple[Path, ...], draft: Draft) -> list[tuple[Artifact, Path]]:
     """Copy the artifacts of the earlier round into a draft: every round has files of its own, so that others can be archived."""
-    earlier, key = party.ledger.rounds[request.number], layout.round_record(party.ledger.newest_round + 1)
-    store = Overlay(party.store, *map(Tar, request.tars))
-    artifacts = Artifacts(store, draft.folder / "fetched")
+    earlier, key = party.ledger.rounds[number], layout.round_record(party.ledger.newest_round + 1)
+    store = Overlay(party.store, *map(Tar, tars))
+    artifacts = Artifacts(store, draft.folder / "fetched", party.folder.opening)
+    federation = party.ledger.in_force(party.ledger.newest_round + 1).record
     files: list[tuple[Artifact, Path]] = []
     for artifact in earlier.artifacts:
         if store.stat(artifact.key) is None:
             msg = f"{artifact.key}: missing, expected by {earlier.key}"
             raise TrustError(msg, hint="if it was archived, `--with TAR` names the tar that has it")
         content = Measured(size=artifact.content_size, sha256=artifact.content_sha256)
-        files.append((artifact_of(key, artifact.role, content), artifacts.fetch(earlier, artifact)))
+        file = ArtifactFile(role=artifact.role, path=artifacts.fetch(earlier, artifact), content=content)
+        files.append(party.artifact(file, key, federation))
     return files
 
 
 def _discarded(party: Party, reason: str) -> ReceivedUpdates:
     """Return the members of the open round, each update that has arrived as rejected with the reason."""
     number = party.ledger.newest_round + 1
-    members = party.ledger.in_force(number).record.members
-    received = ReceivedUpdates(members=tuple(member.site for member in members))
+    received = ReceivedUpdates(members=party.ledger.in_force(number).record.trainers)
     for site in received.members:
         try:
             if (update := party.folder.update(site, number)) is not None:
@@ -134,28 +150,6 @@ def _discarded(party: Party, reason: str) -> ReceivedUpdates:
         except (TrustError, UnreadableError) as error:
             received.reject(site, str(error))
     return received
-
-
-def _record(party: Party, restarted: Restart, received: ReceivedUpdates, files: list[tuple[Artifact, Path]]) -> RoundRecord:
-    ledger, plan = party.ledger, party.plan
-    number = ledger.newest_round + 1
-    created, hours = party.environment.clock(), plan.aggregation.deadline_hours
-    return RoundRecord(
-        federation=ledger.identity,
-        party=layout.COORDINATOR,
-        created=created,
-        versions=party.versions(),
-        round=number,
-        parent=ledger.rounds[-1].digest,
-        federation_record=ledger.in_force(number).digest,
-        rule=ledger.rounds[restarted.round].record.rule,
-        absent=received.absent,
-        rejected=received.rejections,
-        late=late_updates(party, number),
-        deadline=created + timedelta(hours=hours) if hours and number < plan.rounds else None,
-        restart=restarted,
-        artifacts=tuple(artifact for artifact, _ in files),
-    )
 
 
 def _result(party: Party, status: Status, earlier: int) -> RestartResult:

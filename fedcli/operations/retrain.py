@@ -15,10 +15,12 @@ import torch
 from fedcli.errors import DataError, UsageError
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.tar import Tar
-from fedcli.party.artifacts import prepare_update
 from fedcli.party.folder import Folder
+from fedcli.party.own_keys import keyring_of
 from fedcli.party.party import Party
+from fedcli.party.transfer.outgoing import prepare_update
 from fedcli.plan import OptimizerState, Part, Statistics
+from fedcli.privacy.keyring import scratch_of
 from fedcli.results import Result, Status
 from fedcli.site import training_log
 from fedcli.site.learner import Learner
@@ -79,10 +81,11 @@ def retrain(request: RetrainRequest, environment: Environment) -> RetrainResult:
         ConfigurationError: There is no such device here.
     """
     workspace = Workspace.open(request.root, WorkspaceRole.SITE)
-    with tempfile.TemporaryDirectory(prefix="fedcli-retrain-") as scratch:
+    keyring = keyring_of(workspace, environment.passphrase)
+    with tempfile.TemporaryDirectory(prefix="fedcli-retrain-", dir=scratch_of(keyring)) as scratch:
         party = Party(_temporary_workspace(workspace, Path(scratch) / "workspace"), environment)
         store = Overlay(party.store, *map(Tar, request.tars))
-        party.folder = Folder(store, coordinator=workspace.settings.coordinator, cache=Path(scratch) / "cache")
+        party.folder = Folder(store, coordinator=workspace.settings.coordinator, cache=Path(scratch) / "cache", keyring=keyring)
         party.folder.synchronise()
         update = _update(party, request.round)
         party.workspace = _as_recorded(party.workspace, update.record)
@@ -127,6 +130,8 @@ def _as_recorded(workspace: Workspace, record: UpdateRecord) -> Workspace:
 
 def _lost(party: Party, workspace: Workspace, learner: Learner, record: UpdateRecord) -> tuple[str, ...]:
     """Return what the training began with and is not there any more: the update cannot come out again without it."""
+    if record.privacy is not None:
+        return ("its random numbers came from a secret key, which was erased when the update was put into the outbox",)
     lost: list[str] = []
     try:
         images, data = len(learner.samples(Part.TRAIN)), training_log.data_of(workspace, record.round)

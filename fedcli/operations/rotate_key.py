@@ -1,4 +1,4 @@
-"""A party replaces its signing key: the old key signs for the new one, and is used until the federation lists the new one."""
+"""A party replaces its keys: the old signing key signs for the new ones, and is used until the federation lists them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.keys import create_key, load_signer, public_keys, verify_keys
+from fedcli.exchange.keys import create_key, load_signer, public_keys, read_recovery_key, verify_keys
 from fedcli.party.amendment import amend_federation, first_round, recover_federation
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.enrolment import publish_enrolment, read_enrolments
+from fedcli.party.own_keys import AskedPassphrase, new_encryption_key
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.workspace import Rotation, WorkspaceRole
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
-    from fedcli.exchange.records import PublicKey
-    from fedcli.exchange.signatures import Signer
+    from fedcli.exchange.signatures import Signer, VerifyKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,14 @@ class RotateKeyRequest:
         key: The new Ed25519 private key; None creates one in the workspace.
         recovery: The recovery key's file: it signs for the coordinator's new key in place of the present one.
         instead_of: The number of a federation record that this one takes the place of; None is the next number.
+        successor: The public half of another recovery key: the recovery key then replaces itself, and not the coordinator's key.
     """
 
     root: Path
     key: Path | None = None
     recovery: Path | None = None
     instead_of: int | None = None
+    successor: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +64,15 @@ def rotate_key(request: RotateKeyRequest, environment: Environment) -> RotateKey
     Raises:
         UsageError: A rotation to another key has begun, the site has not enrolled yet, or there is no such recovery key.
     """
+    if request.recovery is not None and request.successor is not None:
+        return _replace_recovery_key(request.root, request.recovery, request.successor, environment)
     if request.recovery is not None:
         return _recover(request, request.recovery, environment)
     with Party.at_work(request.root, None, environment) as party:
         before = party.signer.verify_key
-        new = _new_key(party, request.key, public_keys(before))
+        new = _new_key(party, request.key, before)
         if party.workspace.settings.role is WorkspaceRole.COORDINATOR:
-            first = amend_federation(party, first_round(party, ()), coordinator=public_keys(new.verify_key)).from_round
+            first = amend_federation(party, first_round(party, ()), coordinator=party.listed_as(new.verify_key)).from_round
             since = "From now on" if first == party.ledger.newest_round + 1 else f"From round {first} on"
             message = f"{since} the new key signs; the sites need not do anything. Keep the old key: it proves the history"
         else:
@@ -92,18 +96,14 @@ def _recover(request: RotateKeyRequest, recovery: Path, environment: Environment
     """Replace the coordinator's key by the recovery key."""
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
         ledger = party.ledger
-        newest, signer = ledger.newest_federation, load_signer(recovery, environment.passphrase)
-        if newest.recovery is None or public_keys(signer.verify_key) != (newest.recovery,):
-            named = verify_keys([newest.recovery])[0].fingerprint if newest.recovery else "none"
-            msg = f"{recovery}: the key {signer.verify_key.fingerprint}, expected the federation's recovery key, {named}"
-            raise UsageError(msg, hint="fedcli init --recovery-key names it; without one, begin a new federation")
+        newest, signer = ledger.newest_federation, _recovery_signer(party, recovery)
         number = len(ledger.federations) if request.instead_of is None else request.instead_of
         if not 1 <= number <= len(ledger.federations):
             msg = f"federation record {number} cannot be replaced, expected 1 to {len(ledger.federations)}"
             raise UsageError(msg)
-        new = _new_key(party, request.key, newest.coordinator)
-        if newest.coordinator != public_keys(new.verify_key):
-            recover_federation(party, number, public_keys(new.verify_key), signer)
+        new = _new_key(party, request.key, verify_keys(newest.coordinator)[0])
+        if newest.coordinator != party.listed_as(new.verify_key):
+            recover_federation(party, number, signer, coordinator=party.listed_as(new.verify_key))
         leftovers = _leftovers(party, number)
         if not leftovers:
             party.folder.synchronise()
@@ -115,6 +115,35 @@ def _recover(request: RotateKeyRequest, recovery: Path, environment: Environment
             before=verify_keys(newest.coordinator)[0].fingerprint,
             listed=bool(leftovers) or party.signer.verify_key == new.verify_key,
         )
+
+
+def _replace_recovery_key(root: Path, recovery: Path, successor: Path, environment: Environment) -> RotateKeyResult:
+    """Name another recovery key, for which the present one signs; the coordinator's key stays, so sites have none to confirm."""
+    with Party.at_work(root, WorkspaceRole.COORDINATOR, environment) as party:
+        new, newest = read_recovery_key(successor, party.signer.verify_key), party.ledger.newest_federation
+        before = newest.recovery
+        if before != new:
+            recover_federation(party, newest.number + 1, _recovery_signer(party, recovery), successor=new)
+            party.folder.synchronise()
+        fingerprint, present = (key.fingerprint for key in verify_keys([new, before or new]))
+        return RotateKeyResult(
+            status=Status.DONE if before == new else Status.PUBLISHED,
+            message=f"The recovery key is now {fingerprint}; keep its private half offline, and destroy the one before",
+            party=party.name,
+            fingerprint=fingerprint,
+            before=present,
+            listed=True,
+        )
+
+
+def _recovery_signer(party: Party, recovery: Path) -> Signer:
+    """Load the federation's recovery key."""
+    signer, listed = load_signer(recovery, party.environment.passphrase), party.ledger.newest_federation.recovery
+    if listed is None or public_keys(signer.verify_key) != (listed,):
+        named = verify_keys([listed])[0].fingerprint if listed else "none"
+        msg = f"{recovery}: the key {signer.verify_key.fingerprint}, expected the federation's recovery key, {named}"
+        raise UsageError(msg, hint="fedcli init --recovery-key names it; without one, begin a new federation")
+    return signer
 
 
 def _leftovers(party: Party, number: int) -> tuple[str, ...]:
@@ -143,33 +172,35 @@ def _recovered(fingerprint: str, leftovers: tuple[str, ...]) -> str:
     return text
 
 
-def _new_key(party: Party, key: Path | None, present: tuple[PublicKey, ...]) -> Signer:
-    """Return the new key, which is saved in the workspace before it is published."""
+def _new_key(party: Party, key: Path | None, present: VerifyKey) -> Signer:
+    """Return the new signing key, which is saved in the workspace before it is published; an encryption key comes with it."""
     rotation = party.workspace.rotation
     if rotation is not None:
         if key is not None and str(key.expanduser().resolve()) != rotation.key:
             msg = f"{party.name}: a rotation to {rotation.key} has begun"
             raise UsageError(msg, hint=f"to continue it: `{party.command('rotate-key')}`")
         return load_signer(party.workspace.path(rotation.key), party.environment.passphrase)
+    passphrase = AskedPassphrase(party.environment.passphrase)
     if key is None:
         number = sum(1 for _ in party.workspace.root.glob("key-*.pub")) + 1
         name = f"key-{number:04d}"
         signer = create_key(party.workspace.path(name), party.name)
     else:
         name = str(key.expanduser().resolve())
-        signer = load_signer(key, party.environment.passphrase)
-    if public_keys(signer.verify_key) == present:
+        signer = load_signer(key, passphrase)
+    if signer.verify_key == present:
         msg = f"{name}: this key is the signing key already"
         raise UsageError(msg, hint="ssh-keygen -t ed25519 creates a new one")
+    new_encryption_key(party.workspace, party.name, passphrase.answer)
     party.workspace.save("rotation.json", Rotation(key=name, public_key=signer.verify_key.line))
     return signer
 
 
 def _enrol(party: Party, new: Signer) -> None:
-    series, present = read_enrolments(party.folder, party.name), public_keys(party.signer.verify_key)
-    if any(item.record.keys == public_keys(new.verify_key) for item in series.verified):
+    series, present = read_enrolments(party.folder, party.name), party.signer.verify_key
+    if any(item.record.keys == party.listed_as(new.verify_key) for item in series.verified):
         return
-    before = next((item for item in reversed(series.verified) if item.record.keys == present), None)
+    before = next((item for item in reversed(series.verified) if present in verify_keys(item.record.keys)), None)
     if before is None:
         msg = f"{party.name}: has not enrolled, so there is no key to rotate"
         raise UsageError(msg, hint="a site that was listed from the start sends its new public key to the coordinator")

@@ -8,10 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fedcli import wire
 from fedcli.errors import TrustError, UsageError
-from fedcli.exchange.records import SHARED_KINDS
+from fedcli.exchange import layout
+from fedcli.exchange.records import LEAST_PARTICIPANTS, SHARED_KINDS
+from fedcli.imaging.dataset import prepared_dataset
 from fedcli.operations.admit import AdmitRequest, admit
 from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.approve import ApproveRequest, approve
+from fedcli.operations.approve import inspect as inspect_plan
 from fedcli.operations.evaluate import EvaluateRequest, evaluate, share
 from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.operations.init import InitRequest, init
@@ -19,10 +24,12 @@ from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
+from fedcli.plan import Part
 from fedcli.progress import Silent
 from fedcli.reporting import tables
 from fedcli.results import Result, Status
 from fedcli.text.wording import counted
+from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +53,7 @@ class SimulateRequest:
         drop: The drop folder; the workspaces are beside it.
         threads: CPU threads for training; 0 takes PyTorch's default.
         full: Also train the local-only baseline, fine-tune, and evaluate every model at every site.
+        weights: The file of trained weights, if the plan begins from one.
     """
 
     plan: Plan
@@ -53,6 +61,7 @@ class SimulateRequest:
     drop: Path
     threads: int = 0
     full: bool = False
+    weights: Path | None = None
 
     @property
     def coordinator(self) -> Path:
@@ -131,17 +140,24 @@ def simulate(request: SimulateRequest, environment: Environment) -> SimulateResu
     """Run a federation from its beginning to its last round, or continue one that was interrupted.
 
     Raises:
-        UsageError: There are no sites.
+        UsageError: There are no sites, or too few to mask, or one has a name that it cannot have; nothing was written.
+        DataError: The data of a site are missing, or not prepared by this plan; nothing was written.
     """
     if not request.sites:
         msg = "a simulation needs at least one site: --site NAME=PREPARED_DIR"
         raise UsageError(msg)
     plan, roots = request.plan, request.workspaces
+    if plan.aggregation.masking and len(request.sites) < LEAST_PARTICIPANTS:
+        msg = f"masking needs at least {LEAST_PARTICIPANTS} sites, found {len(request.sites)} (aggregation.masking of the plan)"
+        raise UsageError(msg)
+    for site, prepared in request.sites.items():  # before anything is written
+        layout.require_site(site)
+        prepared_dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
     fingerprint = _begin(request, environment)
     outcomes = _run_rounds(plan, request.coordinator, roots, environment)
     if request.full:
         _evaluate_all(roots, environment)
-    source = Source(address=str(request.drop), coordinator=fingerprint)
+    source = Source.of_workspace(Workspace.open(request.coordinator))
     verified, history = verify(VerifyRequest(source=source), replace(environment, progress=Silent()))
     if not verified.verified:
         raise TrustError(verified.message)
@@ -162,7 +178,8 @@ def simulate(request: SimulateRequest, environment: Environment) -> SimulateResu
 def _begin(request: SimulateRequest, environment: Environment) -> str:
     """Begin the federation, and let every site join and be admitted; return the coordinator's fingerprint."""
     source = Source(address=str(request.drop.resolve()))
-    fingerprint = init(InitRequest(root=request.coordinator, plan=request.plan, source=source), environment).coordinator
+    beginning = InitRequest(root=request.coordinator, plan=request.plan, source=source, weights=request.weights)
+    fingerprint = init(beginning, environment).coordinator
     for site, root in request.workspaces.items():
         joined = join(
             JoinRequest(
@@ -173,15 +190,26 @@ def _begin(request: SimulateRequest, environment: Environment) -> str:
                 share_dataset=True,
                 share_models=True,
                 threads=request.threads,
+                declared_patients=_declared_patients(request, site),
             ),
             environment,
         )
         admit(AdmitRequest(root=request.coordinator, site=site, fingerprint=joined.fingerprint), environment)
+    for root in request.workspaces.values() if request.plan.aggregation.masking else ():
+        members = inspect_plan(root, environment).members
+        approve(ApproveRequest(root=root, digest=request.plan.digest, members=members), environment)
     return fingerprint
 
 
+def _declared_patients(request: SimulateRequest, site: str) -> int:
+    """Return the training patients that a site declares where the plan promises privacy: as many as it has, in a rehearsal."""
+    if not request.plan.privacy.promised:
+        return 0
+    return prepared_dataset.describe(request.sites[site]).cohort.part(Part.TRAIN).patients
+
+
 def _run_rounds(plan: Plan, coordinator: Path, roots: Mapping[str, Path], environment: Environment) -> list[TrainRoundResult]:
-    """Algorithm 1: in every round all sites train, then the coordinator aggregates."""
+    """Algorithm 1: in every round all sites train, then the coordinator aggregates; masked rounds take several turns."""
     with environment.progress.track(f"federation of {len(roots)} sites", plan.rounds, "rounds") as advance:
         while True:
             outcomes = []
@@ -190,8 +218,9 @@ def _run_rounds(plan: Plan, coordinator: Path, roots: Mapping[str, Path], enviro
                 environment.progress.event(outcomes[-1].message)
             if all(outcome.status is Status.FINISHED for outcome in outcomes):
                 return outcomes
-            environment.progress.event(aggregate(AggregateRequest(root=coordinator), environment).message)
-            advance(1, "")
+            result = aggregate(AggregateRequest(root=coordinator), environment)
+            environment.progress.event(result.message)
+            advance(int(result.global_model is not None), "")
 
 
 def _evaluate_all(roots: Mapping[str, Path], environment: Environment) -> None:

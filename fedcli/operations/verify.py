@@ -6,24 +6,29 @@ coordinator's key: without it, a folder that is forged as a whole would be consi
 
 from __future__ import annotations
 
+import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli import __version__
 from fedcli.disk import write_whole
-from fedcli.exchange import layout, signatures
+from fedcli.errors import SealedError, StoreError, TrustError, UsageError
+from fedcli.exchange import layout
 from fedcli.exchange.dates import odd_dates
+from fedcli.exchange.keys import principals
 from fedcli.exchange.overlay import Overlay
-from fedcli.exchange.signatures import VerifyKey
+from fedcli.exchange.signatures import allowed_signers
 from fedcli.exchange.tar import Tar
-from fedcli.party.chain_check import confirmation
+from fedcli.party.aggregation_input import base_of, layout_of
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.inspection import confirmation, inspect_artifacts
 from fedcli.party.replay import replay
-from fedcli.party.tar_members import files_of
+from fedcli.party.transfer.tar_members import files_of
+from fedcli.privacy.keyring import scratch_of
+from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs, recomputed_costs, too_quiet
 from fedcli.reporting.verification_report import (
     CheckedFile,
     CheckOutcome,
@@ -41,12 +46,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.environment import Environment
-    from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.ledger import Ledger
-    from fedcli.exchange.records import FederationRecord
     from fedcli.party.history_reader import Reading
     from fedcli.party.source import Source
+    from fedcli.progress import Progress
 
 _LISTED = 5
 
@@ -90,9 +94,11 @@ class VerifyResult(Result):
         archived: Artifacts that the coordinator has moved out, and that are in none of the given tars.
         replayable_from: First round from which on every global model can be recomputed.
         replayed: Rounds whose global model was recomputed and is the same, bit for bit.
+        unopened: Artifacts that are sealed to others: what is stored holds, and what is inside was not seen.
         problems: What does not hold, with its file.
         unaccounted: Files that no verified record names; they are ignored.
         dates: What is odd about the dates in the records; nothing is refused for it.
+        privacy: What the sites' updates have cost their training patients, claimed and recomputed; empty if nothing is promised.
     """
 
     verified: bool
@@ -107,9 +113,11 @@ class VerifyResult(Result):
     archived: int
     replayable_from: int
     replayed: int
+    unopened: int
     problems: tuple[Problem, ...]
     unaccounted: tuple[str, ...]
     dates: tuple[str, ...]
+    privacy: tuple[PatientCost, ...]
 
 
 def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResult, History]:
@@ -123,22 +131,50 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
     source, progress = request.source, environment.progress
     if request.report is not None:
         require_suffix(request.report)
-    with tempfile.TemporaryDirectory(prefix="fedcli-verify-") as scratch:
+    keyring = source.keyring(environment.passphrase)
+    with tempfile.TemporaryDirectory(prefix="fedcli-verify-", dir=scratch_of(keyring)) as scratch:
         store = Overlay(source.open(), *map(Tar, request.tars))
-        folder = Folder(store, coordinator=source.coordinator, cache=Path(scratch))
+        folder = Folder(store, coordinator=source.coordinator, cache=Path(scratch), keyring=keyring)
         history, reading = read_history(folder)
+        history, costs = _recompute_costs(history, reading, progress)
         replayed = replay(folder, history, progress, history.replayable_from(reading.archived)) if request.replay else None
+        if replayed is not None and replayed.unopened:
+            raise _sealed_to_others(replayed.unopened, source)
         artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())
-        reading.problems.extend(replayed.problems if replayed else ())
+        reading.problems.extend((*replayed.problems, *_too_quiet(folder, history)) if replayed else ())
         _expect_head(history, reading, request.expect_head)
         if request.allowed_signers is not None:
-            write_whole(request.allowed_signers, signatures.allowed_signers(_principals(folder.ledger.federations)).encode())
+            write_whole(request.allowed_signers, allowed_signers(principals(folder.ledger.federations)).encode())
         rounds = replayed.rounds if replayed else 0
-        result = _result(history, reading, artifacts, rounds, environment.clock())
+        result = replace(_result(history, reading, artifacts, rounds, environment.clock()), privacy=costs)
         if request.report is not None:
             report = _report(request, history, reading, result, environment.clock())
             write_whole(request.report, render_verification(report, request.report.suffix))
         return result, history
+
+
+def _recompute_costs(history: History, reading: Reading, progress: Progress) -> tuple[History, tuple[PatientCost, ...]]:
+    """Compute what every site has spent again; a claim that does not hold is a problem."""
+    if not history.federations or not (costs := patient_costs(history)):
+        return history, ()
+    try:
+        costs, problems = recomputed_costs(history)
+    except UsageError as error:
+        progress.event(f"what the sites claim to have spent is not recomputed: {error}; {error.hint}")
+        return history, costs
+    reading.problems.extend(problems)
+    return replace(history, problems=(*history.problems, *problems)), costs
+
+
+def _too_quiet(folder: Folder, history: History) -> tuple[Problem, ...]:
+    """Return the updates that are shorter than their stated noise allows, unless the model whose weights count was archived."""
+    if not history.plan.privacy.promised or len(history.rounds) == 1:
+        return ()
+    try:
+        layout = layout_of(base_of(folder, len(history.rounds) - 1))
+    except (StoreError, TrustError):  # the replay has named it
+        return ()
+    return too_quiet(history, sum(math.prod(tensor.shape) for tensor in layout.tensors if tensor.dtype == "F32"))
 
 
 def _report(
@@ -159,7 +195,7 @@ def _report(
         whole.append(CheckedFile(check="the expected head", file=address, result=CheckOutcome.HOLDS, detail=detail))
     broken = {problem.key for problem in reading.problems}
     checks = [
-        *checks_of_records(reading.records, reading.archived, broken),
+        *checks_of_records(reading.records, reading.archived, broken, reading.unopened),
         *checks_of_rounds(history.rounds, result.replayable_from if request.replay else None, broken),
         *checks_of_the_rest(reading.problems, result.unaccounted),
     ]
@@ -182,16 +218,6 @@ def _expect_head(history: History, reading: Reading, digest: str | None) -> None
         reading.note(layout.COORDINATOR, f"round record {digest[:12]} is not in the history, whose newest is {newest}")
 
 
-def _principals(federations: list[Verified[FederationRecord]]) -> list[tuple[str, VerifyKey]]:
-    """Return every key that any federation record lists, each once, in order of appearance."""
-    keys: dict[tuple[str, str], None] = {}
-    for verified in federations:
-        recovery = (verified.record.recovery,) if verified.record.recovery else ()
-        keys.update({(layout.COORDINATOR, key.public_key): None for key in (*verified.record.coordinator, *recovery)})
-        keys.update({(member.site, key.public_key): None for member in verified.record.members for key in member.keys})
-    return [(name, VerifyKey.parse(line)) for name, line in keys]
-
-
 def _unaccounted(reading: Reading) -> tuple[str, ...]:
     known = {problem.key for problem in reading.problems}
     known |= {file.key for verified in reading.records for file in files_of(verified)}
@@ -202,13 +228,16 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, n
     ledger = reading.folder.ledger
     begun = bool(ledger.federations)
     if not begun and not reading.problems:
-        reading.note(layout.federation(0), f"{reading.folder.store.address}: contains no federation")
+        reading.note(
+            layout.federation(0),
+            f"{reading.folder.store.address}: contains no federation; if it should, check that the share is mounted",
+        )
     good = begun and bool(history.rounds) and not reading.problems
     confirmed = good and ledger.pinned is not None
     first = history.replayable_from(reading.archived)
     return VerifyResult(
         status=Status.VERIFIED if confirmed else Status.CONSISTENT if good else Status.FAILED,
-        message=_statement(ledger, replayed, first) if good else _failure(reading),
+        message=_statement(ledger, replayed, first, len(reading.unopened)) if good else _failure(reading),
         verified=confirmed,
         consistent=good,
         coordinator=ledger.first_key.fingerprint if begun else "",
@@ -221,9 +250,11 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, n
         archived=len(reading.archived),
         replayable_from=first,
         replayed=replayed,
+        unopened=len(reading.unopened),
         problems=tuple(reading.problems),
         unaccounted=_unaccounted(reading),
         dates=odd_dates(history, now),
+        privacy=(),
     )
 
 
@@ -233,8 +264,16 @@ def _failure(reading: Reading) -> str:
     return f"NOT verified: {counted(len(reading.problems), 'problem')}, in {', '.join(files[:_LISTED])}{more}"
 
 
-def _statement(ledger: Ledger, replayed: int, first: int) -> str:
+def _sealed_to_others(rounds: tuple[int, ...], source: Source) -> SealedError:
+    msg = f"{source.address}: {counted(len(rounds), 'round')} cannot be recomputed, the first one is round {rounds[0]}: "
+    msg += "files are sealed to others"
+    hint = "the coordinator's workspace (-C) or an auditor's key (--identity) opens them; leave --replay out to check the rest"
+    return SealedError(msg, hint=hint)
+
+
+def _statement(ledger: Ledger, replayed: int, first: int, unopened: int) -> str:
     """Return in one sentence what holds, against which key, and what cannot be recomputed from this folder."""
     extent = f", {counted(replayed, 'round')} recomputed bit for bit" if replayed else ""
     extent += f", replayable from round {first}" if first > 1 else ""
+    extent += f"; {counted(unopened, 'artifact')} sealed to others, of which only what is stored was checked" if unopened else ""
     return f"{confirmation(ledger)}{extent}"

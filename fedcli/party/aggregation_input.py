@@ -35,7 +35,7 @@ def base_of(folder: Folder, number: int) -> Update:
     """Return φ(t-1), from which round t continues; if it is stored on this machine, it is hashed while it is folded."""
     before = folder.ledger.rounds[number - 1]
     path = folder.store.local_path(before.artifact.key)
-    if path is None:
+    if path is None or before.artifact.encryption is not None:
         return Update(site=layout.COORDINATOR, path=folder.global_model(number - 1))
     return Update(site=layout.COORDINATOR, path=path, sha256=before.artifact.stored_sha256)
 

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 def first_round(party: Party, concerned: Iterable[str]) -> int:
     """Return the first round under an amendment that concerns these sites.
 
-    That is the open round, unless one of them has already sent its update, which was made under the record in force now.
+    That is the open round, unless one of them has already sent its update, which was made under the record in force now, or the
+    opening of a masked round has named its participants.
     """
     ledger = party.ledger
     opened = ledger.newest_round + 1
-    sent = any(party.store.stat(layout.update(site, opened)) is not None for site in concerned)
+    sent = party.store.stat(layout.opening(opened)) is not None or any(
+        party.store.stat(layout.update(site, opened)) is not None for site in concerned
+    )
     return max(opened + sent, ledger.newest_federation.from_round)
 
 
@@ -79,29 +82,39 @@ def amend_federation(
     return party.ledger.newest_federation
 
 
-def recover_federation(party: Party, number: int, coordinator: tuple[PublicKey, ...], recovery: Signer) -> None:
-    """Publish the federation record by which the recovery key replaces the coordinator's keys, in force from the open round.
+def recover_federation(
+    party: Party,
+    number: int,
+    recovery: Signer,
+    *,
+    coordinator: tuple[PublicKey, ...] | None = None,
+    successor: PublicKey | None = None,
+) -> None:
+    """Publish the federation record by which the recovery key replaces the coordinator's keys or itself, from the open round on.
 
     It keeps the members and the plan of the open round: what was to change them from a later round is to be amended again.
 
     Args:
         party: The coordinator.
         number: The record's number: the next one, or that of a record that it takes the place of.
-        coordinator: The new keys.
         recovery: The recovery key.
+        coordinator: The coordinator's new keys; None keeps them.
+        successor: The next recovery key; None keeps this one.
     """
     ledger = party.ledger
     earlier, replaced = ledger.federations[:number], ledger.federations[number : number + 1]
     from_round = min([ledger.newest_round + 1, *(item.record.from_round for item in replaced)])
+    before = [item.record for item in earlier if item.record.from_round <= from_round][-1]
     record = replace(
-        [item.record for item in earlier if item.record.from_round <= from_round][-1],
+        before,
         federation=ledger.identity,
         created=party.environment.clock(),
         versions=party.versions(),
         number=number,
         previous=earlier[-1].digest,
         from_round=from_round,
-        coordinator=coordinator,
+        coordinator=coordinator or before.coordinator,
+        recovery=successor or before.recovery,
         reason=None,
     )
     key = layout.recovery(number)

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fedcli import wire
 from fedcli.errors import MissingError, TrustError, UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import check_signature, parse
 from fedcli.exchange.history import Problem
-from fedcli.exchange.keys import public_keys, verify_keys
+from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.records import EnrolmentRecord
 from fedcli.party.party import publication
+from fedcli.party.transfer.signed_files import read_signature
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Signed, Verified
@@ -74,7 +76,8 @@ def _verify(folder: Folder, series: EnrolmentSeries, number: int, signed: Signed
     if number == 0:
         return folder.ledger.enrolment(series.site, signed)
     before = series.before(signed)
-    enrolment = folder.later_enrolment(series.site, number, before, signed)
+    countersignature = read_signature(folder.store, signed.key, layout.countersignature(signed.key, wire.sha256(signed.data)))
+    enrolment = folder.ledger.later_enrolment(series.site, number, before, signed, countersignature)
     if before is not None:
         try:
             check_signature(signed, signed.signature, verify_keys(before.record.keys))
@@ -105,7 +108,8 @@ def publish_enrolment(party: Party, key: Signer, plan: str, before: Verified[Enr
         number=number,
         previous=before.digest if before else None,
         plan=plan,
-        keys=public_keys(key.verify_key),
+        keys=party.listed_as(key.verify_key),
+        tester=party.workspace.settings.tester,
     )
     countersigner = key if number else None
     party.commit(

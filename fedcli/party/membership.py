@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from fedcli.environment import no_passphrase
 from fedcli.errors import UsageError
-from fedcli.exchange.keys import public_half, public_keys, verify_keys
+from fedcli.exchange.keys import encryption_key, public_half, public_keys, verify_keys
 from fedcli.party.command_lines import WORKSPACE, party_command
+from fedcli.party.own_keys import keyring_of
 from fedcli.workspace import CONFIRMED_RECOVERY, RE_ENROLMENT, ConfirmedRecovery, ReEnrolment, Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def removal_of(federations: Sequence[Verified[FederationRecord]], site: str) -> 
 
 
 def removal_in_words(site: str, removal: FederationRecord) -> str:
-    """Return what a removed site is told."""
+    """Return the message for a removed site."""
     reason = f" ({removal.reason})" if removal.reason else ""
     return f"{site} was removed from the federation, from round {removal.from_round} on{reason}"
 
@@ -45,26 +47,34 @@ def refuse_removed(federations: Sequence[Verified[FederationRecord]], site: str)
 
 
 def foreign_key(workspace: Workspace, ledger: Ledger) -> str | None:
-    """Return what is wrong if the record in force or the newest one lists a key for a site that is not its own.
+    """Return what is wrong if a federation record lists a key for a site that is not its own.
 
-    While a site that has lost its key waits to be admitted with another one, the lost key is listed.
+    Every record counts since the first that lists the site's present key, and those of the open round and after it. While a site
+    that has lost its key waits to be admitted with another one, the lost key is listed.
     """
     site, rotation = workspace.settings.name, workspace.rotation
     if workspace.settings.role is not WorkspaceRole.SITE or workspace.approval is None or not ledger.federations:
         return None
     present = public_half(workspace.key_path)
+    keyring = keyring_of(workspace, no_passphrase)
     own = {present.line} | ({rotation.public_key} if rotation else set())
-    since = 0
-    if workspace.load(ReEnrolment, RE_ENROLMENT) == ReEnrolment(public_key=present.line):
-        listing = (item.record.number for item in ledger.federations if item.record.keys_of(site) == public_keys(present))
-        since = next(listing, len(ledger.federations))
-    for federation in (ledger.in_force(ledger.newest_round + 1), ledger.federations[-1]):
+    listing = (item.record.number for item in ledger.federations if present in verify_keys(item.record.keys_of(site)))
+    since = next(listing, len(ledger.federations))
+    if workspace.load(ReEnrolment, RE_ENROLMENT) != ReEnrolment(public_key=present.line):
+        since = min(since, ledger.in_force(ledger.newest_round + 1).record.number)
+    for federation in ledger.federations[since:]:
         for key in verify_keys(federation.record.keys_of(site)):
-            if key.line not in own and federation.record.number >= since:
+            if key.line not in own:
                 return (
                     f"{federation.key}: lists for {site} the key {key.fingerprint}, expected this workspace's "
-                    f"{present.fingerprint}: whoever holds the listed key can sign as {site}"
+                    f"{present.fingerprint}: anyone who holds the listed key can sign as {site}"
                 )
+        sealed_to = encryption_key(federation.record.keys_of(site))
+        if sealed_to is not None and sealed_to not in keyring.public:
+            return (
+                f"{federation.key}: lists for {site} the encryption key {sealed_to.digest[:12]}, which this workspace does not "
+                f"have: what is sealed to {site}, somebody else can open; if that key is lost, restore `encryption` from a backup"
+            )
     return None
 
 
@@ -73,7 +83,7 @@ def announcement(ledger: Ledger, root: Path | None) -> str:
 
     Args:
         ledger: The federation's history.
-        root: The workspace of who asks; None is told nothing.
+        root: The reader's workspace; None is for readers without one.
     """
     if root is None:
         return ""
@@ -98,7 +108,7 @@ def unconfirmed_key(workspace: Workspace, ledger: Ledger) -> str | None:
 
 
 def unconfirmed_in_words(fingerprint: str) -> str:
-    """Return what a site is told about such a key."""
+    """Return the message for a site about such a key."""
     return f"the recovery key has replaced the coordinator's key, which is now {fingerprint}"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.layout import COORDINATOR
+from fedcli.exchange.lineage import early_end
 from fedcli.party.command_lines import WORKSPACE, join_command, party_command, reading_command, store_words
 from fedcli.text.wording import counted
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fedcli.exchange.history import History
+    from fedcli.party.masking.masked_turns import MaskedTurn
     from fedcli.party.source import Source
     from fedcli.plan import Aggregation
 
@@ -69,6 +71,7 @@ class OpenRound:
         unapproved: Awaited members that have not worked under the plan in force, so that their operator may have to approve it.
         overdue: Whether its deadline has passed.
         settings: When the coordinator closes it.
+        masked: The step that it is at, where updates are masked.
     """
 
     present: tuple[str, ...]
@@ -77,6 +80,7 @@ class OpenRound:
     unapproved: tuple[str, ...]
     overdue: bool
     settings: Aggregation
+    masked: MaskedTurn | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -129,7 +133,8 @@ def summary(history: History, commands: tuple[NextCommand, ...], viewer: Viewer)
         text += f"; and {len(commands) - _LISTED} more"
     text = text[:1].upper() + text[1:]
     if history.finished:
-        text = f"All rounds are done. {text}"
+        end = early_end(history.federations)
+        text = f"{f'{end}.' if end else 'All rounds are done.'} {text}"
     if history.problems:
         command = reading_command(viewer.source, "verify")
         text = f"{counted(len(history.problems), 'problem')}, first in {history.problems[0].key}: {command}. {text}"
@@ -143,6 +148,9 @@ def names(sites: tuple[str, ...]) -> str:
 
 
 def _round_commands(opened: OpenRound, viewer: Viewer) -> Iterator[NextCommand]:
+    if opened.masked is not None and (opened.masked.ready or opened.masked.occasion):
+        yield from _masked_commands(opened.masked, viewer)
+        return
     if opened.complete:
         yield from _commands(viewer, (COORDINATOR,), "aggregate")
     elif opened.can_go_on_without:
@@ -159,12 +167,21 @@ def _round_commands(opened: OpenRound, viewer: Viewer) -> Iterator[NextCommand]:
         yield _steps(viewer, parties, "approve", "train-round")
 
 
+def _masked_commands(turn: MaskedTurn, viewer: Viewer) -> Iterator[NextCommand]:
+    if turn.ready:
+        yield from _commands(viewer, (COORDINATOR,), "aggregate")
+    for parties in _split(viewer, turn.awaited):
+        command = viewer.command(parties[0], "train-round")
+        yield NextCommand(parties=parties, command=command, occasion=turn.occasion)
+
+
 def _final_commands(history: History, members: tuple[str, ...], viewer: Viewer) -> Iterator[NextCommand]:
     """Yield the missing evaluations; a site shares its models when it evaluates, so every site does it twice."""
+    testers = tuple(site for site in history.testers if site not in history.evaluations)
     if late := tuple(site for site in members if site not in history.evaluations):
         for parties in _split(viewer, late):
             yield _steps(viewer, parties, "train-round", "finetune", "evaluate")
-    elif behind := tuple(site for site in members if _has_not_scored_all(history, site)):
+    elif behind := (*testers, *(site for site in (*members, *history.testers) if _has_not_scored_all(history, site))):
         yield from _commands(viewer, behind, "evaluate")
     else:
         command = reading_command(viewer.source, "report", "--out", "report")
@@ -173,6 +190,8 @@ def _final_commands(history: History, members: tuple[str, ...], viewer: Viewer) 
 
 def _has_not_scored_all(history: History, site: str) -> bool:
     """Return whether a site with test patients has not scored a model that it can score now."""
+    if site not in history.evaluations:
+        return False
     scored = {score.model for score in history.evaluations[site].record.scores}
     available = {reference_to(verified) for verified in history.models.values()} | {reference_to(history.rounds[-1])}
     return bool(scored) and not available <= scored

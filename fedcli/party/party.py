@@ -13,17 +13,18 @@ import numpy as np
 
 from fedcli import __version__, wire
 from fedcli.errors import ApprovalError, ConflictError, TrustError
-from fedcli.exchange import layout
-from fedcli.exchange.keys import load_signer
+from fedcli.exchange.keys import load_signer, public_keys
 from fedcli.exchange.outbox import Outbox, Publication
-from fedcli.exchange.records import Artifact, Role, Versions
+from fedcli.exchange.records import Versions
 from fedcli.exchange.sent_log import Sent, SentLog
-from fedcli.exchange.store import LocalStore
+from fedcli.exchange.store.rights import unshared
 from fedcli.party.command_lines import party_command
 from fedcli.party.folder import Folder
 from fedcli.party.membership import foreign_key, unconfirmed_in_words, unconfirmed_key
+from fedcli.party.memory.trusted_records import TrustedRecords
+from fedcli.party.own_keys import AskedPassphrase, keyring_of
 from fedcli.party.source import Source
-from fedcli.plan import Updates
+from fedcli.party.transfer.outgoing import artifact_of
 from fedcli.private_files import locked
 from fedcli.workspace import Workspace, WorkspaceRole
 
@@ -35,15 +36,16 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.outbox import Draft
-    from fedcli.exchange.records import Record
-    from fedcli.exchange.signatures import Signer
+    from fedcli.exchange.records import Artifact, FederationRecord, PublicKey, Record
+    from fedcli.exchange.signatures import Signer, VerifyKey
     from fedcli.exchange.store import Store
+    from fedcli.party.transfer.outgoing import ArtifactFile
     from fedcli.plan import Plan
 
 
 _FOREIGN_KEY = (
     "if the key was replaced on another machine, use that machine's workspace; if not, stop and call the coordinator, who "
-    "removes the site and admits the right key (docs/when-something-breaks.md)"
+    "removes the site and admits the right key (`fedcli docs when-something-breaks`)"
 )
 
 
@@ -54,6 +56,7 @@ class Party:
         workspace: The private folder.
         source: The drop folder that it names.
         store: Where that is.
+        keyring: The party's encryption keys.
         folder: The drop folder as this party trusts it.
         outbox: What waits to be published.
         environment: Clock, progress, passphrase.
@@ -66,13 +69,14 @@ class Party:
         self._signer: Signer | None = None
         self.source = Source.of_workspace(workspace)
         self.store: Store = self.source.open(environment.progress)
-        memory = workspace.path("trusted")
-        memory.mkdir(exist_ok=True)
+        self._passphrase = AskedPassphrase(environment.passphrase)
+        self.keyring = keyring_of(workspace, self._passphrase)
         self.folder = Folder(
             self.store,
             coordinator=workspace.settings.coordinator,
             cache=workspace.path("cache"),
-            memory=LocalStore(memory),
+            memory=TrustedRecords(workspace.path("trusted")),
+            keyring=self.keyring,
         )
         self.outbox = Outbox(workspace.path("outbox"), workspace.path("state"))
         self.published: list[str] = []
@@ -103,7 +107,10 @@ class Party:
         """
         party = cls(Workspace.open(root, role), environment)
         with locked(root):
-            for name in party.outbox.pending():
+            pending = party.outbox.pending()
+            if pending:
+                party.folder.require_history()
+            for name in pending:
                 party.publish(name)
             party.folder.synchronise()
             party.require_own_keys()
@@ -138,11 +145,15 @@ class Party:
             self.workspace, self._signer = self.workspace.finish_rotation(), None
             self.environment.progress.event(f"{self.name}: from now on {rotation.key} signs")
         if self._signer is None:
-            self._signer = load_signer(self.workspace.key_path, self.environment.passphrase)
+            self._signer = load_signer(self.workspace.key_path, self._passphrase)
         return self._signer
 
+    def listed_as(self, signing: VerifyKey) -> tuple[PublicKey, ...]:
+        """Return this party's keys as records list them: one to sign with, and the newest encryption key."""
+        return public_keys(signing, keyring_of(self.workspace, self._passphrase).present)
+
     def require_own_keys(self) -> None:
-        """Raise a TrustError if the federation lists another key for this site: whoever holds that can sign as the site."""
+        """Raise a TrustError if the federation lists another key for this site, whose holder could sign as the site."""
         if (message := foreign_key(self.workspace, self.ledger)) is not None:
             raise TrustError(message, hint=_FOREIGN_KEY)
 
@@ -161,30 +172,38 @@ class Party:
         return tuple(key.public_key for key in ledger.in_force(ledger.newest_round + 1).record.keys_of(self.name))
 
     def approved_plan(self) -> Plan:
-        """Return the plan of the next round if the operator has approved it.
+        """Return the plan of the next round if the operator has approved it, or the same with more rounds.
 
         Raises:
             ApprovalError: The operator has approved none, or another one.
         """
-        digest = self.plan.digest
+        plan = self.plan
         ahead = self.workspace.approval_ahead
-        if ahead is not None and ahead.digest == digest:
+        if ahead is not None and ahead.digest == plan.digest:
             self.workspace.approve(ahead.plan)
-        approval = self.workspace.approval
-        if approval is None or approval.digest != digest:
+        if not self.workspace.approves(plan):
+            approval = self.workspace.approval
             before = f"the approved plan is {approval.digest[:12]}" if approval else "none was approved"
-            msg = f"{self.name}: the plan is now {digest[:12]}; {before}"
+            msg = f"{self.name}: the plan is now {plan.digest[:12]}; {before}"
             raise ApprovalError(msg, hint=f"`{self.command('approve')}` shows the plan and its changes, and asks")
-        return self.plan
+        return plan
+
+    def artifact(self, file: ArtifactFile, record_key: str, federation: FederationRecord) -> tuple[Artifact, Path]:
+        """Return how a record that this party publishes under a federation record names a file, and the file to store."""
+        return artifact_of(file, record_key, federation, self.ledger.identity, self.name)
 
     def publish(self, name: str) -> None:
         """Publish an entry of the outbox, or drop it where another record of this party has taken its place."""
+        files = self.outbox.files(name)  # none where only the state changes
         try:
             self.outbox.publish(name, self.store, self._tell)
         except ConflictError as error:
             self.environment.progress.event(f"{error}; dropping what was prepared here")
             self.outbox.discard(name)
         else:
+            first = bool(files) and not self.published  # what the same command publishes later has the same rights
+            if first and (finding := unshared(self.store, files[-1][0])) is not None:
+                self.environment.progress.event(f"{finding.message}: {finding.remedy}")
             self.published.append(name)
 
     def _tell(self, key: str, file: Measured) -> None:
@@ -213,31 +232,6 @@ def _torch_version() -> str:
     from importlib.metadata import version  # noqa: PLC0415 - a tenth of what a command that does not train takes to start
 
     return version("torch")
-
-
-def artifact_of(
-    record_key: str, role: Role, content: Measured, *, stored: Measured | None = None, travel: Updates | None = None
-) -> Artifact:
-    """Return how a record names a safetensors file.
-
-    Args:
-        record_key: The record's key.
-        role: What the file is to it.
-        content: The file's size and digest.
-        stored: Those of the packed file; None where it is not packed.
-        travel: How it was encoded and packed; None as it is.
-    """
-    stored, travel = stored or content, travel or Updates()
-    return Artifact(
-        role=role,
-        key=layout.artifact(record_key, stored.sha256),
-        stored_size=stored.size,
-        stored_sha256=stored.sha256,
-        content_size=content.size,
-        content_sha256=content.sha256,
-        encoding=travel.encoding,
-        packing=travel.packing,
-    )
 
 
 def publication(key: str, record: Record, *artifacts: tuple[Artifact, Path], countersigner: Signer | None = None) -> Publication:

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcli.errors import TrustError, UnreadableError, UsageError
+from fedcli.errors import SealedError, TrustError, UnreadableError, UsageError
+from fedcli.exchange import layout
 from fedcli.exchange.claims import check_counts, counts_differ, growth
-from fedcli.exchange.records import Excused, Late, Rejected
+from fedcli.exchange.records import Excused, Rejected
+from fedcli.exchange.store.listing import Listing
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
 from fedcli.plan.norm_limits import too_long
 from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from fedcli.aggregation.fold import Folded
     from fedcli.aggregation.update import Update
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.party.folder import Folder
     from fedcli.party.party import Party
     from fedcli.plan import Aggregation, Limits, Plan
     from fedcli.tensors import Layout
 
+_SITES_AT_ONCE = 64
+_RECORDS_AT_ONCE = 5
+"""Files of one site that are read ahead: its update and its first data set record, with their signatures."""
 REASON_LIMIT = 2000
 """Characters of a reason that a round record has room for."""
 
@@ -159,19 +162,6 @@ class ReceivedUpdates:
         return party_command(workspace, "aggregate", *words, "--reason", "TEXT", *below)
 
 
-def open_deadline(ledger: Ledger) -> datetime | None:
-    """Return when the open round may be closed with a quorum; None waits for all.
-
-    The deadline of round 1 counts from the newest federation record, so every admission restarts it. Every later deadline is in
-    the record of the round before.
-    """
-    if not ledger.newest_round:
-        listed = ledger.in_force(1).record
-        hours = listed.plan.aggregation.deadline_hours
-        return listed.created + timedelta(hours=hours) if hours else None
-    return ledger.rounds[-1].record.deadline if ledger.rounds else None
-
-
 def receive_updates(
     party: Party, number: int, federation: FederationRecord, expected: Layout, without: Mapping[str, str]
 ) -> ReceivedUpdates:
@@ -180,19 +170,35 @@ def receive_updates(
     Raises:
         UsageError: `without` names no member.
     """
-    members = tuple(member.site for member in federation.members)
+    members = federation.trainers
     if unknown := sorted(set(without) - set(members)):
         msg = f"round {number}: {', '.join(unknown)} cannot be left out, expected one of {', '.join(members)}"
         raise UsageError(msg)
     received = ReceivedUpdates(members=members)
     with party.environment.progress.track(f"round {number}: verifying updates", len(members), "sites") as advance:
-        for site in members:
-            if site in without:
-                _leave_out(party, number, site, without[site], received)
-            else:
-                _receive(party, number, site, federation.plan, expected, received)
-            advance(1, "")
+        for first in range(0, len(members), _SITES_AT_ONCE):
+            sites = members[first : first + _SITES_AT_ONCE]
+            for site, listing in _listings(party.folder, number, sites).items():
+                if site in without:
+                    _leave_out(party, number, site, without[site], received)
+                elif listing.fault or layout.update(site, number) in listing.keys:
+                    _receive(party, number, site, federation.plan, expected, received, listing.keys)
+                advance(1, "")
     return received
+
+
+def _listings(folder: Folder, number: int, sites: Sequence[str]) -> dict[str, Listing]:
+    """List the sites' updates of a round and their data set records, and have the stores read them all at once."""
+    places = {site: (f"{layout.prefix(site)}round-{number:04d}/", f"{layout.prefix(site)}dataset/") for site in sites}
+    prefixes = [prefix for pair in places.values() for prefix in pair]
+    listed = folder.store.list_each(prefixes, folder.ledger.bounds.files)
+    listings = {}
+    for site, pair in places.items():
+        update, dataset = (listed[prefix] for prefix in pair)
+        listings[site] = Listing(keys=(*update.keys, *dataset.keys), fault=update.fault)
+    newest = [key for item in listings.values() for key in item.keys[:_RECORDS_AT_ONCE] if not layout.is_artifact(key)]
+    folder.store.read_soon(newest)
+    return listings
 
 
 def _leave_out(party: Party, number: int, site: str, reason: str, received: ReceivedUpdates) -> None:
@@ -209,19 +215,25 @@ def _leave_out(party: Party, number: int, site: str, reason: str, received: Rece
         received.reject(site, reason, left_out=True)
 
 
-def _receive(party: Party, number: int, site: str, plan: Plan, expected: Layout, received: ReceivedUpdates) -> None:
+def _receive(
+    party: Party, number: int, site: str, plan: Plan, expected: Layout, received: ReceivedUpdates, keys: tuple[str, ...]
+) -> None:
     try:
         update = party.folder.update(site, number)
         if update is not None:
-            _hold_against_datasets(party.folder, update, received)
+            _hold_against_datasets(party.folder, update, received, keys)
             received.updates[site] = update_of(party.folder, update, plan, expected)
             received.records[site] = update
+    except SealedError:  # it is sealed to a key that the federation lists for the coordinator, and that is not here
+        raise
     except (TrustError, UnreadableError) as error:
         received.reject(site, str(error))
         party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
 
 
-def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], received: ReceivedUpdates) -> None:
+def _hold_against_datasets(
+    folder: Folder, update: Verified[UpdateRecord], received: ReceivedUpdates, keys: tuple[str, ...]
+) -> None:
     """Compare an update's counts with the data set record that it names, and remark if that has grown more than tenfold.
 
     If an update names none, remark a difference from the newest.
@@ -229,32 +241,14 @@ def _hold_against_datasets(folder: Folder, update: Verified[UpdateRecord], recei
     Raises:
         TrustError: They differ from the record that it names, or there is no such record.
     """
-    record, datasets = update.record, folder.datasets(update.record.party)
+    record, datasets = update.record, folder.datasets(update.record.party, keys=keys)
     if record.dataset is not None:
-        named = next((item for item in folder.datasets(record.party, record.dataset) if item.digest == record.dataset), None)
+        named = next(
+            (item for item in folder.datasets(record.party, record.dataset, keys) if item.digest == record.dataset), None
+        )
         check_counts(update, named)
         before = next((item for item in datasets if item.key < named.key), None) if named else None
         if named and before and (grown := growth(named, before)):
             received.remarks[record.party] = f"its data has grown: {grown}"
     elif (newest := next(datasets, None)) and (difference := counts_differ(record, newest)):
         received.remarks[record.party] = f"it names no data set record, and claims {difference}"
-
-
-def late_updates(party: Party, number: int) -> tuple[Late, ...]:
-    """Return the valid updates of earlier rounds that arrived late and are not in a round record yet."""
-    ledger = party.ledger
-    named = {(item.site, item.round) for closed in ledger.rounds for item in closed.record.late}
-    late: list[Late] = []
-    for earlier in ledger.rounds[1:number]:
-        seen = {item.site for item in earlier.record.rejected if item.update is not None}
-        for site in earlier.record.without:
-            if site in seen or (site, earlier.record.round) in named:
-                continue
-            try:
-                update = party.folder.update(site, earlier.record.round)
-            except (TrustError, UnreadableError) as error:
-                party.environment.progress.event(f"round {earlier.record.round}: late update of {site} is rejected: {error}")
-                continue
-            if update is not None:
-                late.append(Late(site=site, round=earlier.record.round, update=update.digest))
-    return tuple(sorted(late, key=lambda item: (item.site, item.round)))

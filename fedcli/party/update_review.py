@@ -149,6 +149,8 @@ def review(received: ReceivedUpdates, shares: Sequence[Share], plan: Plan, now: 
 
 
 def _odd_claims(record: UpdateRecord, plan: Plan) -> Iterator[str]:
+    if record.images is None:  # its steps are checked against what it has declared
+        return
     expected = plan.training.epochs * plan.training.steps_per_epoch(record.images)
     if record.steps != expected:  # more are refused
         yield f"it claims {record.steps} steps, where the plan takes {expected} with {record.images} images"
@@ -162,7 +164,7 @@ def _odd_weight(share: Share, shares: Sequence[Share]) -> Iterator[str]:
 
 def _odd_norm(norm: float, others: Sequence[float], score: float | None) -> Iterator[str]:
     middle = median(others) if others else 0.0
-    if score is None:  # of two others, one alone moves the median
+    if score is None:  # of two others, a single one moves the median
         outside = middle > 0 and not min(others) / _NORM_FACTOR_OF_FEW <= norm <= max(others) * _NORM_FACTOR_OF_FEW
     else:
         outside = abs(score) > ODD and middle > 0 and not middle / _NORM_FACTOR <= norm <= middle * _NORM_FACTOR

@@ -71,15 +71,39 @@ class ViewPosition(StrEnum):
     ISO = "ISO"
 
 
-class Differing(StrEnum):
-    """What happens where the label table gives the sides of a patient different classes.
+class Modality(StrEnum):
+    """Modalities (0008,0060) that mammograms come in: MG, or DX and CR where the body part is the breast."""
 
-    Both are left out, both have the higher class, or each image has that of its side.
+    MG = "MG"
+    DX = "DX"
+    CR = "CR"
+
+
+class Sex(StrEnum):
+    """Patient's Sex (0010,0040, PS3.3 C.7.1.1)."""
+
+    FEMALE = "F"
+    MALE = "M"
+    OTHER = "O"
+
+
+class Differing(StrEnum):
+    """What happens where the label table gives the sides or exams of a patient different classes.
+
+    All are left out, all have the highest class, or each image has that of its side and exam.
     """
 
     EXCLUDE = "exclude"
     HIGHER = "higher"
     BY_IMAGE = "by-image"
+
+
+class Exams(StrEnum):
+    """Which of a patient's exams with a label are taken: all, or the first or last by date."""
+
+    ALL = "all"
+    FIRST = "first"
+    LAST = "last"
 
 
 class Crop(StrEnum):
@@ -112,10 +136,11 @@ class Presentation(StrEnum):
 
 
 class Beginning(StrEnum):
-    """The first global model: drawn from the plan's seed (the paper does not say), or pretrained on ImageNet."""
+    """The first global model: drawn from the plan's seed (the paper does not say), pretrained on ImageNet, or a file's."""
 
     NONE = "none"
     IMAGENET = "imagenet"
+    FILE = "file"
 
 
 class Normalisation(StrEnum):
@@ -175,6 +200,18 @@ class Statistics(StrEnum):
     RECALIBRATE = "recalibrate"
 
 
+class Choice(StrEnum):
+    """Which of the models that were scored on validation patients is the best.
+
+    "within-error" takes the newest one whose kappa is at most a standard error below the highest, as Breiman et al. (1984, 3.4.3)
+    choose the simplest tree: among many models that were scored on few patients, the highest kappa is luck. Where no kappa is
+    above 0, losses decide. "highest" is the paper's choice.
+    """
+
+    WITHIN_ERROR = "within-error"
+    HIGHEST = "highest"
+
+
 class Encoding(StrEnum):
     """How the weights of an update are written (`fedcli.encodings`); float32 is lossless."""
 
@@ -206,6 +243,13 @@ STATEFUL = frozenset({Rule.MOMENTUM, Rule.ADAM, Rule.YOGI})
 """The rules that carry a state from round to round."""
 
 
+class Norms(StrEnum):
+    """What clipping and Krum measure of a delta: its trained weights, or also BatchNorm's statistics, nearly all of its norm."""
+
+    TRAINED = "trained"
+    ALL = "all"
+
+
 class Weights(StrEnum):
     """The weight of a delta: the site's local steps (the paper), its training images or patients, or the same for every site."""
 
@@ -213,3 +257,17 @@ class Weights(StrEnum):
     IMAGES = "images"
     PATIENTS = "patients"
     EQUAL = "equal"
+
+
+class Protection(StrEnum):
+    """Whether the patients that train have a promise of differential privacy, and by which mechanism (docs/privacy.md)."""
+
+    NONE = "none"
+    PATIENT_DP_SGD = "patient-dp-sgd"
+
+
+class PrivateOptimizer(StrEnum):
+    """What is done with a noisy gradient: SGD with momentum, or Adam; both are post-processing."""
+
+    SGD = "sgd"
+    ADAM = "adam"

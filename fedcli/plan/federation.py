@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from fedcli.plan.choices import Encoding, Packing, Rule, Weights
+from fedcli.plan.choices import Choice, Encoding, Norms, Packing, Rule, Weights
 from fedcli.wire import STRICT, Seen, absent_means
 
 MAX_STEPS = (1 << 29) - 1
@@ -40,6 +40,7 @@ class Aggregation:
         rule: How K deltas become one step.
         weights: The weight of each delta.
         clip_norm: Longer deltas are scaled to this norm; 0 clips none.
+        norms: What the norms of clip_norm and the distances of krum are taken over.
         server_rate: Factor on the step of momentum, adam and yogi.
         momentum: Share of the last step that momentum keeps.
         beta1: Share of the momentum that adam and yogi keep.
@@ -50,11 +51,13 @@ class Aggregation:
         keep: Updates that krum chooses; more than 1 is multi-Krum.
         quorum: Updates that suffice after the deadline; 0 waits for every site (the paper).
         deadline_hours: Hours from the opening of a round (of the first: from the last admission) to its deadline; 0 sets none.
+        masking: Whether updates are masked, so that only the sum of three or more comes out.
     """
 
     rule: Rule = Rule.MEAN
     weights: Weights = Weights.STEPS
     clip_norm: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    norms: Annotated[Norms, absent_means(Norms.ALL)] = Norms.TRAINED
     server_rate: Annotated[float, Field(gt=0, le=100)] = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -65,6 +68,17 @@ class Aggregation:
     keep: Annotated[int, Field(ge=1, le=10_000)] = 1
     quorum: Annotated[int, Field(ge=0, le=10_000)] = 0
     deadline_hours: Annotated[float, Field(ge=0, le=8760)] = 0.0
+    masking: Annotated[bool, absent_means(value=False)] = False
+
+    @model_validator(mode="after")
+    def _masked_updates_are_only_summed(self) -> Aggregation:
+        if self.masking and self.rule is not Rule.MEAN:
+            msg = f'masking needs rule = "mean": the updates are known only by their sum, which {self.rule} cannot use'
+            raise ValueError(msg)
+        if self.masking and self.clip_norm:
+            msg = f"masking needs clip_norm = 0, found {self.clip_norm:g}: nobody knows the norm of a masked update"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Aggregation:
@@ -85,9 +99,10 @@ class Aggregation:
             return max(2 * self.byzantine + 3, self.byzantine + self.keep)
         return 1
 
-    def weight(self, steps: int, images: int, patients: int) -> int:
-        """Return the weight of a delta."""
-        return {Weights.STEPS: steps, Weights.IMAGES: images, Weights.PATIENTS: patients, Weights.EQUAL: 1}[self.weights]
+    def weight(self, steps: int, images: int | None, patients: int | None) -> int:
+        """Return the weight of a delta; 0 if it is a number that is withheld."""
+        counted = {Weights.STEPS: steps, Weights.IMAGES: images, Weights.PATIENTS: patients, Weights.EQUAL: 1}
+        return counted[self.weights] or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -101,6 +116,7 @@ class Evaluation:
         min_cell: Smaller counts, and figures of few patients, are withheld (`fedcli.disclosure`); 0 publishes all.
         bounded_weights: Whether a site counts in the choice of the best round by at most the validation patients of its data set
             record, and all sites count the same where one has none; otherwise by as many as it claims.
+        choice: Which scored model is the best.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -108,6 +124,7 @@ class Evaluation:
     dense: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES, fail_fast=True)] = ("c", "d")
     min_cell: Annotated[int, Field(ge=0, le=1000)] = 5
     bounded_weights: Annotated[bool, absent_means(value=False)] = True
+    choice: Annotated[Choice, absent_means(Choice.HIGHEST)] = Choice.HIGHEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -1,4 +1,4 @@
-"""Which updates are too long: a pure rule, so that whoever reads a round record can check who was refused and who was not."""
+"""Which updates are too long: a pure rule, so that every reader of a round record can check which updates were refused."""
 
 from __future__ import annotations
 

@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli import toml_file, wire
-from fedcli.plan.choices import Normalisation, Part, Statistics, Unit
+from fedcli.plan.about import About
+from fedcli.plan.choices import Encoding, Normalisation, Packing, Part, Statistics, Unit
+from fedcli.plan.confidentiality import Confidentiality
 from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, Aggregation, ClassName, Evaluation, Limits, Updates
+from fedcli.plan.patient_privacy import PatientPrivacy, conflicts
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
-from fedcli.wire import STRICT, Digest, ShortText
+from fedcli.wire import STRICT, Digest, ShortText, absent_means
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +63,11 @@ class Plan:
     aggregation: Aggregation = field(default_factory=Aggregation)
     evaluation: Evaluation = field(default_factory=Evaluation)
     limits: Limits = field(default_factory=Limits)
+    confidentiality: Annotated[Confidentiality, absent_means(Confidentiality(sealing=False))] = field(
+        default_factory=Confidentiality
+    )
+    privacy: Annotated[PatientPrivacy, absent_means(PatientPrivacy())] = field(default_factory=PatientPrivacy)
+    about: Annotated[About, absent_means(About())] = field(default_factory=About)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Plan:
@@ -80,6 +88,43 @@ class Plan:
             raise ValueError(msg)
         if self.network.normalisation is Normalisation.GROUP and self.training.statistics is not Statistics.AVERAGE:
             msg = 'training.statistics needs BatchNorm, which network.normalisation = "group" replaces'
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _masking_is_possible(self) -> Plan:
+        """Refuse what needs a single update's numbers, and what would leave masked files to outsiders."""
+        limits, updates = self.limits, self.updates
+        if not self.aggregation.masking:
+            return self
+        if limits.limit_norms:
+            msg = (
+                f"aggregation.masking needs limits.norm = 0 and limits.norm_median = 0, found {limits.norm:g} and "
+                f"{limits.norm_median:g}: nobody knows the norm of a masked update"
+            )
+            raise ValueError(msg)
+        if (updates.encoding, updates.packing) != (Encoding.FLOAT32, Packing.NONE):
+            msg = (
+                f'aggregation.masking needs updates.encoding = "float32" and updates.packing = "none", found {updates.encoding} '
+                f"and {updates.packing}: masked numbers have 64 bits each, and look random"
+            )
+            raise ValueError(msg)
+        if not self.confidentiality.sealing:
+            msg = (
+                "aggregation.masking needs confidentiality.sealing = true: sealing keeps the masked files from outsiders, for "
+                "whom a later quantum computer could compute the masks"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_its_promise(self) -> Plan:
+        if reasons := tuple(conflicts(self)):
+            msg = f'privacy.mechanism = "{self.privacy.mechanism}" cannot be combined with {"; nor with ".join(reasons)}'
+            raise ValueError(msg)
+        images = self.privacy.images_per_patient * self.privacy.augmentations
+        if self.privacy.promised and images * self.images.size**2 > MAX_BATCH_PIXELS:
+            msg = f"privacy.images_per_patient × privacy.augmentations × images.size² must be at most {MAX_BATCH_PIXELS} pixels"
             raise ValueError(msg)
         return self
 

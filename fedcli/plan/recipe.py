@@ -13,9 +13,11 @@ from fedcli.plan.choices import (
     ClassWeights,
     Crop,
     Differing,
+    Exams,
     Frames,
     Intensity,
     Loss,
+    Modality,
     ModifiedViews,
     Normalisation,
     OptimizerState,
@@ -23,6 +25,7 @@ from fedcli.plan.choices import (
     Precision,
     Presentation,
     Sampling,
+    Sex,
     Statistics,
     Tomosynthesis,
     ViewPosition,
@@ -30,6 +33,8 @@ from fedcli.plan.choices import (
 from fedcli.wire import STRICT, absent_means
 
 QUANTILES = 64
+MAX_AGE = 120
+"""In years."""
 Quantile = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -45,7 +50,11 @@ class Images:
         tomosynthesis: When a volume is taken.
         views: The views that are taken, and images that state none; if there are none here, all.
         modified_views: Whether spot, magnification and other modified views, specimens and the like are taken too.
-        differing: What the class is where the label table gives the sides of a patient different ones.
+        modalities: The modalities that are taken.
+        sex: The sexes whose images are taken; if there are none here, all, and images that state none.
+        age: The least and the greatest age that is taken, in completed years; if there are none here, all.
+        differing: What the class is where the label table gives the sides or exams of a patient different ones.
+        exams: Which of a patient's exams are taken.
         frames: How a volume becomes one image.
         crop: What of the image is taken.
         orientation: How the image lies.
@@ -60,7 +69,15 @@ class Images:
     frames: Frames = Frames.MIDDLE
     views: Annotated[tuple[ViewPosition, ...], Field(max_length=len(ViewPosition), fail_fast=True), absent_means(())] = ()
     modified_views: Annotated[ModifiedViews, absent_means(ModifiedViews.INCLUDE)] = ModifiedViews.EXCLUDE
+    modalities: Annotated[
+        tuple[Modality, ...], Field(min_length=1, max_length=len(Modality), fail_fast=True), absent_means((Modality.MG,))
+    ] = (Modality.MG,)
+    sex: Annotated[tuple[Sex, ...], Field(max_length=len(Sex), fail_fast=True), absent_means(())] = ()
+    age: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MAX_AGE)], ...], Field(max_length=2, fail_fast=True), absent_means(())
+    ] = ()
     differing: Annotated[Differing, absent_means(Differing.EXCLUDE)] = Differing.EXCLUDE
+    exams: Annotated[Exams, absent_means(Exams.ALL)] = Exams.ALL
     crop: Annotated[Crop, absent_means(Crop.NONE)] = Crop.NONE
     orientation: Annotated[Orientation, absent_means(Orientation.AS_STORED)] = Orientation.AS_STORED
     reference: Annotated[tuple[Quantile, ...], Field(max_length=QUANTILES, fail_fast=True), absent_means(())] = ()
@@ -70,6 +87,13 @@ class Images:
         expected = QUANTILES if self.intensity is Intensity.REFERENCE else 0
         if len(self.reference) != expected or list(self.reference) != sorted(self.reference):
             msg = f'reference must be {QUANTILES} rising numbers for intensity = "reference", and [] otherwise'
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_range_of_ages(self) -> Images:
+        if self.age and (len(self.age) == 1 or self.age[0] > self.age[1]):
+            msg = f"age must be [least, greatest] in years, or [] for all, found {list(self.age)}"
             raise ValueError(msg)
         return self
 
@@ -97,7 +121,7 @@ class Network:
 
     Attributes:
         name: `small`, one of torchvision's classifiers, or one that every site has installed.
-        weights: What φ(0) is; its last layer is always drawn from the seed.
+        weights: What φ(0) is: drawn from the seed; ImageNet weights, with a last layer drawn from the seed; or what a file holds.
         normalisation: Whether GroupNorm replaces BatchNorm.
     """
 

@@ -1,4 +1,4 @@
-"""Tables and figures that are made one by one: one that fails is named, and the others stand.
+"""Tables and figures that are made one by one: if one fails, it is named, and the others are kept.
 
 Records come from peers. Their checks refuse what a table or a figure cannot show; this is for what they do not foresee.
 """

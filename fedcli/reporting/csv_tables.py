@@ -50,6 +50,7 @@ def csv_tables(report: Report, attempts: Attempts | None = None) -> tuple[CsvTab
         "learning-curves": _learning(report),
         "participation": _participation(report),
         "exchange": _exchange(report),
+        **({"privacy": _patient_costs(report)} if report.plan.privacy.promised else {}),
     }
     texts = {name: attempts.make(f"table {name}", partial(csv_text, rows), None) for name, rows in lines.items()}
     return tuple(CsvTable(name=name, text=text) for name, text in texts.items() if text is not None)
@@ -213,3 +214,9 @@ def _exchange(report: Report) -> Iterator[tuple[Value, ...]]:
             *(site.site, site.updates, site.update_bytes, site.model_bytes, site.training_hours, site.steps),
             *(site.median_norm, site.last_norm, site.median_cosine, "/".join(site.devices)),
         )
+
+
+def _patient_costs(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("site", "updates", "patients_declared", "noise", "steps", "delta", "epsilon_claimed")
+    for item in report.patient_costs:
+        yield (item.site, item.updates, item.patients, item.noise, item.steps, item.delta, item.claimed)

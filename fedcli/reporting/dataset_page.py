@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.plan import Part
@@ -50,7 +49,6 @@ def render(prepared: PreparationSummary) -> str:
             sheets=sheets,
             warnings=[warning for scanner in prepared.scanners for warning in scanner.warnings],
             settings=flat_settings(prepared.preparation),
-            style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             figures={picture.name: picture for picture in pictures},
         )
     )

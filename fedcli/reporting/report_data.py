@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError
+from fedcli.exchange.lineage import early_end
 from fedcli.exchange.records import SHARED_KINDS
 from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.history import History, Problem
+    from fedcli.exchange.lineage import EarlyEnd
     from fedcli.exchange.records import ModelKind
     from fedcli.plan import Plan
 
@@ -49,9 +51,12 @@ class Report:
         curves: Learning curves.
         global_curve: The global models' validation kappa.
         weighting: How the sites count in it, in words.
+        chosen_by_loss: Models that only the validation loss told apart from other candidates, in words.
         participation_by_round: Who took part, by round.
         participation_by_site: Who took part, by site.
+        early_end: How the coordinator has ended the federation early; None if it has not.
         exchange: Bytes, hours, norms.
+        patient_costs: What the updates have cost the training patients, as the sites claim; empty if the plan promises nothing.
         software: Versions.
         digests: Digests.
     """
@@ -77,9 +82,12 @@ class Report:
     curves: tuple[tables.LearningCurve, ...]
     global_curve: tuple[tables.GlobalPoint, ...]
     weighting: str
+    chosen_by_loss: tuple[str, ...]
     participation_by_round: tuple[tables.RoundParticipation, ...]
     participation_by_site: tuple[tables.SiteParticipation, ...]
+    early_end: EarlyEnd | None
     exchange: tables.ExchangeTable
+    patient_costs: tuple[tables.PatientCost, ...]
     software: tuple[tables.Software, ...]
     digests: tuple[tables.NamedDigest, ...]
 
@@ -107,17 +115,13 @@ class Report:
 
 
 def gather(history: History, statement: str, model: str = tables.BEST, attempts: Attempts | None = None) -> Report:
-    """Compute every table of the report.
+    """Compute every table of the report; a MissingError says that there is no federation record, or no such model (yet).
 
     Args:
         history: The verified records; what did not verify is among its problems.
         statement: What was verified, and against which key.
         model: Which model the card describes.
         attempts: Hears which tables failed.
-
-    Raises:
-        MissingError: There is no federation record; or the model does not exist yet.
-        UsageError: There can be no such model.
     """
     _require_federation(history)
     make = (attempts := attempts or Attempts()).make
@@ -145,9 +149,12 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         curves=make("learning curves", lambda: tables.learning_curves(history), ()),
         global_curve=make("the global models' kappas", lambda: tables.global_curve(history), ()),
         weighting=history.weighting.value,
+        chosen_by_loss=tables.chosen_by_loss(history),
         participation_by_round=make("rounds", lambda: tables.participation_by_round(history), ()),
         participation_by_site=make("participation", lambda: tables.participation_by_site(history), ()),
+        early_end=early_end(history.federations),
         exchange=make("exchange", lambda: tables.exchange_table(history), _NO_EXCHANGE),
+        patient_costs=make("privacy", lambda: tables.patient_costs(history), ()),
         software=make("versions", lambda: tables.software(history), ()),
         digests=make("digests", lambda: tables.digests(history), ()),
     )
@@ -161,7 +168,7 @@ def _require_federation(history: History) -> None:
 
 def _cross_site(history: History, kind: ModelKind, attempts: Attempts) -> tables.CrossSiteTable:
     unscored = tuple(tuple(tables.Cell(trained_at=row, tested_at=site) for site in history.sites) for row in history.sites)
-    empty = tables.CrossSiteTable(kind=kind, sites=history.sites, rows=unscored)
+    empty = tables.CrossSiteTable(kind=kind, sites=history.sites, rows=unscored, testers=history.testers)
     return attempts.make(f"Table 2, {kind.word} models", lambda: tables.cross_site_table(history, kind), empty)
 
 

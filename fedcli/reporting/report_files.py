@@ -7,7 +7,6 @@ policy. Only the figures, which are our own SVG, go in as they are.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli.disk import write_whole
@@ -44,7 +43,7 @@ def write_report(
         history: The verified records of one federation.
         statement: What was verified, and against which key; shown at the top of the page.
         out: The folder; created where it is missing.
-        model: Which model the card describes: `best`, `final`, or `SITE/KIND`.
+        model: Which model the card describes: `best`, `final`, `global`, `SITE` or `SITE/KIND`.
         attempts: Hears which tables and figures failed; the page names them, and has the others.
 
     Returns:
@@ -91,7 +90,6 @@ def render(report: Report, pictures: tuple[Illustration, ...], failures: tuple[s
         .render(
             report=report,
             failures=failures,
-            style=files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8"),
             absent=formats.ABSENT,
             metric_words={metric: METRIC_WORDS[metric] for metric in tables.metrics_of(report.plan)},
             figures={picture.name: picture for picture in pictures},

@@ -1,13 +1,15 @@
-"""The templates of the pages and the card: they share filters, and an unknown name in them is an error."""
+"""The templates of the pages and the card: they share a style sheet and filters, and an unknown name in them is an error."""
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedcli.disclosure.levels import absence
+from fedcli.exchange.records import ModelKind
 from fedcli.reporting import formats, tables
 from fedcli.text.visible_text import visible
 
@@ -30,6 +32,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["style"] = files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8")
     environment.filters.update(
         absence=absence,
         agreement=formats.agreement,
@@ -40,6 +43,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
         count=formats.count,
         hours=formats.hours,
         interval=formats.interval,
+        kind_word=lambda kind: ModelKind(kind).word,
         moment=formats.moment,
         names=formats.names,
         number=formats.number,

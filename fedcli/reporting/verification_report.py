@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcli import wire
@@ -97,12 +96,14 @@ def render_verification(report: VerificationReport, suffix: str) -> bytes:
     from fedcli.reporting.templates import template_environment  # noqa: PLC0415 - only a page needs jinja
 
     template = template_environment(autoescape=True).get_template("verification.html.j2")
-    style = files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8")
-    return template.render(report=report, style=style, findings=tuple(CheckOutcome)).encode()
+    return template.render(report=report, findings=tuple(CheckOutcome)).encode()
 
 
 def checks_of_records(
-    records: Iterable[Verified[Record]], archived: AbstractSet[str], broken: AbstractSet[str]
+    records: Iterable[Verified[Record]],
+    archived: AbstractSet[str],
+    broken: AbstractSet[str],
+    unopened: AbstractSet[str] = frozenset(),
 ) -> Iterator[CheckedFile]:
     """Yield the checks of every record that verifies, and of its artifacts.
 
@@ -110,6 +111,7 @@ def checks_of_records(
         records: The records.
         archived: Keys of artifacts that were moved out of the folder.
         broken: Keys of files that have a problem, which is a row of its own.
+        unopened: Keys of artifacts that are sealed to others, of which only what is stored was checked.
     """
     for item in records:
         record = item.record
@@ -120,13 +122,17 @@ def checks_of_records(
             check = "record: size, signature, schema, place, bounds"
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.HOLDS, detail=detail)
         for artifact in item.artifacts:
-            check = "artifact: size, digest, header"
+            check = "artifact: size, digest, header" if artifact.key not in unopened else "artifact: stored size and digest"
             if artifact.key in archived:
                 detail = "moved into a tar that was not given; the coordinator has signed for it"
                 yield CheckedFile(check=check, file=artifact.key, result=CheckOutcome.NOT_CHECKED, detail=detail)
             elif artifact.key not in broken:
                 detail = f"{artifact.stored_size} bytes, SHA-256 {artifact.stored_sha256}"
                 yield CheckedFile(check=check, file=artifact.key, result=CheckOutcome.HOLDS, detail=detail)
+                if artifact.key in unopened:
+                    inside = "artifact: what is inside, its digest and header"
+                    detail = "sealed to others"
+                    yield CheckedFile(check=inside, file=artifact.key, result=CheckOutcome.NOT_CHECKED, detail=detail)
 
 
 def checks_of_rounds(

@@ -20,6 +20,8 @@ from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import Signed
 from fedcli.exchange.records.record import NotNegative
+from fedcli.party.masking.masked_update import is_closed
+from fedcli.party.masking.own_masks import erase_secrets
 from fedcli.wire import STRICT, ShortText
 
 if TYPE_CHECKING:
@@ -119,6 +121,11 @@ def _read(party: Party, number: int, name: str) -> Egress:
     data = paths[key].read_bytes()
     signature = paths[layout.signature(key, wire.sha256(data))].read_bytes()
     update = party.ledger.update(party.name, number, Signed(key=key, data=data, signature=signature))
+    if update.record.opening is not None:
+        erase_secrets(party, number)  # where a run was killed after it had held the update
+        if is_closed(party, number):
+            msg = f"round {number} was closed before it was published"
+            raise TrustError(msg)
     return Egress(
         name=name,
         record=update.record,

@@ -13,23 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import tensors
-from fedcli.exchange.lineage import lineage
+from fedcli.exchange.lineage import untrained
 from fedcli.learning.networks import batch_norm, weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.plan import OptimizerState, Part, Statistics
 from fedcli.site import selection
-from fedcli.site.learner import require_images
 from fedcli.site.selection import Origin, Selection
+from fedcli.site.site_data import require_images
 from fedcli.site.training_job import TrainingJob, run_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.exchange.records import ValidationScore
+    from fedcli.exchange.checks import Verified
+    from fedcli.exchange.records import PrivacyClaim, RoundRecord, ValidationScore
     from fedcli.learning.training.checkpoint import Checkpoint
     from fedcli.learning.training.local_training import TrainingResult
+    from fedcli.learning.training.private import PrivateTrainingResult
     from fedcli.party.party import Party
+    from fedcli.plan import Plan
     from fedcli.site.learner import Learner
+    from fedcli.site.privacy_budget import PrivacyBudget
     from fedcli.tensors import Arrays
 
 
@@ -41,7 +45,8 @@ class LocalRound:
         delta: Δφ(t).
         received: Score of φ(t-1) on the site's validation patients.
         trained: Score of the site's own model.
-        result: n_k, loss and Adam's moments.
+        result: n_k, the loss where it may be told, and the optimizer's moments.
+        privacy: What the update costs the training patients; None if the plan promises them nothing.
         best: The best model so far.
         checkpoint: Where the training is saved until its update is committed.
         statistics: The BatchNorm layers that stay at the site; empty if they are shared.
@@ -50,65 +55,90 @@ class LocalRound:
     delta: Arrays
     received: ValidationScore
     trained: ValidationScore
-    result: TrainingResult
+    result: TrainingResult | PrivateTrainingResult
+    privacy: PrivacyClaim | None
     best: Selection
     checkpoint: Checkpoint
     statistics: Arrays
 
 
-def run_local_round(party: Party, learner: Learner, number: int) -> LocalRound:
-    """Run LocalTraining(φ(t-1)); every random choice comes from (plan seed, site, round)."""
+def run_local_round(party: Party, learner: Learner, number: int, budget: PrivacyBudget | None = None) -> LocalRound:
+    """Run LocalTraining(φ(t-1)); every random choice comes from (plan seed, site, round), or with a budget from a secret key."""
     samples, plan = learner.samples(Part.TRAIN), learner.plan
     require_images(samples, party.name, Part.TRAIN)
     parent, state = party.ledger.rounds[number - 1], kept_state(party, number)
     start = party.folder.global_model(number - 1, learner.layout)
     checkpoint = _checkpoint(learner, number, start)
-    best = resumed_selection(party, number, checkpoint.folder)
+    privacy = budget.claim(checkpoint.snapshot.key if checkpoint.snapshot else b"") if budget else None
+    best = resumed_selection(party, plan, number, checkpoint.folder)
     published = learner.load(start)
-    received = receive(learner, published, state, best, number - 1, parent.digest)
+    received = receive(learner, published, state, None if untrained(party.ledger.rounds, number - 1) else best, parent)
     scores: list[ValidationScore] = []
 
     def score(epoch: int) -> None:
         where = f"round {number}, epoch {epoch}" if plan.training.epochs > 1 else f"round {number}"
         learner.recalibrate(f"{where}, statistics of the trained model")
         scores.append(learner.validate(f"{where}, trained model on validation patients"))
-        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, learner.choice_kappa(scores[-1]), parent.digest)
+        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, learner.merit(scores[-1]), parent.digest)
 
-    job = TrainingJob(
+    label = f"{learner.site}: round {number} of {plan.rounds}, training"
+    moments = _saved(state, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
+    result = run_job(
+        learner,
+        _job(learner, number),
+        label=label,
+        checkpoint=checkpoint,
+        on_epoch=score,
+        optimizer_state=moments,
+        mechanism=budget.mechanism if budget else None,
+    )
+    trained = weights.to_arrays(learner.module)
+    own = {name: trained[name] for name in _local_tensors(learner)}
+    delta = difference(published, trained | {name: published[name] for name in own})
+    return LocalRound(
+        delta=delta,
+        received=received,
+        trained=scores[-1],
+        result=result,
+        privacy=privacy,
+        best=best,
+        checkpoint=checkpoint,
+        statistics=own,
+    )
+
+
+def _job(learner: Learner, number: int) -> TrainingJob:
+    plan = learner.plan
+    return TrainingJob(
         plan=plan,
         training=plan.training,
         data=learner.data.digest,
         seed=derive_seed(plan.seed, learner.site, "round", number),
         rates=(plan.training.rate_in(number),) * plan.training.epochs,
     )
-    label = f"{learner.site}: round {number} of {plan.rounds}, training"
-    moments = _saved(state, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
-    result = run_job(learner, job, label=label, checkpoint=checkpoint, on_epoch=score, optimizer_state=moments)
-    trained = weights.to_arrays(learner.module)
-    own = {name: trained[name] for name in _local_tensors(learner)}
-    delta = difference(published, trained | {name: published[name] for name in own})
-    return LocalRound(
-        delta=delta, received=received, trained=scores[-1], result=result, best=best, checkpoint=checkpoint, statistics=own
-    )
 
 
-def resumed_selection(party: Party, number: int, folder: Path) -> Selection:
+def resumed_selection(party: Party, plan: Plan, number: int, folder: Path) -> Selection:
     """Return the selection of a round, which starts with the best model so far that no restart has given up."""
     rounds = party.ledger.rounds
-    bases = {rounds[earlier].digest for earlier in lineage(rounds, number - 1)}
-    return Selection.resume(folder, selection.newest_state(party.workspace), bases)
+    bases = {rounds.digests[earlier] for earlier in rounds.lineage(number - 1)}
+    return Selection.resume(folder, plan.evaluation.choice, selection.newest_state(party.workspace), bases)
 
 
 def kept_state(party: Party, number: int) -> Path | None:
     """Return the newest round's folder, unless that round started from a model that a restart has given up."""
     state = selection.newest_state(party.workspace)
-    if state is None or selection.round_of(state) - 1 not in lineage(party.ledger.rounds, number - 1):
+    if state is None or selection.round_of(state) - 1 not in party.ledger.rounds.lineage(number - 1):
         return None
     return state
 
 
-def receive(learner: Learner, published: Arrays, state: Path | None, best: Selection, number: int, base: str) -> ValidationScore:
-    """Turn φ(number), which the network holds, into the model that this site uses; score it and offer it to the selection.
+def receive(
+    learner: Learner, published: Arrays, state: Path | None, best: Selection | None, parent: Verified[RoundRecord]
+) -> ValidationScore:
+    """Turn the global model of a round, which the network holds, into the model that this site uses; score it.
+
+    It is offered to the selection, unless that is None because nobody has trained it.
 
     With `statistics = "local"` the site's own BatchNorm layers replace those received; with "recalibrate" their statistics are
     measured again.
@@ -116,9 +146,11 @@ def receive(learner: Learner, published: Arrays, state: Path | None, best: Selec
     statistics = _saved(state, selection.STATISTICS) if _local_tensors(learner) else None
     if statistics is not None:
         weights.load_arrays(learner.module, published | statistics)
+    number = parent.record.round
     learner.recalibrate(f"round {number + 1}, statistics of the received model")
     score = learner.validate(f"round {number + 1}, received model on validation patients")
-    best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, learner.choice_kappa(score), base)
+    if best is not None:
+        best.offer(weights.to_arrays(learner.module), number, Origin.RECEIVED, learner.merit(score), parent.digest)
     return score
 
 

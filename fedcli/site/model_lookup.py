@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from fedcli import disk
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.history import reference_to
+from fedcli.exchange.lineage import untrained
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
 from fedcli.party.history_reader import read_history
 from fedcli.site import selection
@@ -50,6 +51,9 @@ def find_model(party: Party, name: str, layout: Layout, scratch: Path) -> tuple[
         return _own(party, _OWN[name], scratch)
     if name == GLOBAL:
         newest = history.rounds[-1]
+        if untrained(history.rounds, newest.record.round):
+            msg = f"{party.store.address}: no site has trained the newest global model yet, it is φ(0)"
+            raise UsageError(msg, hint=f"`{party.command('status')}` shows whose turn it is")
         return party.folder.artifacts.fetch(newest, newest.artifact, layout), reference_to(newest)
     for verified, reference in _models(reading):
         if verified.artifact.key == name:
@@ -67,18 +71,17 @@ def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference
 
 
 def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:
-    own = kind is not ModelKind.FEDERATED
-    folder = selection.own_model_folder(party.workspace, kind) if own else selection.newest_state(party.workspace)
-    if folder is None or not folder.is_dir():
-        msg = f"{party.name}: there is no {kind} model in this workspace"
-        raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another")
-    best = selection.read_best(folder)
-    if best.base not in {verified.digest for verified in party.ledger.rounds}:
-        msg = f"{folder}: the model started from {best.base[:12]}, which is no round of this federation"
+    model = selection.own_model(party, kind)
+    if model is None:
+        msg = f"{party.name}: there is no trained {kind} model in this workspace"
+        raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another, global for instance")
+    best = model.best
+    if best.base not in party.ledger.rounds.digests:
+        msg = f"{model.path.parent}: the model started from {best.base[:12]}, which is no round of this federation"
         raise TrustError(msg, hint="the workspace belongs to another federation")
-    source, measured = selection.best_weights(folder)
-    reference = ModelReference(kind=kind, party=party.name, round=best.round, record=best.base, content_sha256=measured.sha256)
-    return _copy(source, measured.sha256, scratch), reference
+    sha256 = model.measure().sha256
+    reference = ModelReference(kind=kind, party=party.name, round=best.round, record=best.base, content_sha256=sha256)
+    return _copy(model.path, sha256, scratch), reference
 
 
 def _file(party: Party, path: Path, reading: Reading, scratch: Path) -> tuple[Path, ModelReference]:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from fedcli import wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.learning.training.local_training import LocalTraining
+from fedcli.learning.training.private import PrivateTraining
 from fedcli.plan import Part, Plan, Statistics, Training
 from fedcli.wire import STRICT, Digest
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from fedcli.learning.training.checkpoint import Checkpoint
     from fedcli.learning.training.local_training import TrainingResult
+    from fedcli.learning.training.mechanism import Mechanism
+    from fedcli.learning.training.private import PrivateTrainingResult
     from fedcli.site.learner import Learner
     from fedcli.tensors import Arrays
 
@@ -56,8 +59,9 @@ def run_job(
     checkpoint: Checkpoint,
     on_epoch: Callable[[int], None],
     optimizer_state: Arrays | None = None,
-) -> TrainingResult:
-    """Train the learner's network in the first process, after the others have been sent the job.
+    mechanism: Mechanism | None = None,
+) -> TrainingResult | PrivateTrainingResult:
+    """Train the learner's network in the first process, after the others have been sent the job; with a mechanism, privately.
 
     Raises:
         KeyboardInterrupt: It was interrupted; the same command resumes it.
@@ -67,9 +71,16 @@ def run_job(
     if replicas.size > 1 and learner.device.type == "cuda" and job.training.statistics is Statistics.RECALIBRATE:
         msg = 'training.statistics = "recalibrate" cannot be used with several GPUs'
         raise ConfigurationError(msg, hint="train on one GPU")
-    replicas.broadcast_message(wire.encode(job))
+    if replicas.size > 1 and mechanism is not None:
+        msg = f"a plan that promises privacy trains in one process, found {replicas.size}: the noise of a step is added once"
+        raise ConfigurationError(msg, hint="leave --devices out, and torchrun")
+    training: LocalTraining | PrivateTraining
     with postponed() as interrupted:
-        training = _local_training(learner, job, optimizer_state, checkpoint)
+        if mechanism is None:
+            replicas.broadcast_message(wire.encode(job))
+            training = _local_training(learner, job, optimizer_state, checkpoint)
+        else:
+            training = _private_training(learner, job, mechanism, optimizer_state, checkpoint)
         return training.run(learner.progress, label=label, on_epoch=on_epoch, interrupted=interrupted)
 
 
@@ -100,6 +111,23 @@ def _local_training(
         optimizer_state=optimizer_state,
         checkpoint=checkpoint,
         replicas=learner.replicas,
+    )
+
+
+def _private_training(
+    learner: Learner, job: TrainingJob, mechanism: Mechanism, optimizer_state: Arrays | None, checkpoint: Checkpoint
+) -> PrivateTraining:
+    """Return a training whose random numbers come from a key of its own, and none from the job's seed."""
+    return PrivateTraining(
+        learner.module,
+        learner.samples(Part.TRAIN),
+        job.training,
+        job.plan.augmentation,
+        mechanism,
+        rates=job.rates,
+        device=learner.device,
+        optimizer_state=optimizer_state,
+        checkpoint=checkpoint,
     )
 
 

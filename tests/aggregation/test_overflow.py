@@ -111,7 +111,7 @@ def test_a_state_that_overflows_by_itself_names_nobody(tmp_path: Path) -> None:
     tensors.write(tmp_path / "before", {"momentum/layer.weight": model(LARGEST)["layer.weight"]})
     state = StateFiles(before=tmp_path / "before", target=tmp_path / "state")
     with pytest.raises(
-        TrustError, match=r"tensor layer.weight of the global model would leave its range, whoever takes part"
+        TrustError, match=r"tensor layer.weight of the global model would leave its range, whichever sites take part"
     ) as caught:
         made.fold(rule_of(MOMENTUM), state=state)
     assert not isinstance(caught.value, UpdateError)

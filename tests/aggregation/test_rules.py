@@ -160,6 +160,30 @@ def test_of_equal_scores_the_first_by_name_is_chosen(tmp_path: Path) -> None:
     assert [(share.site, share.weight) for share in shares] == [("a", 4), ("b", 0), ("c", 0)]
 
 
+@pytest.mark.parametrize("trained_only", [True, False])
+def test_krum_and_clipping_measure_trained_weights_unless_the_plan_says_otherwise(tmp_path: Path, *, trained_only: bool) -> None:
+    """Two liars turn their weights, and send the statistics of the site in the middle, which are nearly all of the distance."""
+    generator = np.random.default_rng(8)
+    statistics = {site: generator.normal(0, 100, 40).astype(np.float32) for site in "abcde"}
+    statistics |= dict.fromkeys("fg", sum(statistics.values()) / np.float32(5))
+    deltas = {
+        site: {
+            "bn.running_var": statistics[site],
+            "w": generator.normal(1.0 if site in "abcde" else -1.0, 0.1, 3000).astype(np.float32),
+        }
+        for site in "abcdefg"
+    }
+    base = {"bn.running_var": np.zeros(40, np.float32), "w": np.zeros(3000, np.float32)}
+    made = Bench(tmp_path, base, deltas, dict.fromkeys("abcdefg", 1))
+    shares = made.fold(AggregationRule(krum=Krum(byzantine=2, keep=1), trained_only=trained_only)).shares
+    assert {share.site for share in shares if share.weight} <= set("abcde" if trained_only else "fg")
+    clipped = made.fold(AggregationRule(clip_norm=1.0, trained_only=trained_only)).shares
+    assert all((abs(share.trained_norm - 1) < 1e-5) is trained_only for share in clipped)
+    for share in clipped:
+        squares = sum(np.square(value, dtype=np.float64).sum() for value in deltas[share.site].values())
+        assert share.norm == pytest.approx(math.sqrt(squares), rel=1e-5)
+
+
 @pytest.mark.parametrize("memory", [0, 1 << 20])
 def test_clipping(tmp_path: Path, memory: int) -> None:
     weights = {"a": 3, "b": 5}

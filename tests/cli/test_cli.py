@@ -28,7 +28,7 @@ def test_help_starts_at_once() -> None:
     assert not imported_by("--help") & HEAVY
 
 
-@pytest.mark.parametrize("command", [name for names in COMMANDS.values() for name in names if name != "access"])
+@pytest.mark.parametrize("command", [name for names in COMMANDS.values() for name in names if name not in {"access", "privacy"}])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = run(command, "--help")
     assert shown.returncode == 0
@@ -44,7 +44,7 @@ def made(arguments: list[str]) -> set[str | None]:
 
 def test_a_command_imports_only_its_own_module() -> None:
     every = [name for names in COMMANDS.values() for name in names]
-    for name in ("demo", "access"):
+    for name in ("demo", "access", "privacy"):
         assert made([name]) == {name}
     for arguments in (["--help"], ["agregate"], []):
         assert made(arguments) == {*every}, arguments
@@ -72,8 +72,8 @@ def test_json_is_one_object_with_stable_keys(trained: Federation) -> None:
     found = succeed("verify", trained.drop, "--coordinator-key", trained.coordinator / "key.pub")
     assert list(found) == [
         "command", "status", "message", "verified", "consistent", "coordinator", "federation", "head", "round", "rounds",
-        "records", "artifacts", "archived", "replayable_from", "replayed", "problems", "unaccounted",
-        "dates",
+        "records", "artifacts", "archived", "replayable_from", "replayed", "unopened", "problems", "unaccounted",
+        "dates", "privacy",
     ]  # fmt: skip
     found = succeed("aggregate", "-C", trained.coordinator)
     assert list(found) == [
@@ -84,7 +84,7 @@ def test_json_is_one_object_with_stable_keys(trained: Federation) -> None:
     found = succeed("train-round", "-C", trained.site("north"))
     assert list(found) == [
         "command", "status", "message", "site", "round", "rounds", "steps", "received", "trained", "best_round", "best_kappa",
-        "seconds",
+        "seconds", "epsilon",
     ]  # fmt: skip
 
 

@@ -12,29 +12,14 @@ import pytest
 
 from fedcli import plan as plans
 from fedcli.party.command_lines import store_words
-from tests.fixtures.command import run, succeed
+from tests.fixtures.command import SMALL_PLAN, run, succeed
 from tests.fixtures.places import Place, on_sftp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLAN = """
-name = "pasted"
-rounds = 2
-seed = 7
-[images]
-size = 16
-[split]
-train = 0.5
-validation = 0.25
-test = 0.25
-[network]
-name = "small"
-[training]
-rate = {rate}
-batch_size = 8
-"""
+TRAINING = "[training]\nrate = {rate}\nbatch_size = 8\n"
 SITES = ("north", "valley")
 
 
@@ -107,7 +92,7 @@ def hint_of(*arguments: str, folder: Path) -> str:
 
 def write_plan(path: Path, rate: str) -> str:
     """Write a plan, and return its digest."""
-    path.write_text(PLAN.format(rate=rate))
+    path.write_text(SMALL_PLAN + TRAINING.format(rate=rate))
     return plans.load(path).digest
 
 

@@ -25,7 +25,7 @@ def test_the_demonstration_ends_with_a_table_and_a_page(tmp_path: Path) -> None:
             assert low <= site[kind]["kappa"] <= high
             assert site[kind]["patients"] >= 100
     assert "<svg" in Path(found["report"]).read_text(encoding="utf-8")
-    verified = succeed("verify", tmp_path / "demo/drop", "--replay", "--coordinator-key", found["coordinator"])
+    verified = succeed("verify", "-C", tmp_path / "demo/coordinator", "--replay", "--coordinator-key", found["coordinator"])
     assert (verified["status"], verified["replayed"], verified["unaccounted"]) == ("verified", 1, [])
 
     again = run("demo", "--out", tmp_path / "demo", "--rounds", "1")

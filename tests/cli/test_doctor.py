@@ -7,8 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 from tests.fixtures.command import imported_by, run
+from tests.fixtures.receivers import Appending, web_server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fixtures.federation import Federation
 
 
@@ -42,3 +45,30 @@ def test_an_address_needs_no_workspace(begun: Federation) -> None:
 def test_help_has_an_example_and_starts_at_once() -> None:
     assert "Example: fedcli doctor -C north" in run("doctor", "--help").stdout
     assert not imported_by("doctor", "--help") & {"torch", "pydicom"}
+
+
+def test_a_test_notice_goes_over_every_channel(begun: Federation) -> None:
+    settings, receiver = begun.site("north") / "workspace.toml", Appending(begun.root)
+    arguments = ("doctor", "-C", begun.site("north"), "--notify", "--json")
+    assert outcomes(arguments) == {"notices": "warn"}
+    with web_server() as web:
+        settings.write_text(f'{settings.read_text()}{receiver.setting}webhook = "{web.url}"\n')
+        assert outcomes(arguments) == {"notify.command": "ok", "notify.webhook": "ok"}
+    assert outcomes(arguments) == {"notify.command": "ok", "notify.webhook": "fail"}
+    assert [notice["message"] for notice in (*receiver.notices, *web.posts)] == [
+        "this is a test of `fedcli doctor --notify`, and nothing is to be done"
+    ] * 3
+    assert {(notice["federation"], notice["party"]) for notice in receiver.notices} == {("test", "north")}
+    assert outcomes(arguments[:3] + arguments[4:]) == {}
+
+
+def test_a_test_notice_needs_a_workspace(begun: Federation) -> None:
+    done = run("doctor", begun.drop, "--notify")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--notify goes with a workspace" in done.stderr
+
+
+def outcomes(arguments: tuple[str | Path, ...]) -> dict[str, str]:
+    """Return how the checks of notices ended."""
+    found = json.loads(run(*arguments).stdout)["findings"]
+    return {item["name"]: item["outcome"] for item in found if item["name"].startswith("noti")}

@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fedcli import disk
+from fedcli import disk, wire
+from fedcli.disk import Measured
+from fedcli.exchange.records import RoundRecord
 from tests.fixtures.command import COMMAND, succeed
 from tests.fixtures.federation import PLAN, SITES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from fedcli.disk import Measured
 
 TOML = f"""
 name = "killed"
@@ -107,15 +107,17 @@ class Script:
             self.command("train-round", "-C", self.root / site)
         self.command("finetune", "-C", self.root / SITES[0])
         self.command("evaluate", "-C", self.root / SITES[0])
-        found = succeed("verify", drop, "--replay", "--coordinator-key", begun["coordinator"])
+        found = succeed("verify", "-C", coordinator, "--replay", "--coordinator-key", begun["coordinator"])
         assert found["verified"]
         assert found["replayed"] == PLAN.rounds
 
     def models(self) -> list[Measured]:
-        """Return the size and digest of every global model, then of every site's best one and kept optimizer state."""
-        paths = sorted(self.root.glob("drop/coordinator/round-*/*.safetensors"), key=lambda path: path.parent.name)
-        paths += sorted(self.root.glob("*/state/round-*/*.safetensors")) + sorted(self.root.glob("*/models/*/*.safetensors"))
-        return [disk.measure(path) for path in paths]
+        """Return the size and digest of every global model, as opened, then of every site's best one and optimizer state."""
+        records = sorted(self.root.glob("drop/coordinator/round-*/round.json"))
+        decoded = [wire.decode(RoundRecord, record.read_bytes()) for record in records]
+        paths = sorted(self.root.glob("*/state/round-*/*.safetensors")) + sorted(self.root.glob("*/models/*/*.safetensors"))
+        opened = [Measured(size=file.content_size, sha256=file.content_sha256) for item in decoded for file in item.artifacts]
+        return opened + [disk.measure(path) for path in paths]
 
 
 def test_killed_at_random_and_run_again_ends_with_the_same_bits(tmp_path: Path, prepared: dict[str, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -14,6 +15,10 @@ import pytest
 
 from fedcli import machine_errors
 from fedcli.errors import MachineError
+from fedcli.operations.doctor import Outcome, workspace_checks
+from fedcli.operations.doctor.findings import Examination
+from fedcli.private_files import exclusive
+from fedcli.workspace import Settings, Workspace, WorkspaceRole
 from tests.fixtures.command import COMMAND, succeed
 
 if TYPE_CHECKING:
@@ -109,3 +114,21 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         machine_errors.explained(error, Path())
     assert caught.value is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is left behind would stop every later command, and no lock at all would let two run at once."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(MachineError, match="the file system there has no locks") as caught, exclusive(tmp_path / "lock"):
+        pass
+    assert "local disk" in caught.value.hint
+    exam = Examination()
+    workspace_checks.lock(
+        exam, Workspace(tmp_path, Settings(role=WorkspaceRole.SITE, name="a", drop="d", coordinator="SHA256:" + "A" * 43))
+    )
+    assert (exam.findings[0].outcome, exam.findings[0].remedy) == (Outcome.FAIL, caught.value.hint)

@@ -17,6 +17,7 @@ def test_json_keys_are_stable_and_a_stranger_is_refused(finished: Federation, tm
     found = succeed("predict", "-C", finished.site("north"), "--out", out)
     assert list(found) == [
         "command", "status", "message", "out", "provenance", "model", "cases", "images", "left_out", "classes", "class_cases",
+        "page", "uncertain", "unpredicted",
     ]  # fmt: skip
     assert list(found["model"]) == ["kind", "party", "round", "record", "content_sha256"]
     assert sum(found["class_cases"]) == found["cases"] == len(out.read_text().splitlines()) - 1

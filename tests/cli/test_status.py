@@ -131,10 +131,10 @@ def test_json_keys_are_stable(trained: Federation) -> None:
     assert list(found) == [
         "command", "status", "message", "name", "drop", "coordinator", "confirmed", "round", "rounds", "open_round", "awaited",
         "waiting_since", "deadline", "applicants", "renewed", "sites", "history", "problems", "overdue", "matrix", "turns",
-        "curves", "dates",
+        "curves", "dates", "advice", "testers", "expected_end",
     ]  # fmt: skip
     assert list(found["sites"][0]) == [
-        "site", "enrolled", "updates", "last_round", "last_kappa", "in_open_round", "models", "evaluated",
+        "site", "enrolled", "updates", "last_round", "last_kappa", "in_open_round", "models", "evaluated", "epsilon",
     ]  # fmt: skip
     assert list(found["matrix"][1]) == ["round", "created", "kappa", "sites", "restart"]
     assert list(found["matrix"][1]["sites"][0]) == ["site", "standing", "kappa", "since", "reason"]

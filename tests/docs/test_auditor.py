@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
+from fedcli.operations.access.auditor_key import AuditorKeyRequest, auditor_key
 from fedcli.operations.archive import ArchiveRequest, archive
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.restart import RestartRequest, restart
+from fedcli.plan import Auditor, Confidentiality
+from tests.fixtures.federation import prepared_data, sealed_federation
+from tests.fixtures.masked import FOUR, MASKED, begun_masked
 from tests.fixtures.tampering import flip, rewrite, swap
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ def federation(tmp_path: Path, evaluated_once: Federation) -> Federation:
     return evaluated_once.copy(tmp_path / "f")
 
 
-def audit(federation: Federation, fingerprint: str | None = None) -> subprocess.CompletedProcess[str]:
+def audit(federation: Federation, fingerprint: str | None = None, key: str = "") -> subprocess.CompletedProcess[str]:
     """Do what the page says, in an empty folder."""
     folder = federation.root / "audit"
     shutil.rmtree(folder, ignore_errors=True)
@@ -57,6 +62,7 @@ def audit(federation: Federation, fingerprint: str | None = None) -> subprocess.
     environment = {
         "DROP": str(federation.drop),
         "FINGERPRINT": fingerprint or federation.fingerprint,
+        "KEY": key,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     return subprocess.run(
@@ -71,10 +77,10 @@ def records(federation: Federation, *, enrolments: bool = False) -> Iterator[Pat
 
 
 def test_the_scripts_are_short_and_need_no_fedcli() -> None:
-    assert set(SCRIPTS) == {"keys.py", "digests.py", "recompute.py"}
-    assert all(sum(bool(line.strip()) for line in text.splitlines()) <= 50 for text in SCRIPTS.values())
+    assert set(SCRIPTS) == {"keys.py", "digests.py", "unmask.py", "recompute.py"}
+    assert all(sum(bool(line.strip()) for line in text.splitlines()) <= 90 for text in SCRIPTS.values())
     imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(SCRIPTS.values()), re.MULTILINE))
-    assert imported == {"hashlib", "json", "pathlib", "sys", "numpy"}
+    assert imported == {"base64", "hashlib", "json", "pathlib", "re", "sys", "numpy", "cryptography", "unmask"}
     assert "fedcli " not in COMMANDS
 
 
@@ -96,6 +102,42 @@ def test_a_real_federation_holds(federation: Federation) -> None:
     assert re.findall(r"^round (\d): (\d) updates, [0-9a-f]{64}$", done.stdout, re.MULTILINE) == [
         ("0", "0"), ("1", "2"), ("2", "2"),
     ]  # fmt: skip
+
+
+def test_a_sealed_federation_holds_with_an_auditors_key(tmp_path: Path) -> None:
+    """One auditor is named from the start, the other one later: the coordinator's grant opens the files for it."""
+    federation = sealed_federation(tmp_path, prepared_data(tmp_path / "data", sites=("north",)), rounds=1)
+    late = auditor_key(AuditorKeyRequest(path=tmp_path / "late.key", name="late-audit"), federation.environment)
+    auditors = (*federation.plan.confidentiality.auditors, Auditor(name="late-audit", public_key=late.public_key))
+    federation.amend(replace(federation.plan, confidentiality=Confidentiality(auditors=auditors)))
+    for key in ("auditor.key", "late.key"):
+        done = audit(federation, key=str(tmp_path / key))
+        assert (done.returncode, "round 1: 1 updates" in done.stdout) == (0, True), done.stderr
+    without = audit(federation)
+    assert without.returncode != 0
+    assert without.stdout.count("Good") == done.stdout.count("Good")  # the signatures and digests hold for everybody
+    update = federation.update("north", 1).artifacts[0]
+    flip(federation.drop / update.key, update.stored_size // 2)
+    assert audit(federation, key=str(tmp_path / "auditor.key")).returncode != 0
+
+
+def test_a_masked_federation_holds_with_an_auditors_key(tmp_path: Path) -> None:
+    """One of four sites drops out after the opening, so that pair masks are removed too."""
+    auditor = auditor_key(AuditorKeyRequest(path=tmp_path / "auditor.key", name="city-audit"), Environment())
+    named = Confidentiality(auditors=(Auditor(name="city-audit", public_key=auditor.public_key),))
+    folders = prepared_data(tmp_path / "data", MASKED)
+    plan = replace(MASKED, rounds=1, confidentiality=named)
+    federation = begun_masked(tmp_path, dict(zip(FOUR, [*folders.values()] * 2, strict=True)), plan)
+    federation.train()
+    federation.aggregate()
+    federation.train("coast", "north", "valley")
+    federation.aggregate(harbour="its line is down")
+    federation.train("coast", "north", "valley")
+    federation.aggregate()
+    done = audit(federation, key=str(tmp_path / "auditor.key"))
+    assert (done.returncode, "round 1: 3 updates" in done.stdout) == (0, True), done.stderr
+    rewrite(federation, layout.unmask("valley", 1), created="2026-11-24T09:00:00Z")
+    assert audit(federation, key=str(tmp_path / "auditor.key")).returncode != 0
 
 
 def test_another_fingerprint_is_not_the_coordinators(federation: Federation) -> None:

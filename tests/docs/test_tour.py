@@ -13,7 +13,7 @@ import pytest
 
 from fedcli.imaging.phantoms import hospitals
 from fedcli.progress import Silent
-from tests.docs.walkthrough import Walk, shell_blocks
+from tests.docs.walkthrough import Step, Walk, shell_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,4 +44,10 @@ def test_every_command_works_and_prints_what_the_page_shows(demonstrated: Path, 
         steps = [walk.run(line) for line in block.lines]
         for step in steps:
             assert step.code == 0, f"{step.line}\n{step.printed}"
-        walk.check(block, steps)
+        walk.check(block, [without_advice(step) for step in steps])
+
+
+def without_advice(step: Step) -> Step:
+    """Return a step without what only these smaller archives make fedcli say."""
+    lines = (line for line in step.printed.splitlines(keepends=True) if " validation patients are few: " not in line)
+    return replace(step, printed="".join(lines))

@@ -80,6 +80,7 @@ def lost_disk(federation: Federation) -> None:
     (federation.root / "backup").mkdir()
     for name in ("key", "secret"):
         shutil.copy(federation.site("north") / name, federation.root / "backup" / name)
+    shutil.copytree(federation.site("north") / "encryption", federation.root / "backup" / "encryption")
     federation.train("north")
     shutil.rmtree(federation.site("north"))
 
@@ -94,6 +95,7 @@ def lost_coordinators_disk(federation: Federation) -> None:
     workspace = federation.root / "coordinator-new"
     workspace.mkdir()
     shutil.copy(federation.coordinator / "key", workspace / "key")
+    shutil.copytree(federation.coordinator / "encryption", workspace / "encryption")
     shutil.rmtree(federation.coordinator)
     (settings,) = re.findall(r"^```toml\n(.*?)^```", SECTIONS["The coordinator's disk is lost"], re.DOTALL | re.MULTILINE)
     settings = settings.replace("/mnt/study", str(federation.drop)).replace("FINGERPRINT", federation.fingerprint)
@@ -129,6 +131,7 @@ HAPPENINGS: dict[str, Callable[[Federation], None]] = {
     "A site's key was stolen": as_it_is,
     "A site's disk is lost": lost_disk,
     "The coordinator has lost its key, or it was stolen": lost_coordinators_key,
+    "The recovery key is lost, or is to be replaced": as_it_is,
     "The coordinator's disk is lost": lost_coordinators_disk,
     "The coordinator moves to another machine": all_updates_are_in,
     "The drop folder moves": as_it_is,

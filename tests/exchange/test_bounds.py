@@ -50,8 +50,10 @@ def test_the_caps_follow_from_the_federation() -> None:
     ledger = history.ledger(0)
     assert ledger.bounds == Bounds(sites=frozenset(history.sites), classes=4, rounds=PLAN.rounds)
     assert Bounds().record_bytes(layout.evaluation("north", 1)) == MAX_RECORD_BYTES
-    keys = [layout.update("north", 1), layout.enrolment("north", 0), layout.model("north", 1, "local"), "sites/north/x.json"]
-    assert {ledger.bounds.record_bytes(key) for key in keys} == {16 << 10}
+    assert {ledger.bounds.record_bytes(key) for key in (layout.enrolment("north", 0), "sites/north/x.json")} == {16 << 10}
+    assert ledger.bounds.record_bytes(layout.update("north", 1)) == (64 + 2 * 2) << 10
+    assert ledger.bounds.record_bytes(layout.model("north", 1, "local")) == (64 + 2 * len(history.sites)) << 10
+    assert ledger.bounds.record_bytes(layout.grant("north", 1)) == 1064 << 10
     assert ledger.bounds.record_bytes(layout.evaluation("north", 1)) < 300_000
 
 

@@ -11,7 +11,7 @@ import pytest
 from fedcli import wire
 from fedcli.errors import TrustError
 from fedcli.exchange.checks import Verified
-from fedcli.exchange.dates import LARGEST_SKEW, odd_dates
+from fedcli.exchange.dates import LARGEST_SKEW, expected_end, odd_dates
 from tests.fixtures.history import complete_history
 from tests.fixtures.signing import sign
 
@@ -60,3 +60,18 @@ def test_a_record_that_is_dated_after_now_is_named_once_for_its_party() -> None:
 def test_a_decoded_date_keeps_its_offset() -> None:
     record = HISTORY.rounds[0].record
     assert wire.decode(type(record), wire.encode(record)).created == record.created
+
+
+def test_the_end_follows_from_the_pace_of_the_newest_rounds() -> None:
+    first = datetime(2026, 12, 1, tzinfo=UTC)
+    record = HISTORY.rounds[0].record
+    days = [0, 30, 31, 32, 42, 43, 44]  # round 0 waited for the sites to join, and one round for a holiday
+    rounds = [
+        Verified(key="", digest="", record=replace(record, round=number, created=first + timedelta(days=day)))
+        for number, day in enumerate(days)
+    ]
+    now = first + timedelta(days=44, hours=1)
+    assert expected_end(rounds, 10, now) == first + timedelta(days=48)
+    assert expected_end(rounds, 10, now + timedelta(days=5)) == now + timedelta(days=5 + 3)  # the open round is late
+    assert expected_end(rounds, 6, now) is None
+    assert expected_end(rounds[:2], 10, now) is None

@@ -213,7 +213,7 @@ def test_2_a_listed_key_that_is_none_is_a_matter_of_trust(history: HandmadeHisto
         ({"parent": "0" * 63}, "parent: "),
         ({"artifacts": []}, "artifacts: "),
         ({"transforms": ["noise"]}, "transforms"),
-        ({"privacy": {"epsilon": 1}}, "privacy: "),
+        ({"privacy": {"epsilon": 1}}, "privacy\\.patients: "),
         ({"round": 0}, "round: "),
     ],
 )

@@ -81,6 +81,7 @@ def test_sftp(sshd: Sshd, tmp_path: Path) -> None:
         store.stat(KEYS[1])
     with pytest.raises(StoreError, match="sites/north: permission denied"):
         store.list("")
+    (sshd.root / below / "sites/north").chmod(0o750)  # other tests list what is above it
 
 
 def test_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fedcli import tensors, wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
-from fedcli.party.party import artifact_of
+from fedcli.party.transfer.outgoing import describe
 from fedcli.plan import Aggregation, Rule, Weights
 from fedcli.results import Status
 from tests.fixtures.federation import Federation, begun_by_hand
@@ -127,7 +127,7 @@ def test_replay_catches_a_state_that_its_own_coordinator_signed(tmp_path: Path) 
     next(iter(state.values())).reshape(-1)[0] += 1
     path.unlink()
     measured = tensors.write(federation.root / "new", state)
-    artifact = artifact_of(layout.round_record(1), Role.SERVER_STATE, measured)
+    artifact = describe(layout.round_record(1), Role.SERVER_STATE, measured)
     (federation.root / "new").rename(federation.drop / artifact.key)
     rewrite(federation, layout.round_record(1), artifacts=[wire.plain(federation.record(1).artifacts[0]), wire.plain(artifact)])
     found = federation.verify()

@@ -143,7 +143,7 @@ def signer_of(federation: Federation, key: str) -> str:
     records = [wire.decode(FederationRecord, path.read_bytes()) for path in federation.drop.glob("coordinator/federation-*.json")]
     lines = {key.public_key for record in records for member in record.members for key in member.keys}
     lines |= {key.public_key for record in records for key in record.coordinator}
-    keys = [signatures.VerifyKey.parse(line) for line in lines]
+    keys = [signatures.VerifyKey.parse(line) for line in lines if line.startswith("ssh-ed25519 ")]
     return signatures.verify(signature, data, keys).fingerprint
 
 

@@ -72,7 +72,7 @@ def artifacts(federation: Federation) -> dict[str, bytes]:
 def movable(federation: Federation, before: int) -> set[str]:
     """Return what must go: the updates before a round, and the models before the one that it begins from, but for the best."""
     history = federation.history()
-    best = history.rounds[history.best_round()].artifact.key
+    best = history.rounds[history.best_round().round].artifact.key
     goes = [f"sites/{site}/round-{number:04d}/" for site in federation.prepared for number in range(1, before)]
     goes += [f"coordinator/round-{number:04d}/" for number in range(1, before - 1)]
     return {key for key in artifacts(federation) if key.startswith(tuple(goes)) and key != best}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,21 +13,22 @@ from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.bounds import MAX_APPLICANTS
 from fedcli.exchange.records import MAX_MEMBERS, EvaluationRecord
-from fedcli.exchange.store import LocalStore
 from fedcli.operations.admit import AdmitRequest, admit
+from fedcli.operations.archive import ArchiveRequest, archive
+from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.init import InitRequest, init
 from fedcli.party.folder import Folder
 from fedcli.party.history_reader import read_history
 from fedcli.party.source import Source
+from tests.fixtures.counting_store import Counting
 from tests.fixtures.federation import Federation, begun_by_hand
 from tests.fixtures.tampering import forge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from fedcli.exchange.history import History
-    from fedcli.exchange.store.listing import Listing
     from fedcli.party.history_reader import Reading
 
 SITES = ("ash", "birch", "cedar")
@@ -42,30 +42,6 @@ def federation(tmp_path: Path) -> Federation:
     for site in SITES:
         made.send(site, 1)
     return made
-
-
-class Counting(LocalStore):
-    """A drop folder that counts the requests and the bytes that a reader asks for."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.requests: Counter[str] = Counter()
-        self.bytes = 0
-
-    def read(self, key: str, limit: int) -> bytes:
-        self.requests["read"] += 1
-        data = super().read(key, limit)
-        self.bytes += len(data)
-        return data
-
-    def stat(self, key: str) -> int | None:
-        self.requests["read"] += 1
-        return super().stat(key)
-
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
-        listings = super().list_each(prefixes, limit)
-        self.requests["listed"] += sum(len(listing.keys) for listing in listings.values())
-        return listings
 
 
 def read_counting(federation: Federation, *, applicants: bool = False) -> tuple[Counting, History, Reading]:
@@ -169,6 +145,25 @@ def test_an_update_that_a_round_used_is_missed_however_much_else_is_wrong(federa
     found = federation.verify()
     assert any(problem.key == key for problem in found.problems)
     assert not found.consistent
+
+
+def test_a_used_update_hidden_behind_junk_stops_neither_verify_nor_export_nor_archive(
+    federation: Federation, tmp_path: Path
+) -> None:
+    federation.aggregate()
+    for site in SITES:
+        federation.send(site, 2)
+    federation.aggregate()
+    for number in range(9999):
+        (federation.drop / CEDAR / f"{number:04d}").touch()
+    _, history, reading = read_counting(federation)
+    assert "cedar" in reading.incomplete
+    assert sorted(number for site, number in history.updates if site == "cedar") == [1, 2]
+    assert reading.archived == frozenset()
+    assert {problem.key for problem in federation.verify().problems} == {"sites/cedar/"}
+    export(ExportRequest(source=federation.source(), file=tmp_path / "whole.tar"), federation.environment)
+    moved = archive(ArchiveRequest(root=federation.coordinator, file=tmp_path / "old.tar", before=2), federation.environment)
+    assert moved.moved == len(SITES)
 
 
 def test_9999_data_set_records_cost_the_coordinator_few_reads(federation: Federation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,10 @@ from fedcli.operations.admit import inspect as inspect_applicant
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.operations.train_round import TrainRoundRequest, train_round
+from fedcli.party.amendment import amend_federation
+from fedcli.party.party import Party
 from fedcli.results import Status
+from fedcli.workspace import WorkspaceRole
 from tests.fixtures.signing import keys_of, signer_of
 from tests.fixtures.tampering import place, rewrite
 
@@ -49,7 +53,7 @@ def rewrite_enrolment(federation: Federation, site: str, number: int, *names: st
 def test_a_host_that_adds_its_key_to_a_waiting_enrolment_is_not_admitted(begun: Federation) -> None:
     fingerprint = enrol(begun, "south")
     rewrite_enrolment(begun, "south", 0, "south")
-    with pytest.raises(TrustError, match="keys: should list one key for each purpose, found signing, signing"):
+    with pytest.raises(TrustError, match="keys: should list one key for each purpose, found signing, encryption, signing"):
         admit(AdmitRequest(root=begun.coordinator, site="south", fingerprint=fingerprint), begun.environment)
     assert "south" not in {member.site for member in begun.history().federations[-1].record.members}
 
@@ -77,9 +81,24 @@ def test_a_site_stops_with_an_alarm_where_the_federation_lists_another_key_for_i
     rewrite_enrolment(begun, "south", 0)
     fingerprint = signer_of(HOST).verify_key.fingerprint  # without a telephone call
     admit(AdmitRequest(root=begun.coordinator, site="south", fingerprint=fingerprint), begun.environment)
-    with pytest.raises(TrustError, match=r"federation-0003\.json: lists for south the key .*: whoever holds the"):
+    with pytest.raises(TrustError, match=r"federation-0003\.json: lists for south the key .*: anyone who holds the"):
         begun.train("south")
     assert begun.train("north")[0].status is Status.PUBLISHED
+
+
+def test_a_site_stops_with_an_alarm_where_another_key_was_listed_for_some_rounds_only(begun: Federation) -> None:
+    """The coordinator itself lists its own key for north, signs an update with it, and lists north's key again."""
+    members = begun.history().federations[-1].record.members
+    own, other = (member for member in members)
+    foreign = replace(own, keys=keys_of(HOST))
+    with Party.at_work(begun.coordinator, WorkspaceRole.COORDINATOR, begun.environment) as party:
+        assert own.site == "north"
+        amend_federation(party, 1, members=(foreign, other))
+        amend_federation(party, 1, members=members)
+    assert begun.history().federations[-1].record.members == members
+    with pytest.raises(TrustError, match=r"lists for north the key .*: anyone who holds the"):
+        begun.train("north")
+    assert begun.train(other.site)[0].status is Status.PUBLISHED
 
 
 # ------------------------------------------------------------------------------------- a site that has lost its key
@@ -143,7 +162,7 @@ def test_a_site_that_has_lost_its_key_takes_part_again_under_its_name(trained: F
 def test_a_lost_key_that_somebody_has_found_signs_nothing_after_the_admission(begun: Federation, tmp_path: Path) -> None:
     joined = re_enrol(begun, tmp_path / "new")
     admit_key(begun, joined.fingerprint)
-    with pytest.raises(TrustError, match="whoever holds the listed key can sign as north"):
+    with pytest.raises(TrustError, match="anyone who holds the listed key can sign as north"):
         begun.train("north")
     old = begun.signer("north").verify_key.fingerprint
     with pytest.raises(ApprovalError, match="is a retired key"):
@@ -158,7 +177,7 @@ def test_a_host_that_enrols_its_key_as_a_lost_one_is_told_by_the_fingerprint(beg
     assert (applicant.fingerprint, applicant.vouched) == (own, False)
     assert begun.train("north")[0].status is Status.PUBLISHED  # nothing has changed for the site
     admit_key(begun, own)  # without a telephone call
-    with pytest.raises(TrustError, match="whoever holds the listed key can sign as north"):
+    with pytest.raises(TrustError, match="anyone who holds the listed key can sign as north"):
         begun.train("north")
 
 

@@ -195,7 +195,7 @@ def test_an_artifact_of_another_site(federation: Federation) -> None:
 
 
 def test_an_oversize_record(federation: Federation) -> None:
-    most = Bounds().record_bytes(KEY)
+    most = Bounds(sites=frozenset({"north", "valley"})).record_bytes(KEY)
     (federation.drop / KEY).write_bytes(b" " * (most + 1))
     assert refused_unread(federation) == f"{KEY}: more than the {most} bytes expected at most"
 

@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.numpy import save_file
 from torchvision.models import densenet121
 
 from fedcli import tensors, wire
 from fedcli.environment import Environment
 from fedcli.errors import ConfigurationError
+from fedcli.exchange import layout
 from fedcli.exchange.records import RoundRecord
 from fedcli.learning.networks import pretrained, registry
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
-from fedcli.plan import Beginning, Images, Network, Normalisation
+from fedcli.plan import Beginning, Images, Network, Normalisation, Plan
 from fedcli.progress import Silent
-from tests.fixtures.federation import PLAN, no_passphrase
+from tests.fixtures.federation import PLAN, Federation, no_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +73,63 @@ def test_the_first_model_is_made_of_the_file_and_says_so(tmp_path: Path, weights
         ENVIRONMENT,
     )
     assert again.federation == begun.federation
+
+
+def begin(root: Path, plan: Plan, weights: Path | None = None) -> RoundRecord:
+    """Begin a federation, and return its first round's record."""
+    init(InitRequest(root=root / "c", plan=plan, source=Source(address=str(root / "drop")), weights=weights), ENVIRONMENT)
+    return wire.decode(RoundRecord, (root / "drop" / layout.round_record(0)).read_bytes())
+
+
+FROM_FILE = replace(PLAN, network=Network(name="small", weights=Beginning.FILE))
+
+
+def test_a_federation_begins_from_a_model_of_an_earlier_one_and_trains(tmp_path: Path, finished: Federation) -> None:
+    earlier = finished.record(2).artifacts[0]
+    federation = Federation(root=tmp_path / "f", prepared=finished.prepared, plan=FROM_FILE)
+    federation.begin(weights=finished.drop / earlier.key)
+    record = federation.record(0)
+    assert record.pretrained == record.artifacts[0].content_sha256 == earlier.content_sha256
+    federation.run(1)
+    assert federation.verify().verified
+    history = federation.history()
+    assert history.best_round().round == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"14.bias": None, "0.weight": None}, r"0.weight is missing; 14.bias is missing$"),
+        ({"15.weight": np.zeros(3, np.float32)}, r"15.weight is unexpected$"),
+        ({"14.weight": np.zeros((3, 64), np.float32)}, r"14.weight must be \(4, 64\) float32, found \(3, 64\) float32$"),
+        ({"14.bias": np.zeros(4, np.float16)}, r"14.bias must be \(4,\) float32, found \(4,\) float16$"),
+        ({"14.bias": np.array([0, np.nan, 0, 0], np.float32)}, r"14.bias has a value that is not finite$"),
+        ({f"{number}.new": np.zeros(1, np.float32) for number in range(20, 25)}, r"22.new is unexpected; and 2 more$"),
+    ],
+)
+def test_a_file_that_is_no_model_of_the_network_is_refused(
+    tmp_path: Path, finished: Federation, change: dict[str, np.ndarray | None], message: str
+) -> None:
+    arrays = finished.model(2) | change
+    save_file({name: value for name, value in arrays.items() if value is not None}, tmp_path / "w.safetensors")
+    with pytest.raises(ConfigurationError, match="w.safetensors: no model of small with 4 classes: .*" + message):
+        begin(tmp_path, FROM_FILE, tmp_path / "w.safetensors")
+    assert not list((tmp_path / "drop").rglob("*.json"))
+
+
+def test_a_model_that_began_from_imagenet_is_taken_whole(tmp_path: Path, weights: Path) -> None:
+    first = begin(tmp_path / "a", TRAINED, weights)
+    model = tmp_path / "a" / "drop" / first.artifacts[0].key
+    second = begin(tmp_path / "b", replace(TRAINED, seed=9), model)
+    assert second.artifacts[0].content_sha256 == first.artifacts[0].content_sha256 == second.pretrained
+    with pytest.raises(ConfigurationError, match=r"features.conv0.weight must be .*, found") as error:
+        begin(tmp_path / "d", replace(TRAINED, network=Network(name="densenet121", weights=Beginning.FILE)), model)
+    assert 'network.weights = "imagenet"' in error.value.hint
+
+
+def test_a_plan_that_begins_from_a_file_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="begins from a file of weights, and none is given"):
+        begin(tmp_path, FROM_FILE)
 
 
 def test_nothing_begins_without_the_file_or_with_one_that_the_plan_does_not_ask_for(

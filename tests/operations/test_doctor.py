@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 NOBODY = 65534
 OF_THE_DROP_FOLDER = ["drop folder", "coordinator's key", "history"]
 OF_A_WORKSPACE = [
-    "settings", "workspace", "signing key", "secret", "lock", "outbox", *OF_THE_DROP_FOLDER, "own prefix", "others' prefixes",
-    "clock", "membership", "plan", "prepared data", "space here", "space there",
+    "settings", "workspace", "signing key", "secret", "lock", "outbox", *OF_THE_DROP_FOLDER, "own prefix", "others read",
+    "others' prefixes", "new sites", "clock", "encryption keys", "membership", "plan", "prepared data", "space here",
+    "space there",
 ]  # fmt: skip
 OF_A_MACHINE = ["decoders", "PyTorch", "GPU"]
 
@@ -126,7 +127,8 @@ def test_an_address_alone(well: Federation) -> None:
         DoctorRequest(root=well.root / "nowhere", source=Source(address=str(well.drop))), replace(well.environment, clock=now)
     )
     assert (result.status, result.party, result.drop) == (Status.DONE, None, str(well.drop))
-    assert [finding.name for finding in result.findings] == [*OF_THE_DROP_FOLDER, "clock", "space there", *OF_A_MACHINE]
+    names = [finding.name for finding in result.findings]
+    assert names == [*OF_THE_DROP_FOLDER, "new sites", "clock", "space there", *OF_A_MACHINE]
     found = {finding.name: finding for finding in result.findings}
     assert found["coordinator's key"].outcome is Outcome.SKIPPED
     assert found["coordinator's key"].found.startswith(well.fingerprint)
@@ -181,6 +183,19 @@ def test_a_key_that_is_gone(well: Federation) -> None:
     assert found["membership"].outcome is Outcome.SKIPPED
 
 
+def test_encryption_keys_that_others_can_read_are_damaged_or_gone(well: Federation) -> None:
+    folder = well.site("north") / "encryption"
+    path = folder / "0001.key"
+    path.chmod(0o644)
+    assert found_by(well)["encryption keys"].remedy == f"chmod 600 {path}"
+    path.write_text("damaged")
+    found = found_by(well)
+    assert failed(found) == {"encryption keys"}
+    assert "not an encryption key" in found["encryption keys"].found
+    shutil.rmtree(folder)
+    assert "is not in" in found_by(well)["encryption keys"].found
+
+
 def test_a_secret_that_others_can_read_or_that_is_cut_off(well: Federation) -> None:
     path = well.site("north") / "secret"
     path.chmod(0o640)
@@ -217,10 +232,10 @@ def test_a_drop_folder_that_is_not_there(well: Federation) -> None:
     well.drop.rename(well.root / "unmounted")
     found = found_by(well)
     assert failed(found) == {"drop folder"}
-    assert found["drop folder"].remedy == "check the path, and that the share is mounted"
+    assert found["drop folder"].remedy.startswith("check that the share is mounted; if the folder or the workspace was moved")
     skipped = {name for name, finding in found.items() if finding.outcome is Outcome.SKIPPED} - {"GPU"}
-    assert skipped == {"coordinator's key", "history", "own prefix", "others' prefixes", "clock", "membership", "plan",
-                       "space here", "space there"}  # fmt: skip
+    assert skipped == {"coordinator's key", "history", "own prefix", "others read", "others' prefixes", "new sites", "clock",
+                       "membership", "plan", "space here", "space there"}  # fmt: skip
     assert found["prepared data"].outcome is Outcome.OK, "by the plan that was approved"
 
 
@@ -262,6 +277,34 @@ def test_an_own_prefix_that_others_can_write(well: Federation) -> None:
     well.drop.joinpath("sites/north").chmod(0o775)
     finding = found_by(well)["own prefix"]
     assert (finding.outcome, "mode 0775: others can write there too" in finding.found) == (Outcome.WARN, True)
+
+
+def test_a_record_that_the_others_cannot_read(well: Federation) -> None:
+    assert found_by(well)["others read"].outcome is Outcome.OK
+    (well.drop / "sites/north").chmod(0o700)
+    assert found_by(well)["others read"].outcome is Outcome.OK, "one account writes everything"
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files to another account")
+    for path in (well.drop / "coordinator", *(well.drop / "coordinator").rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    finding = found_by(well)["others read"]
+    assert finding.outcome is Outcome.WARN
+    assert "mode 0700 of sites/north is for one account only" in finding.found
+    assert f"run `chmod -R g+rX {well.drop}/sites/north`" in finding.remedy
+
+
+def test_a_folder_in_which_no_other_site_can_join(well: Federation) -> None:
+    well.drop.chmod(0o2775)
+    (well.drop / "sites").chmod(0o2755)
+    assert found_by(well)["new sites"].outcome is Outcome.OK, "one account writes everything"
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another account")
+    os.chown(well.drop / "sites", NOBODY, NOBODY)
+    finding = found_by(well, "coordinator")["new sites"]
+    assert finding.outcome is Outcome.FAIL
+    assert finding.remedy == f"its owner runs `chmod g+w,+t {well.drop}/sites`"
+    (well.drop / "sites").chmod(0o3775)
+    assert found_by(well)["new sites"].outcome is Outcome.OK
 
 
 def test_others_prefixes_that_can_be_written(well: Federation) -> None:

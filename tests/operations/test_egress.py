@@ -92,7 +92,12 @@ def test_cron_hears_once_that_an_update_is_held(begun: Federation) -> None:
     environment = replace(begun.environment, progress=listener)
     for _ in range(2):
         train_round(TrainRoundRequest(root=begun.site("north"), review=True), environment)
-    assert listener.events == ["north: the update of round 1 is trained, and held for review"]
+    *advice, held = listener.events
+    assert held == "north: the update of round 1 is trained, and held for review"
+    assert [sentence.partition(" are few")[0] for sentence in advice] == [
+        "north: 5 steps a round",
+        "north: 3 validation patients",
+    ]
 
 
 def test_the_person_sees_everything_that_leaves_before_it_does(begun: Federation) -> None:

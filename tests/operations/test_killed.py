@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,10 @@ from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.source import Source
+from fedcli.plan import Confidentiality
 from fedcli.progress import Silent
-from tests.fixtures.federation import Clock, no_passphrase
+from tests.fixtures.federation import PLAN, Clock, Federation, no_passphrase
+from tests.fixtures.files import files_below
 from tests.fixtures.killing import EVERY, chosen, run_dying
 from tests.fixtures.places import Place, on_s3, on_sftp
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.operations.verify import VerifyResult
-    from tests.fixtures.federation import Federation
 
 NEVER_THE_SAME = "seconds"
 COMMANDS = {"train-round": "north", "aggregate": "coordinator", "restart": "coordinator"}
@@ -121,3 +123,46 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_same_bits(
         assert (found.consistent, found.unaccounted) == (True, ())
     assert records == sorted(records)
     assert len(set(records)) > 1
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory, prepared: dict[str, Path]) -> dict[str, Federation]:
+    """A federation whose files are sealed, before each command."""
+    plan = replace(PLAN, confidentiality=Confidentiality())
+    begun = Federation(root=tmp_path_factory.mktemp("sealed") / "f", prepared=prepared, plan=plan).begin()
+    trained = begun.copy(tmp_path_factory.mktemp("sealed-trained") / "f")
+    trained.train()
+    return {"train-round": begun, "aggregate": trained}
+
+
+def contents(federation: Federation) -> dict[str, list[str]]:
+    """Return what is inside the files of each record: sealing takes new keys each time."""
+    records = {key: json.loads(data) for key, data in files_below(federation.drop).items() if key.endswith(".json")}
+    return {key: [item["content_sha256"] for item in record.get("artifacts", ())] for key, record in records.items()}
+
+
+@pytest.mark.parametrize("most", [EVERY, pytest.param(3, id="few")])
+@pytest.mark.parametrize("command", ["train-round", "aggregate"])
+def test_sealed_files_are_whole_or_not_there_and_open_after_a_second_run(
+    tmp_path: Path, sealed: dict[str, Federation], command: str, most: int
+) -> None:
+    def attempt(number: int) -> tuple[int | None, Federation, Callable[[], int | None]]:
+        federation = sealed[command].copy(tmp_path / str(number))
+        work = partial(run_command, command, federation.root / COMMANDS[command])
+        met = run_dying(number, work, tmp_path / f"said-{number}")
+        return met, federation, partial(run_dying, 0, work, tmp_path / f"again-{number}")
+
+    total, calm, _ = attempt(0)
+    assert total is not None
+    for number in chosen(total, most):
+        met, federation, again = attempt(number)
+        assert met is None
+        seen = files_below(federation.drop)
+        assert again() is not None
+        assert contents(federation) == contents(calm)
+        after = files_below(federation.drop)
+        assert {key: after[key] for key in seen} == seen
+        source = federation.source("coordinator")
+        found = verify(VerifyRequest(source=source, replay=True), Environment(passphrase=no_passphrase))[0]
+        assert (found.verified, found.problems, found.unaccounted) == (True, (), ())
+        assert found.replayed == (1 if command == "aggregate" else 0)

@@ -23,13 +23,14 @@ from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.operations.train_round import TrainRoundRequest
-from fedcli.party.party import artifact_of
 from fedcli.party.source import Source
+from fedcli.party.transfer.outgoing import describe
 from fedcli.plan import Evaluation, Part
 from fedcli.progress import Silent
 from fedcli.results import Status
 from fedcli.site.learner import Learner
 from fedcli.workspace import Workspace
+from tests.fixtures.command import imported_by
 from tests.fixtures.federation import PLAN, Clock, Federation, no_passphrase
 from tests.fixtures.tampering import forge
 
@@ -56,6 +57,17 @@ def test_finetuning_never_ends_worse_than_it_began(finished: Federation) -> None
     best = json.loads((finished.site("valley") / "state/round-0003/best.json").read_text())
     assert result.start_kappa == best["kappa"]
     assert result.best_kappa >= result.start_kappa
+
+
+def test_a_later_run_with_nothing_to_compute_imports_no_torch(finished: Federation) -> None:
+    root = finished.site("north")
+    for start in Start:
+        finetune(FinetuneRequest(root=root, start=start), finished.environment)
+    evaluate(EvaluateRequest(root=root), finished.environment)
+    before = finished.files()
+    for arguments in (("finetune",), ("finetune", "--from", "initial"), ("evaluate",)):
+        assert not imported_by(*arguments, "-C", root) & {"torch", "torchvision", "sklearn", "scipy"}, arguments
+    assert finished.files() == before
 
 
 def test_there_is_nothing_to_finetune_before_the_first_round(begun: Federation) -> None:
@@ -113,7 +125,7 @@ def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: 
         {name: value * np.array(np.nan, value.dtype) if value.dtype.kind == "f" else value for name, value in arrays.items()},
     )
     newer = layout.model("valley", 2, "federated")
-    record = replace(shared, number=2, artifacts=(artifact_of(newer, Role.MODEL, measured),))
+    record = replace(shared, number=2, artifacts=(describe(newer, Role.MODEL, measured),))
     broken.rename(finished.drop / record.artifacts[0].key)
     forge(finished, newer, wire.encode(record))
     result = evaluate(EvaluateRequest(root=finished.site("north")), finished.environment)

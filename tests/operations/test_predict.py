@@ -91,6 +91,14 @@ def test_dicom_files_give_what_their_prepared_data_give(finished: Federation, tm
     said = wire.decode(PredictionProvenance, (tmp_path / "d.json").read_bytes())
     assert [(item.file, item.reason.value) for item in said.left_out] == [("labels.csv", "not a DICOM file")]
     assert result.left_out == 1
+    assert {row["patient"] for row in rows_of(tmp_path / "d.csv")} == {path.name for path in archive.iterdir() if path.is_dir()}
+    page = tmp_path / "d.html"
+    assert page.stat().st_mode & 0o777 == 0o600
+    text = page.read_text(encoding="utf-8")
+    assert all(row["patient"] in text for row in rows_of(tmp_path / "d.csv"))
+    assert text.count("<img ") == 4 * 12
+    uncertain = [row["case"] for row in rows_of(tmp_path / "d.csv") if row["uncertain"] == "yes"]
+    assert result.uncertain == len(uncertain)
     assert (said.data, said.part) == (None, None)
 
 
@@ -111,7 +119,7 @@ def test_the_file_beside_it_says_what_made_it(finished: Federation, tmp_path: Pa
 
 
 def test_own_models_by_name(finished: Federation, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no finetuned model in this workspace"):
+    with pytest.raises(UsageError, match="no trained finetuned model in this workspace"):
         run(finished, tmp_path / "p.csv", model="finetuned")
     finetune(FinetuneRequest(root=finished.site("north"), start=Start.INITIAL), finished.environment)
     for name, kind in (("best", "federated"), ("local", "local")):
@@ -165,7 +173,7 @@ def test_what_cannot_be_predicted(finished: Federation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="none of 0 files is a mammogram"):
         run(finished, tmp_path / "p.csv", images=tmp_path / "empty")
-    with pytest.raises(DataError, match="expected a folder of DICOM files, found nothing"):
+    with pytest.raises(DataError, match="expected a folder of DICOM files or a zip archive, found nothing"):
         run(finished, tmp_path / "p.csv", images=tmp_path / "missing")
 
 

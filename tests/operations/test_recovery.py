@@ -239,6 +239,37 @@ def test_only_it_replaces_itself(recoverable: Federation) -> None:
         recoverable.train("north")
 
 
+def replace_recovery_key(federation: Federation, signer: str, successor: str) -> RotateKeyResult:
+    root = federation.root
+    request = RotateKeyRequest(root=federation.coordinator, recovery=root / signer, successor=root / f"{successor}.pub")
+    return rotate_key(request, federation.environment)
+
+
+def test_it_names_another_one_and_then_signs_for_nothing(recoverable: Federation) -> None:
+    create_key(recoverable.root / "second", "recovery")
+    result = replace_recovery_key(recoverable, "offline", "second")
+    assert (result.status, result.fingerprint) == (Status.PUBLISHED, fingerprint(recoverable, "second"))
+    assert replace_recovery_key(recoverable, "offline", "second").status is Status.DONE
+    assert recoverable.aggregate().used == SITES
+    recoverable.train()  # the coordinator's key is the same: no site has to confirm anything
+    verified = recoverable.verify()
+    assert (verified.problems, verified.verified, "replaced" in verified.message) == ((), True, False)
+    with pytest.raises(UsageError, match="expected the federation's recovery key, " + re.escape(result.fingerprint)):
+        recover(recoverable)
+    request = RotateKeyRequest(root=recoverable.coordinator, recovery=recoverable.root / "second")
+    confirm(recoverable, rotate_key(request, recoverable.environment).fingerprint)
+    assert recoverable.aggregate().used == SITES
+
+
+def test_the_coordinators_own_key_does_not_become_one(recoverable: Federation) -> None:
+    with pytest.raises(ConfigurationError, match="the recovery key is the coordinator's signing key"):
+        replace_recovery_key(recoverable, "offline", "coordinator/key")
+
+
+def fingerprint(federation: Federation, name: str) -> str:
+    return load_signer(federation.root / name, no_passphrase).verify_key.fingerprint
+
+
 def test_without_a_recovery_key_there_is_none(begun: Federation, tmp_path: Path) -> None:
     create_key(tmp_path / "offline", "recovery")
     with pytest.raises(UsageError, match="expected the federation's recovery key, none"):

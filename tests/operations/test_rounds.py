@@ -128,6 +128,7 @@ def test_a_second_machine_adopts_and_goes_on(trained: Federation) -> None:
     second.mkdir()
     for name in ("workspace.toml", "key", "key.pub", "approval.json"):
         shutil.copy(first / name, second / name)
+    shutil.copytree(first / "encryption", second / "encryption")
     before = trained.files()
     assert trained.train("north-two")[0].status is Status.WAITING
     assert trained.files() == before
@@ -165,6 +166,7 @@ def test_a_changed_plan_stops_training_until_it_is_approved(begun: Federation) -
     newest = wire.decode(FederationRecord, path.read_bytes())
     plan = wire.plain(newest.plan)
     plan["training"]["rate"] = 5e-4
+    plan["confidentiality"] = {"sealing": False}
     record = wire.plain(newest) | {"number": 3, "previous": wire.sha256(path.read_bytes()), "plan": plan}
     forge(begun, layout.federation(3), wire.encode(wire.decode_mapping(FederationRecord, record)))
     with pytest.raises(ApprovalError, match="the plan is now") as caught:

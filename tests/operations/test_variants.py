@@ -165,6 +165,6 @@ def test_the_proximal_term_is_for_rounds_alone(begun: Federation, tmp_path: Path
         norms.append(sum(float(np.square(value).sum()) for value in update(federation, SITES[0], 1).values()))
         finetune(FinetuneRequest(root=federation.site(SITES[0]), start=Start.INITIAL), federation.environment)
         folder = own_model_folder(Workspace.open(federation.site(SITES[0])), ModelKind.LOCAL)
-        models.append(tensors.read(selection.best_weights(folder)[0]))
+        models.append(tensors.read(folder / "best.safetensors"))
     assert norms[0] < norms[1]
     assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])

@@ -18,6 +18,7 @@ from fedcli.exchange.records import Role
 from fedcli.exchange.signatures import MAX_SIGNATURE_BYTES
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
+from fedcli.party.memory.trusted_records import TrustedRecords
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.records import CREATED, artifact, file_of, model
 from tests.fixtures.signing import amendment, changed, keys_of, publish, sign, signer_of
@@ -45,12 +46,11 @@ def drop(tmp_path: Path, history: HandmadeHistory) -> Path:
 
 def party(tmp_path: Path, *, memory: bool = True) -> Folder:
     """Return the drop folder as a party sees it when a command starts, with what earlier commands remembered."""
-    (tmp_path / "trusted").mkdir(exist_ok=True)
     return Folder(
         LocalStore(tmp_path / "drop"),
         coordinator=signer_of("coordinator").verify_key.fingerprint,
         cache=tmp_path / "cache",
-        memory=LocalStore(tmp_path / "trusted") if memory else None,
+        memory=TrustedRecords(tmp_path / "trusted") if memory else None,
     )
 
 
@@ -78,7 +78,7 @@ def test_the_whole_history_is_taken_and_remembered(tmp_path: Path, drop: Path, h
     keys = [signed.key for signed in remembered] + [
         layout.signature(signed.key, wire.sha256(signed.data)) for signed in remembered
     ]
-    assert LocalStore(tmp_path / "trusted").list("") == tuple(sorted(keys))
+    assert LocalStore(tmp_path / "trusted").list("") == ("checkpoint", *sorted(keys))
     for signed in remembered:
         assert (tmp_path / "trusted" / signed.key).read_bytes() == signed.data
 
@@ -194,12 +194,24 @@ def test_an_older_record_that_was_changed_is_not_read_again(tmp_path: Path, drop
         synchronised(tmp_path, memory=False)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_memory_that_was_changed_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory, number: int) -> None:
+def test_memory_whose_newest_round_was_changed_is_refused(tmp_path: Path, drop: Path, history: HandmadeHistory) -> None:
     synchronised(tmp_path)
-    path = tmp_path / "trusted" / history.rounds[number].key
+    path = tmp_path / "trusted" / history.rounds[1].key
     path.write_bytes(path.read_bytes().replace(b"2026", b"2027"))
-    refused(tmp_path, rf"round-000{number}/round\.json: unsigned")
+    refused(tmp_path, r"round-0001/round\.json: unsigned")
+
+
+def test_memory_whose_older_round_was_changed_is_refused_when_it_is_used(
+    tmp_path: Path, drop: Path, history: HandmadeHistory
+) -> None:
+    """From then on by every command, since none has a checkpoint any more."""
+    synchronised(tmp_path)
+    path = tmp_path / "trusted" / history.rounds[0].key
+    path.write_bytes(path.read_bytes().replace(b"2026", b"2027"))
+    folder = synchronised(tmp_path)
+    with pytest.raises(TrustError, match=r"round-0000/round\.json: in .*trusted: expected SHA-256 \w{12}, .* found \w{12}"):
+        folder.global_model(0)
+    refused(tmp_path, r"round-0000/round\.json: unsigned")
 
 
 # ---------------------------------------------------------------------------------------------------------- updates

@@ -71,7 +71,7 @@ def test_fig_5_shows_negative_and_absent_kappas() -> None:
     build.round()
     build.evaluation("east", [score(reference_to(build.model("east", ModelKind.LOCAL)), -0.1)])
     figures = {item.name: item for item in illustrations(gather(build.history, ""))}
-    assert "The axis starts at −0.20" in figures["fig5-kappa"].description
+    assert "east: −0.10, –, –; west: –, –, –" in figures["fig5-kappa"].description
 
 
 def test_hovering_shows_the_interval(pictures: tuple[Illustration, ...]) -> None:

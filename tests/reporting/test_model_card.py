@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from fedcli.exchange.history import History, Problem, reference_to
-from fedcli.plan import Evaluation, Plan
+from fedcli.plan import About, Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.report_data import gather
 from fedcli.text.visible_text import visible
@@ -44,6 +44,17 @@ def half_way() -> HandmadeHistory:
     build.round()
     build.update("east", 1, 0.1, 0.2)
     return build
+
+
+def test_the_plans_words_about_the_study_are_in_the_card() -> None:
+    about = About(institutions=("North Hospital", "Valley"), contact="a@b.example", licence="CC BY 4.0", intended_use="triage")
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5, about=about))
+    build.round()
+    build.update("east", 1, 0.1, 0.2)
+    text = MARKDOWN.render(render(build.history))
+    for words in ("North Hospital and Valley", "a@b.example", "CC BY 4.0", "triage"):
+        assert words in text
+    assert "the plan names none; ask the parties" in render(half_way().history)
 
 
 def headings(text: str) -> list[str]:

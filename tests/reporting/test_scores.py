@@ -144,7 +144,7 @@ def test_choosing_a_sites_model(paper: History) -> None:
     assert (local.trained_on, local.lacking) == ((("client2", 0),), CLIENTS)
 
 
-@pytest.mark.parametrize("name", ["", "newest", "client1", "client1/global", "client9/local", "client1/local/x", "../local"])
+@pytest.mark.parametrize("name", ["", "newest", "client9", "client1/global", "client9/local", "client1/local/x", "../local"])
 def test_no_such_model(paper: History, name: str) -> None:
     with pytest.raises(UsageError, match="no such model; the sites are client1, ") as caught:
         tables.choose(paper, name, ())

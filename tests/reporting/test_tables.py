@@ -11,6 +11,8 @@ from fedcli.exchange.records import Late, ModelKind, Rejected
 from fedcli.plan import Plan
 from fedcli.reporting import tables
 from fedcli.reporting.formats import agreement
+from fedcli.reporting.report_data import gather
+from fedcli.reporting.report_files import render
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, score
 from tests.reporting.published_study import CLIENTS, DENSENET_BYTES, PAPER_FEDERATED, PAPER_GLOBAL, PAPER_LOCAL, paper_history
@@ -134,6 +136,21 @@ def test_table_1_and_fig_3_and_4(paper: History) -> None:
     assert shares.images[1] < shares.images[0]  # client 7 had almost no category b
     assert sum(shares.images) == 5973
     assert sum(tables.intensities(paper)[0].shares) == pytest.approx(1)
+
+
+def test_a_removed_members_facts_stay_in_table_1() -> None:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5))
+    build.round()
+    for site in build.sites:
+        build.dataset(site, cohort())
+    (first,) = build.history.federations
+    left = replace(first.record, members=tuple(item for item in first.record.members if item.site == "north"))
+    history = replace(build.history, federations=(first, replace(first, record=left)))
+    table = tables.dataset_table(history)
+    assert [(row.site, row.removed) for row in table.rows] == [("east", True), ("north", False)]
+    assert table.unpublished == ()
+    report = gather(history, "verified")
+    assert "not a member any more" in render(report, ()).split("Fig. 3")[0]
 
 
 def test_another_number_of_classes_than_the_plans_is_shown_as_far_as_it_goes() -> None:

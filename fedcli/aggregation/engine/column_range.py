@@ -53,12 +53,6 @@ class ColumnRange:
         """The position of the range in every file, in bytes."""
         return self.section.begin + self.first * self.section.dtype.itemsize
 
-    def within(self, begin: int, end: int) -> slice:
-        """Return the columns of this range that hold a tensor's bytes, by where it begins and ends in every file."""
-        origin, size = self.section.tensors[0].begin, self.section.dtype.itemsize
-        first, last = ((position - origin) // size - self.first for position in (begin, end))
-        return slice(max(first, 0), max(min(last, self.count), 0))
-
     def tensor_at(self, column: int) -> str:
         """Return the name of the tensor that a column of this range belongs to."""
         position = self.section.tensors[0].begin + self.section.dtype.itemsize * (self.first + column)

@@ -58,7 +58,7 @@ class DotProducts:
 def dot_products(
     rows: NDArray[np.float32],
     step: NDArray[np.float64],
-    direction: NDArray[np.floating[Any]],
+    direction: NDArray[np.floating[Any]] | None,
     count: int,
     trained: NDArray[np.bool_] | None = None,
 ) -> DotProducts:
@@ -67,14 +67,16 @@ def dot_products(
     Args:
         rows: φ(t-1) and the deltas, (1 + deltas, columns), filled up to whole pieces.
         step: (columns,).
-        direction: (columns,); 0 where an element is not trained.
+        direction: (columns,); 0 where an element is not trained; None leaves out what is compared with it.
         count: How many columns to sum.
         trained: Which of these are trained, (count,); None if all are.
     """
     deltas = rows[1:]
     squares = _dots(deltas, deltas, count)
     products, step_squares = _products(deltas, squares, step, count)
-    along, direction_squares = _products(deltas, squares, direction, count)
+    along, direction_squares = np.zeros((len(deltas), 0)), np.zeros((1, 0))
+    if direction is not None:
+        along, direction_squares = _products(deltas, squares, direction, count)
     of_trained = _of_trained(rows, np.concatenate([_squares(rows[:1], count), squares]), trained)
     return DotProducts(
         squares=squares.sum(axis=1),
@@ -84,6 +86,13 @@ def dot_products(
         along=along.sum(axis=1),
         direction_square=float(direction_squares.sum()),
     )
+
+
+def combined(parts: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sum of the rows, each multiplied by its part, piece by piece; (columns,)."""
+    pieces = rows.reshape(len(rows), -1, PIECE).swapaxes(0, 1)
+    sums: NDArray[np.float32] = np.matmul(parts[None, None], pieces)
+    return sums.reshape(-1)
 
 
 def _products(

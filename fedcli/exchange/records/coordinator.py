@@ -17,22 +17,33 @@ from fedcli.exchange.records.record import (
     Number,
     Ordinal,
     PublicKey,
+    Purpose,
     Record,
     Role,
     Steps,
+    key_for,
 )
 from fedcli.plan import MAX_STEPS, Plan, Rule
-from fedcli.wire import STRICT, Digest, LongText, SiteName, Timestamp, absent_means
+from fedcli.wire import STRICT, Digest, LongText, ShortText, SiteName, Timestamp, absent_means
 
 _MAX_LATE = 10_000
+MAX_REFUSED_SHARES = 10_000
+"""As many as a masked round's record has room for; the others are left out without a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Member:
-    """A site of the federation and its public keys."""
+    """A site of the federation and its public keys.
+
+    Attributes:
+        site: Its name.
+        keys: Its keys.
+        tester: Whether it has test patients only: it sends no updates, no round waits for it, and it signs evaluations.
+    """
 
     site: SiteName
     keys: Keys
+    tester: Annotated[bool, absent_means(value=False)] = False
 
     @model_validator(mode="after")
     def _is_a_site(self) -> Member:
@@ -77,11 +88,30 @@ class FederationRecord(Record):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _sealing_has_keys(self) -> FederationRecord:
+        parties = {COORDINATOR: self.coordinator} | {member.site: member.keys for member in self.members}
+        lacking = [name for name, keys in parties.items() if key_for(Purpose.ENCRYPTION, keys) is None]
+        if self.plan.confidentiality.sealing and lacking:
+            msg = f"the plan seals files, and there is no encryption key of {', '.join(lacking[:3])}"
+            raise ValueError(msg)
+        return self
+
     def keys_of(self, party: str) -> Keys:
         """Return the keys that the record lists for a party: none if it is not a member."""
         if party == COORDINATOR:
             return self.coordinator
         return next((member.keys for member in self.members if member.site == party), ())
+
+    @property
+    def trainers(self) -> tuple[str, ...]:
+        """The members that train, sorted."""
+        return tuple(member.site for member in self.members if not member.tester)
+
+    @property
+    def testers(self) -> tuple[str, ...]:
+        """The members that only test, sorted."""
+        return tuple(member.site for member in self.members if member.tester)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -92,21 +122,22 @@ class Contribution:
         site: Whose update.
         update: Digest of the update record.
         steps: n_k.
-        images: Training images of the site.
-        patients: Training patients of the site.
+        images: Training images of the site; null where the update withholds them.
+        patients: Training patients of the site, likewise.
         weight: What its delta was multiplied by: steps, images, patients or 1, as the plan says; 0 if Krum did not choose it.
-        norm: Euclidean norm of the delta's float tensors, before it was clipped, to six digits.
-        cosine: Between the delta and the step that all updates gave together, to six digits; null if one of them is zero.
+        norm: Euclidean norm of the delta's float tensors, before it was clipped, to six digits; null in a masked round.
+        cosine: Between the delta and the step that all updates gave together, to six digits; null if one of them is zero
+            or the updates are masked.
         trained_norm: The norm of its trained weights as they were used, to six digits; left out where the plan limits no norms.
     """
 
     site: SiteName
     update: Digest
     steps: Steps
-    images: Count
-    patients: Count
+    images: Count | None
+    patients: Count | None
     weight: Annotated[int, Field(ge=0, le=MAX_STEPS)]
-    norm: NotNegative
+    norm: NotNegative | None
     cosine: Annotated[float, Field(ge=-1, le=1)] | None
     trained_norm: Annotated[NotNegative | None, absent_means(None)] = None
 
@@ -154,6 +185,54 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Answer:
+    """A site that has answered the closing of a masked round, and the digest of its unmask record."""
+
+    site: SiteName
+    unmask: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RefusedShare:
+    """A share in an answer that is not the published one: its holder or its dealer is at fault.
+
+    Attributes:
+        holder: Who answered.
+        dealer: Whose secret it is a share of.
+    """
+
+    holder: SiteName
+    dealer: SiteName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Culprit:
+    """A dealer whose shares restore another secret than the published one, and how it differs."""
+
+    site: SiteName
+    fault: ShortText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class MaskedSum:
+    """What a masked round, or a restart after a closing, was computed from.
+
+    Attributes:
+        opening: Digest of the opening record.
+        closing: Digest of the closing record.
+        answers: The answers used, sorted by site.
+        refused_shares: The shares in them that were left out, sorted by dealer, then by holder's position.
+        culprits: Dealers convicted by them, sorted; only where no sum came out.
+    """
+
+    opening: Digest
+    closing: Digest
+    answers: Annotated[tuple[Answer, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)]
+    refused_shares: Annotated[tuple[RefusedShare, ...], Field(max_length=MAX_REFUSED_SHARES, fail_fast=True)] = ()
+    culprits: Annotated[tuple[Culprit, ...], Field(max_length=MAX_MEMBERS, fail_fast=True)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RoundRecord(Record):
     """One global model and what it was made of; round 0 holds φ(0).
 
@@ -173,6 +252,7 @@ class RoundRecord(Record):
         deadline: When the next round may be closed with a quorum; null if it waits for every site, and in round 0: the deadline
             of round 1 follows from the federation record that lists its members.
         restart: Where the round has no contributions, but goes back to an earlier one; otherwise left out.
+        masked: Where updates were masked, what their sum was computed from; of a restart, what it could not be computed from.
         artifacts: The global model, and the server's state if the rule has one.
     """
 
@@ -190,7 +270,13 @@ class RoundRecord(Record):
     base_norm: Annotated[NotNegative | None, absent_means(None)] = None
     deadline: Timestamp | None = None
     restart: Annotated[Restart | None, absent_means(None)] = None
+    masked: Annotated[MaskedSum | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2, fail_fast=True)]
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The members of whose updates it says that they were used or refused."""
+        return frozenset({*(item.site for item in self.contributions), *(item.site for item in self.rejected)})
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -207,6 +293,9 @@ class RoundRecord(Record):
             raise ValueError(msg)
         if self.restart is not None and self.contributions:
             msg = f"round {self.round} is a restart, but has contributions"
+            raise ValueError(msg)
+        if any((item.norm is None) is not (self.masked is not None) for item in self.contributions):
+            msg = f"round {self.round}: contributions state norms, but not where updates were masked"
             raise ValueError(msg)
         return self
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.exchange.layout import is_key
-from fedcli.plan import MAX_STEPS, Encoding, Packing
+from fedcli.plan import ENCRYPTION_KEY, MAX_AUDITORS, MAX_STEPS, Encoding, Packing
 from fedcli.wire import STRICT, Digest, ShortText, SiteName, Timestamp
 
 MAX_RECORD_BYTES = 4 << 20
 MAX_MEMBERS = 1000
+MOST_GRANTED = 500
+"""Files of one grant record; a grant of more files is several records."""
+MAX_RECIPIENTS = MAX_MEMBERS + MAX_AUDITORS + 1
 
 Number = Annotated[int, Field(ge=0, le=9999)]
 Ordinal = Annotated[int, Field(ge=1, le=9999)]
@@ -29,6 +32,7 @@ class Purpose(StrEnum):
     """What a public key is for."""
 
     SIGNING = "signing"
+    ENCRYPTION = "encryption"
 
 
 class ModelKind(StrEnum):
@@ -55,6 +59,7 @@ class Role(StrEnum):
     MODEL = "model"
     UPDATE = "update"
     SERVER_STATE = "server_state"
+    MASKS = "masks"
 
 
 class Payload(StrEnum):
@@ -67,11 +72,19 @@ class Payload(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class PublicKey:
-    """A party's public key: OpenSSH's algorithm name and `algorithm base64`."""
+    """A party's public key: the algorithm's name, and `algorithm base64` as OpenSSH and `encryption_keys` write it."""
 
     purpose: Purpose
-    algorithm: Literal["ssh-ed25519"]
-    public_key: Annotated[str, Field(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+    algorithm: Literal["ssh-ed25519", "mlkem768-x25519"]
+    public_key: Annotated[str, Field(pattern=rf"^(ssh-ed25519 [A-Za-z0-9+/]{{68}}|{ENCRYPTION_KEY})$")]
+
+    @model_validator(mode="after")
+    def _is_of_its_algorithm(self) -> PublicKey:
+        expected = "ssh-ed25519" if self.purpose is Purpose.SIGNING else "mlkem768-x25519"
+        if (self.algorithm, self.public_key.split(" ")[0]) != (expected, expected):
+            msg = f"a {self.purpose} key should be of the algorithm {expected}"
+            raise ValueError(msg)
+        return self
 
 
 def _one_of_each_purpose(keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
@@ -79,7 +92,15 @@ def _one_of_each_purpose(keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
     if len(set(purposes)) != len(purposes):
         msg = f"should list one key for each purpose, found {', '.join(purposes)}"
         raise ValueError(msg)
+    if Purpose.SIGNING not in purposes:
+        msg = f"should list a signing key, found {', '.join(purposes)}"
+        raise ValueError(msg)
     return keys
+
+
+def key_for(purpose: Purpose, keys: tuple[PublicKey, ...]) -> PublicKey | None:
+    """Return a party's key for a purpose; None if the party has none."""
+    return next((key for key in keys if key.purpose is purpose), None)
 
 
 Keys = Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8, fail_fast=True), AfterValidator(_one_of_each_purpose)]
@@ -103,6 +124,48 @@ def _of_the_drop_folder(key: str) -> str:
     return key
 
 
+Box = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{1558}==$")]
+"""A content key wrapped for one recipient, 1168 bytes in base64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Recipient:
+    """Who can open a sealed file.
+
+    Attributes:
+        party: `coordinator`, a site's name, or an auditor's.
+        key: SHA-256 of the encryption key for which the content key is wrapped.
+        wrapped: The wrapped content key.
+    """
+
+    party: SiteName
+    key: Digest
+    wrapped: Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Encryption:
+    """How a file is sealed.
+
+    Attributes:
+        scheme: How; the present one is described in docs/protocol.md.
+        chunk: Bytes of content in each chunk but the last one.
+        recipients: Who can open it, sorted by name and key.
+    """
+
+    scheme: Literal["fedcli-seal@1"] = "fedcli-seal@1"
+    chunk: Literal[1048576] = 1048576
+    recipients: Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=MAX_RECIPIENTS, fail_fast=True)]
+
+    @model_validator(mode="after")
+    def _sorted_recipients(self) -> Encryption:
+        named = [(item.party, item.key) for item in self.recipients]
+        if named != sorted(set(named)):
+            msg = "recipients must be sorted by name and key, each once"
+            raise ValueError(msg)
+        return self
+
+
 ArtifactKey = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_of_the_drop_folder)]
 
 
@@ -119,7 +182,7 @@ class Artifact:
         content_sha256: Its digest.
         encoding: How the numbers are written.
         packing: How the file is compressed.
-        encryption: How the file is encrypted; null if it is not.
+        encryption: How the file is encrypted, and for whom; null if it is not.
     """
 
     role: Role
@@ -130,7 +193,7 @@ class Artifact:
     content_sha256: Digest
     encoding: Encoding = Encoding.FLOAT32
     packing: Packing = Packing.NONE
-    encryption: None = None
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

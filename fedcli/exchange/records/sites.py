@@ -8,8 +8,12 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Cohort, Count
+from fedcli.exchange.records.privacy_claim import PrivacyClaim
 from fedcli.exchange.records.record import (
+    MOST_GRANTED,
     Artifact,
+    ArtifactKey,
+    Box,
     Kappa,
     Keys,
     ModelKind,
@@ -65,7 +69,7 @@ class SiteRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class UpdateRecord(SiteRecord):
-    """A site's work of one round: Δφ(t) and n_k.
+    """A site's work of one round: Δφ(t) and n_k. What would tell of single patients is null where `privacy` is stated.
 
     Attributes:
         round: t.
@@ -77,11 +81,12 @@ class UpdateRecord(SiteRecord):
         patients: Training patients.
         payload: What the tensors are.
         transforms: What was done to them before they were sent, in order.
-        privacy: The privacy guarantee; null if there is none.
+        privacy: What the update costs the training patients; null if the plan promises them nothing.
         received: φ(t-1) on the site's validation patients.
         trained: The site's own model after training, on the same patients.
-        training_loss: Mean over the steps; null if withheld.
-        norm: Euclidean norm of the delta's float tensors.
+        training_loss: Mean over the steps; null if withheld, as it is beside masked tensors.
+        norm: Euclidean norm of the delta's float tensors; null if they are masked, or under a promise of privacy.
+        opening: Digest of the opening record under which they are masked; left out if they are not.
         seconds: Duration of training.
         device: Where it ran.
         threads: CPU threads; the exact bits depend on their number.
@@ -93,19 +98,32 @@ class UpdateRecord(SiteRecord):
     plan: Digest
     dataset: Digest | None
     steps: Steps
-    images: Count
-    patients: Count
+    images: Count | None
+    patients: Count | None
     payload: Payload = Payload.DELTA
     transforms: tuple[()] = ()
-    privacy: None = None
+    privacy: PrivacyClaim | None = None
     received: ValidationScore
     trained: ValidationScore
     training_loss: NotNegative | None
-    norm: NotNegative
-    seconds: Seconds
+    norm: NotNegative | None
+    opening: Annotated[Digest | None, absent_means(None)] = None
+    seconds: Seconds | None
     device: ShortText
     threads: Annotated[int, Field(ge=1, le=4096)]
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1, fail_fast=True)]
+
+    @model_validator(mode="after")
+    def _says_little_of_masked_tensors(self) -> UpdateRecord:
+        masked = self.payload is Payload.MASKED_SUM
+        withheld = masked or self.privacy is not None
+        if masked is not (self.opening is not None) or withheld is not (self.norm is None):
+            msg = f"the payload is {self.payload}: masked tensors come with an opening and without a norm, others the other way"
+            raise ValueError(msg)
+        if masked and self.training_loss is not None:
+            msg = "masked tensors come without a training loss"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -117,6 +135,7 @@ class EnrolmentRecord(Record):
         previous: Digest of the enrolment before; null in the first.
         plan: Digest of the approved plan.
         keys: The site's keys.
+        tester: Whether it joins with test patients only.
     """
 
     schema: Literal["fedcli/enrolment@1"] = "fedcli/enrolment@1"
@@ -124,6 +143,7 @@ class EnrolmentRecord(Record):
     previous: Digest | None
     plan: Digest
     keys: Keys
+    tester: Annotated[bool, absent_means(value=False)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -153,6 +173,7 @@ class ModelRecord(SiteRecord):
         base: Digest of the round record that it started from.
         round: Round (for local and fine-tuned models: epoch) at which it was best.
         kappa: Its kappa on the site's validation patients, by which it was chosen.
+        loss: Its loss there, where only the loss told it apart from another candidate.
         artifacts: The model.
     """
 
@@ -163,12 +184,55 @@ class ModelRecord(SiteRecord):
     base: Digest
     round: Number
     kappa: Kappa | None
+    loss: Annotated[NotNegative | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=1, fail_fast=True)]
 
     @model_validator(mode="after")
     def _is_a_sites_own(self) -> ModelRecord:
         if self.kind is ModelKind.GLOBAL:
             msg = "a site shares local, federated and fine-tuned models; only the coordinator publishes global ones"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Granted:
+    """A sealed file that a grant opens for somebody.
+
+    Attributes:
+        artifact: The file's key in the drop folder.
+        stored_sha256: Its digest.
+        wrapped: Its content key, wrapped for the recipient as in the file's own record.
+    """
+
+    artifact: ArtifactKey
+    stored_sha256: Digest
+    wrapped: Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class GrantRecord(SiteRecord):
+    """Content keys of sealed files, wrapped for somebody new by a party that can open them; the files do not change.
+
+    Attributes:
+        number: Counts from 1.
+        as_of: Newest round when it was made.
+        recipient: Who can open the files: a party, or an auditor.
+        key: SHA-256 of the recipient's encryption key.
+        granted: The files.
+    """
+
+    schema: Literal["fedcli/grant@1"] = "fedcli/grant@1"
+    number: Ordinal
+    as_of: Number
+    recipient: SiteName
+    key: Digest
+    granted: Annotated[tuple[Granted, ...], Field(min_length=1, max_length=MOST_GRANTED, fail_fast=True)]
+
+    @model_validator(mode="after")
+    def _names_each_file_once(self) -> GrantRecord:
+        if len({item.stored_sha256 for item in self.granted}) != len(self.granted):
+            msg = "a grant names each file once"
             raise ValueError(msg)
         return self
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from fedcli.exchange.store.listing import Listing
+    from fedcli.exchange.store.rights import Rights
 
 TEMPORARY = ".fedcli-"
 """How the names of temporary files begin; no key begins so."""
@@ -73,6 +74,9 @@ class ReadableStore(Protocol):
             StoreError: It has more than `limit` bytes, or the place cannot be read.
         """
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Prepare to read small objects that were listed: over a network, many at once; what cannot be read is left out."""
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """Return all keys that begin with `prefix` (empty, or ending in `/`), sorted; names that cannot be keys are left out.
 
@@ -80,8 +84,13 @@ class ReadableStore(Protocol):
             UnreadableError: A folder cannot be listed.
         """
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """Return what can be listed below each of several prefixes, of at most `limit` files and folders.
+
+        Args:
+            prefixes: The prefixes.
+            limit: How many files and folders are listed below each.
+            from_round: Folders of earlier rounds are not listed, so that the cost does not grow with them.
 
         Raises:
             StoreError: The place itself cannot be reached.
@@ -137,11 +146,14 @@ class Store(ReadableStore, Protocol):
             StoreError: The place cannot be written, or cannot create once.
         """
 
+    def rights(self, key: str) -> Rights | None:
+        """Return whose a file is and the modes on the way to it, None if the place has no modes; raises what `read` does."""
+
     def probe(self, prefix: str) -> None:
         """Publish a probe key under `prefix` twice, and refuse a place that accepts the second one.
 
         Raises:
-            StoreError: The place cannot create once; the hint says why and what to use instead.
+            StoreError: The place cannot create once; the hint says what to use instead.
         """
 
 

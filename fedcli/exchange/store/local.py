@@ -4,9 +4,11 @@ Whatever has a final name is whole: bytes go to a temporary file in the same fol
 by one system call: `link` for records (it fails if the name is taken) and `rename` for artifacts (same name, same bytes). A
 process killed at any point leaves at most a temporary file, which is never listed and is removed a day later.
 
-Who may read is decided by the drop folder's own mode, not by the writer's umask, so that a party cannot publish what the others
-cannot read: a new folder has its parent's mode without write access for others, and a file can be read by whoever can read its
-folder. `fedcli access` prescribes 2750. A drop folder that does not exist yet is created with mode 0750.
+The drop folder's own mode decides who may read, not the writer's umask, so that a party cannot publish what the others cannot
+read: a new folder has its parent's mode without write access for others, and everyone who can read a folder can read the files in
+it. `fedcli access` prescribes 2750. Only `sites/` keeps that write access, and has the sticky bit: every account that can write
+to the drop folder can join, and none can remove another site's folder. A drop folder that does not exist yet is created with
+mode 0750; in a folder that a group shares (setgid), it has that folder's rights for the group.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import secrets
 import time
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
 from fedcli import disk
@@ -32,6 +35,7 @@ from fedcli.exchange.store.base import (
     removable_key,
     write_received,
 )
+from fedcli.exchange.store.rights import Rights
 from fedcli.progress import BYTES, Silent
 
 if TYPE_CHECKING:
@@ -115,13 +119,16 @@ class LocalStore:
         check_size(key, len(data), limit)
         return data
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Do nothing; see `Store`."""
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
         return self._walk(prefix, None).complete(self.address)
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """List keys below several prefixes; see `Store`."""
-        return {prefix: self._walk(prefix, limit) for prefix in prefixes}
+        return {prefix: self._walk(prefix, limit, from_round) for prefix in prefixes}
 
     def names(self, prefix: str, limit: int) -> tuple[str, ...]:
         """List folders; see `Store`."""
@@ -129,9 +136,9 @@ class LocalStore:
         with _explained(prefix, self._root):
             return local_files.names(self._root, _checked_prefix(prefix), limit)
 
-    def _walk(self, prefix: str, limit: int | None) -> Listing:
+    def _walk(self, prefix: str, limit: int | None, from_round: int = 0) -> Listing:
         self._require_root()
-        return local_files.walk(self._root, _checked_prefix(prefix), limit)
+        return local_files.walk(self._root, _checked_prefix(prefix), limit, from_round)
 
     def _require_root(self) -> None:
         if not self._root.is_dir():
@@ -145,6 +152,13 @@ class LocalStore:
                 return local_files.size_of(self._root, checked_key(key))
         except MissingError:
             return None
+
+    def rights(self, key: str) -> Rights:
+        """Return the modes on the way to a file; see `Store`."""
+        steps = ["", *accumulate(checked_key(key).split("/"), "{}/{}".format)]
+        with _explained(key, self._root, reading=True):
+            found = [(self._root / step).stat(follow_symlinks=not step) for step in steps]
+        return Rights(owner=found[-1].st_uid, modes=tuple(zip(steps, (item.st_mode for item in found), strict=True)))
 
     def local_path(self, key: str) -> Path | None:
         """Return a file's path; see `Store`."""
@@ -201,7 +215,7 @@ def _explained(key: str, root: Path, *, reading: bool = False) -> Iterator[None]
         if error.errno in _NO_LINKS:
             hint = "this file system has no hard links, so nothing can be created exactly once; use another"
         elif error.errno in {errno.EACCES, errno.EROFS}:
-            hint = "check the folder's permissions for this account"
+            hint = "check the folder's permissions for this account; fedcli access folder shows how parties share one"
         elif error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             hint = "make room there, and run the same command again: nothing is half written"
         msg = f"{key or error.filename}: {error.strerror}, in the drop folder {root}"

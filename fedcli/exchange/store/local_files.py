@@ -1,6 +1,6 @@
 """Files of a drop folder on this machine, opened and listed without following any link below its root.
 
-The root itself may be a link: whoever names it trusts it. What lies below belongs to the parties, any of which could otherwise
+The root itself may be a link, which its user has named. What lies below belongs to the parties, any of which could otherwise
 lead a reader to an endless device, to a file of another party, or out of the folder.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Opens a folder to pass through it, which needs no right to list it."""
 
@@ -58,13 +59,18 @@ def make_folder_of(root: Path, key: str) -> None:
         OSError: It cannot be made; ELOOP if a part of it is a link.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
-    _make_folder(root, 0o750)
+    above = root.parent.stat().st_mode
+    _make_folder(root, 0o700 | (above & 0o2070 if above & stat.S_ISGID else 0o050))
     folder = root
     for part in key.split("/")[:-1]:
         folder /= part
         if folder.is_symlink():
             raise OSError(errno.ELOOP, A_LINK, str(folder))
-        _make_folder(folder, 0o700 | (folder.parent.stat().st_mode & 0o2055))
+        mode = folder.parent.stat().st_mode
+        if folder == root / layout.SITES and mode & _OTHERS_WRITE:  # every account that can write to the drop folder can join
+            _make_folder(folder, 0o1700 | (mode & 0o2077))
+        else:
+            _make_folder(folder, 0o700 | (mode & 0o2055))
 
 
 def _make_folder(folder: Path, mode: int) -> None:
@@ -101,8 +107,8 @@ def size_of(root: Path, key: str) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def walk(root: Path, prefix: str, limit: int | None) -> Listing:
-    """Return the keys of the files below a prefix, of at most `limit` files and folders."""
+def walk(root: Path, prefix: str, limit: int | None, from_round: int = 0) -> Listing:
+    """Return the keys of the files below a prefix, of at most `limit` files and folders, without those of earlier rounds."""
     keys: list[str] = []
     faults: list[str] = []
     folders = [prefix.rstrip("/")]
@@ -115,7 +121,7 @@ def walk(root: Path, prefix: str, limit: int | None) -> Listing:
                 if limit is not None and num_entries > limit:
                     return Listing.of(keys, [too_many(prefix, limit), *faults])
                 key = f"{folder}/{entry.name}" if folder else entry.name
-                if not layout.is_key(key):  # a temporary file, for one
+                if not layout.is_key(key) or layout.is_before(key, from_round):  # a temporary file, for one
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(key)

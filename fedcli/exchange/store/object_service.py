@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 3
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_PROVIDERS = {"s3": "https://s3.amazonaws.com", "gs": "https://storage.googleapis.com", "az": "https://blob.core.windows.net"}
 _UNLIMITED = timedelta(days=7)
 _PROFILE_NAMES = {
     "aws_access_key_id": "access_key_id",
@@ -52,8 +54,7 @@ def open_service(address: str, options: StoreOptions) -> Service:
         raise UsageError(msg, hint="credentials come from the environment, a profile or the machine's role")
     s3 = parts.scheme == "s3"
     profile = aws_profile(os.environ) if s3 else {}
-    named = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "") if s3 else ""
-    at = options.endpoint or named or profile.pop("endpoint", "")
+    at = options.endpoint or _named_endpoint(parts.scheme) or profile.pop("endpoint", "")
     common: dict[str, Any] = {
         "prefix": unquote(parts.path).strip("/") or None,
         "retry_config": {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=options.timeout)},
@@ -71,7 +72,7 @@ def open_service(address: str, options: StoreOptions) -> Service:
         return (GCSStore if parts.scheme == "gs" else AzureStore)(parts.netloc, **common)
     except BaseError as error:
         msg = f"{address}: cannot be used: {first_line(str(error))}"
-        raise ConfigurationError(msg, hint="docs/stores.md lists where credentials are looked for") from error
+        raise ConfigurationError(msg, hint="`fedcli docs stores` lists where credentials are looked for") from error
 
 
 def _is_loopback(endpoint: str) -> bool:
@@ -118,6 +119,22 @@ def _section(path: Path, name: str) -> dict[str, str]:
         msg = f"{path}: cannot be read: {error}"
         raise ConfigurationError(msg) from error
     return dict(parser[name]) if parser.has_section(name) else {}
+
+
+def proxy_of(address: str, options: StoreOptions) -> str:
+    """Return the HTTP proxy that the environment names for a service, and obstore uses, without its password; or nothing."""
+    parts = urlsplit(address)
+    url = urlsplit(options.endpoint or _named_endpoint(parts.scheme) or _PROVIDERS[parts.scheme])
+    proxies = getproxies_environment()
+    named = proxies.get(url.scheme) or proxies.get("all", "")
+    if not named or proxy_bypass_environment(url.netloc, proxies):
+        return ""
+    proxy = urlsplit(named if "://" in named else f"http://{named}")
+    return f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"
+
+
+def _named_endpoint(scheme: str) -> str:
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "") if scheme == "s3" else ""
 
 
 def first_line(text: str) -> str:

@@ -20,7 +20,7 @@ from fedcli.errors import ConflictError, MissingError, StoreError, UnreadableErr
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import check_size, checked_key, new_file, prove_create_once, removable_key, write_received
 from fedcli.exchange.store.listing import Listing, too_many
-from fedcli.exchange.store.object_service import first_line, open_service
+from fedcli.exchange.store.object_service import first_line, open_service, proxy_of
 from fedcli.exchange.store.read_ahead import LONGEST, ReadAhead
 from fedcli.progress import BYTES, Silent
 
@@ -38,6 +38,7 @@ _READS_AT_ONCE = 16
 _KEYS_AT_ONCE = 1000
 _DENIED = ("AccessDenied", "AuthorizationPermissionMismatch")
 """What S3 and Google, and Azure, answer to a known account that may not read an object."""
+_EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "RequestExpired")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 
 
@@ -48,6 +49,7 @@ class ObjectStore:
         self._address = address
         self._options = options
         self._service = open_service(address, options)
+        self._proxy = proxy_of(address, options)
         self._progress = progress or Silent()
         self._ahead = ReadAhead(self._read_ahead)
 
@@ -116,16 +118,20 @@ class ObjectStore:
         check_size(key, len(data), limit)
         return data
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Read small files, many at once; see `Store`."""
+        self._ahead.fetch(keys)
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
         listing = self._list(prefix, None)
         self._ahead.listed({prefix: listing})
         return listing.complete(self._address)
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """List keys below several prefixes, several at a time; see `Store`."""
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-            listings = dict(zip(prefixes, pool.map(lambda prefix: self._list(prefix, limit), prefixes), strict=True))
+            listings = dict(zip(prefixes, pool.map(lambda prefix: self._list(prefix, limit, from_round), prefixes), strict=True))
         self._ahead.listed(listings)
         return listings
 
@@ -136,21 +142,34 @@ class ObjectStore:
         names = (path.rstrip("/").rpartition("/")[2] for path in below)
         return tuple(sorted(filter(layout.is_key, names)))[: limit + 1]
 
-    def _list(self, prefix: str, limit: int | None) -> Listing:
+    def _list(self, prefix: str, limit: int | None, from_round: int = 0) -> Listing:
         """List page by page, a thousand keys each, until there are enough."""
         top = checked_key(prefix.rstrip("/")) if prefix else None
         paths: list[str] = []
         faults: list[str] = []
         try:
             with self._explained(prefix, reading=True):
-                for page in obstore.list(self._service, top, chunk_size=_KEYS_AT_ONCE):
-                    paths.extend(item["path"] for item in page)
+                for page in self._pages(top, from_round):
+                    paths.extend(path for path in page if not layout.is_before(path, from_round))
                     if limit is not None and len(paths) > limit:
                         faults = [too_many(prefix, limit)]
                         break
         except UnreadableError:
             faults = [f"{top or 'the drop folder'}: access denied"]
         return Listing.of((key for key in paths[:limit] if layout.is_key(key) and key.startswith(prefix)), faults)
+
+    def _pages(self, top: str | None, from_round: int) -> Iterator[tuple[str, ...]]:
+        """Yield the keys page by page; after a page that ends in an earlier round, go on at `from_round`."""
+        offset: str | None = None
+        while True:
+            for page in obstore.list(self._service, top, offset=offset, chunk_size=_KEYS_AT_ONCE):
+                paths = tuple(item["path"] for item in page)
+                yield paths
+                if offset is None and len(paths) == _KEYS_AT_ONCE and layout.is_before(paths[-1], from_round):
+                    offset = f"{top}/round-{from_round - 1:04d}/~"  # after all keys there; a folder's name would skip the folder
+                    break
+            else:
+                return
 
     def stat(self, key: str) -> int | None:
         """Return an object's size; see `Store`."""
@@ -162,6 +181,10 @@ class ObjectStore:
                     return obstore.get(self._service, key).meta["size"]
         except MissingError:
             return None
+
+    def rights(self, key: str) -> None:
+        """Return None; see `Store`."""
+        del key
 
     def local_path(self, key: str) -> Path | None:
         """Return None; see `Store`."""
@@ -212,7 +235,7 @@ class ObjectStore:
             if isinstance(error, FileNotFoundError):
                 msg = f"{key}: not in the drop folder {self._address}"
                 raise MissingError(msg) from error
-            what, hint = _answer(text, self._options.timeout)
+            what, hint = _answer(text, self._options.timeout, self._proxy)
             msg = f"{key or 'list'}: {what}, from the drop folder {self._address}"
             denied = reading and isinstance(error, PermissionDeniedError) and any(code in what for code in _DENIED)
             raise (UnreadableError if denied else StoreError)(msg, hint=hint) from error
@@ -224,15 +247,22 @@ def _chunks(file: BinaryIO, advance: Callable[[int, str], None]) -> Iterator[byt
         yield chunk
 
 
-def _answer(text: str, timeout: int) -> tuple[str, str]:
-    """Return the service's answer in a few words, and what to do about it."""
+def _answer(text: str, timeout: int, proxy: str) -> tuple[str, str]:
+    """Return the service's answer, or the proxy's, in a few words, and what to do about it."""
     status = re.search(r"status code: (\d{3} [A-Za-z ]+)", text)
     code = re.search(r"<Code>([^<]{1,80})</Code>|\(code: (\w{1,80})\)", text)
     words = ", ".join([*([status[1].strip()] if status else []), *([code[1] or code[2]] if code else [])])
+    if any(sign in words for sign in _EXPIRED):
+        return words, "the credentials have expired: renew them, and run the same command again; it goes on where it stopped"
     if re.search(r"\b40[13]\b|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch", words):
         return words, "check the credentials, and what this account may read and write; fedcli access s3 shows how"
+    through = f", through the proxy {proxy}" if proxy and not code else ""
     if words:
-        return words, "the service failed; try again later"
+        hint = "log in to the proxy: http://user:password@host:port" if "407" in words else "the service failed; try again later"
+        return words + through, hint
     if re.search(r"timed out|kind: Timeout|TimedOut", text):
-        return f"no answer for {timeout} s", "try again later; a slow link needs a longer timeout in workspace.toml"
-    return first_line(text), "check the endpoint, the network and the credentials"
+        return f"no answer for {timeout} s{through}", "try again later; a slow link needs a longer timeout in workspace.toml"
+    hint = "check the endpoint, the network and the credentials"
+    if proxy:
+        hint = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY in the environment, the endpoint and the network"
+    return first_line(text) + through, hint

@@ -51,9 +51,9 @@ def recalibrate(
 ) -> None:
     """Set every running mean and variance to its plain mean over one pass; nothing else of the module changes.
 
-    The pass is over all images, without augmentation, in S = ceil(N / B) batches: the s-th takes images s, s + S, s + 2S and so
-    on, so that each batch is spread over the data and none is small. Only the BatchNorm layers are in training mode, and nothing
-    is computed in bfloat16.
+    The pass is over all images, without augmentation, in S = ceil(N / B) batches, or fewer where a batch would have one image:
+    the s-th takes images s, s + S, s + 2S and so on, so that each batch is spread over the data and none is small. Only the
+    BatchNorm layers are in training mode, and nothing is computed in bfloat16.
 
     Args:
         module: The network; it is moved to the device, and is in evaluation mode afterwards.
@@ -74,7 +74,7 @@ def recalibrate(
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean
         layer.train()
-    num_batches = -(-len(samples) // batch_size)
+    num_batches = max(1, min(-(-len(samples) // batch_size), len(samples) // 2))
     with torch.inference_mode(), progress.track(label, len(samples), "images") as advance:
         for number in range(num_batches):
             rows = samples.images[number::num_batches]

@@ -120,5 +120,7 @@ def _load(network: nn.Module, name: str, pretrained: Mapping[str, Tensor]) -> No
     if faults or len({key.rpartition(".")[0] for key in head}) != 1:
         which = f"{faults[0]} is missing, unexpected, or of another shape" if faults else "there is no head for 1000 classes"
         msg = f"these are not the ImageNet weights of {name}: {which}"
-        raise ConfigurationError(msg, hint="network.name in the plan must be the network of the file")
+        raise ConfigurationError(
+            msg, hint='network.name in the plan must be the network of the file; a model of fedcli needs network.weights = "file"'
+        )
     network.load_state_dict({key: value for key, value in pretrained.items() if key not in head}, strict=False)

@@ -25,15 +25,23 @@ def choose(precision: Precision, device: torch.device) -> Precision:
     return Precision.BFLOAT16 if _has_bfloat16(device) else Precision.FLOAT32
 
 
-def computing(precision: Precision, module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
+def computing(
+    precision: Precision, module: nn.Module, device: torch.device, *, sparing: bool = True
+) -> AbstractContextManager[object]:
     """Return the context for computing a network's outputs in training.
 
     A network with float64 weights computes in float64, whatever the plan says.
+
+    Args:
+        precision: The plan's.
+        module: The network.
+        device: Where it computes.
+        sparing: Whether memory is spared where that takes time; the bits are the same.
     """
     single = next(module.parameters()).dtype == torch.float32
     if single and choose(precision, device) is Precision.BFLOAT16:
         return torch.autocast(device.type, torch.bfloat16)
-    return recomputed(module) if device.type == "cpu" else nullcontext()
+    return recomputed(module) if sparing and device.type == "cpu" else nullcontext()
 
 
 def _has_bfloat16(device: torch.device) -> bool:

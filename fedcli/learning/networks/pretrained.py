@@ -1,4 +1,4 @@
-"""Files of ImageNet weights, from which a federation may start.
+"""Files of trained weights, from which a federation may start: torchvision's for ImageNet, or a model of an earlier federation.
 
 Nothing is downloaded: the file is named by the coordinator, or is in torchvision's cache. A `.pth` file is read without running
 any code in it, and the bytes that are read are those that were hashed.
@@ -36,10 +36,12 @@ class Pretrained:
     """The weights in a file.
 
     Attributes:
-        tensors: Weights by torchvision's names.
+        path: The file.
+        tensors: Weights by torchvision's names, or by those of fedcli's networks.
         sha256: Digest of the file.
     """
 
+    path: Path
     tensors: Mapping[str, Tensor]
     sha256: str
 
@@ -89,4 +91,4 @@ def read(path: Path) -> Pretrained:
         msg = f"{path}: something other than tensors by name"
         raise ConfigurationError(msg, hint="expected only a state_dict, as in torchvision's files")
     tensors = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in content.items() if not _AUXILIARY.match(key)}
-    return Pretrained(tensors=tensors, sha256=digest)
+    return Pretrained(path=path, tensors=tensors, sha256=digest)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedcli.errors import ConfigurationError
 from fedcli.learning.determinism import reproducible
 from fedcli.learning.networks import classifiers
-from fedcli.learning.networks.weights import to_arrays
+from fedcli.learning.networks.weights import load_tensors, to_arrays
 from fedcli.plan import Beginning, Normalisation
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def build(network: Network, num_classes: int, pretrained: Pretrained | None = No
         )
     elif centred:
         msg = f"network {network.name}: there are no ImageNet weights for it"
-        raise ConfigurationError(msg, hint='set network.weights = "none", or name one of torchvision\'s classifiers')
+        raise ConfigurationError(
+            msg, hint='set network.weights = "none", or "file" for a model of fedcli; or name a classifier of torchvision'
+        )
     else:
         module = _small(num_classes) if network.name == SMALL else _installed(network.name, known)(num_classes)
     if network.normalisation is Normalisation.GROUP:
@@ -61,7 +64,26 @@ def build(network: Network, num_classes: int, pretrained: Pretrained | None = No
 
 
 def initial_state(network: Network, num_classes: int, seed: int, pretrained: Pretrained | None = None) -> Arrays:
-    """Return φ(0): the weights of a fresh network, the same for the same seed; the global generator is unchanged."""
+    """Return φ(0); the global generator is unchanged.
+
+    Args:
+        network: Says what φ(0) is: fresh weights, the same for the same seed; ImageNet weights with a fresh head; or a file's.
+        num_classes: The plan's number of categories.
+        seed: The plan's.
+        pretrained: The weights of the file, where the plan begins from one. A whole model of this network, with this number of
+            categories, is taken as it is, also where the plan asks for ImageNet weights.
+
+    Raises:
+        ConfigurationError: They do not fit the network, or are not finite.
+    """
+    with reproducible(seed, torch.device("cpu")):
+        module = build(network, num_classes)
+    if pretrained is None:
+        return to_arrays(module)
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if network.weights is Beginning.FILE or shapes == {name: tensor.shape for name, tensor in pretrained.tensors.items()}:
+        load_tensors(module, pretrained.tensors, f"{pretrained.path}: no model of {network.name} with {num_classes} classes")
+        return to_arrays(module)
     with reproducible(seed, torch.device("cpu")):
         return to_arrays(build(network, num_classes, pretrained))
 
@@ -83,7 +105,7 @@ def check_fit(network: Network, num_classes: int, size: int, batch_size: int) ->
     if shape != (1, num_classes):
         msg = f"network {network.name}: returns {shape} for one image, expected (1, {num_classes})"
         raise ConfigurationError(msg)
-    if batch_size == 1 and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+    if batch_size == 1 and any(isinstance(layer, _BatchNorm) for layer in module.modules()):
         msg = f"network {network.name}: has BatchNorm, which needs several images in a mini-batch; training.batch_size is 1"
         raise ConfigurationError(msg, hint='set a larger training.batch_size, or network.normalisation = "group"')
 

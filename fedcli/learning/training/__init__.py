@@ -13,4 +13,6 @@ From the command down to one step:
 `fedcli finetune` calls `run_job` directly. In a step, `sampling` draws the images of a mini-batch, `batch_loader` reads them and
 `augmentation` changes them; `losses` are minimised, FedProx's term among them, and `optimizers` holds Adam. Around the steps,
 `checkpoint` saves the state, `data_parallel` shares the work between processes, and `throughput` measures the speed.
+
+`private` is the other way to train: noisy steps on random patients, by the settings in `mechanism`.
 """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = "checkpoint.json"
 _TENSORS = "checkpoint-*.safetensors"
 _INTERVAL = 300.0
-_LOSSES = "losses"
+_LOSSES, _KEY = "losses", "key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -89,7 +89,8 @@ class Snapshot:
         seconds: Spent in steps so far.
         losses: Of every step so far.
         weights: The module's weights and buffers.
-        optimizer_state: Adam's moments.
+        optimizer_state: The optimizer's moments.
+        key: The secret of a private training's random numbers; empty in other trainings.
     """
 
     epoch: int
@@ -98,6 +99,7 @@ class Snapshot:
     losses: tuple[float, ...]
     weights: Arrays
     optimizer_state: Arrays
+    key: bytes = b""
 
 
 class Checkpoint:
@@ -142,9 +144,12 @@ class Checkpoint:
         arrays = {f"weights/{name}": array for name, array in snapshot.weights.items()}
         arrays |= {f"optimizer/{name}": array for name, array in snapshot.optimizer_state.items()}
         arrays[_LOSSES] = np.array(snapshot.losses, dtype=np.float64)
+        if snapshot.key:
+            arrays[_KEY] = np.frombuffer(snapshot.key, dtype=np.uint8)
         temporary = self.folder / ".checkpoint"
         temporary.unlink(missing_ok=True)
         digest = tensors.write(temporary, arrays).sha256
+        temporary.chmod(0o600)  # a private training's key would let its noise be subtracted
         path = temporary.replace(self.folder / _TENSORS.replace("*", digest[: wire.SHORT_DIGEST]))
         description = CheckpointDescription(
             origin=self._origin, epoch=snapshot.epoch, step=snapshot.step, seconds=snapshot.seconds, tensors=digest
@@ -183,6 +188,7 @@ class Checkpoint:
             losses=tuple(arrays[_LOSSES].tolist()),
             weights=_under("weights/", arrays),
             optimizer_state=_under("optimizer/", arrays),
+            key=arrays[_KEY].tobytes() if _KEY in arrays else b"",
         )
 
     def _difference(self, other: TrainingIdentity) -> str:

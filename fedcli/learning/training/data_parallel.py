@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from fedcli.errors import ConfigurationError
@@ -54,10 +55,12 @@ class Replicas:
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(module)
 
-    def require_shares(self, batch_size: int) -> None:
-        """Raise a ConfigurationError where a process would have no image."""
-        if batch_size < self.size:
-            msg = f"{self.size} processes cannot share a batch of {batch_size} images"
+    def require_shares(self, batch_size: int, module: nn.Module, device: torch.device) -> None:
+        """Raise a ConfigurationError where a process would have no image, or only one for BatchNorm that is not synchronised."""
+        apart = device.type != "cuda" and any(isinstance(layer, _BatchNorm) for layer in module.modules())
+        if self.size > 1 and batch_size < self.size * (2 if apart else 1):
+            needed = ", two for each, which BatchNorm needs" if apart else ""
+            msg = f"{self.size} processes cannot share a batch of {batch_size} images{needed}"
             raise ConfigurationError(msg, hint="use fewer devices")
 
     def total(self, *values: float) -> tuple[float, ...]:

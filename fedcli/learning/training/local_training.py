@@ -97,7 +97,7 @@ class LocalTraining:
         if not len(samples):
             msg = "there are no training images"
             raise DataError(msg)
-        replicas.require_shares(training.batch_size)
+        replicas.require_shares(training.batch_size, module, device)
         self._training, self._seed, self._rates = training, seed, rates
         self._device, self._replicas, self._checkpoint = device, replicas, checkpoint
         self._module = module.to(device).to(memory_format=torch.channels_last)
@@ -146,7 +146,7 @@ class LocalTraining:
             self._save()
             on_epoch(self._epoch)
             self._epoch, self._step = self._epoch + 1, 0
-        _require_finite(self._module)
+        require_finite(self._module)
         return TrainingResult(
             steps=len(self._losses),
             loss=math.fsum(self._losses) / len(self._losses),
@@ -224,8 +224,8 @@ def _divergence(loss: float, place: str, samples: Samples, batch: Batch) -> Trai
     return TrainingError(msg, hint="a lower training.rate may help; if the first step fails, the received model is at fault")
 
 
-def _require_finite(module: nn.Module) -> None:
-    """Refuse weights that the last step broke, which no later loss would show."""
+def require_finite(module: nn.Module) -> None:
+    """Raise a TrainingError for weights that the last step broke, which no later loss would show."""
     for name, tensor in module.state_dict().items():
         if not torch.isfinite(tensor).all():
             msg = f"{name} is not finite after the last step; nothing of this training may be used"

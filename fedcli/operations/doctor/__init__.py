@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.operations.doctor import drop_checks, machine_checks, workspace_checks
+from fedcli.operations.doctor import drop_checks, machine_checks, notice_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination, Finding, Outcome
 from fedcli.party.source import Source
 from fedcli.results import Result, Status
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
+    from fedcli.exchange.ledger import Ledger
     from fedcli.workspace import Workspace
 
 __all__ = ["DoctorResult", "Finding", "Outcome", "doctor"]
@@ -30,10 +31,12 @@ class DoctorRequest:
     Attributes:
         root: The workspace.
         source: A drop folder to check without a workspace; None checks the workspace and its drop folder.
+        notify: Whether to send a test notice over every channel of the workspace's settings.
     """
 
     root: Path
     source: Source | None = None
+    notify: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,10 @@ def doctor(request: DoctorRequest, environment: Environment) -> DoctorResult:
     exam, source = Examination(), request.source
     own = workspace_checks.settings(exam, request.root) if source is None else None
     if own is not None:
-        _examine_workspace(exam, own, environment)
+        ledger = _examine_workspace(exam, own, environment)
+        if request.notify:
+            name = ledger.newest_federation.plan.name if ledger is not None else ""
+            notice_checks.try_channels(exam, own, name, environment.clock())
     elif source is not None:
         _examine_drop(exam, source, environment)
     machine_checks.decoders(exam)
@@ -74,7 +80,7 @@ def doctor(request: DoctorRequest, environment: Environment) -> DoctorResult:
     )
 
 
-def _examine_workspace(exam: Examination, own: Workspace, environment: Environment) -> None:
+def _examine_workspace(exam: Examination, own: Workspace, environment: Environment) -> Ledger | None:
     workspace_checks.folder(exam, own)
     key = workspace_checks.signing_key(exam, own, environment.passphrase)
     workspace_checks.secret(exam, own)
@@ -84,19 +90,24 @@ def _examine_workspace(exam: Examination, own: Workspace, environment: Environme
     drop_checks.coordinators_key(exam, store, own.settings.coordinator)
     ledger = drop_checks.history(exam, store, own.settings.coordinator, own.path("trusted"))
     drop_checks.own_prefix(exam, store, own)
+    drop_checks.others_read(exam, store, own)
     drop_checks.other_prefixes(exam, store, own, ledger)
+    drop_checks.new_sites(exam, store)
     drop_checks.clock(exam, store, ledger, environment.clock(), drop_checks.prefix_of(own))
+    workspace_checks.encryption_keys(exam, own, ledger, environment.passphrase)
     workspace_checks.membership(exam, own, ledger, key)
     workspace_checks.recovery_key(exam, own, ledger)
     workspace_checks.approval(exam, own, ledger)
     workspace_checks.prepared(exam, own, ledger)
     machine_checks.space_here(exam, own, store, ledger)
     machine_checks.space_there(exam, store, ledger)
+    return ledger
 
 
 def _examine_drop(exam: Examination, source: Source, environment: Environment) -> None:
     store = drop_checks.reach(exam, source.open)
     drop_checks.coordinators_key(exam, store, source.coordinator)
     ledger = drop_checks.history(exam, store, source.coordinator, None)
+    drop_checks.new_sites(exam, store)
     drop_checks.clock(exam, store, ledger, environment.clock(), None)
     machine_checks.space_there(exam, store, ledger)

@@ -18,8 +18,10 @@ from fedcli.exchange.bounds import Bounds
 from fedcli.exchange.dates import LARGEST_SKEW
 from fedcli.exchange.ledger import Ledger
 from fedcli.exchange.store import LocalStore
+from fedcli.exchange.store.rights import unshared
 from fedcli.operations.doctor.workspace_checks import OTHERS_WRITE
 from fedcli.party.folder import Folder
+from fedcli.party.memory.trusted_records import TrustedRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +75,7 @@ def history(exam: Examination, store: Store | None, pinned: str | None, memory: 
         if store is None:
             check.skip(_UNREACHED)
             return None
-        trusted = LocalStore(memory) if memory is not None and memory.is_dir() else None
+        trusted = TrustedRecords(memory) if memory is not None and memory.is_dir() else None
         with tempfile.TemporaryDirectory() as scratch:
             folder = Folder(store, coordinator=pinned, cache=Path(scratch), memory=trusted)
             folder.synchronise()
@@ -97,6 +99,46 @@ def own_prefix(exam: Examination, store: Store | None, workspace: Workspace) -> 
             check.warn(f"{rights}; mode {mode:04o}: others can write there too")
         else:
             check.ok(rights)
+
+
+def others_read(exam: Examination, store: Store | None, workspace: Workspace) -> None:
+    """Check, by the newest record that the party has written, whether the other parties can read it."""
+    prefix = prefix_of(workspace)
+    with exam.check("others read", f"let the other parties' accounts read {prefix}") as check:
+        if store is None:
+            check.skip(_UNREACHED)
+            return
+        (listing,) = store.list_each([prefix], Bounds().files).values()
+        records = [key for key in listing.keys if key.endswith(".json")]
+        if not records:
+            check.skip("nothing is published yet")
+        elif (finding := unshared(store, records[-1])) is not None:
+            check.warn(finding.message, finding.remedy)
+        elif store.rights(records[-1]) is None:
+            check.skip("the place has no modes; its policies decide")
+        else:
+            check.ok(f"the modes of {records[-1]}, and of the folders above it, let the others read")
+
+
+def new_sites(exam: Examination, store: Store | None) -> None:
+    """Check whether another account that may write in the drop folder may also make its folder in `sites/`."""
+    with exam.check("new sites", "fedcli access folder prints how the parties' folders are made") as check:
+        if not isinstance(store, LocalStore):
+            check.skip(_UNREACHED if store is None else "this cannot be told from here")
+            return
+        root, sites = Path(store.address), _path(store, layout.SITES)
+        if not sites.is_dir():
+            check.ok(f"the first one makes {layout.SITES}/")
+            return
+        owners = {os.geteuid(), *(path.stat().st_uid for path in (root, sites))}
+        mode = stat.S_IMODE(sites.stat().st_mode)
+        closed = root.stat().st_mode & OTHERS_WRITE & ~mode
+        if closed and len(owners) > 1:
+            right = "g+w,+t" if closed & stat.S_IWGRP else "o+w,+t"
+            remedy = f"its owner runs `chmod {right} {sites}`"
+            check.fail(f"{sites}, mode {mode:04o}: no other site can make its folder there", remedy)
+        else:
+            check.ok(f"{sites}, mode {mode:04o}")
 
 
 def other_prefixes(exam: Examination, store: Store | None, workspace: Workspace, ledger: Ledger | None) -> None:

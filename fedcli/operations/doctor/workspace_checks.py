@@ -7,12 +7,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from fedcli import wire
-from fedcli.exchange.keys import load_signer
+from fedcli.exchange.keys import encryption_key, load_signer
 from fedcli.exchange.outbox import Outbox
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.membership import removal_in_words, removal_of, unconfirmed_in_words, unconfirmed_key
+from fedcli.party.own_keys import ENCRYPTION, keyring_of
 from fedcli.private_files import SECRET_BYTES, BusyError, exclusive
+from fedcli.text.wording import counted
 from fedcli.workspace import Workspace, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _NEXT = {WorkspaceRole.SITE: "train-round", WorkspaceRole.COORDINATOR: "aggregat
 
 def settings(exam: Examination, root: Path) -> Workspace | None:
     """Read workspace.toml."""
-    with exam.check("settings", "correct workspace.toml; docs/workspace.md explains every key") as check:
+    with exam.check("settings", "correct workspace.toml; `fedcli docs workspace` explains every key") as check:
         workspace = Workspace.open(root)
         check.ok(f"{workspace.settings.role} {workspace.settings.name}, drop folder {workspace.settings.drop}")
         return workspace
@@ -70,6 +72,29 @@ def signing_key(exam: Examination, workspace: Workspace, passphrase: Callable[[]
             check.ok(f"{key.fingerprint}, mode {mode:04o}")
         return key
     return None
+
+
+def encryption_keys(exam: Examination, workspace: Workspace, ledger: Ledger | None, passphrase: Callable[[], str]) -> None:
+    """Load the keys that open what is sealed for this party, and check who may read them."""
+    keyring = keyring_of(workspace, passphrase)
+    folder = workspace.path(ENCRYPTION)
+    with exam.check(
+        "encryption keys", f"restore {folder} from a backup; without one: `fedcli docs when-something-breaks`"
+    ) as check:
+        for path in keyring.digests().values():
+            keyring.private(path)
+            if (mode := stat.S_IMODE(path.stat().st_mode)) & OTHERS_READ:
+                check.fail(
+                    f"{path}, mode {mode:04o}: others can read it, and open what is sealed for this party", f"chmod 600 {path}"
+                )
+                return
+        listed = encryption_key(ledger.newest_federation.keys_of(workspace.settings.name)) if ledger is not None else None
+        if listed is not None and listed not in keyring.public:
+            check.fail(f"{listed.digest[:12]} is listed for {workspace.settings.name}, and is not in {folder}")
+        elif keyring.present is None:
+            check.warn(f"{folder}: none; an older fedcli made this workspace", "`fedcli rotate-key` makes one")
+        else:
+            check.ok(f"{counted(len(keyring.public), 'key')}, the newest {keyring.present.digest[:12]}")
 
 
 def secret(exam: Examination, workspace: Workspace) -> None:
@@ -150,7 +175,7 @@ def approval(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> 
             check.skip("the plan in force cannot be read")
         elif approved is None:
             check.fail("none was approved")
-        elif (plan := ledger.in_force(ledger.newest_round + 1).record.plan).digest not in workspace.approved_digests:
+        elif not workspace.approves(plan := ledger.in_force(ledger.newest_round + 1).record.plan):
             check.fail(f"in force is {plan.digest[: wire.SHORT_DIGEST]}, approved {approved.digest[: wire.SHORT_DIGEST]}")
         else:
             check.ok(f"{plan.digest[: wire.SHORT_DIGEST]} is approved")
@@ -168,5 +193,6 @@ def prepared(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> 
             return
         plan = ledger.in_force(ledger.newest_round + 1).record.plan if ledger else approved.plan if approved else None
         if plan is not None:
-            data = prepared_dataset.load(workspace.prepared_path, wire.digest(plan.preparation), plan.allow_empty)
+            may_be_empty = workspace.parts_that_may_be_empty(plan)
+            data = prepared_dataset.load(workspace.prepared_path, wire.digest(plan.preparation), may_be_empty)
             check.ok(f"{len(data.labels)} images of {len(set(data.patients))} patients")

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.disk import write_whole
 from fedcli.exchange import layout
-from fedcli.exchange.dates import odd_dates
+from fedcli.exchange.dates import expected_end, odd_dates
 from fedcli.exchange.outbox import Outbox
-from fedcli.exchange.store import LocalStore
+from fedcli.learning.small_sites import advice
+from fedcli.operations.status.lasting_notices import Viewpoint
+from fedcli.operations.status.metrics_file import metrics_text
 from fedcli.party.history_reader import read_history
+from fedcli.party.masking.masked_turns import masked_turn
 from fedcli.party.membership import announcement, not_admitted
+from fedcli.party.memory.trusted_records import TrustedRecords
 from fedcli.party.newest_rounds import UpdateState, members_of, newest_rounds
 from fedcli.party.next_commands import NextCommand, OpenRound, Viewer, next_commands, summary
-from fedcli.party.received_updates import open_deadline
+from fedcli.party.round_closing import open_deadline
 from fedcli.reporting.tables.learning import learning_curves
 from fedcli.results import Result, Status
 from fedcli.workspace import Workspace
@@ -40,9 +45,13 @@ class StatusRequest:
 
     Attributes:
         source: The drop folder. If a workspace names it, what that workspace has trusted before is the beginning.
+        page: Where to write the state as a page for a screen on the wall; None writes none.
+        metrics: Where to write the state for Prometheus; None writes none.
     """
 
     source: Source
+    page: Path | None = None
+    metrics: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class SiteStatus:
         in_open_round: Whether its update of the open round has arrived.
         models: Kinds of models that it shares.
         evaluated: Whether it has published an evaluation.
+        epsilon: What it claims that its updates have cost its training patients; null if the plan promises them nothing.
     """
 
     site: str
@@ -67,6 +77,7 @@ class SiteStatus:
     in_open_round: bool
     models: tuple[str, ...]
     evaluated: bool
+    epsilon: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +106,8 @@ class StatusResult(Result):
     """The state of a federation.
 
     Attributes:
+        sites: The members that train.
+        testers: The members that only test.
         message: Whose turn it is and what they type, in one line.
         open_round: The round that awaits updates; null before φ(0) and when all are done.
         awaited: Sites whose update of it is awaited.
@@ -108,6 +121,8 @@ class StatusResult(Result):
         turns: What can be done next, the viewer's own command first.
         curves: Each site's validation scores, round by round.
         dates: What is odd about the dates in the records.
+        advice: What sites with few patients should know, by their newest updates.
+        expected_end: When the last round will be closed at the pace of the newest ones; null before round 2.
     """
 
     name: str
@@ -130,6 +145,9 @@ class StatusResult(Result):
     turns: tuple[NextCommand, ...]
     curves: tuple[LearningCurve, ...]
     dates: tuple[str, ...]
+    advice: tuple[str, ...]
+    testers: tuple[SiteStatus, ...]
+    expected_end: datetime | None
 
 
 def status(request: StatusRequest, environment: Environment) -> StatusResult:
@@ -139,24 +157,60 @@ def status(request: StatusRequest, environment: Environment) -> StatusResult:
         StoreError: The drop folder cannot be read.
         TrustError: The drop folder contains no federation that verifies.
     """
-    viewer, memory = _viewer(request.source)
+    result, ledger = observe(request.source, environment)
+    root = request.source.workspace
+    workspace = Workspace.open(root) if root is not None else None
+    write_files(request, Viewpoint(state=result, ledger=ledger, workspace=workspace, moment=environment.clock()))
+    return result
+
+
+def write_files(request: StatusRequest, viewpoint: Viewpoint) -> None:
+    """Write the page and the metrics where they are asked for, each whole or not at all."""
+    if request.page is not None:
+        from fedcli.operations.status.wall_page import wall_page  # noqa: PLC0415 - matplotlib takes a second
+
+        write_whole(request.page, wall_page(viewpoint.state, viewpoint.moment).encode())
+    if request.metrics is not None:
+        write_whole(request.metrics, metrics_text(viewpoint).encode())
+
+
+def observe(source: Source, environment: Environment, *, newest: bool = False) -> tuple[StatusResult, Ledger]:
+    """Return the state of a federation, and its verified history.
+
+    Args:
+        source: The drop folder.
+        environment: Says what time it is.
+        newest: Whether only the newest updates are read; the sites' curves and counts are then incomplete.
+
+    Raises:
+        StoreError: The drop folder cannot be read.
+        TrustError: The drop folder contains no federation that verifies.
+    """
+    viewer, memory = _viewer(source)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = request.source.folder(Path(scratch), memory)
-        history, reading = read_history(folder, applicants=True)
+        folder = source.folder(Path(scratch), memory)
+        history, reading = read_history(folder, applicants=True, newest=newest, remembering=True)
         if not history.federations:
             folder.synchronise()  # raises what is wrong
-        return _result(folder, history, reading, viewer, environment.clock())
+        return _result(folder, history, reading, viewer, environment.clock()), folder.ledger
 
 
-def _viewer(source: Source) -> tuple[Viewer, LocalStore | None]:
+def _viewer(source: Source) -> tuple[Viewer, TrustedRecords | None]:
     """Return the person who asks, and the records that their workspace has trusted."""
     if source.workspace is None:
         return Viewer(source=source), None
     workspace = Workspace.open(source.workspace)
-    memory = workspace.path("trusted")
-    memory.mkdir(exist_ok=True)
     holds = bool(Outbox(workspace.path("outbox"), workspace.path("state")).held())
-    return Viewer(source=source, name=workspace.settings.name, holds=holds), LocalStore(memory)
+    return Viewer(source=source, name=workspace.settings.name, holds=holds), TrustedRecords(workspace.path("trusted"))
+
+
+def _advice(history: History) -> tuple[str, ...]:
+    newest = {site: update.record for (site, _), update in sorted(history.updates.items()) if site in history.trainers}
+    return tuple(
+        f"{site}: {sentence}"
+        for site, record in newest.items()
+        for sentence in advice(history.plan, record.steps, record.received.patients)
+    )
 
 
 def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, moment: datetime) -> StatusResult:
@@ -194,19 +248,25 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         turns=commands,
         curves=learning_curves(history),
         dates=odd_dates(history, moment),
+        advice=_advice(history),
+        testers=tuple(_site(history, site, opened, enrolled) for site in history.testers),
+        expected_end=expected_end(history.rounds, history.plan.rounds, moment),
     )
 
 
 def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: bool) -> OpenRound:
     plan = ledger.in_force(row.round).record.plan
-    awaited = row.members(UpdateState.AWAITED)
+    turn = masked_turn(ledger, history, row.round, overdue=overdue) if plan.aggregation.masking else None
+    refused = row.members(UpdateState.REJECTED)
+    awaited = row.members(UpdateState.AWAITED) if turn is None else tuple(site for site in turn.awaited if site not in refused)
     return OpenRound(
         present=row.members(UpdateState.IN),
         awaited=awaited,
-        refused=row.members(UpdateState.REJECTED),
+        refused=refused,
         unapproved=tuple(site for site in awaited if _approved(history, site) not in {None, plan.digest}),
         overdue=overdue,
         settings=plan.aggregation,
+        masked=turn,
     )
 
 
@@ -230,6 +290,7 @@ def _site(history: History, site: str, opened: int | None, enrolled: set[str]) -
         in_open_round=opened is not None and (site, opened) in history.updates,
         models=tuple(sorted(kind.value for name, kind in history.models if name == site)),
         evaluated=site in history.evaluations,
+        epsilon=last.privacy.epsilon if last and last.privacy else None,
     )
 
 

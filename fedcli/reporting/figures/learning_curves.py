@@ -119,7 +119,7 @@ def _draw_losses(curves: tuple[LearningCurve, ...]) -> Figure:
 def _top(values: list[float | None]) -> float | None:
     """Return the end of the axes for values from 0 up: one site's values of another order must not flatten all other lines."""
     known = [value for value in values if value is not None]
-    return min(1.05 * max(known), _FAR * median(known)) or None
+    return min(1.05 * max(known), _FAR * median(known)) or None if known else None
 
 
 def _line(axes: Axes, points: list[Point], colour: str, name: str, style: str) -> None:

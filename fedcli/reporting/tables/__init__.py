@@ -25,8 +25,18 @@ from fedcli.reporting.tables.participation import (
     participation_by_round,
     participation_by_site,
 )
+from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs
 from fedcli.reporting.tables.provenance import NamedDigest, Software, digests, software
-from fedcli.reporting.tables.scores import ScoreTable, SiteScore, class_names, confusion, metrics_of, score_tables, site_scores
+from fedcli.reporting.tables.scores import (
+    ScoreTable,
+    SiteScore,
+    chosen_by_loss,
+    class_names,
+    confusion,
+    metrics_of,
+    score_tables,
+    site_scores,
+)
 from fedcli.reporting.tables.traffic import ExchangeTable, exchange_table
 
 __all__ = [
@@ -46,6 +56,7 @@ __all__ = [
     "MeanChange",
     "NamedDigest",
     "OwnScores",
+    "PatientCost",
     "RoundParticipation",
     "ScoreTable",
     "SiteComparison",
@@ -53,6 +64,7 @@ __all__ = [
     "SiteScore",
     "Software",
     "choose",
+    "chosen_by_loss",
     "class_names",
     "class_shares",
     "comparisons",
@@ -72,6 +84,7 @@ __all__ = [
     "own_scores",
     "participation_by_round",
     "participation_by_site",
+    "patient_costs",
     "score_tables",
     "site_scores",
     "software",

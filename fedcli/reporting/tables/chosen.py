@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fedcli.exchange.records import ModelRecord, ModelReference, RoundRecord
     from fedcli.reporting.tables.scores import SiteScore
 
-BEST, FINAL = "best", "final"
-_HINT = "use best, final, or SITE/KIND, where KIND is local, federated or finetuned"
+BEST, FINAL, GLOBAL = "best", "final", "global"
+_HINT = "use best, final, global, SITE, or SITE/KIND, where KIND is local, federated or finetuned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class ChosenModel:
         reference: Kind, party, round or epoch, and digests.
         last_round: The last round whose updates are in it; None where that round is not in the history.
         validation_kappa: Its kappa on validation patients, by which it was chosen; for a global model, the mean over sites.
+        validation_loss: Its loss there, likewise, where only the loss told it apart from others.
         trained_on: The sites whose patients trained it, sorted, each with the number of its updates that are in it.
         scores: Its scores, by site.
         lacking: The sites without one.
@@ -44,6 +45,7 @@ class ChosenModel:
     reference: ModelReference
     last_round: int | None
     validation_kappa: float | None
+    validation_loss: float | None
     trained_on: tuple[tuple[str, int], ...]
     scores: tuple[SiteScore, ...]
     lacking: tuple[str, ...]
@@ -69,29 +71,33 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
 
     Args:
         history: The verified records.
-        name: `best` (the global model with the highest validation kappa), `final` (that of the last round), or `SITE/KIND`.
+        name: `best` (the global model with the highest validation kappa), `final` (that of the last round), `global` (the
+            newest), or `SITE/KIND`; `SITE` is its federated one.
         scores: Every score that counts.
 
     Raises:
         UsageError: The name is none of these, or the site is not a member.
         MissingError: There is no such model yet.
     """
-    if name not in {BEST, FINAL}:
+    if name not in {BEST, FINAL, GLOBAL}:
         return _of_site(history, name, scores)
     if not history.rounds:
         return None
     if name == FINAL and not history.finished:
         msg = f"there is no final model yet: round {len(history.rounds) - 1} of {history.plan.rounds} is the newest"
         raise MissingError(msg, hint="omit --model to get the best global model so far")
-    number = history.best_round() if name == BEST else history.plan.rounds
+    best = history.best_round()
+    number = {BEST: best.round, FINAL: history.plan.rounds, GLOBAL: len(history.rounds) - 1}[name]
     verified = history.rounds[number]
     scored, lacking = _scored(history, verified.digest, scores)
+    merit = history.global_merits()[number]
     return ChosenModel(
         title=f"the {global_model_name(history, number)}",
         verified=verified,
         reference=reference_to(verified),
         last_round=number,
-        validation_kappa=history.global_kappas()[number],
+        validation_kappa=merit.kappa,
+        validation_loss=merit.loss if best.by_loss and number == best.round else None,
         trained_on=_trained_on(history, number, None),
         scores=scored,
         lacking=lacking,
@@ -99,10 +105,10 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
 
 
 def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> ChosenModel:
-    site, _, kind_name = name.partition("/")
-    kind = next((kind for kind in SHARED_KINDS if kind == kind_name), None)
-    if kind is None or site not in history.sites:
-        msg = f"--model {name}: no such model; the sites are {names(history.sites) if history.sites else 'none yet'}"
+    site, slash, kind_name = name.partition("/")
+    kind = next((kind for kind in SHARED_KINDS if kind == kind_name), None) if slash else ModelKind.FEDERATED
+    if kind is None or site not in history.trainers:
+        msg = f"--model {name}: no such model; the sites are {names(history.trainers) if history.trainers else 'none yet'}"
         raise UsageError(msg, hint=_HINT)
     verified = history.models.get((site, kind))
     if verified is None:
@@ -117,6 +123,7 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
         reference=reference_to(verified),
         last_round=base,
         validation_kappa=verified.record.kappa,
+        validation_loss=verified.record.loss,
         trained_on=_trained_on(history, base or 0, site),
         scores=scored,
         lacking=lacking,

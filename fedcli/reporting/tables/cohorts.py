@@ -17,10 +17,17 @@ FULL_HISTOGRAM = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteCohort:
-    """One row of Table 1: a site and its data."""
+    """One row of Table 1: a site and its data.
+
+    Attributes:
+        site: The site.
+        cohort: What it has published.
+        removed: Whether the site is not a member any more.
+    """
 
     site: str
     cohort: Cohort
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +35,7 @@ class DatasetTable:
     """Table 1.
 
     Attributes:
-        rows: The sites that have published a dataset summary, by name.
+        rows: The sites that have published a dataset summary, by name; also sites that were members then.
         unpublished: The sites that have not.
     """
 
@@ -63,9 +70,11 @@ class Intensities:
 
 def dataset_table(history: History) -> DatasetTable:
     """Return Table 1."""
-    published = [site for site in history.sites if site in history.datasets]
     return DatasetTable(
-        rows=tuple(SiteCohort(site=site, cohort=history.datasets[site].record.cohort) for site in published),
+        rows=tuple(
+            SiteCohort(site=site, cohort=dataset.record.cohort, removed=site not in history.sites)
+            for site, dataset in sorted(history.datasets.items())
+        ),
         unpublished=tuple(site for site in history.sites if site not in history.datasets),
     )
 

@@ -15,7 +15,7 @@ from fedcli.measures import Metric
 from fedcli.reporting.formats import agreement, count, interval, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fedcli.exchange.history import History
 
@@ -92,12 +92,14 @@ class CrossSiteTable:
     Attributes:
         kind: Which models.
         sites: Rows and columns, by name.
-        rows: One row per site that trained, with one cell per site that tested.
+        rows: One row per site, with one cell per site that tested; that of a tester has no model.
+        testers: Sites that only test.
     """
 
     kind: ModelKind
     sites: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    testers: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
@@ -107,12 +109,16 @@ class CrossSiteTable:
     @property
     def diagonal(self) -> Mean:
         """The models on their own sites' patients."""
-        return mean(cell.kappa for row in self.rows for cell in row if cell.own)
+        return mean(cell.kappa for cell in self._cells() if cell.own)
 
     @property
     def off_diagonal(self) -> Mean:
         """The models on the other sites' patients: generalizability."""
-        return mean(cell.kappa for row in self.rows for cell in row if not cell.own)
+        return mean(cell.kappa for cell in self._cells() if not cell.own)
+
+    def _cells(self) -> Iterator[Cell]:
+        """Yield the cells of all sites that train."""
+        yield from (cell for row in self.rows for cell in row if cell.trained_at not in self.testers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +167,14 @@ def cross_site_table(history: History, kind: ModelKind) -> CrossSiteTable:
     """Return Table 2 for one kind of model."""
     models = [(site, model.digest if (model := history.models.get((site, kind))) else None) for site in history.sites]
     columns = [_column(history, site, kind, models) for site in history.sites]
-    return CrossSiteTable(kind=kind, sites=history.sites, rows=tuple(zip(*columns, strict=True)))
+    return CrossSiteTable(kind=kind, sites=history.sites, rows=tuple(zip(*columns, strict=True)), testers=history.testers)
 
 
 def global_rows(history: History) -> tuple[GlobalRow, ...]:
     """Return the newest and the best global model on every site's test patients: one row if both are one, none before φ(0)."""
     if not history.rounds:
         return ()
-    newest, best = len(history.rounds) - 1, history.best_round()
+    newest, best = len(history.rounds) - 1, history.best_round().round
     return tuple(
         GlobalRow(round=number, newest=number == newest, best=number == best, cells=_global_cells(history, number))
         for number in dict.fromkeys((newest, best))
@@ -180,6 +186,7 @@ def own_scores(local: CrossSiteTable, federated: CrossSiteTable, finetuned: Cros
     return tuple(
         OwnScores(site=site, local=local.rows[i][i], federated=federated.rows[i][i], finetuned=finetuned.rows[i][i])
         for i, site in enumerate(local.sites)
+        if site not in local.testers
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
+from fedcli.exchange.history import shared_kinds
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
 from fedcli.reporting.formats import names
@@ -37,7 +38,7 @@ def _rounds(history: History) -> Iterator[str]:
     if not following:
         yield "The initial model is missing: the coordinator runs fedcli init."
     elif following <= total:
-        awaited = tuple(site for site in history.sites if (site, following) not in history.updates)
+        awaited = tuple(site for site in history.trainers if (site, following) not in history.updates)
         if awaited:
             yield f"Round {following} of {total} is waiting for {names(awaited)}: run fedcli train-round."
         else:
@@ -46,15 +47,17 @@ def _rounds(history: History) -> Iterator[str]:
 
 def _datasets(history: History) -> Iterator[str]:
     if lacking := tuple(site for site in history.sites if site not in history.datasets):
+        command = "evaluate" if set(lacking) <= set(history.testers) else "train-round"
         yield (
             f"{_none_of(history, lacking)} published a dataset summary (Table 1, Fig. 3, Fig. 4): "
-            "set share_dataset = true in workspace.toml, then run fedcli train-round."
+            f"set share_dataset = true in workspace.toml, then run fedcli {command}."
         )
 
 
 def _models(history: History) -> Iterator[str]:
-    for kind, command in _HOW_TO_SHARE.items():
-        if lacking := tuple(site for site in history.sites if (site, kind) not in history.models):
+    for kind in shared_kinds(history.plan):
+        command = _HOW_TO_SHARE[kind]
+        if lacking := tuple(site for site in history.trainers if (site, kind) not in history.models):
             yield f"{_none_of(history, lacking)} shared a {kind.word} model: {_run(history)} {command}."
 
 

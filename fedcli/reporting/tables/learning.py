@@ -21,7 +21,7 @@ class LearningPoint:
         trained_kappa: Validation kappa of the site's own model after training.
         trained_loss: Its validation loss.
         training_loss: Mean loss of the training steps; None where withheld.
-        norm: Euclidean norm of the update.
+        norm: Euclidean norm of the update; None where it is masked or withheld.
         cosine: Between the update and the combined step of all updates; None where it was not used, or is undefined.
     """
 
@@ -31,7 +31,7 @@ class LearningPoint:
     trained_kappa: float | None
     trained_loss: float | None
     training_loss: float | None
-    norm: float
+    norm: float | None
     cosine: float | None
 
 

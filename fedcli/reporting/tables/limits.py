@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
-from fedcli.exchange.lineage import lineage
-from fedcli.measures import Metric
+from fedcli.exchange.lineage import lineage, untrained
+from fedcli.exchange.records import ModelKind
+from fedcli.learning.small_sites import FEW_VALIDATED
+from fedcli.measures import Metric, kappa_error
 from fedcli.reporting.formats import agreement, interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
+from fedcli.reporting.tables.patient_costs import patient_costs
 from fedcli.reporting.tables.scores import class_names
 
 if TYPE_CHECKING:
@@ -29,13 +32,33 @@ UNCALIBRATED = 0.1
 
 def limits(history: History, chosen: ChosenModel) -> tuple[str, ...]:
     """Return the reasons in the records not to rely on a model, the most serious first."""
-    kinds = (_unchosen, _unscored, _kappas, _few_cases, _calibration, _unknown_data, _rounds, _privacy)
+    kinds = (
+        _untrained,
+        _unchosen,
+        _unscored,
+        _kappas,
+        _few_cases,
+        _few_validated,
+        _calibration,
+        _unknown_data,
+        _rounds,
+        _privacy,
+    )
     return tuple(sentence for kind in kinds for sentence in kind(history, chosen))
 
 
+def _untrained(history: History, chosen: ChosenModel) -> Iterator[str]:
+    model = chosen.reference
+    own = model.kind in {ModelKind.LOCAL, ModelKind.FEDERATED} and model.round == 0
+    if own or (model.kind is ModelKind.GLOBAL and untrained(history.rounds, model.round)):
+        yield "It is the initial model: nobody has trained it."
+
+
 def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
-    if history.updates and chosen.site is None and all(kappa is None for kappa in history.global_kappas()):
+    if history.updates and chosen.site is None and not any(merit.known for merit in history.global_merits()):
         yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
+    if chosen.validation_loss is not None:
+        yield "Its validation kappa equals that of other candidates or is undefined: the lowest validation loss decided."
 
 
 def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
@@ -84,6 +107,15 @@ def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
         yield f"Small cells of the confusion matrices of {names(withheld)} are withheld; more classes may have few test cases."
 
 
+def _few_validated(history: History, chosen: ChosenModel) -> Iterator[str]:
+    patients = history.global_merits()[chosen.reference.round].patients if chosen.site is None else 0
+    if 0 < patients < FEW_VALIDATED:
+        yield (
+            f"Its round was chosen by {patients} validation patients in all: a standard error of their kappa is "
+            f"{number(kappa_error(patients))}, more than most rounds differ by."
+        )
+
+
 def _calibration(_: History, chosen: ChosenModel) -> Iterator[str]:
     errors = [(item.tested_at, item.score.by_case.calibration_error.value) for item in chosen.scores]
     poor = [f"{site} ({number(value)})" for site, value in errors if value is not None and value > UNCALIBRATED]
@@ -104,8 +136,16 @@ def _rounds(history: History, chosen: ChosenModel) -> Iterator[str]:
         yield f"In {len(incomplete)} of the {len(rounds)} rounds that produced it, a site did not contribute: {names(lacking)}."
 
 
-def _privacy(history: History, _: ChosenModel) -> Iterator[str]:
-    if history.updates and all(update.record.privacy is None for update in history.updates.values()):
+def _privacy(history: History, chosen: ChosenModel) -> Iterator[str]:
+    if chosen.reference.kind in {ModelKind.LOCAL, ModelKind.FINETUNED} and history.plan.privacy.promised:
+        yield "It was trained without noise: the plan's promise of privacy does not cover it."
+    elif costs := patient_costs(history):
+        spent = names([f"{cost.site} ({number(cost.claimed)})" for cost in costs])
+        yield (
+            f"Differential privacy of training patients, as the sites claim: epsilon at delta {costs[0].delta:g} is {spent}, for "
+            "each patient with all images (DP-SGD, Poisson sampling). Validation and test patients are not protected by it."
+        )
+    elif history.updates:
         yield "It was trained without differential privacy, so its weights may reveal something about the training patients."
 
 

@@ -83,7 +83,7 @@ def participation_by_round(history: History) -> tuple[RoundParticipation, ...]:
 def participation_by_site(history: History) -> tuple[SiteParticipation, ...]:
     """Return the participation of the members, and of sites that were members in an earlier round."""
     rounds = participation_by_round(history)
-    names = set(history.sites)
+    names = set(history.trainers)
     for item in rounds:
         names |= {*item.contributed, *item.without}
     return tuple(

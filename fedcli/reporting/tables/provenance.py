@@ -61,7 +61,7 @@ def digests(history: History) -> tuple[NamedDigest, ...]:
     named += [NamedDigest(what=item.key, sha256=item.digest) for item in history.federations]
     if history.rounds:
         newest = len(history.rounds) - 1
-        for number in sorted({newest, history.best_round()}):
+        for number in sorted({newest, history.best_round().round}):
             item = history.rounds[number]
             named.append(NamedDigest(what=item.key, sha256=item.digest))
             named.append(NamedDigest(what=item.artifact.key, sha256=item.artifact.content_sha256))

@@ -69,7 +69,7 @@ def site_scores(history: History) -> tuple[SiteScore, ...]:
     """Return every score that counts, by test site, in the order of its evaluation."""
     counting = {model.digest for model in history.models.values()}
     if history.rounds:
-        counting |= {history.rounds[number].digest for number in (-1, history.best_round())}
+        counting |= {history.rounds[number].digest for number in (-1, history.best_round().round)}
     return tuple(
         SiteScore(tested_at=site, score=score)
         for site in history.sites
@@ -82,22 +82,33 @@ def site_scores(history: History) -> tuple[SiteScore, ...]:
 def score_tables(history: History, scores: tuple[SiteScore, ...]) -> tuple[ScoreTable, ...]:
     """Return the main scores: of each site's federated model on its own patients, and of the best and the newest global model."""
     federated = tuple(item for item in scores if item.own and item.score.model.kind is ModelKind.FEDERATED)
-    tables = [_table(history, "Each site's federated model on its own patients", federated)]
+    tables = [_table(history.trainers, "Each site's federated model on its own patients", federated)]
     if history.rounds:
-        newest, best = len(history.rounds) - 1, history.best_round()
+        newest, best = len(history.rounds) - 1, history.best_round().round
         for number in dict.fromkeys((best, newest)):
             digest = history.rounds[number].digest
             title = f"The {global_model_name(history, number)} on every site's patients"
-            tables.append(_table(history, title, tuple(item for item in scores if item.score.model.record == digest)))
+            tables.append(_table(history.sites, title, tuple(item for item in scores if item.score.model.record == digest)))
     return tuple(table for table in tables if table.rows)
 
 
 def global_model_name(history: History, number: int) -> str:
     """Return what a global model is called: best, final or newest, and its round."""
-    words = ["best"] if number == history.best_round() and history.global_kappas()[number] is not None else []
+    best = history.best_round()
+    words = ["best"] if number == best.round and best.scored else []
     if number == len(history.rounds) - 1:
         words.append("final" if history.finished else "newest")
     return f"{' and '.join(words)} global model (round {number} of {history.plan.rounds})"
+
+
+def chosen_by_loss(history: History) -> tuple[str, ...]:
+    """Return the models that only the validation loss told apart from other candidates, in words."""
+    shared = [
+        f"the {kind.word} model of {site}"
+        for (site, kind), model in sorted(history.models.items())
+        if site in history.sites and model.record.loss is not None
+    ]
+    return (*(["the best global model"] if history.best_round().by_loss else []), *shared)
 
 
 def metrics_of(plan: Plan) -> tuple[Metric, ...]:
@@ -117,9 +128,9 @@ def class_names(classes: tuple[str, ...], size: int) -> tuple[str, ...]:
     return classes if len(classes) == size else tuple(str(number) for number in range(1, size + 1))
 
 
-def _table(history: History, title: str, rows: tuple[SiteScore, ...]) -> ScoreTable:
+def _table(sites: tuple[str, ...], title: str, rows: tuple[SiteScore, ...]) -> ScoreTable:
     scored = {item.tested_at for item in rows}
-    return ScoreTable(title=title, rows=rows, lacking=tuple(site for site in history.sites if site not in scored))
+    return ScoreTable(title=title, rows=rows, lacking=tuple(site for site in sites if site not in scored))
 
 
 def _share(count: int | None, row: tuple[int | None, ...]) -> float | None:

@@ -22,10 +22,10 @@ class SiteExchange:
         updates: Updates that it has published.
         update_bytes: Bytes of their artifacts as stored.
         model_bytes: Bytes of the newest models that it shares.
-        training_hours: Hours of training, as reported by the site.
+        training_hours: Hours of training, as reported by the site; None where it withholds them.
         steps: Local steps of all rounds.
-        median_norm: Median Euclidean norm of its updates; None where there are none.
-        last_norm: Norm of its newest update; None where there are none.
+        median_norm: Median Euclidean norm of its updates; None where there are none, or all are masked.
+        last_norm: Norm of its newest update that is not masked; None where there is none.
         median_cosine: Median cosine between its updates and the combined step; None where there is none.
         devices: Devices that it trained on, sorted.
     """
@@ -34,7 +34,7 @@ class SiteExchange:
     updates: int
     update_bytes: int
     model_bytes: int
-    training_hours: float
+    training_hours: float | None
     steps: int
     median_norm: float | None
     last_norm: float | None
@@ -77,7 +77,8 @@ def exchange_table(history: History) -> ExchangeTable:
 
 def _site(history: History, site: str, updates: list[UpdateRecord]) -> SiteExchange:
     shared = [model.record for (owner, _), model in history.models.items() if owner == site]
-    norms = [update.norm for update in updates]
+    seconds = [update.seconds for update in updates if update.seconds is not None]
+    norms = [update.norm for update in updates if update.norm is not None]
     contributions = (item for closed in history.rounds for item in closed.record.contributions)
     cosines = [item.cosine for item in contributions if item.site == site and item.cosine is not None]
     return SiteExchange(
@@ -85,7 +86,7 @@ def _site(history: History, site: str, updates: list[UpdateRecord]) -> SiteExcha
         updates=len(updates),
         update_bytes=_stored(artifact for update in updates for artifact in update.artifacts),
         model_bytes=_stored(artifact for model in shared for artifact in model.artifacts),
-        training_hours=sum(update.seconds for update in updates) / 3600,
+        training_hours=sum(seconds) / 3600 if len(seconds) == len(updates) else None,
         steps=sum(update.steps for update in updates),
         median_norm=median(norms) if norms else None,
         last_norm=norms[-1] if norms else None,

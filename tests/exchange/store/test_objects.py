@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +16,11 @@ import pytest
 from fedcli.errors import ConfigurationError, ConflictError, MissingError, StoreError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
 from fedcli.exchange.store.object_service import aws_profile
+from tests.fixtures.files import file_with, pattern
+from tests.fixtures.http_proxy import running_proxy
 from tests.fixtures.places import on_s3
 from tests.fixtures.racing import race_data, race_key, run_race
-from tests.fixtures.servers import BUCKET, running_s3
+from tests.fixtures.servers import BUCKET, free_port, running_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +34,9 @@ KEY = "sites/north/record.json"
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No credentials of whoever runs the tests."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_")) or name.lower().endswith("_proxy")
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / ".aws").mkdir(parents=True)
@@ -215,3 +220,112 @@ def test_of_sixteen_processes_that_publish_the_same_twelve_keys_on_s3_one_wins_e
     assert sorted(winners) == sorted(map(race_key, range(12)))
     store = place.store()
     assert all(store.read(race_key(number), 1 << 20) == race_data(winners[race_key(number)], number) for number in range(12))
+
+
+# ---------------------------------------------------------------------------------------------------------- HTTP proxies
+
+
+def test_a_listing_goes_on_at_the_round_that_was_asked_for(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page holds a thousand keys; however many rounds follow, there is one more request."""
+    place = f"sites/north/{secrets.token_hex(6)}"
+    store = s3.store("north", monkeypatch, place)
+    names = ("a.json", "b.json", "c.json", "d.json")
+    keys = [f"coordinator/round-{number:04d}/{name}" for number in range(500) for name in names]
+    first, last = "coordinator/federation-0000.json", "coordinator/zebra.json"
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: store.publish(key, b"{}"), [first, *keys, last]))
+    with running_proxy(tmp_path) as (proxy, log):
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
+        counted = s3.store("north", monkeypatch, place)
+        expected = {0: 3, 1: 3, 200: 3, 400: 2, 499: 2, 700: 2}
+        for number, requests in expected.items():
+            before = log.read_text().count("\n")
+            (listing,) = counted.list_each(["coordinator/"], 5000, from_round=number).values()
+            assert listing.keys == (first, *keys[4 * number :], last), number
+            assert log.read_text().count("\n") - before == requests, number
+
+
+def test_a_service_is_reached_through_the_proxy_of_the_environment(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_proxy(tmp_path, user="anna:word") as (proxy, log):
+        monkeypatch.setenv("HTTP_PROXY", f"http://anna:word@{proxy}")
+        store = s3.store("north", monkeypatch, "sites/north/proxied")
+        store.publish("record.json", b"{}")
+        with pytest.raises(ConflictError):
+            store.publish("record.json", b"[]")
+        source = file_with(tmp_path, pattern(9 << 20))
+        store.put_artifact("update-0123456789ab.safetensors", source)
+        assert store.fetch("update-0123456789ab.safetensors", tmp_path / "copy", 10 << 20).size == 9 << 20
+        assert store.list("") == ("record.json", "update-0123456789ab.safetensors")
+        assert f"PUT {s3.endpoint}/{BUCKET}/sites/north/proxied/record.json" in log.read_text()
+        before = log.read_text()
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert s3.store("north", monkeypatch, "sites/north/proxied").list("") == store.list("")
+        assert log.read_text().count("\n") == before.count("\n") + 1, "only by the store that was opened before"
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_proxy(tmp_path, user="anna:word") as (proxy, _):
+        monkeypatch.setenv("HTTP_PROXY", f"http://anna:secret@{proxy}")
+        with pytest.raises(StoreError, match=f"407 .*, through the proxy http://{proxy}, from the drop folder") as caught:
+            s3.store("north", monkeypatch).list("sites/north/")
+        assert "secret" not in str(caught.value)
+        assert "log in to the proxy" in caught.value.hint
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://anna:secret@127.0.0.1:{free_port()}")
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StoreError, match="through the proxy http://127") as caught:
+        open_store("s3://fed", StoreOptions(timeout=2)).list("")
+    assert "secret" not in str(caught.value)
+    assert "HTTPS_PROXY" in caught.value.hint
+
+
+def test_credentials_that_expire_during_a_transfer_are_told_and_a_second_run_goes_on(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = file_with(tmp_path, pattern(33 << 20))
+    with running_proxy(tmp_path, puts=2) as (proxy, _):
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
+        store = s3.store("north", monkeypatch, "sites/north/expiring")
+        with pytest.raises(StoreError, match="ExpiredToken") as caught:
+            store.put_artifact("update-0123456789ab.safetensors", source)
+        assert caught.value.hint.startswith("the credentials have expired: renew them")
+        with pytest.raises(StoreError, match="ExpiredToken"):
+            store.publish("record.json", b"{}")
+        (tmp_path / "renewed").touch()
+        assert store.list("") == (), "nothing half"
+        store.put_artifact("update-0123456789ab.safetensors", source)
+        store.publish("record.json", b"{}")
+        assert store.stat("update-0123456789ab.safetensors") == 33 << 20
+
+
+# ------------------------------------------------------------------------------------------- versions and object lock
+
+
+def test_a_bucket_that_keeps_all_versions_under_object_lock_holds_a_drop_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s3").mkdir()
+    with running_s3(tmp_path / "s3", locked=True) as server:
+        store = server.store("north", monkeypatch)
+        store.probe("sites/north/")
+        store.publish(KEY, b"{}")
+        store.publish(KEY, b"{}")
+        with pytest.raises(ConflictError):
+            store.publish(KEY, b"[]")
+        source, artifact = file_with(tmp_path, pattern(9 << 20)), "sites/north/update-0123456789ab.safetensors"
+        for _ in range(2):  # the second one is a version with the same bytes
+            store.put_artifact(artifact, source)
+            assert store.list("") == (KEY, artifact)
+            assert store.fetch(artifact, tmp_path / secrets.token_hex(4), 10 << 20).size == 9 << 20
+        store.remove_artifact(artifact)
+        assert (store.list(""), store.stat(artifact)) == ((KEY,), None), "a delete marker is in its place"
+        with pytest.raises(MissingError):
+            store.fetch(artifact, tmp_path / "gone", 10 << 20)
+        store.put_artifact(artifact, source)
+        assert store.stat(artifact) == 9 << 20
+        assert store.read(KEY, 10) == b"{}"

@@ -86,3 +86,19 @@ def test_a_key_that_is_read_twice_is_fetched_twice() -> None:
     ahead = far.ahead()
     assert ahead.read(KEYS[10]) == ahead.read(KEYS[10]) == KEYS[10].encode()
     assert len(far.trips) == 2
+
+
+def test_what_is_asked_for_is_fetched_in_one_trip() -> None:
+    """Whatever else is read in between, and whether or not all of it can be read."""
+    far = Far(there=set(KEYS[1:]))
+    ahead = far.ahead()
+    soon = KEYS[::100]
+    ahead.fetch(soon)
+    assert far.trips == [soon]
+    assert ahead.read(KEYS[501]) == KEYS[501].encode()
+    assert [ahead.read(key) for key in soon[1:]] == [key.encode() for key in soon[1:]]
+    assert len(far.trips) == 2
+    ahead.fetch(KEYS)
+    assert far.trips[-1] == KEYS[:256]
+    ahead.fetch(())
+    assert len(far.trips) == 3

@@ -18,9 +18,12 @@ import pytest
 from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UnreadableError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
-from tests.fixtures.servers import running_sshd
+from tests.fixtures.files import file_with, pattern
+from tests.fixtures.servers import free_port, running_sshd
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fedcli.exchange.store import Store
     from tests.fixtures.servers import Sshd
 
@@ -133,12 +136,52 @@ def test_ssh_config_names_host_user_port_and_key(sshd: Sshd, below: str, home: P
     assert sshd.store("north", below).read(KEY, 10) == b"{}"
 
 
-@pytest.mark.parametrize("line", ["ProxyJump gate", "ProxyCommand nc gate 22"])
-def test_ssh_config_with_a_detour_is_refused(home: Path, line: str) -> None:
-    (home / "config").write_text(f"Host study\n{line}\n")
-    with pytest.raises(ConfigurationError, match=f"reached by {line.partition(' ')[0].lower()}") as caught:
-        open_store("sftp://study/drop")
-    assert caught.value.hint
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A second server, through which the first one is reached."""
+    with running_sshd(tmp_path_factory.mktemp("gate"), apart=False) as server:
+        yield server
+
+
+def hop(name: str, gate: Sshd, home: Path) -> list[str]:
+    (home / "gate_hosts").write_text(gate.known_host)
+    return [
+        f"Host {name}", "HostName 127.0.0.1", f"Port {gate.port}", f"User {gate.accounts['north']}",
+        f"IdentityFile {gate.keys['north']}", f"UserKnownHostsFile {home}/gate_hosts", "StrictHostKeyChecking yes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("hops", ["gate", "gate,again"])
+def test_a_server_behind_another_is_reached_by_proxy_jump(sshd: Sshd, gate: Sshd, below: str, home: Path, hops: str) -> None:
+    lines = [*hop("gate", gate, home), *hop("again", gate, home), f"Host 127.0.0.1\nProxyJump {hops}"]
+    (home / "config").write_text("\n".join(lines) + "\n")
+    source = file_with(home, pattern(3 << 20))
+    store = sshd.store("north", below)
+    store.publish(KEY, b"{}")
+    store.put_artifact("sites/north/update-0123456789ab.safetensors", source)
+    assert store.fetch("sites/north/update-0123456789ab.safetensors", home / "copy", 4 << 20).size == 3 << 20
+    (home / "config").unlink()
+    assert sshd.store("north", below).read(KEY, 10) == b"{}"
+
+
+def test_a_proxy_command_knows_host_port_and_user(sshd: Sshd, gate: Sshd, below: str, home: Path) -> None:
+    program = home / "through"
+    program.write_text(f'#!/bin/sh\necho "$@" > {home}/said\nexec ssh -F {home}/config -W "$1:$2" gate\n')
+    program.chmod(0o700)
+    lines = [*hop("gate", gate, home), f"Host 127.0.0.1\nProxyCommand {program} %h %p %r"]
+    (home / "config").write_text("\n".join(lines) + "\n")
+    sshd.store("north", below).publish(KEY, b"{}")
+    assert (home / "said").read_text() == f"127.0.0.1 {sshd.port} {sshd.accounts['north']}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("ProxyJump localhost:{port}", "refused"), ("ProxyCommand sh -c 'echo no way >&2'", "no way")]
+)
+def test_a_detour_that_leads_nowhere_is_named(sshd: Sshd, below: str, home: Path, line: str, said: str) -> None:
+    (home / "config").write_text(f"Host 127.0.0.1\n{line.format(port=free_port())}\n")
+    error = refused(sshd.store("north", below))
+    assert f"reached by `{line.partition(' ')[0]} " in str(error)
+    assert said in str(error)
 
 
 @pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no ssh-agent on this machine: apt-get install openssh-client")

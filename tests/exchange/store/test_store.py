@@ -278,6 +278,27 @@ def test_a_listing_of_several_prefixes_stops_at_its_limit(store: Store) -> None:
     assert store.list_each(("sites/many/",), 30) == {"sites/many/": Listing(keys=many)}
 
 
+def test_a_listing_leaves_out_earlier_rounds_of_the_listed_parties_only(store: Store) -> None:
+    names = (
+        "dataset/0001.json",
+        *(f"round-{number:04d}/update.json" for number in range(4)),
+        "round-0001.json",
+        "x/round-0000/a",
+    )
+    for prefix in ("coordinator/", "sites/north/"):
+        for name in names:
+            store.publish(f"{prefix}{name}", b"{}")
+    left = ("dataset/0001.json", "round-0001.json", "round-0002/update.json", "round-0003/update.json", "x/round-0000/a")
+    for prefix in ("coordinator/", "sites/north/"):
+        assert store.list_each((prefix,), 20, from_round=2) == {prefix: Listing(keys=tuple(f"{prefix}{name}" for name in left))}
+        assert len(store.list_each((prefix,), 20, from_round=0)[prefix].keys) == len(names)
+        assert store.list_each((prefix,), 20, from_round=7)[prefix].keys == (
+            f"{prefix}{left[0]}",
+            f"{prefix}{left[1]}",
+            f"{prefix}{left[-1]}",
+        )
+
+
 def test_the_names_of_folders_stop_one_after_the_limit(store: Store) -> None:
     assert store.names("sites/", 5) == ()
     for number in range(9):
@@ -492,7 +513,9 @@ def test_local_the_drop_folders_mode_decides_who_may_read(
         os.umask(before)
     modes = {stat.S_IMODE((root / key).stat().st_mode) for key in local_place.store().list("")}
     assert modes == {file_mode}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*") if path.is_dir()} == {folder_mode & 0o755}
+    sites, writable = root / layout.SITES, folder_mode & 0o022 != 0
+    assert stat.S_IMODE(sites.stat().st_mode) == (folder_mode | 0o1000 if writable else folder_mode), "others can join"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in sites.rglob("*") if path.is_dir()} == {folder_mode & 0o755}
 
 
 def test_local_a_new_drop_folder_is_for_its_group(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,3 +65,16 @@ def test_statistics_are_the_plain_means_over_one_pass(noise: Samples, network: n
     assert changed == {f"{layer}.running_{kind}" for layer in (1, 4) for kind in ("mean", "var")}
     assert network[1].momentum == momentum == 0.1
     assert not any(layer.training for layer in network.modules())
+
+
+def test_no_batch_has_one_image(noise: Samples, network: nn.Sequential, cpu: torch.device) -> None:
+    sizes: list[int] = []
+    network.register_forward_pre_hook(lambda _module, arguments: sizes.append(len(arguments[0])))
+    for num_images, batch_size in ((21, 2), (3, 2), (22, 7), (2, 1)):
+        rows = replace(
+            noise, **{name: getattr(noise, name)[:num_images] for name in ("images", "labels", "units")}, patients=None
+        )
+        recalibrate(network, rows, batch_size=batch_size, device=cpu, progress=Silent())
+        assert sum(sizes) == num_images
+        assert min(sizes) > 1
+        sizes.clear()

@@ -153,3 +153,11 @@ def test_messages_and_totals(made: dict[str, list[dict[str, Any]]]) -> None:
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="10 processes cannot share a batch of 9 images"):
         go(group_norm(), replace(SINGLE_PROCESS, size=10))
+    three, cpu = replace(SINGLE_PROCESS, size=3), torch.device("cpu")
+    three.require_shares(5, group_norm(), cpu)
+    three.require_shares(5, nn.BatchNorm2d(1), torch.device("cuda"))
+    three.require_shares(6, nn.BatchNorm2d(1), cpu)
+    with pytest.raises(
+        ConfigurationError, match="3 processes cannot share a batch of 5 images, two for each, which BatchNorm needs"
+    ):
+        three.require_shares(5, nn.BatchNorm2d(1), cpu)

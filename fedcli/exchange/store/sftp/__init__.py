@@ -6,6 +6,7 @@ The modules, from the top:
     remote_files     listing and reading many files at once; uploading one under a temporary name
     connection       `Session`: a TCP connection with time-outs, SSH, SFTP; what counts as a lost connection
     requests         requests under way: one file read in order, many small tasks at once
+    proxy_process    the program through which ~/.ssh/config reaches a server: ProxyCommand, ProxyJump
     login            the address completed by ~/.ssh/config, and the host keys that are trusted
     channel_buffer   the bytes that have arrived on the SSH channel
 

@@ -14,6 +14,7 @@ import paramiko
 from fedcli.errors import StoreError
 from fedcli.exchange.store.sftp.channel_buffer import ChannelBuffer
 from fedcli.exchange.store.sftp.login import HostKeyError, client_that_trusts
+from fedcli.exchange.store.sftp.proxy_process import ProxyProcess
 from fedcli.exchange.store.sftp.requests import WINDOW
 
 if TYPE_CHECKING:
@@ -89,11 +90,9 @@ class Session:
         """
         self._timeout = options.timeout
         self._client = client_that_trusts(options.host_key, login.known_hosts)
+        self._proxy: ProxyProcess | None = None
         try:
-            connected = socket.create_connection((login.host, login.port), options.timeout)
-            # A request is small; Nagle's algorithm would hold it back until the one before it is acknowledged.
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = TimedSocket(connected, options.timeout)
+            self._socket = TimedSocket(self._connected(login), options.timeout)
         except OSError as error:
             msg = f"{address}: {login.host} port {login.port} cannot be reached: {error.strerror or error}"
             raise StoreError(msg, hint="check the address, the network and the firewall") from error
@@ -101,11 +100,22 @@ class Session:
             with self._socket.waiting():
                 self._log_in(login)
         except (paramiko.SSHException, EOFError, OSError) as error:
+            detour = self._proxy.explanation() if self._proxy is not None else ""
             self.close()
-            raise _refusal(address, login, options, error, gave_up=self._socket.gave_up) from error
+            raise _refusal(address, login, options, error, gave_up=self._socket.gave_up, detour=detour) from error
         except BaseException:
             self.close()
             raise
+
+    def _connected(self, login: Login) -> socket.socket:
+        if login.proxy is not None:
+            self._proxy = ProxyProcess(login.proxy)
+            self._proxy.socket.settimeout(self._timeout)
+            return self._proxy.socket
+        connected = socket.create_connection((login.host, login.port), self._timeout)
+        # A request is small; Nagle's algorithm would hold it back until the one before it is acknowledged.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def _log_in(self, login: Login) -> None:
         self._client.connect(
@@ -166,6 +176,8 @@ class Session:
         """End the connection without asking the server."""
         self._socket.close()
         self._client.close()
+        if self._proxy is not None:
+            self._proxy.close()
 
 
 def _transport(sock: TimedSocket, **options: Any) -> paramiko.Transport:
@@ -174,7 +186,7 @@ def _transport(sock: TimedSocket, **options: Any) -> paramiko.Transport:
     return transport
 
 
-def _refusal(address: str, login: Login, options: StoreOptions, error: Exception, *, gave_up: bool) -> StoreError:
+def _refusal(address: str, login: Login, options: StoreOptions, error: Exception, *, gave_up: bool, detour: str) -> StoreError:
     """Explain why there is no session."""
     what, hint = f"no SFTP session: {error or 'the connection was lost'}", "try again later"
     if isinstance(error, paramiko.BadHostKeyException):
@@ -193,4 +205,4 @@ def _refusal(address: str, login: Login, options: StoreOptions, error: Exception
         tried = ", ".join(map(str, login.keys)) or "an agent and the usual files"
         what = f"the account {login.user or 'of the local user'} was refused; tried {tried}"
         hint = "check the user in the address, and that the server's operator has this public key"
-    return StoreError(f"{address}: {login.host} port {login.port}: {what}", hint=hint)
+    return StoreError(f"{address}: {login.host} port {login.port}: {what}{detour}", hint=hint)

@@ -7,6 +7,7 @@ Logging in takes a key from a file, an agent or ~/.ssh/config, never a password.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import paramiko
 from paramiko.hostkeys import InvalidHostKey
 
 from fedcli.errors import ConfigurationError
+from fedcli.exchange.store.sftp.proxy_process import Proxy
 
 _KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
-_INDIRECT = ("proxycommand", "proxyjump")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Login:
         keys: Private keys to try, in order.
         discover: Whether to try an agent and the usual files too.
         known_hosts: Files of trusted host keys.
+        proxy: The program through which the server is reached; None connects directly.
     """
 
     host: str
@@ -38,35 +40,39 @@ class Login:
     keys: tuple[Path, ...]
     discover: bool
     known_hosts: tuple[Path, ...]
+    proxy: Proxy | None
 
     @classmethod
     def of(cls, host: str, port: int | None, user: str, ssh_key: Path | None) -> Login:
         """Complete an address by what ~/.ssh/config says.
 
         Raises:
-            ConfigurationError: The key is missing, or the configuration asks for something that is not supported.
+            ConfigurationError: The key is missing, or the configuration cannot be read or used.
         """
         path = Path("~/.ssh/config").expanduser()
+        given = [f"Port {port}"] * (port is not None) + [f"User {user}"] * (re.fullmatch(r"[\w.@+-]+", user) is not None)
         try:
-            config = (paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()).lookup(host)
-        except (OSError, paramiko.ConfigParseError) as error:
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            # What comes first counts, also where a ProxyCommand contains %p or %r.
+            config = paramiko.SSHConfig.from_text("\n".join(["Host *", *given, text])).lookup(host)
+        except (OSError, UnicodeDecodeError, paramiko.ConfigParseError) as error:
             msg = f"{path}: cannot be read: {error}"
             raise ConfigurationError(msg) from error
-        if indirect := [name for name in _INDIRECT if config.get(name, "none").lower() != "none"]:
-            msg = f"{path}: {host} is reached by {indirect[0]}, which fedcli does not support"
-            raise ConfigurationError(msg, hint="open a tunnel with ssh -L and use its local port, or mount the folder with sshfs")
         if ssh_key is not None and not ssh_key.is_file():
             msg = f"{ssh_key}: there is no such private key"
             raise ConfigurationError(msg, hint="ssh_key in workspace.toml names the private key of the SFTP account")
         named = tuple(Path(name).expanduser() for name in config.get("identityfile", ()))
         known = config.get("userknownhostsfile", "").split() + config.get("globalknownhostsfile", "").split()
+        port = port or int(config.get("port", paramiko.config.SSH_PORT))
+        user = user or config.get("user", "")
         return cls(
             host=config["hostname"],
-            port=port or int(config.get("port", paramiko.config.SSH_PORT)),
-            user=user or config.get("user", ""),
+            port=port,
+            user=user,
             keys=(ssh_key,) if ssh_key is not None else tuple(key for key in named if key.is_file()),
             discover=ssh_key is None and config.get("identitiesonly", "no").lower() != "yes",
             known_hosts=tuple(Path(name).expanduser() for name in known or _KNOWN_HOSTS),
+            proxy=Proxy.of(config, path, port, user),
         )
 
 

@@ -17,6 +17,7 @@ from paramiko.sftp import CMD_CLOSE, CMD_LSTAT, CMD_OPEN, CMD_OPENDIR, CMD_READ,
 from fedcli.disk import CHUNK_BYTES
 from fedcli.exchange import layout
 from fedcli.exchange.store.base import STALE_SECONDS, TEMPORARY
+from fedcli.exchange.store.rights import Rights
 from fedcli.exchange.store.sftp.connection import FAILURES
 from fedcli.exchange.store.sftp.requests import read_in_order, run_tasks
 
@@ -47,6 +48,18 @@ def size_of(session: Session, root: str, key: str) -> int:
     if any(stat.S_ISLNK(attributes[step].st_mode or 0) for step in steps[:-1]):
         raise FileNotFoundError(errno.ENOENT, "below a link")
     return _regular_size(attributes[key])
+
+
+def rights_of(session: Session, root: str, key: str) -> Rights:
+    """Return whose a file is, and the modes on the way to it.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    steps = list(accumulate(key.split("/"), "{}/{}".format))
+    attributes = dict(run_tasks(session.sftp, deque(attributes_of(root, step) for step in steps), AT_ONCE))
+    modes = {"": session.sftp.stat(root or "/").st_mode or 0, **{step: attributes[step].st_mode or 0 for step in steps}}
+    return Rights(owner=attributes[key].st_uid or 0, modes=tuple(modes.items()))
 
 
 def attributes_of(root: str, key: str) -> Task[tuple[str, paramiko.SFTPAttributes]]:

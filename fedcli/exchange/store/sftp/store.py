@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fedcli.disk import Measured
     from fedcli.exchange.store.base import StoreOptions
     from fedcli.exchange.store.listing import Listing
+    from fedcli.exchange.store.rights import Rights
     from fedcli.progress import Progress
 
 T = TypeVar("T")
@@ -146,23 +147,27 @@ class SftpStore:
         check_size(key, len(data), limit)
         return data
 
+    def read_soon(self, keys: Sequence[str]) -> None:
+        """Read small files, many at once; see `Store`."""
+        self._ahead.fetch(keys)
+
     def list(self, prefix: str) -> tuple[str, ...]:
         """List keys; see `Store`."""
         return self._walk((prefix,), None)[prefix].complete(self._address)
 
-    def list_each(self, prefixes: Sequence[str], limit: int) -> dict[str, Listing]:
+    def list_each(self, prefixes: Sequence[str], limit: int, *, from_round: int = 0) -> dict[str, Listing]:
         """List keys below several prefixes, all at once; see `Store`."""
-        return self._walk(prefixes, limit)
+        return self._walk(prefixes, limit, from_round)
 
     def names(self, prefix: str, limit: int) -> tuple[str, ...]:
         """List folders; see `Store`."""
         top = checked_key(prefix.rstrip("/"))
         return self._in_root(lambda session: remote_files.names(session, self._root, top, limit))
 
-    def _walk(self, prefixes: Sequence[str], limit: int | None) -> dict[str, Listing]:
+    def _walk(self, prefixes: Sequence[str], limit: int | None, from_round: int = 0) -> dict[str, Listing]:
         for prefix in filter(None, prefixes):
             checked_key(prefix.rstrip("/"))
-        listings = self._in_root(lambda session: walk(session, self._root, prefixes, limit))
+        listings = self._in_root(lambda session: walk(session, self._root, prefixes, limit, from_round))
         self._ahead.listed(listings)
         return listings
 
@@ -187,6 +192,10 @@ class SftpStore:
             return self._attempt(key, lambda session: remote_files.size_of(session, self._root, key), reading=True)
         except MissingError:
             return None
+
+    def rights(self, key: str) -> Rights:
+        """Return the modes on the way to a file; see `Store`."""
+        return self._attempt(key, lambda session: remote_files.rights_of(session, self._root, checked_key(key)), reading=True)
 
     def local_path(self, key: str) -> Path | None:
         """Return None; see `Store`."""

@@ -30,6 +30,7 @@ class _Listed:
 
     prefix: str
     limit: int | None
+    from_round: int
     num_entries: int = 0
     keys: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -52,7 +53,7 @@ class _Listed:
                 return []
             self.num_entries += 1
             key = f"{folder}/{name}".lstrip("/")
-            if not layout.is_key(key):  # a temporary file, for one
+            if not layout.is_key(key) or layout.is_before(key, self.from_round):  # a temporary file, for one
                 continue
             if stat.S_ISDIR(mode := attributes.st_mode or 0):
                 folders.append(key)
@@ -63,12 +64,12 @@ class _Listed:
         return folders
 
 
-def walk(session: Session, root: str, prefixes: Sequence[str], limit: int | None) -> dict[str, Listing]:
-    """Return the keys of the files below each prefix, of at most `limit` files and folders.
+def walk(session: Session, root: str, prefixes: Sequence[str], limit: int | None, from_round: int = 0) -> dict[str, Listing]:
+    """Return the keys of the files below each prefix, of at most `limit` files and folders, without those of earlier rounds.
 
     Folders are listed many at once; those that the server then refuses, because it does not open so many, are listed one by one.
     """
-    listed = {prefix: _Listed(prefix, limit) for prefix in prefixes}
+    listed = {prefix: _Listed(prefix, limit, from_round) for prefix in prefixes}
     again = [(item, item.prefix.rstrip("/")) for item in listed.values()]
     for at_once in (AT_ONCE, 1):
         tasks = deque(_list(item, root, folder, top=at_once > 1) for item, folder in again)
