@@ -73,7 +73,7 @@ def test_cron_hears_once_what_to_type(begun: Federation) -> None:
     settings.write_text(settings.read_text().replace('review = "auto"', 'review = "ask"'))
     first = run("train-round", "-C", begun.site("north"))
     assert (first.returncode, first.stdout) == (0, "")
-    assert first.stderr.startswith("north: the update of round 1 is trained, and held for review\n")
+    assert "\nnorth: the update of round 1 is trained, and held for review\n" in f"\n{first.stderr}"
     second = run("train-round", "-C", begun.site("north"))
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     found = succeed("train-round", "-C", begun.site("north"))
