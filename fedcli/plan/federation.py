@@ -117,6 +117,8 @@ class Evaluation:
         bounded_weights: Whether a site counts in the choice of the best round by at most the validation patients of its data set
             record, and all sites count the same where one has none; otherwise by as many as it claims.
         choice: Which scored model is the best.
+        noninferiority_margin: The report says whether the pooled kappa of one model is worse than another's by more than this; 0
+            states no margin.
     """
 
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -125,6 +127,7 @@ class Evaluation:
     min_cell: Annotated[int, Field(ge=0, le=1000)] = 5
     bounded_weights: Annotated[bool, absent_means(value=False)] = True
     choice: Annotated[Choice, absent_means(Choice.HIGHEST)] = Choice.HIGHEST
+    noninferiority_margin: Annotated[float, Field(ge=0, le=1), absent_means(0.0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -43,6 +43,7 @@ def csv_tables(report: Report, attempts: Attempts | None = None) -> tuple[CsvTab
         "table2-means": _means(report),
         "table2-metrics": _metrics(report),
         "comparisons": _comparisons(report),
+        "comparisons-pooled": _pooled(report),
         "confusion": _confusion(report),
         "fig3-classes": _classes(report),
         "fig4-intensities": _intensities(report),
@@ -121,13 +122,22 @@ def _metrics(report: Report) -> Iterator[tuple[Value, ...]]:
 
 
 def _comparisons(report: Report) -> Iterator[tuple[Value, ...]]:
-    yield ("site", "model", "compared_with", "cases", "difference", "low", "high", "p_value", "permutations")
+    yield ("site", "model", "compared_with", "cases", "difference", "low", "high", "p_value", "permutations", "adjusted_p")
     for item in report.comparisons:
         result = item.result
         bounds = result.interval or (None, None)
         yield (
             *(item.site, item.kind.value, item.other.value, result.cases, result.difference, *bounds),
-            *(result.p_value, result.permutations),
+            *(result.p_value, result.permutations, item.adjusted),
+        )
+
+
+def _pooled(report: Report) -> Iterator[tuple[Value, ...]]:
+    yield ("model", "compared_with", "sites", "difference", "low", "high", "spread", "margin", "inferiority")
+    for item in report.pooled:
+        yield (
+            *(item.kind.value, item.other.value, item.sites, item.difference, *item.interval, item.spread),
+            *((item.margin, item.inferiority.value) if item.inferiority else (None, None)),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError
 from fedcli.exchange.lineage import early_end
-from fedcli.exchange.records import SHARED_KINDS
+from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
 from fedcli.reporting.attempts import Attempts
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.lineage import EarlyEnd
-    from fedcli.exchange.records import ModelKind
     from fedcli.plan import Plan
 
 _NO_EXCHANGE = tables.ExchangeTable(sites=(), global_bytes=0, elapsed_hours=None)
@@ -44,6 +43,7 @@ class Report:
         cross_site: Table 2: local, federated, fine-tuned.
         global_rows: The newest and the best global model.
         comparisons: The sites' own models against one another, each on its own test patients.
+        pooled: The same over all sites.
         scores: Every score that counts, with all metrics.
         score_tables: The main scores.
         chosen: The model that the card describes; None before there is any.
@@ -75,6 +75,7 @@ class Report:
     cross_site: tuple[tables.CrossSiteTable, ...]
     global_rows: tuple[tables.GlobalRow, ...]
     comparisons: tuple[tables.SiteComparison, ...]
+    pooled: tuple[tables.PooledDifference, ...]
     scores: tuple[tables.SiteScore, ...]
     score_tables: tuple[tables.ScoreTable, ...]
     chosen: tables.ChosenModel | None
@@ -109,9 +110,10 @@ class Report:
 
     @property
     def result(self) -> str:
-        """The result in up to three sentences."""
+        """The result in a few sentences."""
         means = _means_sentence(self.improvement, self.cross_site[1].diagonal)
-        return f"{means} {tables.verdict(self.comparisons)}".rstrip()
+        pooled = [item.sentence for item in self.pooled if item.kind is ModelKind.FEDERATED]
+        return " ".join(sentence for sentence in (means, tables.verdict(self.comparisons), *pooled) if sentence)
 
 
 def gather(history: History, statement: str, model: str = tables.BEST, attempts: Attempts | None = None) -> Report:
@@ -127,6 +129,8 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
     make = (attempts := attempts or Attempts()).make
     scores: tuple[tables.SiteScore, ...] = make("scores", lambda: tables.site_scores(history), ())
     chosen = make("the chosen model", lambda: tables.choose(history, model, scores), None)
+    compared: tuple[tables.SiteComparison, ...] = make("comparisons", lambda: tables.comparisons(history), ())
+    margin = history.plan.evaluation.noninferiority_margin
     return Report(
         plan=history.plan,
         federation=history.federations[0].digest,
@@ -141,7 +145,8 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         intensities=make("Fig. 4", lambda: tables.intensities(history), ()),
         cross_site=tuple(_cross_site(history, kind, attempts) for kind in SHARED_KINDS),
         global_rows=make("scores of the global models", lambda: tables.global_rows(history), ()),
-        comparisons=make("comparisons", lambda: tables.comparisons(history), ()),
+        comparisons=compared,
+        pooled=make("pooled differences", lambda: tables.pooled_differences(compared, margin), ()),
         scores=scores,
         score_tables=make("other metrics", lambda: tables.score_tables(history, scores), ()),
         chosen=chosen,

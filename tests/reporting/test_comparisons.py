@@ -34,6 +34,19 @@ def test_the_published_study_has_two_at_every_site() -> None:
     assert [item.result.difference for item in every if item.kind is FEDERATED] == [0.0, 0.09, -0.01, 0.06, 0.0, 0.05, 0.08]
 
 
+def test_p_values_are_adjusted_for_the_sites_that_tested_the_same_pair() -> None:
+    build = HandmadeHistory(("a", "b", "c", "d"), Plan(name="pilot", rounds=1))
+    build.round()
+    for site, p_value in zip(build.sites, (0.01, 0.04, None, 0.02), strict=True):
+        local, federated = build.model(site, LOCAL), build.model(site, FEDERATED)
+        scores = [score(reference_to(model), 0.5) for model in (local, federated)]
+        build.evaluation(site, scores, comparisons=(compare(federated, local, 0.1 if p_value else None, p_value),))
+    every = tables.comparisons(build.history)
+    assert [item.adjusted for item in every] == [pytest.approx(0.03), pytest.approx(0.04), None, pytest.approx(0.04)]
+    assert every[0].test_sentence.endswith("p = 0.01, after Holm's correction for 3 sites 0.03; the difference is significant.")
+    assert [item.significant for item in every] == [True, True, False, True]
+
+
 def test_a_comparison_of_an_older_model_does_not_count() -> None:
     build = HandmadeHistory(("east",), Plan(name="pilot", rounds=1))
     build.round()
@@ -82,7 +95,10 @@ def test_an_undefined_difference_says_so() -> None:
 def test_the_verdict_counts_sites(differences: tuple[tuple[float | None, float | None], ...], expected: str) -> None:
     every = [compared(*item, site=f"s{number}")[0] for number, item in enumerate(differences)]
     sentence = tables.verdict(tuple(every))
-    assert sentence == f"The federated model is significantly better than the local-only one {expected}(p\u00a0<\u00a00.05)."
+    corrected = " after Holm's correction" if "3 sites" in expected else ""
+    assert sentence == (
+        f"The federated model is significantly better than the local-only one {expected}(p\u00a0<\u00a00.05{corrected})."
+    )
 
 
 def test_no_difference_is_neither_better_nor_worse() -> None:

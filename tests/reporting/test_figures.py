@@ -82,7 +82,7 @@ def test_hovering_shows_the_interval(pictures: tuple[Illustration, ...]) -> None
     cell = "client7 on client7's test patients: kappa 0.77 (substantial), 95\u00a0% interval 0.72 to 0.82, 322 cases"
     assert tips["table2-cross-site"].count(cell) == 2  # the square, and the number in it
     assert f"Federated: {cell}" in tips["fig5-kappa"]
-    assert len(tips["comparisons"]) == 2 * 14  # the point, and its interval
+    assert len(tips["comparisons"]) == 2 * (14 + 2)  # the point, and its interval; two of them for all sites
     assert any(text.startswith("At client2, the federated model's kappa is 0.09 higher") for text in tips["comparisons"])
 
 

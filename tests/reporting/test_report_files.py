@@ -84,7 +84,7 @@ def test_every_metric_of_every_score(folder: Path) -> None:
 def test_comparisons(folder: Path) -> None:
     rows = lines(folder, "comparisons")
     assert len(rows) == 14
-    assert list(rows[2].values()) == ["client2", "federated", "local", "642", "0.09", "0.05", "0.13", "0.0002", "10000"]
+    assert list(rows[2].values()) == ["client2", "federated", "local", "642", "0.09", "0.05", "0.13", "0.0002", "10000", "0.0014"]
 
 
 def test_confusion(folder: Path) -> None:

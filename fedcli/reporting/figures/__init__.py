@@ -39,7 +39,7 @@ def _figures(report: Report) -> Iterator[tuple[str, Callable[[], Illustration]]]
     if any(cell.kappa is not None for site in report.own_scores for cell in site.cells):
         yield "fig5-kappa", lambda: own_scores_figure(report.own_scores)
     if any(item.result.difference is not None for item in compared):
-        yield "comparisons", lambda: comparisons_figure(compared)
+        yield "comparisons", lambda: comparisons_figure(compared, report.pooled)
     if any(value is not None for curve in curves for value in curve.kappas):
         yield "learning-kappa", lambda: kappa_curves_figure(curves, report.global_curve)
     if any(value is not None for curve in curves for value in curve.losses):

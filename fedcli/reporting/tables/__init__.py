@@ -26,6 +26,7 @@ from fedcli.reporting.tables.participation import (
     participation_by_site,
 )
 from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs
+from fedcli.reporting.tables.pooled import PooledDifference, pooled_differences
 from fedcli.reporting.tables.provenance import NamedDigest, Software, digests, software
 from fedcli.reporting.tables.scores import (
     ScoreTable,
@@ -57,6 +58,7 @@ __all__ = [
     "NamedDigest",
     "OwnScores",
     "PatientCost",
+    "PooledDifference",
     "RoundParticipation",
     "ScoreTable",
     "SiteComparison",
@@ -85,6 +87,7 @@ __all__ = [
     "participation_by_round",
     "participation_by_site",
     "patient_costs",
+    "pooled_differences",
     "score_tables",
     "site_scores",
     "software",
