@@ -220,6 +220,7 @@ NUMBERS = {
     "evaluation.resamples": (100, 100_000),
     "evaluation.permutations": (100, 1_000_000),
     "evaluation.min_cell": (0, 1000),
+    "evaluation.other_sites": (0, 10_000),
     "evaluation.noninferiority_margin": (0.0, 1.0),
     "limits.steps": (1, 2**29 - 1),
     "limits.model_mb": (1, 100_000),

@@ -33,6 +33,7 @@ from fedcli.party.membership import refuse_removed
 from fedcli.party.party import Party, publication
 from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.plan import Part
+from fedcli.plan.scored_pairs import sites_to_score
 from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.scoring import Scoring
@@ -98,7 +99,7 @@ def evaluate(request: EvaluateRequest, environment: Environment) -> EvaluateResu
             require_images(own.test, party.name, Part.TEST)
         scoring = Scoring(party, own)
         final = scoring.validate(history.rounds[-1])
-        candidates = _candidates(history, {party.name: final} if final else {})
+        candidates = _candidates(party.name, history, {party.name: final} if final else {})
         scores, refused = _score(scoring, candidates) if len(own.test) else ((), ())
         comparisons = scoring.compare(scores)
         number = _publish(party, history, own, scores, comparisons, final)
@@ -176,14 +177,18 @@ def _share_one(party: Party, history: History, kind: ModelKind, model: OwnModel)
     return True
 
 
-def _candidates(history: History, final: Mapping[str, ValidationScore]) -> list[tuple[Verified[Record], ModelReference]]:
-    """Return every model to score: the sites' newest of each kind, the final and the best global model.
+def _candidates(
+    name: str, history: History, final: Mapping[str, ValidationScore]
+) -> list[tuple[Verified[Record], ModelReference]]:
+    """Return every model to score: the sites' newest of each kind as far as the plan wants, the final and the best global model.
 
     This site's score of the final model is used before it is published: publishing it must not change what the next run scores.
     """
     members = set(history.sites)
     shared: list[tuple[Verified[Record], ModelReference]] = [
-        (item, reference_to(item)) for (site, _), item in sorted(history.models.items()) if site in members
+        (item, reference_to(item))
+        for (site, _), item in sorted(history.models.items())
+        if site in members and name in sites_to_score(history.plan, site, members)
     ]
     globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final).round})
     return shared + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]

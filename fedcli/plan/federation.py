@@ -117,6 +117,7 @@ class Evaluation:
         bounded_weights: Whether a site counts in the choice of the best round by at most the validation patients of its data set
             record, and all sites count the same where one has none; otherwise by as many as it claims.
         choice: Which scored model is the best.
+        other_sites: At how many other sites each site's models are scored, drawn from the plan's seed.
         noninferiority_margin: The report says whether the pooled kappa of one model is worse than another's by more than this; 0
             states no margin.
     """
@@ -127,6 +128,7 @@ class Evaluation:
     min_cell: Annotated[int, Field(ge=0, le=1000)] = 5
     bounded_weights: Annotated[bool, absent_means(value=False)] = True
     choice: Annotated[Choice, absent_means(Choice.HIGHEST)] = Choice.HIGHEST
+    other_sites: Annotated[int, Field(ge=0, le=10_000), absent_means(10_000)] = 10_000
     noninferiority_margin: Annotated[float, Field(ge=0, le=1), absent_means(0.0)] = 0.0
 
 

@@ -43,7 +43,6 @@ class Report:
         cross_site: Table 2: local, federated, fine-tuned.
         global_rows: The newest and the best global model.
         comparisons: The sites' own models against one another, each on its own test patients.
-        pooled: The same over all sites.
         scores: Every score that counts, with all metrics.
         score_tables: The main scores.
         chosen: The model that the card describes; None before there is any.
@@ -75,7 +74,6 @@ class Report:
     cross_site: tuple[tables.CrossSiteTable, ...]
     global_rows: tuple[tables.GlobalRow, ...]
     comparisons: tuple[tables.SiteComparison, ...]
-    pooled: tuple[tables.PooledDifference, ...]
     scores: tuple[tables.SiteScore, ...]
     score_tables: tuple[tables.ScoreTable, ...]
     chosen: tables.ChosenModel | None
@@ -97,6 +95,11 @@ class Report:
         """Federated against local."""
         local, federated, _ = self.cross_site
         return tables.improvement(local, federated)
+
+    @property
+    def pooled(self) -> tuple[tables.PooledDifference, ...]:
+        """The comparisons over all sites."""
+        return tables.pooled_differences(self.comparisons, self.plan)
 
     @property
     def own_scores(self) -> tuple[tables.OwnScores, ...]:
@@ -129,8 +132,6 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
     make = (attempts := attempts or Attempts()).make
     scores: tuple[tables.SiteScore, ...] = make("scores", lambda: tables.site_scores(history), ())
     chosen = make("the chosen model", lambda: tables.choose(history, model, scores), None)
-    compared: tuple[tables.SiteComparison, ...] = make("comparisons", lambda: tables.comparisons(history), ())
-    margin = history.plan.evaluation.noninferiority_margin
     return Report(
         plan=history.plan,
         federation=history.federations[0].digest,
@@ -145,8 +146,7 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         intensities=make("Fig. 4", lambda: tables.intensities(history), ()),
         cross_site=tuple(_cross_site(history, kind, attempts) for kind in SHARED_KINDS),
         global_rows=make("scores of the global models", lambda: tables.global_rows(history), ()),
-        comparisons=compared,
-        pooled=make("pooled differences", lambda: tables.pooled_differences(compared, margin), ()),
+        comparisons=make("comparisons", lambda: tables.comparisons(history), ()),
         scores=scores,
         score_tables=make("other metrics", lambda: tables.score_tables(history, scores), ()),
         chosen=chosen,

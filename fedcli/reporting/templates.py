@@ -11,6 +11,7 @@ from markupsafe import Markup
 from fedcli.disclosure.levels import absence
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting import formats, tables
+from fedcli.reporting.tables.cross_site import MANY_SITES
 from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
         lstrip_blocks=True,
     )
     environment.globals["style"] = files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    environment.globals["many_sites"] = MANY_SITES
     environment.filters.update(
         absence=absence,
         agreement=formats.agreement,

@@ -140,6 +140,17 @@ def test_a_shared_model_that_cannot_be_used_is_named_and_stops_nobody(finished: 
     assert result.status is Status.WAITING
 
 
+def test_a_site_scores_no_others_models_where_the_plan_says_so(finished: Federation) -> None:
+    plan = replace(finished.plan, evaluation=replace(finished.plan.evaluation, other_sites=0))
+    finished.amend(plan)
+    for site in ("valley", "north"):
+        approve(ApproveRequest(root=finished.site(site), digest=plan.digest), finished.environment)
+        result = evaluate(EvaluateRequest(root=finished.site(site)), finished.environment)
+    assert ("north", ModelKind.FEDERATED) in {(score.model.party, score.model.kind) for score in result.scores}
+    assert {score.model.party for score in result.scores} == {"north", "coordinator"}
+    assert finished.verify().verified
+
+
 def test_small_cells_are_withheld_where_the_plan_says_so(finished: Federation) -> None:
     plan = replace(finished.plan, evaluation=Evaluation(min_cell=5))
     finished.amend(plan)

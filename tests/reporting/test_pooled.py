@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import PairedDifference
+from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.tables.comparisons import SiteComparison
 from fedcli.reporting.tables.pooled import Inferiority, holm, pooled_differences, random_effects
 
 # Thirteen trials of the BCG vaccine (Colditz et al. 1994): log relative risks and their variances.
 BCG = (-0.8893, -1.5854, -1.3481, -1.4416, -0.2175, -0.7861, -1.6209, 0.0120, -0.4694, -1.3713, -0.3394, 0.4459, -0.0173)
 BCG_VARIANCES = (0.3256, 0.1946, 0.4154, 0.0200, 0.0512, 0.0069, 0.2230, 0.0040, 0.0564, 0.0730, 0.0124, 0.5325, 0.0714)
+
+
+def plan(margin: float = 0.0) -> Plan:
+    return Plan(name="pilot", evaluation=Evaluation(noninferiority_margin=margin))
 
 
 def compared(difference: float | None, half: float | None, site: str = "east", cases: int = 200) -> SiteComparison:
@@ -63,20 +68,20 @@ def test_nineteen_of_twenty_intervals_hold_the_true_mean(spread: float) -> None:
 )
 def test_against_the_plans_margin(differences: tuple[float, ...], inferiority: Inferiority, words: str) -> None:
     every = [compared(difference, 0.02, site=f"s{number}") for number, difference in enumerate(differences)]
-    (pooled,) = pooled_differences(every, 0.05)
+    (pooled,) = pooled_differences(every, plan(0.05))
     assert (pooled.sites, pooled.inferiority) == (3, inferiority)
     assert pooled.sentence.endswith(words)
-    (without,) = pooled_differences(every, 0.0)
+    (without,) = pooled_differences(every, plan())
     assert without.inferiority is None
     assert "margin" not in without.sentence
 
 
 def test_one_site_and_sites_without_an_interval_are_not_pooled() -> None:
-    assert pooled_differences([compared(0.1, 0.02)], 0.0) == ()
-    assert pooled_differences([compared(0.1, 0.02), compared(None, None, "west"), compared(0.2, None, "south")], 0.0) == ()
+    assert pooled_differences([compared(0.1, 0.02)], plan()) == ()
+    assert pooled_differences([compared(0.1, 0.02), compared(None, None, "west"), compared(0.2, None, "south")], plan()) == ()
 
 
 def test_two_equal_models_are_not_taken_for_certain() -> None:
     """At a site where no resample differs the interval has no width; one more case could differ."""
-    (pooled,) = pooled_differences([compared(0.0, 0.0, "east", 50), compared(0.0, 0.0, "west", 50)], 0.0)
+    (pooled,) = pooled_differences([compared(0.0, 0.0, "east", 50), compared(0.0, 0.0, "west", 50)], plan())
     assert pooled.interval == (pytest.approx(-0.18, abs=0.005), pytest.approx(0.18, abs=0.005))

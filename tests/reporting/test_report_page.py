@@ -11,7 +11,7 @@ import pytest
 
 from fedcli.errors import MissingError
 from fedcli.exchange.history import History, Problem, reference_to
-from fedcli.exchange.records import Rejected
+from fedcli.exchange.records import ModelKind, Rejected
 from fedcli.plan import Evaluation, Plan
 from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
@@ -91,10 +91,26 @@ def test_the_papers_page(html: str) -> None:
     assert "Still missing" not in text
     assert (
         "is significantly better than the local-only one at 4 of 7 sites, and significantly worse at none (p < 0.05 after Holm's "
-        "correction). Over 7 sites, on their own test patients, the federated model's kappa is 0.04 higher than the local-only model's"
+        "correction). Over 7 sites, on their own test patients, the federated model's kappa is 0.04 higher than the local-only"
     ) in text
     assert "Direct/Scintillator" in text
     assert "10/12" in text
+
+
+def test_many_sites_are_a_picture() -> None:
+    """Forty sites: nobody reads 1,600 cells; the page shows colours, and says in which files the figures are."""
+    build = HandmadeHistory(tuple(f"site-{number:02d}" for number in range(40)), Plan(name="pilot", rounds=1))
+    build.round()
+    build.round()
+    models = [build.model(site, ModelKind.FEDERATED) for site in build.sites]
+    for site in build.sites[:3]:
+        build.evaluation(site, [score(reference_to(model), 0.5) for model in models])
+    report = gather(build.history, "verified")
+    page = render(report, illustrations(report))
+    assert "40 sites: the picture above shows this table" in page
+    assert '<table class="matrix">' not in page
+    assert page.count("<image ") >= 1
+    assert len(page) < 1_000_000
 
 
 def test_the_chosen_model_and_its_digest(html: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import Late, ModelKind, Rejected
-from fedcli.plan import Plan
+from fedcli.plan import Evaluation, Plan
+from fedcli.plan.scored_pairs import sites_to_score
 from fedcli.reporting import tables
 from fedcli.reporting.formats import agreement
 from fedcli.reporting.report_data import gather
@@ -104,6 +105,38 @@ def test_improvement_counts_only_cells_of_both_tables() -> None:
 @pytest.mark.parametrize("before", [0.0, -0.1])
 def test_no_relative_change_from_nothing(before: float) -> None:
     assert tables.MeanChange(before=before, after=0.5, present=1, expected=1).relative is None
+
+
+def test_a_plan_of_few_pairs_has_no_other_cells_missing() -> None:
+    names = tuple(f"site-{number}" for number in range(6))
+    plan = Plan(name="pilot", rounds=1, evaluation=Evaluation(other_sites=2))
+    build = HandmadeHistory(names, plan)
+    build.round()
+    build.round()
+    models = {site: build.model(site, LOCAL) for site in names}
+    for tested_at in names:
+        wanted = [site for site in names if tested_at in sites_to_score(plan, site, names)]
+        build.evaluation(tested_at, [score(reference_to(models[site]), 0.5) for site in wanted])
+    table = tables.cross_site_table(build.history, LOCAL)
+    assert (table.diagonal.present, table.diagonal.expected) == (6, 6)
+    assert (table.off_diagonal.present, table.off_diagonal.expected) == (12, 12)
+    assert sum(cell.scored for row in table.rows for cell in row) == 18
+    assert {cell.tooltip.split(": ")[1] for row in table.rows for cell in row if not cell.scored} == {
+        "not scored, as the plan has it"
+    }
+    assert not any("local" in sentence for sentence in tables.missing(build.history))
+
+
+def test_everyone_draws_the_same_pairs_and_a_new_site_changes_one_at_most() -> None:
+    plan = Plan(name="pilot", rounds=1, evaluation=Evaluation(other_sites=3))
+    sites = [f"site-{number}" for number in range(12)]
+    before = {site: sites_to_score(plan, site, sites) for site in sites}
+    assert before == {site: sites_to_score(plan, site, sites[::-1]) for site in sites}
+    assert all(len(drawn) == 4 and site in drawn for site, drawn in before.items())
+    assert len({drawn - {site} for site, drawn in before.items()}) > 6
+    after = {site: sites_to_score(plan, site, [*sites, "new"]) for site in sites}
+    assert all(len(before[site] - after[site]) <= 1 for site in sites)
+    assert sites_to_score(Plan(name="pilot", rounds=1), "new", sites) == {"new", *sites}
 
 
 def test_undefined_kappa_is_scored_and_counts_in_no_mean() -> None:

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting.figures.illustration import BLUE, GREY, INK, ORANGE, Illustration, illustrate, label, name_sites, tip
 from fedcli.reporting.formats import ABSENT, capitalized, number
+from fedcli.reporting.tables.cross_site import MANY_SITES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,15 +51,30 @@ def own_scores_figure(sites: tuple[OwnScores, ...]) -> Illustration:
 
 def _draw_heat_maps(shown: list[CrossSiteTable], global_rows: tuple[GlobalRow, ...]) -> Figure:
     num = len(shown[0].sites)
-    side = max(3.6, 1.6 + 0.52 * num)
+    many = num >= MANY_SITES
+    side = 7.0 if many else max(3.6, 1.6 + 0.52 * num)
     figure = Figure(figsize=(side * len(shown), side + 1.1), layout="constrained")
     for axes, table in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
         rows = [(label(site), row) for site, row in zip(table.sites, table.rows, strict=True)]
         if table.kind is ModelKind.FEDERATED:
             rows += [(f"Global {row.round}", row.cells) for row in global_rows if row.scored]
-        _heat_map(axes, table.kind, rows)
+        (_coloured_map if many else _heat_map)(axes, table.kind, rows)
         axes.set_xlabel(f"Tested at\n{_means(table)}")
     return figure
+
+
+def _coloured_map(axes: Axes, kind: ModelKind, rows: list[tuple[str, tuple[Cell, ...]]]) -> None:
+    """Draw the kappas of many sites as one image; what is absent stays blank."""
+    kappas = [[math.nan if cell.kappa is None else cell.kappa for cell in cells] for _, cells in rows]
+    image = axes.imshow(kappas, cmap="Blues", norm=Normalize(0, 1, clip=True), interpolation="nearest", aspect="auto")
+    colours = axes.figure.colorbar(image, ax=axes, shrink=0.6)
+    colours.set_label("Kappa")
+    every = -(-len(rows) // MANY_SITES)
+    tested = [label(cell.tested_at) for cell in rows[0][1]]
+    axes.set_xticks(range(0, len(tested), every), tested[::every], rotation=90, fontsize=7)
+    axes.set_yticks(range(0, len(rows), every), [name for name, _ in rows][::every], fontsize=7)
+    axes.set_ylabel("Trained at")
+    axes.set_title(capitalized(kind.word))
 
 
 def _means(table: CrossSiteTable) -> str:

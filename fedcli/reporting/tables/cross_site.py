@@ -6,18 +6,23 @@ A cell counts only for a site's newest model of the kind: the score must name, b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
+from fedcli.plan.scored_pairs import sites_to_score
 from fedcli.reporting.formats import agreement, count, interval, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fedcli.exchange.history import History
+
+MANY_SITES = 30
+"""From so many sites on nobody could read Table 2: its heat map has colours without numbers, and the page shows that instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,7 @@ class Cell:
     Attributes:
         trained_at: Whose model.
         tested_at: Whose patients.
+        planned: Whether the plan wants the model scored there.
         patients: Cases scored; None where the model was not scored.
         kappa: Linear weighted kappa; None where it was not scored, or is undefined or withheld.
         absence: What is said in its place.
@@ -35,6 +41,7 @@ class Cell:
 
     trained_at: str
     tested_at: str
+    planned: bool = True
     patients: int | None = None
     kappa: float | None = None
     absence: str = "undefined"
@@ -55,7 +62,7 @@ class Cell:
         """Everything known about it, in one line."""
         where = f"{self.trained_at} on {self.tested_at}'s test patients"
         if not self.scored:
-            return f"{where}: not scored"
+            return f"{where}: not scored" if self.planned else f"{where}: not scored, as the plan has it"
         cases = f"{count(self.patients)} cases"
         if self.kappa is None:
             return f"{where}: kappa {self.absence}, {cases}"
@@ -117,8 +124,9 @@ class CrossSiteTable:
         return mean(cell.kappa for cell in self._cells() if not cell.own)
 
     def _cells(self) -> Iterator[Cell]:
-        """Yield the cells of all sites that train."""
-        yield from (cell for row in self.rows for cell in row if cell.trained_at not in self.testers)
+        """Yield the cells of all sites that train, as far as they were planned or scored."""
+        cells = (cell for row in self.rows for cell in row if cell.trained_at not in self.testers)
+        yield from (cell for cell in cells if cell.planned or cell.scored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +174,8 @@ class OwnScores:
 def cross_site_table(history: History, kind: ModelKind) -> CrossSiteTable:
     """Return Table 2 for one kind of model."""
     models = [(site, model.digest if (model := history.models.get((site, kind))) else None) for site in history.sites]
-    columns = [_column(history, site, kind, models) for site in history.sites]
+    planned = {site: sites_to_score(history.plan, site, history.sites) for site in history.sites}
+    columns = [_column(history, site, kind, models, planned) for site in history.sites]
     return CrossSiteTable(kind=kind, sites=history.sites, rows=tuple(zip(*columns, strict=True)), testers=history.testers)
 
 
@@ -195,24 +204,32 @@ def _global_cells(history: History, number: int) -> tuple[Cell, ...]:
     return tuple(_column(history, site, ModelKind.GLOBAL, models)[0] for site in history.sites)
 
 
-def _column(history: History, tested_at: str, kind: ModelKind, models: list[tuple[str, str | None]]) -> tuple[Cell, ...]:
-    """Return how one site scored these models, each named by party and record digest."""
+def _column(
+    history: History,
+    tested_at: str,
+    kind: ModelKind,
+    models: list[tuple[str, str | None]],
+    planned: Mapping[str, frozenset[str]] = MappingProxyType({}),
+) -> tuple[Cell, ...]:
+    """Return how one site scored these models, each named by party and record digest; `planned` says where each belongs."""
     evaluation = history.evaluations.get(tested_at)
     scores = evaluation.record.scores if evaluation else ()
     by_case = {(score.model.party, score.model.record): score.by_case for score in scores if score.model.kind is kind}
     cells = []
     for trained_at, digest in models:
+        wanted = tested_at in planned.get(trained_at, {tested_at})
         measures = by_case.get((trained_at, digest)) if digest else None
         cells.append(
             Cell(
                 trained_at=trained_at,
                 tested_at=tested_at,
+                planned=wanted,
                 patients=measures.count,
                 kappa=measures.kappa.value,
                 absence=absence(measures, Metric.KAPPA, history.plan.evaluation.min_cell),
                 interval=measures.kappa.interval,
             )
             if measures
-            else Cell(trained_at=trained_at, tested_at=tested_at)
+            else Cell(trained_at=trained_at, tested_at=tested_at, planned=wanted)
         )
     return tuple(cells)

@@ -76,7 +76,7 @@ def _scores(history: History) -> Iterator[str]:
             continue
         for kind, column in columns.items():
             shared = [cell for cell in column[index] if (cell.trained_at, kind) in history.models]
-            if unscored := tuple(cell.trained_at for cell in shared if not cell.scored):
+            if unscored := tuple(cell.trained_at for cell in shared if cell.planned and not cell.scored):
                 models = "model" if len(unscored) == 1 else "models"
                 lacking.setdefault(f"the {kind.word} {models} of {names(unscored)}", []).append(site)
         for row in global_models:

@@ -44,7 +44,7 @@ class Improvement:
 def improvement(before: CrossSiteTable, after: CrossSiteTable) -> Improvement:
     """Compare two tables of the same sites over the cells that both have, so that a missing cell changes neither mean."""
     every = [pair for rows in zip(before.rows, after.rows, strict=True) for pair in zip(*rows, strict=True)]
-    pairs = [pair for pair in every if pair[0].trained_at not in before.testers]
+    pairs = [pair for pair in every if pair[0].trained_at not in before.testers and any(c.planned or c.scored for c in pair)]
     return Improvement(
         diagonal=_change([pair for pair in pairs if pair[0].own]),
         off_diagonal=_change([pair for pair in pairs if not pair[0].own]),

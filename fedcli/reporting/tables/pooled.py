@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedcli.exchange.records import ModelKind
+    from fedcli.plan import Plan
     from fedcli.reporting.tables.comparisons import SiteComparison
 
 _WIDTH_IN_ERRORS = 2 * 1.959964
@@ -127,8 +128,9 @@ def random_effects(differences: Sequence[float], errors: Sequence[float]) -> tup
     return float(mean), (float(mean - half), float(mean + half)), math.sqrt(between)
 
 
-def pooled_differences(compared: Sequence[SiteComparison], margin: float) -> tuple[PooledDifference, ...]:
+def pooled_differences(compared: Sequence[SiteComparison], plan: Plan) -> tuple[PooledDifference, ...]:
     """Pool each pair of models over the sites whose difference has an interval; a pair needs two of them."""
+    margin = plan.evaluation.noninferiority_margin
     pairs = dict.fromkeys((item.kind, item.other) for item in compared)
     return tuple(
         pooled
