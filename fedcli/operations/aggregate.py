@@ -17,7 +17,7 @@ from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.dates import LARGEST_SKEW, expected_end
 from fedcli.exchange.lineage import early_end
-from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role
+from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Restart, Role
 from fedcli.operations.restart import restart_open_round
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
 from fedcli.party.masking.masked_aggregation import MaskedAggregation, open_round
@@ -28,6 +28,7 @@ from fedcli.party.round_closing import close_round, open_deadline
 from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
+from fedcli.text.visible_text import visible
 from fedcli.text.wording import duration
 from fedcli.workspace import WorkspaceRole
 
@@ -166,25 +167,35 @@ def _open_next(party: Party) -> None:
 
 def _void(party: Party, number: int, reason: str) -> AggregateResult:
     """End a masked round without a result: it has the model of the round before again, and names who is convicted."""
-    if party.store.stat(layout.opening(number)) is None:
+    newest = party.ledger.rounds[-1].record
+    opened = party.store.stat(layout.opening(number)) is not None
+    if not opened and newest.restart == Restart(round=newest.round - 1, reason=visible(reason).strip()):
+        return _voided(party, Status.DONE)  # an earlier run was killed after it had published
+    if not opened:
         msg = f"round {number} is no masked round that is open, so there is none to end without a result"
         raise UsageError(msg, hint=f"to go back to the model of an earlier round: `{party.command('restart')}`")
     restart_open_round(party, number - 1, reason)
-    record, rounds = party.ledger.rounds[-1].record, party.ledger.in_force(number).record.plan.rounds
+    return _voided(party, Status.PUBLISHED)
+
+
+def _voided(party: Party, status: Status) -> AggregateResult:
+    """Return what the newest round says, which is one without a result."""
+    newest = party.ledger.rounds[-1]
+    record, rounds = newest.record, party.ledger.in_force(newest.record.round).record.plan.rounds
     culprits = record.masked.culprits if record.masked is not None else ()
-    message = f"round {number} of {rounds} is void: it has the model of round {number - 1} again"
+    message = f"round {record.round} of {rounds} is void: it has the model of round {record.round - 1} again"
     if culprits:
         message += f"; left out of the next round: {', '.join(f'{item.site} ({item.fault})' for item in culprits)}"
     return AggregateResult(
-        status=Status.PUBLISHED,
+        status=status,
         message=message,
-        round=number,
+        round=record.round,
         rounds=rounds,
         absent=record.absent,
         rejected=record.rejected,
         late=record.late,
         deadline=open_deadline(party.ledger),
-        global_model=party.ledger.rounds[-1].artifact.content_sha256,
+        global_model=newest.artifact.content_sha256,
     )
 
 

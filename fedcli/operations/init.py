@@ -18,6 +18,7 @@ from fedcli.party.party import Party, publication
 from fedcli.party.source import store_settings
 from fedcli.party.transfer.outgoing import ArtifactFile, artifact_of
 from fedcli.plan import Beginning
+from fedcli.privacy.sealing import sealed_size
 from fedcli.private_files import locked
 from fedcli.results import Result, Status
 from fedcli.workspace import Settings, Workspace, WorkspaceRole
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.party.source import Source
     from fedcli.plan import Plan
+
+
+_HEADER_BYTES = 128
+"""More than the header of a masked update's only tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +148,7 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
     if plan.network.weights is not Beginning.NONE:
         source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
+    _require_room(plan, sum(value.size for value in initial.values()))
     created = party.environment.clock()
     versions = party.versions(torch=True)
     federation = FederationRecord(
@@ -175,6 +181,15 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         artifacts=(artifact,),
     )
     party.commit(draft, first, publication(key, record, (artifact, stored)))
+
+
+def _require_room(plan: Plan, values: int) -> None:
+    """Refuse a plan under which no masked update, of eight bytes for each value, could be published."""
+    needed = sealed_size(8 * values + _HEADER_BYTES)
+    if plan.aggregation.masking and needed > plan.limits.model_mb * 10**6:
+        least = -(-needed // 10**6)
+        msg = f"limits.model_mb = {plan.limits.model_mb}, expected at least {least}: a masked update has {needed:,} bytes"
+        raise ConfigurationError(msg, hint="masking takes eight bytes for each value; raise limits.model_mb in the plan")
 
 
 def _result(party: Party, plan: Plan) -> InitResult:

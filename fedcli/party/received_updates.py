@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from fedcli.errors import SealedError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.claims import check_counts, counts_differ, growth
+from fedcli.exchange.keys import encryption_key
 from fedcli.exchange.records import Excused, Rejected
 from fedcli.exchange.store.listing import Listing
 from fedcli.party.aggregation_input import update_of
 from fedcli.party.command_lines import party_command
 from fedcli.plan.norm_limits import too_long
 from fedcli.text.visible_text import visible
+from fedcli.wire import SHORT_DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.party.folder import Folder
     from fedcli.party.party import Party
-    from fedcli.plan import Aggregation, Limits, Plan
+    from fedcli.plan import Aggregation, Limits
     from fedcli.tensors import Layout
 
 _SITES_AT_ONCE = 64
@@ -182,7 +184,7 @@ def receive_updates(
                 if site in without:
                     _leave_out(party, number, site, without[site], received)
                 elif listing.fault or layout.update(site, number) in listing.keys:
-                    _receive(party, number, site, federation.plan, expected, received, listing.keys)
+                    _receive(party, number, site, federation, expected, received, listing.keys)
                 advance(1, "")
     return received
 
@@ -216,19 +218,43 @@ def _leave_out(party: Party, number: int, site: str, reason: str, received: Rece
 
 
 def _receive(
-    party: Party, number: int, site: str, plan: Plan, expected: Layout, received: ReceivedUpdates, keys: tuple[str, ...]
+    party: Party,
+    number: int,
+    site: str,
+    federation: FederationRecord,
+    expected: Layout,
+    received: ReceivedUpdates,
+    keys: tuple[str, ...],
 ) -> None:
+    update = None
     try:
         update = party.folder.update(site, number)
         if update is not None:
             _hold_against_datasets(party.folder, update, received, keys)
-            received.updates[site] = update_of(party.folder, update, plan, expected)
+            received.updates[site] = update_of(party.folder, update, federation.plan, expected)
             received.records[site] = update
-    except SealedError:  # it is sealed to a key that the federation lists for the coordinator, and that is not here
-        raise
+    except SealedError as error:
+        if update is None or not (earlier := _earlier_key(update, federation)):
+            raise  # it is sealed to the key that the federation lists for the coordinator, which is not here
+        grant = f"{site} grants it to the new key with `fedcli approve --coordinator-key FINGERPRINT`"
+        reason = (
+            f"{error}; it is sealed to the coordinator's key {earlier[:SHORT_DIGEST]}, which another one has replaced; {grant}"
+        )
+        _refuse(party, number, site, reason, received)
     except (TrustError, UnreadableError) as error:
-        received.reject(site, str(error))
-        party.environment.progress.event(f"round {number}: {site} is rejected: {error}")
+        _refuse(party, number, site, str(error), received)
+
+
+def _refuse(party: Party, number: int, site: str, reason: str, received: ReceivedUpdates) -> None:
+    received.reject(site, reason)
+    party.environment.progress.event(f"round {number}: {site} is rejected: {reason}")
+
+
+def _earlier_key(update: Verified[UpdateRecord], federation: FederationRecord) -> str:
+    """Return to which of the coordinator's keys an update is sealed, if that is not the one of a federation record."""
+    listed, encryption = encryption_key(federation.coordinator), update.artifact.encryption
+    named = [item.key for item in encryption.recipients if item.party == layout.COORDINATOR] if encryption is not None else []
+    return named[0] if named and listed is not None and listed.digest not in named else ""
 
 
 def _hold_against_datasets(

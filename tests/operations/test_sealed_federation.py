@@ -441,6 +441,34 @@ def test_a_coordinator_that_has_lost_its_encryption_key_opens_again_what_the_sit
     assert replayed(federation, "coordinator") == 2
 
 
+def test_an_update_sealed_to_a_key_that_was_replaced_is_rejected_by_name_until_its_site_grants_it(
+    tmp_path: Path, prepared: dict[str, Path]
+) -> None:
+    """North has sealed to the coordinator's lost key: it stops no round, and counts again once north has granted it."""
+    create_key(tmp_path / "recovery", "recovery")
+    federation = Federation(root=tmp_path / "f", prepared=prepared, plan=SEALED)
+    request = InitRequest(
+        root=federation.coordinator, plan=SEALED, source=federation.source(), recovery=tmp_path / "recovery.pub"
+    )
+    federation.fingerprint = init(request, federation.environment).coordinator
+    for site in SITES:
+        federation.join(site)
+    federation.train("north")
+    shutil.rmtree(federation.coordinator / "encryption")
+    recovered = rotate_key(RotateKeyRequest(root=federation.coordinator, recovery=tmp_path / "recovery"), federation.environment)
+    approve.confirm_coordinator(federation.site("valley"), recovered.fingerprint, federation.environment)
+    federation.train("valley")
+    waiting = federation.aggregate()
+    assert waiting.used == ("valley",)
+    assert [item.site for item in waiting.rejected] == ["north"]
+    assert "it is sealed to the coordinator's key" in waiting.rejected[0].reason
+    without = federation.copy(tmp_path / "without")
+    assert without.aggregate(north="it seals to a lost key").used == ("valley",)
+    approve.confirm_coordinator(federation.site("north"), recovered.fingerprint, federation.environment)
+    assert federation.aggregate().used == SITES
+    assert replayed(federation, "coordinator") == 1
+
+
 def test_a_coordinator_without_its_newest_key_rejects_nobody(federation: Federation) -> None:
     """The workspace of an old backup lacks the key to which updates are sealed now: that is no site's fault."""
     federation.amend(replace(federation.plan, rounds=3))

@@ -39,7 +39,9 @@ def space_here(exam: Examination, workspace: Workspace, store: Store | None, led
             return
         need = _SITE_FILES * model_bytes(ledger)
         if workspace.settings.role is WorkspaceRole.COORDINATOR:
-            fetched = 0 if isinstance(store, LocalStore) else len(ledger.newest_federation.members)
+            record = ledger.newest_federation
+            copied = record.plan.confidentiality.sealing or not isinstance(store, LocalStore)
+            fetched = len(record.members) if copied else 0
             need = _COORDINATOR_FILES * model_bytes(ledger) + fetched * update_bytes(store, ledger)
         compare(check, workspace.root, need)
 
@@ -80,11 +82,13 @@ def model_bytes(ledger: Ledger) -> int:
 
 
 def update_bytes(store: Store, ledger: Ledger) -> int:
-    """Return the stored size of the newest update, or of the model before there is one: an update is hardly larger."""
+    """Return the stored size of the newest update, or what it will be about: the model's, or twice that where it is masked."""
     prefixes = [layout.prefix(member.site) for member in ledger.newest_federation.members]
     keys = (key for listing in store.list_each(prefixes, ledger.bounds.files).values() for key in listing.keys)
     newest = max((match for key in keys if (match := _UPDATE.fullmatch(key))), key=lambda match: match[1], default=None)
-    return model_bytes(ledger) if newest is None else store.stat(newest[0]) or 0
+    if newest is None:
+        return (2 if ledger.newest_federation.plan.aggregation.masking else 1) * model_bytes(ledger)
+    return store.stat(newest[0]) or 0
 
 
 def _readable(size: int) -> str:
