@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.party.source import Source
     from fedcli.plan import Plan
+    from fedcli.tensors import Arrays
 
 
 _HEADER_BYTES = 128
@@ -136,19 +137,9 @@ def _create_workspace(request: InitRequest, environment: Environment) -> None:
 
 
 def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member, ...]) -> None:
-    from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
-    from fedcli.learning.training.mechanism import require_private  # noqa: PLC0415 - likewise
-
     plan = request.plan
     recovery = read_recovery_key(request.recovery, party.signer.verify_key) if request.recovery is not None else None
-    registry.check_fit(plan.network, len(plan.classes), plan.images.size, plan.training.batch_size)
-    if plan.privacy.promised:
-        require_private(registry.build(plan.network, len(plan.classes)), plan.training)
-    source = None
-    if plan.network.weights is not Beginning.NONE:
-        source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
-    initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
-    _require_room(plan, sum(value.size for value in initial.values()))
+    initial, pretrained_digest = _initial_model(plan, request.weights)
     created = party.environment.clock()
     versions = party.versions(torch=True)
     federation = FederationRecord(
@@ -177,10 +168,26 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         round=0,
         parent=None,
         federation_record=first.digest,
-        pretrained=source.sha256 if source else None,
+        pretrained=pretrained_digest,
         artifacts=(artifact,),
     )
     party.commit(draft, first, publication(key, record, (artifact, stored)))
+
+
+def _initial_model(plan: Plan, weights_file: Path | None) -> tuple[Arrays, str | None]:
+    """Return φ(0), and the digest of the weights that it begins with, once the plan's network is known to do for its training."""
+    from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
+    from fedcli.learning.training.mechanism import require_private  # noqa: PLC0415 - likewise
+
+    registry.check_fit(plan.network, len(plan.classes), plan.images.size, plan.training.batch_size)
+    if plan.privacy.promised:
+        require_private(registry.build(plan.network, len(plan.classes)), plan.training)
+    source = None
+    if plan.network.weights is not Beginning.NONE:
+        source = pretrained.read(weights_file or pretrained.cached(plan.network.name))
+    initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
+    _require_room(plan, sum(value.size for value in initial.values()))
+    return initial, source.sha256 if source else None
 
 
 def _require_room(plan: Plan, values: int) -> None:
