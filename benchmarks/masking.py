@@ -1,6 +1,6 @@
 """Masking: what it costs a site and the coordinator, beside the plain fold of the same updates.
 
-    python benchmarks/masking.py [--sites 3 7 30 100] [--runs 3] [--rounds 20] [--threads 2]
+    python benchmarks/masking.py [--sites 3 7 30 100] [--runs 3] [--rounds 20] [--threads 2] [--only-records]
 
 The model has the layout of DenseNet-121 with four outputs: 7 million values. For each number of sites K:
 
@@ -11,6 +11,9 @@ The model has the layout of DenseNet-121 with four outputs: 7 million values. Fo
   where 30 % of the participants dropped out after the others had masked (at most K - T, as many as are tolerated);
 - plain: the weighted mean of the same deltas by `fold`, from files to a file, each hashed, with as many threads.
 
+- records: what a site signs for a round, with its signatures: a round's part of the masks record and its sealed file, the update
+  record and the answer. The first two name every member as recipient, with a wrapped key of 1.2 kB each.
+
 Bytes are those of the masked update, of a round's part of what is prepared, and of the shares that a site answers with. The sites
 have four deltas in turn, but masks of their own. Each figure is the median of the runs; beside it are the processor's seconds,
 which other programs on the machine change less. Files are in the system's cache, if that holds them. The masked model is compared
@@ -20,11 +23,13 @@ with the plain one.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import statistics
 import tempfile
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +37,39 @@ import numpy as np
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
-from fedcli import disk, tensors
+from fedcli import disk, tensors, wire
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import AggregationRule
 from fedcli.aggregation.update import Update
+from fedcli.disk import Measured
+from fedcli.exchange import layout
+from fedcli.exchange.keys import create_key
+from fedcli.exchange.recipients import Reader
+from fedcli.exchange.records import (
+    Artifact,
+    Encryption,
+    MasksRecord,
+    Payload,
+    Record,
+    Role,
+    UnmaskRecord,
+    UpdateRecord,
+    ValidationScore,
+    Versions,
+)
 from fedcli.learning.networks import registry
+from fedcli.party.transfer.outgoing import describe, wrapped_for
 from fedcli.plan import Network
+from fedcli.privacy import sealing
+from fedcli.privacy.encryption_keys import DecryptionKey
 from fedcli.privacy.masking import shamir
+from fedcli.privacy.masking.mask_file import masks_layout
 from fedcli.privacy.masking.mask_keys import pair_mask, self_mask
 from fedcli.privacy.masking.masked_delta import masked_blocks
 from fedcli.privacy.masking.restored_secrets import restore
 from fedcli.privacy.masking.share_boxes import SecretKind, deal, new_secrets, opened_shares
 from fedcli.privacy.masking.unmasked_sum import MaskedUpdate, SumFacts, masks_to_remove, new_model_blocks, sums
+from fedcli.privacy.sealing import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +127,8 @@ class Round:
         target = self.folder / site
         target.unlink(missing_ok=True)
         with self.delta(site).open("rb") as file:
-            layout = tensors.read_layout(file)
-            disk.write_blocks(target, masked_blocks(file, layout, WEIGHT, len(self.sites), masks, self.threads))
+            names = tensors.read_layout(file)
+            disk.write_blocks(target, masked_blocks(file, names, WEIGHT, len(self.sites), masks, self.threads))
 
     def sum(self, survivors: Sequence[str]) -> None:
         """Write the model of the survivors' masked updates."""
@@ -117,11 +143,11 @@ class Round:
         with ExitStack() as stack:
             opened = [(site, Hashed(stack.enter_context((self.folder / site).open("rb")))) for site in survivors]
             base = stack.enter_context((self.folder / "base").open("rb"))
-            layout = tensors.read_layout(base)
-            totals = sums([MaskedUpdate(site, file) for site, file in opened], layout, masks, self.threads)
+            tensors.read_layout(base)
+            totals = sums([MaskedUpdate(site, file) for site, file in opened], self.layout, masks, self.threads)
             target = self.folder / "masked-model"
             target.unlink(missing_ok=True)
-            disk.write_blocks(target, new_model_blocks(base, layout, totals, facts))
+            disk.write_blocks(target, new_model_blocks(base, self.layout, totals, facts))
 
     def answer(self, holder: str, kinds: dict[str, SecretKind]) -> dict[str, bytes]:
         """Return a holder's shares, one of each site."""
@@ -153,6 +179,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=20, help="rounds that are prepared together")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only-records", action="store_true", help="mask and sum nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -160,6 +187,9 @@ def main() -> None:
         for num_sites in options.sites:
             print(f"\n{num_sites} sites, {options.threads} threads, median of {options.runs} runs")
             prepare(num_sites, options.rounds, options.runs)
+            records(folder, num_sites, options.rounds)
+            if options.only_records:
+                continue
             measure(Round(folder, num_sites, options.threads), options.runs, digests)
 
 
@@ -209,6 +239,53 @@ def prepare(num_sites: int, rounds: int, runs: int) -> None:
 
     seconds, _ = median(opened, runs)
     print(f"  answer   {seconds * 1e3:9.2f} ms, all {rounds} rounds checked; {num_sites * shamir.SHARE_BYTES:12,} bytes a round")
+
+
+def records(folder: Path, num_sites: int, rounds: int) -> None:
+    """Print the bytes of the records that a site signs for a round."""
+    names = [*(f"site-{number:03d}" for number in range(num_sites)), layout.COORDINATOR]
+    readers = [Reader(name, DecryptionKey.generate().public.line) for name in sorted(names)]
+    signer = create_key(folder / "key", "site-000")
+
+    def artifact(key: str, role: Role, content: int) -> Artifact:
+        place, measured = (
+            Place(federation=OPENING, record=key, role=role.value, content=OPENING),
+            Measured(size=content, sha256=OPENING),
+        )
+        encryption = Encryption(recipients=wrapped_for(readers, sealing.new_key(), place))
+        stored = Measured(size=sealing.sealed_size(content), sha256=OPENING)
+        return describe(key, role, measured, stored=stored, encryption=encryption)
+
+    def size(record: Record) -> int:
+        data = wire.encode(record)
+        return len(data) + len(signer.sign(data))
+
+    head = {
+        "federation": OPENING,
+        "party": "site-000",
+        "created": datetime.now(UTC),
+        "versions": Versions(fedcli="0.1.0", python="3.11.2", numpy="2.4.1", torch="2.9.1"),
+    }
+    masks_size = masks_layout(num_sites, rounds).size
+    key, update_key = layout.masks("site-000", 1), layout.update("site-000", 1)
+    masks = MasksRecord(
+        **head, number=1, federation_record=OPENING, first_round=1, num_rounds=rounds,
+        artifacts=(artifact(key, Role.MASKS, masks_size),),
+    )  # fmt: skip
+    unscored = ValidationScore(patients=100, loss=0.5, kappa=0.5)
+    update = UpdateRecord(
+        **head, round=1, parent=OPENING, plan=OPENING, dataset=OPENING, steps=100, images=3200, patients=800, received=unscored,
+        trained=unscored, training_loss=None, norm=None, seconds=100.0, device="cpu", threads=2, payload=Payload.MASKED_SUM,
+        opening=OPENING, artifacts=(artifact(update_key, Role.UPDATE, 8 * 7_035_453),),
+    )  # fmt: skip
+    share = base64.b64encode(bytes(shamir.SHARE_BYTES)).decode()
+    answer = UnmaskRecord(**head, round=1, closing=OPENING, shares=(share,) * num_sites, complaints=())
+    of_masks = (size(masks) + sealing.sealed_size(masks_size)) / rounds
+    parts = of_masks, size(update), size(answer)
+    print(
+        f"  records  {sum(parts):12,.0f} bytes a site and round: masks {of_masks:,.0f}, update {parts[1]:,}, answer {parts[2]:,}"
+    )
+    (folder / "key").unlink()
 
 
 def measure(masked: Round, runs: int, digests: dict[Path, str]) -> None:

@@ -239,20 +239,20 @@ def run_command(folder: Path, runs: int) -> None:
         for name in ("flower_strategy", "flower_function", "nvflare_numpy", "nvflare_torch")
         if not obstacle(name, 20, 28 * 10**6)
     ]
-    own: list[tuple[float, int]] = []
-    sealed: list[tuple[float, int]] = []
+    own: list[tuple[float, int, float]] = []
+    sealed: list[tuple[float, int, float]] = []
     found: dict[str, list[Run]] = {name: [] for name in names}
     for _ in range(runs):
         own.append(rehearsal.aggregate())
         sealed.append(secret.aggregate())
         for name in names:
             found[name].append(run(folder, name))
-    seconds = statistics.median(item[0] for item in own)
     print(f"\nthe whole command on 20 sites of DenseNet-121, everything verified; median of {runs} alternating runs")
-    print(f"  {'fedcli aggregate':18} {seconds:8.3f} s {1:8.2f} {statistics.median(item[1] for item in own) / 1e6:8.0f} MB peak")
-    slower = statistics.median(item[0] for item in sealed)
-    peak = statistics.median(item[1] for item in sealed) / 1e6
-    print(f"  {'the same, sealed':18} {slower:8.3f} s {slower / seconds:8.2f} {peak:8.0f} MB peak")
+    seconds, _, plain_busy = (statistics.median(column) for column in zip(*own, strict=True))
+    for name, runs_of_it in (("fedcli aggregate", own), ("the same, sealed", sealed)):
+        slower, peak, busy = (statistics.median(column) for column in zip(*runs_of_it, strict=True))
+        print(f"  {name:18} {slower:8.3f} s {slower / seconds:8.2f} {peak / 1e6:8.0f} MB peak;", end=" ")
+        print(f"processor {busy:.3f} s {busy / plain_busy:.2f}")
     for name, results in found.items():
         whole = median(results, "whole")
         print(f"  {name:18} {whole:8.3f} s {whole / seconds:8.2f} {median(results, 'peak') / 1e6:8.0f} MB peak, nothing verified")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -88,19 +89,20 @@ class Rehearsal:
         """Return the files as the contenders take them."""
         return str(self._base), self._deltas, str(target)
 
-    def aggregate(self) -> tuple[float, int]:
-        """Run the command on the folder as it was before; return its seconds and its peak memory in bytes."""
+    def aggregate(self) -> tuple[float, int, float]:
+        """Run the command on the folder as it was before; return its seconds, peak memory in bytes, and processor time."""
         for place, before in (("coordinator", "coordinator.before"), ("drop/coordinator", "records.before")):
             shutil.rmtree(self._folder / place)
             shutil.copytree(self._folder / before, self._folder / place)
         os.sync()  # what was copied must not be paid for by the command
         said = self._folder / "said"
         command = [sys.executable, "-c", _PROGRAM, str(said), "aggregate", "-C", str(self._folder / "coordinator"), "--json"]
-        started = time.perf_counter()
+        before_it, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        seconds = time.perf_counter() - started
+        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy = after.ru_utime + after.ru_stime - before_it.ru_utime - before_it.ru_stime
         assert '"published"' in done.stdout, done.stdout
-        return seconds, 1024 * int(said.read_text().split("VmHWM:")[1].split()[0])
+        return seconds, 1024 * int(said.read_text().split("VmHWM:")[1].split()[0]), busy
 
     def _send(self, root: Path, steps: int) -> None:
         with Party.at_work(root, WorkspaceRole.SITE, self._environment) as party:
