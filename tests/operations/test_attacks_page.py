@@ -13,6 +13,9 @@ FILES = {name: ROOT / path for name, path in re.findall(r"`(\w+)` is\s+`(tests/[
 NAMED = set(re.findall(r"`(\w+)::(\w+)`", PAGE))
 
 
+SECURITY = set(re.findall(r"`(\w+)::(\w+)`", (ROOT / "docs/security.md").read_text(encoding="utf-8")))
+
+
 @cache
 def functions_of(path: Path) -> frozenset[str]:
     functions = (node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef))
@@ -33,3 +36,8 @@ def test_every_named_test_exists() -> None:
 def test_every_attack_test_is_named() -> None:
     expected = {(name, test) for name in ("records", "artifacts", "attacks", "absence") for test in functions_of(FILES[name])}
     assert expected - NAMED == {("records", "test_untouched_both_updates_are_used")}  # what the attacks depart from
+
+
+def test_every_test_that_the_security_model_names_exists() -> None:
+    assert len(SECURITY) > 10
+    assert [(file, name) for file, name in sorted(SECURITY) if name not in functions_of(FILES[file])] == []

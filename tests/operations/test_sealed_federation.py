@@ -15,8 +15,8 @@ from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, ConfigurationError, SealedError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key, verify_keys
-from fedcli.exchange.recipients import Reader
-from fedcli.exchange.records import Artifact, FederationRecord, Granted, GrantRecord, Purpose, key_for
+from fedcli.exchange.recipients import Reader, readers
+from fedcli.exchange.records import Artifact, FederationRecord, Granted, GrantRecord, Purpose, Role, key_for
 from fedcli.exchange.succession import newest_seen
 from fedcli.operations import approve
 from fedcli.operations.access.auditor_key import AuditorKeyRequest, auditor_key
@@ -154,6 +154,7 @@ def test_each_record_names_those_whom_the_file_concerns(audited: Federation) -> 
         if "round-0000" in key:
             expected = ["city-audit", "coordinator"]  # nobody had joined yet; a grant opens it for those who did later
         assert [item.party for item in artifact.encryption.recipients] == expected, key
+    assert [item.party for item in readers(federation_record(audited), Role.MODEL, "valley")] == members  # a shared model
 
 
 def test_a_removed_member_opens_nothing_new_and_a_new_one_nothing_older(

@@ -160,3 +160,26 @@ def test_a_wrong_box_names_its_dealer_and_its_holder() -> None:
             opened_shares(changed, "north", "south", 2, dealing.commitments)
         assert (caught.value.dealer, caught.value.holder) == ("north", "south")
         assert isinstance(caught.value, TrustError)
+
+
+@pytest.mark.parametrize("num_members", [4, 5, 7, 10])
+def test_two_closings_uncover_a_site_with_so_many_accomplices_and_not_with_one_fewer(num_members: int) -> None:
+    """The coordinator shows one closing to half of the honest sites and another one to the others; c = 2T - K members help it."""
+    names = tuple("abcdefghij"[:num_members])
+    deltas = {site: {"weight": np.ones(2, np.float32)} for site in names}
+    dealt = MaskedRound(deltas=deltas, weights=dict.fromkeys(names, 1))
+    enough = 2 * shamir.threshold(num_members) - num_members
+    for count in (enough, enough - 1):
+        accomplices, honest = names[:count], names[count:]
+        victim = honest[0]
+        survived = dealt.restored(names, (*accomplices, *honest[::2]))
+        dropped = dealt.restored([site for site in names if site != victim], (*accomplices, *honest[1::2]))
+        uncovered = survived.secrets.get(victim) == dealt.secrets[victim].seed and victim in dropped.secrets
+        assert uncovered is (count == enough)
+
+
+def test_whoever_opens_the_boxes_of_enough_members_has_both_secrets_of_everybody(dealt: MaskedRound) -> None:
+    needed = shamir.threshold(len(SITES))
+    for survivors in (SITES, ()):
+        assert dealt.restored(survivors, SITES[:needed]).complete
+        assert dealt.restored(survivors, SITES[: needed - 1]).secrets == {}

@@ -286,3 +286,13 @@ def test_the_name_of_the_only_tensor_says_nothing() -> None:
     data = masked_round.masked("a")
     length = int.from_bytes(data[:8], "little")
     assert json.loads(data[8 : 8 + length]) == {"masked_sum": {"dtype": "I64", "shape": [15], "data_offsets": [0, 120]}}
+
+
+def test_members_in_league_learn_the_sum_of_the_others() -> None:
+    masked_round = MaskedRound(
+        deltas={site: small(number) for number, site in enumerate("abcd")}, weights=dict.fromkeys("abcd", 3)
+    )
+    own = quantised_sum(masked_round, ["a", "b"])
+    others = [total - known for total, known in zip(masked_round.totals("abcd", "abcd").tolist(), own, strict=True)]
+    assert others == quantised_sum(masked_round, ["c", "d"])
+    assert others != quantised_sum(masked_round, ["c"])
