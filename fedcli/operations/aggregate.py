@@ -17,7 +17,7 @@ from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.dates import LARGEST_SKEW, expected_end
 from fedcli.exchange.lineage import early_end
-from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Restart, Role
+from fedcli.exchange.records import Contribution, Excused, Late, Rejected, Role
 from fedcli.operations.restart import restart_open_round
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before
 from fedcli.party.masking.masked_aggregation import MaskedAggregation, open_round
@@ -169,7 +169,8 @@ def _void(party: Party, number: int, reason: str) -> AggregateResult:
     """End a masked round without a result: it has the model of the round before again, and names who is convicted."""
     newest = party.ledger.rounds[-1].record
     opened = party.store.stat(layout.opening(number)) is not None
-    if not opened and newest.restart == Restart(round=newest.round - 1, reason=visible(reason).strip()):
+    before = newest.restart
+    if not opened and before is not None and (before.round, before.reason) == (newest.round - 1, visible(reason).strip()):
         return _voided(party, Status.DONE)  # an earlier run was killed after it had published
     if not opened:
         msg = f"round {number} is no masked round that is open, so there is none to end without a result"
