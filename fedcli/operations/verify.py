@@ -28,7 +28,7 @@ from fedcli.party.inspection import confirmation, inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.transfer.tar_members import files_of
 from fedcli.privacy.keyring import scratch_of
-from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs, recomputed_costs, too_quiet
+from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs, recomputed_costs, too_quiet, without_floor
 from fedcli.reporting.verification_report import (
     CheckedFile,
     CheckOutcome,
@@ -141,7 +141,7 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
         if replayed is not None and replayed.unopened:
             raise _sealed_to_others(replayed.unopened, source)
         artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())
-        reading.problems.extend((*replayed.problems, *_too_quiet(folder, history)) if replayed else ())
+        reading.problems.extend((*replayed.problems, *_too_quiet(folder, history, progress)) if replayed else ())
         _expect_head(history, reading, request.expect_head)
         if request.allowed_signers is not None:
             write_whole(request.allowed_signers, allowed_signers(principals(folder.ledger.federations)).encode())
@@ -166,10 +166,12 @@ def _recompute_costs(history: History, reading: Reading, progress: Progress) -> 
     return replace(history, problems=(*history.problems, *problems)), costs
 
 
-def _too_quiet(folder: Folder, history: History) -> tuple[Problem, ...]:
+def _too_quiet(folder: Folder, history: History, progress: Progress) -> tuple[Problem, ...]:
     """Return the updates that are shorter than their stated noise allows, unless the model whose weights count was archived."""
     if not history.plan.privacy.promised or len(history.rounds) == 1:
         return ()
+    for sentence in without_floor(history):
+        progress.event(sentence)
     try:
         layout = layout_of(base_of(folder, len(history.rounds) - 1))
     except (StoreError, TrustError):  # the replay has named it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -10,11 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedcli import tensors, wire
+from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, ConfigurationError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, PrivacyClaim
+from fedcli.learning.networks.registry import build
+from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.data_parallel import Replicas
 from fedcli.learning.training.mechanism import Mechanism
 from fedcli.learning.training.private import PrivateTraining
@@ -25,8 +31,10 @@ from fedcli.operations.privacy_spent import PrivacySpentRequest, privacy_spent
 from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.retrain import RetrainRequest, retrain
+from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.plan import Network, Normalisation, PatientPrivacy, Protection, Sampling, Training
 from fedcli.privacy.accountant import PrivateSteps, epsilon
+from fedcli.privacy.noise import KEY_BYTES, SecretStream, training_of
 from fedcli.progress import Silent
 from fedcli.results import Status
 from fedcli.site.learner import Learner
@@ -34,7 +42,7 @@ from fedcli.site.privacy_budget import CHARGES, Charges
 from fedcli.site.training_job import TrainingJob, run_job
 from fedcli.workspace import SETTINGS, Workspace
 from tests.fixtures.command import run
-from tests.fixtures.federation import PLAN, Federation, prepared_data
+from tests.fixtures.federation import PLAN, Federation, Listener, prepared_data
 from tests.fixtures.masked import MASKED, begun_masked, replayed, run_rounds
 from tests.fixtures.tampering import artifact_path
 
@@ -118,6 +126,76 @@ def test_two_federations_with_one_seed_have_different_noise(finished: Federation
     other.train("north")
     mine, theirs = delta(finished, "north", 1), delta(other, "north", 1)
     assert all(not np.array_equal(mine[name], theirs[name]) for name in mine)
+
+
+def derived_keys(federation: Federation, site: str, number: int) -> Iterator[bytes]:
+    """Yield what a key would be if it came from what the others know: plan, folder, names, a member's own keys."""
+    seed, record = federation.plan.seed, federation.record(number - 1)
+    words = (seed, site, "round", number)  # the seed of every other random choice of the round
+    for derived in (derive_seed(*words), derive_seed(derive_seed(*words), 1), derive_seed(*words, "noise"), seed):
+        for order in ("big", "little"):
+            yield derived.to_bytes(KEY_BYTES, order)
+    member = (federation.site("valley") / "key").read_bytes()
+    known = (wire.encode(federation.plan), wire.encode(record), record.artifacts[0].content_sha256.encode(), member)
+    for text in ("/".join(map(str, words)).encode(), *known):
+        yield hashlib.sha256(text).digest()
+        for secret in (text, hashlib.sha256(text).digest()):
+            yield HKDF(SHA256(), KEY_BYTES, salt=None, info=f"{site} round {number}".encode()).derive(secret)
+
+
+def resemblance(update: dict[str, NDArray[np.float32]], key: bytes, federation: Federation) -> float:
+    """Return the cosine of an update and the noise that a key would have added to it, in the order of the network's weights."""
+    module = build(federation.plan.network, len(federation.plan.classes))
+    whole = np.concatenate([update[name].ravel() for name, _ in module.named_parameters()]).astype(np.float64)
+    noise, velocity = np.zeros(whole.size), np.zeros(whole.size)
+    for step in range(STEPS.steps):
+        velocity *= federation.plan.privacy.momentum
+        SecretStream(key, "noise").add_normal(velocity, step, 1.0)
+        noise -= velocity
+    return float(whole @ noise / np.linalg.norm(whole) / np.linalg.norm(noise))
+
+
+def test_no_derivation_from_what_others_know_gives_the_noise(
+    tmp_path: Path, data: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the secret key the update is nearly all noise that could be subtracted; with each other key it is like nothing."""
+    federation = begin(tmp_path / "f", {site: data[site] for site in ("north", "valley")})
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        federation.train("north")
+    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
+    secret = tensors.read(checkpoint)["key"].tobytes()
+    federation.train("north")
+    update = delta(federation, "north", 1)
+    assert resemblance(update, secret, federation) > 0.9
+    keys = set(derived_keys(federation, "north", 1))
+    assert len(keys) > 15
+    assert max(abs(resemblance(update, key, federation)) for key in keys) < 6 / 60_660**0.5
+    everything = b"".join(path.read_bytes() for path in federation.drop.rglob("*") if path.is_file())
+    everything += b"".join(path.read_bytes() for path in federation.site("north").rglob("*") if path.is_file())
+    assert secret not in everything
+
+
+def test_changed_clipping_after_an_interruption_meets_other_noise(
+    tmp_path: Path, data: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same noise on sums that are clipped otherwise would cancel in their difference."""
+    federation = begin(tmp_path / "f", {"north": data["north"]})
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        federation.train("north")
+    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
+    secret = tensors.read(checkpoint)["key"].tobytes()
+    plan = with_privacy(clipping=2.0)
+    federation.amend(plan)
+    approve(ApproveRequest(root=federation.site("north"), digest=plan.digest), federation.environment)
+    federation.train("north")
+    claim = federation.update("north", 1).privacy
+    assert claim is not None
+    assert claim.clipping == 2.0
+    (charge,) = charges(federation, "north").charges
+    assert charge.training != training_of(secret)
+    assert abs(resemblance(delta(federation, "north", 1), secret, federation)) < 6 / 60_660**0.5
 
 
 def test_the_noise_of_a_round_is_erased_and_it_cannot_be_trained_again(finished: Federation) -> None:
@@ -440,11 +518,19 @@ def test_masked_and_sealed_a_round_costs_the_same(tmp_path: Path, data: dict[str
         declare(federation, site, PATIENTS)
     run_rounds(federation, 1)
     assert replayed(federation, "coordinator") == 1
+    listener = Listener()
+    source = federation.source("coordinator")
+    verify(VerifyRequest(source=source, replay=True), Environment(progress=listener, passphrase=str))
+    assert listener.events[-1] == (
+        "the lengths of the updates of round 1 do not show whether they have the noise that they state: masking hides each "
+        "site's update"
+    )
     record = federation.update("north", 1)
     assert record.opening is not None
     assert record.privacy is not None
     assert (record.privacy.cost, record.privacy.epsilon) == (STEPS, epsilon([STEPS], 1e-5))
     assert len(charges(federation, "north").charges) == 1
+    assert all(item.encryption is not None for item in record.artifacts)
 
 
 def test_a_plan_without_a_promise_has_spent_nothing(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from fedcli.plan import PrivateOptimizer
 from fedcli.privacy.noise import KEY_BYTES, SecretStream, round_to_grid, training_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -182,14 +182,19 @@ class PrivateTraining:
         """Take one step of the algorithm."""
         self._module.train()
         self._sum.zero_()
-        for patient in self._sampling.sample(self._done, len(self._patients), self._mechanism.sampling_rate):
-            self._add_clipped(self._gradient(int(patient)))
+        sampled = self._sampling.sample(self._done, len(self._patients), self._mechanism.sampling_rate)
+        for gradient in self._gradients(sampled.tolist()):
+            self._add_clipped(gradient)
         self._set_noisy_mean()
         if self._training.proximal:
             self._proximal().backward()  # type: ignore[union-attr]
         set_rate(self._optimizer, self._rates[self._epoch - 1])
         self._optimizer.step()
         self._step += 1
+
+    def _gradients(self, patients: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the gradient of each patient; only one of them is in memory."""
+        return map(self._gradient, patients)
 
     def _gradient(self, patient: int) -> tuple[Tensor, ...]:
         """Return the gradient of a patient's mean loss, one tensor per trainable weight."""

@@ -9,6 +9,7 @@ from fedcli.exchange.history import Problem
 from fedcli.plan import Encoding, OptimizerState, PrivateOptimizer
 from fedcli.privacy.accountant import epsilon
 from fedcli.privacy.noise_floor import NoisyDescent
+from fedcli.text.wording import number_ranges
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
@@ -79,7 +80,7 @@ def recomputed_costs(history: History) -> tuple[tuple[PatientCost, ...], tuple[P
 def too_quiet(history: History, values: int) -> tuple[Problem, ...]:
     """Return the used updates that are shorter than the noise that they state allows; honest ones are, once in 10^12.
 
-    Only SGD without kept momentum, FedProx and lossy encoding has such a floor, and only rounds that state norms are looked at.
+    Only rounds with such a floor that state norms are looked at; `without_floor` says which have none.
 
     Args:
         history: The verified records; a replay has compared the norms in them.
@@ -88,8 +89,8 @@ def too_quiet(history: History, values: int) -> tuple[Problem, ...]:
     problems = []
     for closed in history.rounds[1:]:
         record = closed.record
-        plan = [item.record for item in history.federations if item.record.from_round <= record.round][-1].plan
-        if record.base_norm is None or not _has_floor(plan):
+        plan = _plan_of(history, record.round)
+        if record.base_norm is None or _reason(plan):
             continue
         for item in record.contributions:
             update = history.updates.get((item.site, record.round))
@@ -105,15 +106,35 @@ def too_quiet(history: History, values: int) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def _has_floor(plan: Plan) -> bool:
-    training, settings = plan.training, plan.privacy
-    return (
-        settings.promised
-        and settings.optimizer is PrivateOptimizer.SGD
-        and training.optimizer_state is OptimizerState.RESET
-        and not training.proximal
-        and plan.updates.encoding is Encoding.FLOAT32
+def without_floor(history: History) -> tuple[str, ...]:
+    """Say of which private rounds the updates' lengths show nothing, and why: one sentence for each reason."""
+    rounds: dict[str, list[int]] = {}
+    for closed in history.rounds[1:]:
+        number = closed.record.round
+        plan = _plan_of(history, number)
+        if closed.record.contributions and plan.privacy.promised and (reason := _reason(plan)):
+            rounds.setdefault(reason, []).append(number)
+    return tuple(
+        f"the lengths of the updates of round{'s' * (len(numbers) > 1)} {number_ranges(numbers)} do not show whether they have "
+        f"the noise that they state: {reason}"
+        for reason, numbers in rounds.items()
     )
+
+
+def _plan_of(history: History, number: int) -> Plan:
+    return [item.record for item in history.federations if item.record.from_round <= number][-1].plan
+
+
+def _reason(plan: Plan) -> str:
+    """Return why an update has no length below which noise is missing; empty if it has one."""
+    reasons = {
+        "masking hides each site's update": plan.aggregation.masking,
+        "Adam scales its steps": plan.privacy.optimizer is not PrivateOptimizer.SGD,
+        "momentum is kept from round to round": plan.training.optimizer_state is not OptimizerState.RESET,
+        "FedProx draws the weights back": bool(plan.training.proximal),
+        f"they are rounded to {plan.updates.encoding}": plan.updates.encoding is not Encoding.FLOAT32,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _descent(plan: Plan, number: int, claim: PrivacyClaim, values: int, start: float) -> NoisyDescent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from fedcli.plan import (
     Sampling,
     Training,
 )
+from fedcli.privacy.noise_floor import NoisyDescent
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
@@ -295,6 +297,23 @@ def test_interrupted_and_resumed_gives_the_same_bits(
     assert all(np.array_equal(array, result.optimizer_state[name]) for name, array in expected.optimizer_state.items())
 
 
+def test_bfloat16_interrupted_and_resumed_gives_the_same_bits_and_is_the_same_training(patients: Samples, tmp_path: Path) -> None:
+    training, rates = Training(precision=Precision.BFLOAT16), (1e-2, 1e-3)
+    whole, begun, resumed, single = small(), small(), small(), small()
+    expected = run(whole, patients, NOISY, training=training, rates=rates)
+    run(single, patients, NOISY, training=Training(), rates=rates)
+    asked = iter(range(1, 100))
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            begun, patients, NOISY, training=training, rates=rates, interrupted=lambda: next(asked) == 4,
+            checkpoint=Checkpoint(tmp_path / "c", ORIGIN, Silent()),
+        )  # fmt: skip
+    checkpoint = Checkpoint(tmp_path / "c", ORIGIN, Silent())
+    result = run(resumed, patients, NOISY, training=training, rates=rates, checkpoint=checkpoint, random_bytes=key(9))
+    assert flat(whole).tobytes() == flat(resumed).tobytes() != flat(single).tobytes()
+    assert result.training == expected.training
+
+
 def test_a_training_that_begins_again_has_other_noise(patients: Samples, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(small(), patients, NOISY, checkpoint=Checkpoint(tmp_path / "c", ORIGIN, Silent()), interrupted=lambda: True)
@@ -321,6 +340,26 @@ def test_bfloat16_trains_float32_weights(patients: Samples) -> None:
     run(single, patients, EVERYBODY, training=Training())
     assert all(array.dtype == np.float32 for array in to_arrays(module).values())
     assert 0 < np.abs(flat(module) - flat(single)).max() < 0.01
+
+
+# ------------------------------------------------------------------------------------------------------------ the floor
+
+
+@pytest.mark.parametrize("runs", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_honest_training_is_below_the_floor_and_each_without_noise_is(
+    patients: Samples, still: Augmentation, runs: int
+) -> None:
+    """Each training has a key of its own; all patients are clipped, whose gradients are then as long as they can be."""
+    training, honest = Training(steps=2, weight_decay=0), Mechanism(noise=6.0, clipping=0.1, batch=1, patients=11)
+    floor = NoisyDescent(
+        values=1028, steps=2, rate=RATE, momentum=0.9, clipping=0.1, batch=1, noise=6.0, decay=0.0, start=0.0
+    ).shortest
+    assert floor > 0
+    for mechanism, below in ((honest, False), (replace(honest, noise=0.0), True)):
+        for _ in range(runs):
+            module = linear()
+            run(module, patients, mechanism, still, training=training, random_bytes=os.urandom)
+            assert bool(np.linalg.norm(flat(module)) < floor) is below
 
 
 # -------------------------------------------------------------------------------------------------------------- refused
