@@ -228,3 +228,10 @@ def _whole(value: object) -> int:
     if type(value) is not int:
         raise TypeError
     return value
+
+
+def euclidean_norm(arrays: Arrays) -> float:
+    """Return the norm of all float tensors together."""
+    return math.sqrt(
+        math.fsum(float(np.square(value, dtype=np.float64).sum()) for value in arrays.values() if value.dtype.kind == "f")
+    )

@@ -92,6 +92,7 @@ class Settings:
         ssh_key: SFTP: the private key to log in with, a path relative to the workspace; empty uses ~/.ssh/config and an agent.
         endpoint: Object stores: URL of the service; empty means the provider's own.
         timeout: Seconds to wait for an answer from a remote drop folder.
+        above: A region's coordinator: the workspace of the region's site in the federation above, relative to this one.
         notify: Over which channels notices leave.
     """
 
@@ -112,6 +113,7 @@ class Settings:
     ssh_key: Annotated[str, Field(max_length=1000)] = ""
     endpoint: Annotated[str, Field(max_length=1000)] = ""
     timeout: Annotated[int, Field(ge=1, le=3600)] = 60
+    above: Annotated[str, Field(max_length=1000)] = ""
     notify: NoticeSettings = Field(default_factory=NoticeSettings)
 
 
@@ -215,6 +217,11 @@ class Workspace:
         write_whole(self.root / SETTINGS, (text if replaced else f"{line}\n{text}").encode())
         self.path(ROTATION).unlink()
         return Workspace.open(self.root)
+
+    @property
+    def above_path(self) -> Path | None:
+        """A region's workspace in the federation above; None if this is no region's."""
+        return self.root / Path(self.settings.above).expanduser() if self.settings.above else None
 
     @property
     def prepared_path(self) -> Path:

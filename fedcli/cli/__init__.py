@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "Coordinator": ("init", "admit", "aggregate", "restart", "remove", "amend", "access", "privacy"),
+    "Coordinator": ("init", "admit", "aggregate", "relay", "restart", "remove", "amend", "access", "privacy"),
     "Site": ("join", "approve", "prepare", "train-round", "retrain", "finetune", "evaluate", "predict"),
     "Everybody": (
         "status",

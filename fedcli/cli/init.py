@@ -29,6 +29,10 @@ RecoveryKeyOption = Annotated[
     Path | None,
     typer.Option(metavar="KEY.pub", help="The public half of a key that is kept offline, and can replace the coordinator's key."),
 ]
+AboveOption = Annotated[
+    Path | None,
+    typer.Option(help="Begin a region: the workspace of its site in the federation above, whose first model it begins from."),
+]
 
 
 def init(
@@ -39,6 +43,7 @@ def init(
     site: SiteOption = None,
     recovery_key: RecoveryKeyOption = None,
     weights: WeightsOption = None,
+    above: AboveOption = None,
     host_key: HostKeyOption = "",
     ssh_key: SshKeyOption = None,
     endpoint: EndpointOption = "",
@@ -68,6 +73,7 @@ def init(
             sites=named_paths(site or [], "--site"),
             recovery=recovery_key,
             weights=weights,
+            above=above,
         )
         return operation(request, environment)
 

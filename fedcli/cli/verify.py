@@ -30,6 +30,10 @@ ReportOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write e
 IdentityOption = Annotated[
     Path | None, typer.Option(metavar="KEY", help="An auditor's private key, which opens sealed files; default: the workspace's.")
 ]
+TreeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PLACE", help="The drop folder of a region, or of the federation above; can be given several times."),
+]
 HeadOption = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +52,7 @@ def verify(
     identity: IdentityOption = None,
     tars: TarsOption = None,
     report: ReportOption = None,
+    tree: TreeOption = None,
     host_key: source_options.HostKeyOption = "",
     ssh_key: source_options.SshKeyOption = None,
     endpoint: source_options.EndpointOption = "",
@@ -68,6 +73,9 @@ def verify(
             expect_head=expect_head,
             tars=tuple(tars or ()),
             report=report,
+            tree=tuple(
+                source_options.given_source(place, host_key=host_key, ssh_key=ssh_key, endpoint=endpoint) for place in tree or ()
+            ),
         )
         return operation(request, environment)[0]
 
@@ -85,6 +93,8 @@ def _show(out: Console, result: VerifyResult) -> None:
         render.print_line(out, f"· {key}: no verified record names this file; it is ignored")
     if len(result.unaccounted) > _SHOWN:
         render.print_line(out, f"· {len(result.unaccounted) - _SHOWN} more files are ignored; --json lists them")
+    for sentence in result.unfollowed:
+        render.print_line(out, f"· not followed: {sentence}")
     for sentence in result.dates:
         render.print_line(out, f"! {sentence}", style="yellow")
     sealed = f", {result.unopened} of them sealed to others" if result.unopened else ""

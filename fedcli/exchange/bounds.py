@@ -29,7 +29,7 @@ _FILES_PER_ROUND = 12
 """A folder, three records with their signatures, one or two artifacts, and what a broken upload has left."""
 _KIND = re.compile(
     r"(?:coordinator|sites/[^/]+)/(?:(federation|archive|enrolment)-|(dataset|models|evaluation|grants|masks)/"
-    r"|round-[0-9]+/(round|update|opening|closing|unmask)\.)"
+    r"|round-[0-9]+/(round|update|opening|closing|unmask|sum)\.)"
 )
 
 
@@ -94,6 +94,7 @@ class Bounds:
         most = {
             "federation": 128 * _KIB + 4 * _KIB * MAX_MEMBERS,  # it may bring in members, each with two keys
             "round": 128 * _KIB + self.members * (13 * _KIB + 200 * self.rounds),  # a reason for each, or its late updates
+            "sum": 128 * _KIB + 13 * _KIB * self.members,  # a reason for each
             "opening": 64 * _KIB + 13 * _KIB * self.members,  # a reason for each
             "closing": 64 * _KIB + 13 * _KIB * self.members,
             "update": 64 * _KIB + 2 * _KIB * self.members,  # masked ones are sealed to all members

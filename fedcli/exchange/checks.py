@@ -12,14 +12,14 @@ from fedcli.errors import TrustError
 from fedcli.exchange import layout, signatures
 from fedcli.exchange.keys import verify_keys
 from fedcli.exchange.recipients import check_sealing
-from fedcli.exchange.records import Artifact, Record, Role
+from fedcli.exchange.records import Artifact, Record, Role, RoundRecord
 from fedcli.plan import STATEFUL, Packing, Rule, Updates
 from fedcli.privacy.sealing import sealed_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedcli.exchange.records import FederationRecord, RoundRecord
+    from fedcli.exchange.records import FederationRecord, SumRecord
     from fedcli.exchange.signatures import VerifyKey
     from fedcli.plan import Aggregation
     from fedcli.tensors import Layout
@@ -105,18 +105,18 @@ def expect(signed: Signed, what: str, expected: object, actual: object) -> None:
         raise TrustError(msg)
 
 
-def check_members(signed: Signed, record: RoundRecord, federation: FederationRecord) -> None:
+def check_members(signed: Signed, record: RoundRecord | SumRecord, federation: FederationRecord) -> None:
     """No silent subset: every member that trains contributed, is absent, excused or rejected; nobody else is named."""
     used = [contribution.site for contribution in record.contributions]
     excused, rejected = [item.site for item in record.excused], [item.site for item in record.rejected]
     named = [*used, *record.without]
-    if record.round == 0:
+    if isinstance(record, RoundRecord) and record.round == 0:
         expect(signed, "sites named in round 0", [], named + [item.site for item in record.late])
         return
     lists = {"contributions": used, "absent": list(record.absent), "excused": excused, "rejected": rejected}
     for what, sites in lists.items():
         expect(signed, f"order of {what}", sorted(sites), sites)
-    if not used and record.restart is None:
+    if isinstance(record, RoundRecord) and record.aggregates and not used:
         msg = f"{signed.key}: a round has at least one contribution, or is a restart"
         raise TrustError(msg)
     expect(signed, "sites named", list(federation.trainers), sorted(named))
@@ -126,9 +126,13 @@ def check_rule(signed: Signed, record: RoundRecord, settings: Aggregation) -> No
     """The rule is the plan's, it has enough updates, and each has the weight that the plan gives; Krum leaves some out."""
     if record.round == 0:
         expect(signed, "rule", Rule.MEAN, record.rule)
-    if record.round == 0 or record.restart is not None:
-        return
-    expect(signed, "rule", settings.rule, record.rule)
+    if record.aggregates:
+        expect(signed, "rule", settings.rule, record.rule)
+        check_weights(signed, record, settings)
+
+
+def check_weights(signed: Signed, record: RoundRecord | SumRecord, settings: Aggregation) -> None:
+    """The plan's rule has enough updates, and each has the weight that the plan gives; Krum leaves some out."""
     if len(record.contributions) < settings.least:
         msg = f"{signed.key}: {len(record.contributions)} updates, expected at least {settings.least} for {settings.rule}"
         raise TrustError(msg)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MasksRecord,
         OpeningRecord,
         RoundRecord,
+        SumRecord,
         UnmaskRecord,
         UpdateRecord,
         ValidationScore,
@@ -88,6 +89,7 @@ class History:
         openings: The openings of masked rounds that are open, or that a round record names.
         closings: Their closings.
         unmasks: The answers to these, by site and round.
+        sums: What a region has summed, by round.
         masks: The masks that sites have prepared, by site and digest.
         problems: What did not verify; everything above did.
     """
@@ -103,6 +105,7 @@ class History:
     openings: dict[int, Verified[OpeningRecord]] = field(default_factory=dict)
     closings: dict[int, Verified[ClosingRecord]] = field(default_factory=dict)
     unmasks: dict[tuple[str, int], Verified[UnmaskRecord]] = field(default_factory=dict)
+    sums: dict[int, Verified[SumRecord]] = field(default_factory=dict)
     masks: dict[tuple[str, str], Verified[MasksRecord]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -131,6 +134,12 @@ class History:
         """Whether the last round of the plan is closed."""
         return len(self.rounds) > self.plan.rounds
 
+    @property
+    def regions(self) -> frozenset[str]:
+        """The sites that are regions, as their newest updates say."""
+        newest = {site: update.record.region for (site, _), update in sorted(self.updates.items())}
+        return frozenset(site for site, region in newest.items() if region is not None)
+
     def replayable_from(self, absent: AbstractSet[str]) -> int:
         """Return the first round from which every global model can be recomputed without the artifacts under these keys.
 
@@ -138,7 +147,7 @@ class History:
         """
         first = 1
         for number, verified in enumerate(self.rounds[1:], 1):
-            if verified.record.restart is not None:
+            if not verified.record.aggregates:
                 continue  # it computes nothing
             sites = [item.site for item in verified.record.contributions]
             sites += [item.site for item in verified.record.rejected if item.norm is not None]

@@ -117,6 +117,11 @@ def closing(number: int) -> str:
     return f"coordinator/round-{number:04d}/closing.json"
 
 
+def sum_record(number: int) -> str:
+    """Return the key of the record that says which updates of a round a region has summed."""
+    return f"coordinator/round-{number:04d}/sum.json"
+
+
 def unmask(site: str, number: int) -> str:
     """Return the key of a site's answer to the closing of a masked round."""
     return f"sites/{site}/round-{number:04d}/unmask.json"

@@ -60,6 +60,7 @@ from fedcli.exchange.records import (
 )
 from fedcli.exchange.round_norms import check_norms
 from fedcli.exchange.succession import amending_keys, check_amendment, check_recovery, check_seen
+from fedcli.exchange.tree.relayed_rounds import check_relayed
 
 if TYPE_CHECKING:
     from fedcli.exchange.records import PublicKey
@@ -170,6 +171,7 @@ class Ledger:
         check_rule(signed, record, settings)
         check_norms(signed, record, force.record.plan.limits)
         check_masked(signed, record, force.record)
+        check_relayed(signed, record, force.record.plan)
         check_artifacts(signed, record.artifacts, force.record, *round_roles(record, settings, self.rounds))
         check_restart(signed, record, self.rounds)
         check_readers(signed, record.artifacts, layout.COORDINATOR, [force.record])

@@ -10,11 +10,11 @@ from fedcli.plan.norm_limits import too_long
 
 if TYPE_CHECKING:
     from fedcli.exchange.checks import Signed
-    from fedcli.exchange.records import RoundRecord
+    from fedcli.exchange.records import RoundRecord, SumRecord
     from fedcli.plan import Limits
 
 
-def check_norms(signed: Signed, record: RoundRecord, limits: Limits) -> None:
+def check_norms(signed: Signed, record: RoundRecord | SumRecord, limits: Limits) -> None:
     """The updates that are too long by the plan's limits were refused, and nobody else was for that reason."""
     stated = {item.site: item.trained_norm for item in record.contributions}
     refused = {item.site: item.norm for item in record.rejected if item.norm is not None}

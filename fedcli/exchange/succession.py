@@ -31,7 +31,7 @@ def amending_keys(signed: Signed, newest: FederationRecord, *, recovered: bool) 
 def check_amendment(signed: Signed, record: FederationRecord, first: FederationRecord) -> None:
     """Every model is of one network, no patient moves from the training part to the test part, and all files are sealed or none.
 
-    The patients' privacy is promised for all rounds or for none.
+    The patients' privacy is promised for all rounds or for none, and a region stays one of the same federation.
 
     Federations begun before the first record could say `split_fixed` may have changed the split, and stay valid.
     """
@@ -40,6 +40,7 @@ def check_amendment(signed: Signed, record: FederationRecord, first: FederationR
         expect(signed, f"{what} of the plan", getattr(first.plan, what), getattr(record.plan, what))
     sealing = (item.plan.confidentiality.sealing for item in (first, record))
     expect(signed, "confidentiality.sealing of the plan", *sealing)
+    expect(signed, "tree.above of the plan", first.plan.tree.above, record.plan.tree.above)
     expect(signed, "privacy.mechanism of the plan", *(item.plan.privacy.mechanism for item in (first, record)))
 
 

@@ -1,6 +1,7 @@
 """The coordinator's part of a round: the server's lines of Algorithm 1.
 
 verify each update → wait, or continue by the plan's quorum and deadline → compute φ(t) → review → publish.
+In a region it publishes what was summed in place of φ(t), which comes from the federation above (`relay`).
 Nothing is left out silently: every member is in the round record, as contributor, absent, or rejected with the reason.
 """
 
@@ -26,6 +27,7 @@ from fedcli.party.party import Party
 from fedcli.party.received_updates import ReceivedUpdates, receive_updates
 from fedcli.party.round_closing import close_round, open_deadline
 from fedcli.party.transfer.outgoing import ArtifactFile
+from fedcli.party.tree.regional_sum import mean_of, publish_sum, read_sum
 from fedcli.party.update_review import SiteReview, review
 from fedcli.results import Result, Status
 from fedcli.text.visible_text import visible
@@ -107,22 +109,43 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
         UsageError: `without` names a site that is no member, or no masked round is open that could be ended.
     """
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
-        if done := _already_done(party):
-            return done
-        number = party.ledger.newest_round + 1
-        if (behind := party.ledger.rounds[-1].record.created - environment.clock()) > LARGEST_SKEW:
-            environment.progress.event(
-                f"this machine's clock is {duration(behind.total_seconds())} behind the record of round {number - 1}"
-            )
-        base = base_of(party.folder, number)
-        federation = party.ledger.in_force(number).record
-        if request.void is not None:
-            return _void(party, number, request.void)
-        if federation.plan.aggregation.masking:
-            return _masked(party, number, base, request)
-        closing = _RoundClosing(party, number, federation, base, layout_of(base), request.below_quorum)
-        received = receive_updates(party, number, closing.federation, closing.layout, request.without)
-        return closing.close(received, request.reviewer)
+        return _already_done(party) or close_open_round(party, request)
+
+
+def close_open_round(party: Party, request: AggregateRequest) -> AggregateResult:
+    """Close the open round of a coordinator at work, or say who is awaited; `aggregate` says what is raised."""
+    number, progress = party.ledger.newest_round + 1, party.environment.progress
+    if (behind := party.ledger.rounds[-1].record.created - party.environment.clock()) > LARGEST_SKEW:
+        progress.event(f"this machine's clock is {duration(behind.total_seconds())} behind the record of round {number - 1}")
+    base = base_of(party.folder, number)
+    federation = party.ledger.in_force(number).record
+    if request.void is not None:
+        return _void(party, number, request.void)
+    if federation.plan.aggregation.masking:
+        return _masked(party, number, base, request)
+    if federation.plan.tree.above and (done := _already_summed(party, number)):
+        return done
+    closing = _RoundClosing(party, number, federation, base, layout_of(base), request.below_quorum)
+    received = receive_updates(party, number, closing.federation, closing.layout, request.without)
+    return closing.close(received, request.reviewer)
+
+
+def _already_summed(party: Party, number: int) -> AggregateResult | None:
+    """Return what a region has summed in its open round; None if it has summed nothing yet."""
+    summed = read_sum(party.folder, number)
+    if summed is None:
+        return None
+    record, rounds = summed.record, party.ledger.in_force(number).record.plan.rounds
+    return AggregateResult(
+        status=Status.PUBLISHED if f"sum-{number:04d}" in party.published else Status.WAITING,
+        message=f"round {number} of {rounds} is summed; `{party.command('relay')}` sends the mean above, and takes the model",
+        round=number,
+        rounds=rounds,
+        used=tuple(item.site for item in record.contributions),
+        absent=record.absent,
+        excused=record.excused,
+        rejected=record.rejected,
+    )
 
 
 def _masked(party: Party, number: int, base: Update, request: AggregateRequest) -> AggregateResult:
@@ -228,11 +251,16 @@ class _RoundClosing:
     layout: Layout
     below_quorum: bool
 
+    @property
+    def is_region(self) -> bool:
+        """Whether the model of the round comes from the federation above."""
+        return bool(self.federation.plan.tree.above)
+
     def close(self, received: ReceivedUpdates, reviewer: RoundReviewer | None) -> AggregateResult:
         """Aggregate, review and publish; after a rejection, start again with the remaining updates."""
         figures: tuple[SiteReview, ...] = ()
         while not (reason := self._reason_to_wait(received)):
-            draft = self.party.outbox.draft(f"round-{self.number:04d}")
+            draft = self.party.outbox.draft(f"{'sum' if self.is_region else 'round'}-{self.number:04d}")
             folded = self._fold_or_reject(received, draft)
             if folded is None:
                 continue
@@ -242,7 +270,8 @@ class _RoundClosing:
                     self._tell(f"look at {figure.site}: {'; '.join(figure.odd)}")
             verdict = reviewer(self.number, figures) if reviewer is not None else None
             if verdict is None or (verdict.publish and not verdict.rejected):
-                return self._publish(received, draft, folded, figures)
+                publish = self._publish_sum if self.is_region else self._publish
+                return publish(received, draft, folded, figures)
             for site, why in verdict.rejected:
                 received.reject(site, why, left_out=True)
             if not verdict.publish:
@@ -293,7 +322,7 @@ class _RoundClosing:
             state = StateFiles(before=before, target=draft.folder / _STATE)
         label = f"round {self.number}: aggregating {len(updates)} updates"
         with self.party.environment.progress.track(label, 1, "models") as advance:
-            target = draft.folder / _MODEL
+            target = None if self.is_region else draft.folder / _MODEL
             folded = fold(rule, self.layout, self.base, updates, target, state=state, threads=num_threads())
             advance(1, "")
         return folded
@@ -323,6 +352,24 @@ class _RoundClosing:
         if end is not None and end - now > _SOON:
             message += f"; at the pace of the newest rounds, the last round ends about {end:%Y-%m-%d %H:%M} UTC"
         return self._result(received, Status.PUBLISHED, message, figures, folded.model.sha256)
+
+    def _publish_sum(
+        self, received: ReceivedUpdates, draft: Draft, folded: Folded, figures: tuple[SiteReview, ...]
+    ) -> AggregateResult:
+        """Publish what a region has summed; the updates have been folded into φ(t-1), and are within the plan's limits."""
+        plan, updates = self.federation.plan, list(received.updates.values())
+        mean = mean_of(plan.aggregation, self.layout, updates, draft.folder, None)
+        stated = plan.limits.limit_norms
+        publish_sum(
+            self.party,
+            draft,
+            received,
+            mean,
+            contributions=_contributions(received, folded, stated=stated),
+            base_norm=folded.base_norm if stated else None,
+        )
+        message = f"round {self.number} of {plan.rounds} is summed: {received.summary}"
+        return self._result(received, Status.PUBLISHED, f"{message}; next: `{self.party.command('relay')}`", figures)
 
     def _result(
         self,

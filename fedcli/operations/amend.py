@@ -156,6 +156,9 @@ def _amendment(party: Party, plan: Plan) -> Amendment:
             f'privacy.mechanism cannot change, expected "{before.privacy.mechanism}": a promise holds for all rounds or for none'
         )
         raise UsageError(msg, hint="write that into the plan; a federation with another promise is another one")
+    if plan.tree.above != before.tree.above:
+        msg = f"tree.above cannot change: expected {before.tree.above[:12] or 'none'}, found {plan.tree.above[:12] or 'none'}"
+        raise UsageError(msg, hint=f'write tree.above = "{before.tree.above}" into the plan')
     if plan.rounds < ledger.newest_round:
         msg = f"round {ledger.newest_round} is done, expected at least as many rounds, found {plan.rounds}"
         raise UsageError(msg)

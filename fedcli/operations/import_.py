@@ -24,6 +24,7 @@ from fedcli.exchange.records import (
     MasksRecord,
     OpeningRecord,
     RoundRecord,
+    SumRecord,
     UnmaskRecord,
     UpdateRecord,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from fedcli.progress import Progress
 
 _LISTED = 5
-_ORDER = (OpeningRecord, UpdateRecord, ClosingRecord, UnmaskRecord, RoundRecord)
+_ORDER = (OpeningRecord, UpdateRecord, ClosingRecord, UnmaskRecord, SumRecord, RoundRecord)
 """In which order the records of a round follow from one another."""
 
 

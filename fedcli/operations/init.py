@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypedDict
 
 from fedcli import tensors
+from fedcli.disk import Measured
 from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import public_keys, read_public_key, read_recovery_key
 from fedcli.exchange.recipients import check_auditors
-from fedcli.exchange.records import FederationRecord, Member, Role, RoundRecord
+from fedcli.exchange.records import FederationRecord, Member, Relayed, Role, RoundRecord
 from fedcli.learning.small_sites import few_steps
 from fedcli.party.amendment import sorted_members
 from fedcli.party.own_keys import own_keys
 from fedcli.party.party import Party, publication
 from fedcli.party.source import store_settings
+from fedcli.party.transfer.artifacts import Artifacts
 from fedcli.party.transfer.outgoing import ArtifactFile, artifact_of
+from fedcli.party.tree.region_plan import region_plan
 from fedcli.plan import Beginning
 from fedcli.privacy.sealing import sealed_size
 from fedcli.private_files import locked
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.environment import Environment
+    from fedcli.exchange.outbox import Draft
     from fedcli.party.source import Source
     from fedcli.plan import Plan
-    from fedcli.tensors import Arrays
 
 
 _HEADER_BYTES = 128
@@ -49,6 +52,7 @@ class InitRequest:
         sites: Public key files of sites that are members from the start, by name.
         recovery: The public half of the recovery key; None names none, and none can be named later.
         weights: The file of trained weights, if the plan begins from one; None takes torchvision's cache for ImageNet.
+        above: Of a region, the workspace of its site in the federation above, whose φ(0) it begins from; None is no region.
     """
 
     root: Path
@@ -58,6 +62,14 @@ class InitRequest:
     sites: Mapping[str, Path] = field(default_factory=dict)
     recovery: Path | None = None
     weights: Path | None = None
+    above: Path | None = None
+
+
+class _StatedBeginning(TypedDict, total=False):
+    """Where φ(0) comes from, as round 0 states it."""
+
+    pretrained: str | None
+    relayed: Relayed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +101,9 @@ def init(request: InitRequest, environment: Environment) -> InitResult:
         ConfigurationError: A key is wrong, the drop folder contains another federation, the network does not take images of the
             plan's size, or the trained weights are missing, wrong, or not what the plan begins from.
     """
-    plan, source = request.plan, request.source
+    source = request.source
+    request = _with_plan_above(request, environment)
+    plan = request.plan
     if request.weights is not None and plan.network.weights is Beginning.NONE:
         msg = f"{request.weights}: the plan begins without trained weights"
         raise ConfigurationError(msg, hint='set network.weights = "file" or "imagenet" in the plan, or leave --weights out')
@@ -131,15 +145,32 @@ def _create_workspace(request: InitRequest, environment: Environment) -> None:
             drop=request.source.address,
             coordinator=keys.signing.fingerprint,
             key=keys.name,
+            above=str(request.above.resolve()) if request.above is not None else "",
             **store_settings(request.source.options),
         )
         Workspace.create(request.root, settings)
 
 
+def _with_plan_above(request: InitRequest, environment: Environment) -> InitRequest:
+    """Return the request with the federation above in the plan, if there is one and the plan can be that of a region of it.
+
+    Raises:
+        ConfigurationError: The plan names another one, or does not fit it.
+    """
+    if request.above is not None:
+        with Party.at_work(request.above, WorkspaceRole.SITE, environment) as member:
+            return replace(request, plan=region_plan(request.plan, member.ledger))
+    if named := request.plan.tree.above:
+        msg = f"the plan is that of a region of the federation {named[:12]}"
+        raise ConfigurationError(msg, hint="--above names the workspace of the region's site in it")
+    return request
+
+
 def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member, ...]) -> None:
     plan = request.plan
     recovery = read_recovery_key(request.recovery, party.signer.verify_key) if request.recovery is not None else None
-    initial, pretrained_digest = _initial_model(plan, request.weights)
+    draft = party.outbox.draft("round-0000")
+    file, beginning = _initial_model(request, draft, party.environment)
     created = party.environment.clock()
     versions = party.versions(torch=True)
     federation = FederationRecord(
@@ -155,10 +186,7 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         members=members,
         plan=plan,
     )
-    first = publication(layout.federation(0), federation)
-    draft = party.outbox.draft("round-0000")
-    path, key = draft.folder / "model", layout.round_record(0)
-    file = ArtifactFile(role=Role.MODEL, path=path, content=tensors.write(path, initial))
+    first, key = publication(layout.federation(0), federation), layout.round_record(0)
     artifact, stored = artifact_of(file, key, federation, first.digest, layout.COORDINATOR)
     record = RoundRecord(
         federation=first.digest,
@@ -168,26 +196,35 @@ def _publish_beginning(party: Party, request: InitRequest, members: tuple[Member
         round=0,
         parent=None,
         federation_record=first.digest,
-        pretrained=pretrained_digest,
         artifacts=(artifact,),
+        **beginning,
     )
     party.commit(draft, first, publication(key, record, (artifact, stored)))
 
 
-def _initial_model(plan: Plan, weights_file: Path | None) -> tuple[Arrays, str | None]:
-    """Return φ(0), and the digest of the weights that it begins with, once the plan's network is known to do for its training."""
+def _initial_model(request: InitRequest, draft: Draft, environment: Environment) -> tuple[ArtifactFile, _StatedBeginning]:
+    """Make φ(0) in a draft, or take that of the federation above; return it and what the record says of it."""
     from fedcli.learning.networks import pretrained, registry  # noqa: PLC0415 - torch takes seconds, and only this needs it
     from fedcli.learning.training.mechanism import require_private  # noqa: PLC0415 - likewise
 
+    plan, path = request.plan, draft.folder / "model"
     registry.check_fit(plan.network, len(plan.classes), plan.images.size, plan.training.batch_size)
     if plan.privacy.promised:
         require_private(registry.build(plan.network, len(plan.classes)), plan.training)
+    if request.above is not None:
+        with Party.at_work(request.above, WorkspaceRole.SITE, environment) as member:
+            first = member.ledger.rounds[0]
+            copied = Artifacts(member.store, draft.folder / "fetched", member.folder.opening).fetch(first, first.artifact)
+            content = Measured(size=first.artifact.content_size, sha256=first.artifact.content_sha256)
+            relayed = Relayed(record=first.digest, sum=None)
+            return ArtifactFile(role=Role.MODEL, path=copied, content=content), _StatedBeginning(relayed=relayed)
     source = None
     if plan.network.weights is not Beginning.NONE:
-        source = pretrained.read(weights_file or pretrained.cached(plan.network.name))
+        source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
     _require_room(plan, sum(value.size for value in initial.values()))
-    return initial, source.sha256 if source else None
+    file = ArtifactFile(role=Role.MODEL, path=path, content=tensors.write(path, initial))
+    return file, _StatedBeginning(pretrained=source.sha256 if source else None)
 
 
 def _require_room(plan: Plan, values: int) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.disk import Measured
-from fedcli.errors import TrustError, UnreadableError, UsageError
+from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import Restart
 from fedcli.exchange.tar import Tar
 from fedcli.party.masking.masked_aggregation import evidence
 from fedcli.party.party import Party
-from fedcli.party.received_updates import REASON_LIMIT, ReceivedUpdates
+from fedcli.party.received_updates import REASON_LIMIT, discarded_updates
 from fedcli.party.round_closing import close_round
 from fedcli.party.transfer.artifacts import Artifacts
 from fedcli.party.transfer.outgoing import ArtifactFile
@@ -104,11 +104,14 @@ def restart_open_round(party: Party, number: int, reason: str, tars: tuple[Path,
     _require_possible(party, number, reason)
     draft = party.outbox.draft(f"round-{opened:04d}")
     files, restarted = _copies(party, number, tars, draft), Restart(round=number, reason=reason)
-    close_round(party, draft, _discarded(party, reason), files, restart=restarted, masked=evidence(party, opened))
+    close_round(party, draft, discarded_updates(party, reason), files, restart=restarted, masked=evidence(party, opened))
 
 
 def _require_possible(party: Party, number: int, reason: str) -> None:
     newest, plan = party.ledger.newest_round, party.plan
+    if plan.tree.above:
+        msg = "this federation is a region, whose models come from the federation above"
+        raise UsageError(msg, hint="ask the coordinator above to restart: the region's round then is a restart too")
     if not 0 <= number <= newest:
         msg = f"--from {number}: expected 0 to {newest}, the newest round"
         raise UsageError(msg)
@@ -136,20 +139,6 @@ def _copies(party: Party, number: int, tars: tuple[Path, ...], draft: Draft) -> 
         file = ArtifactFile(role=artifact.role, path=artifacts.fetch(earlier, artifact), content=content)
         files.append(party.artifact(file, key, federation))
     return files
-
-
-def _discarded(party: Party, reason: str) -> ReceivedUpdates:
-    """Return the members of the open round, each update that has arrived as rejected with the reason."""
-    number = party.ledger.newest_round + 1
-    received = ReceivedUpdates(members=party.ledger.in_force(number).record.trainers)
-    for site in received.members:
-        try:
-            if (update := party.folder.update(site, number)) is not None:
-                received.records[site] = update
-                received.reject(site, reason)
-        except (TrustError, UnreadableError) as error:
-            received.reject(site, str(error))
-    return received
 
 
 def _result(party: Party, status: Status, earlier: int) -> RestartResult:

@@ -27,6 +27,7 @@ from fedcli.party.history_reader import read_history
 from fedcli.party.inspection import confirmation, inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.transfer.tar_members import files_of
+from fedcli.party.tree.followed_tree import TreeFolder, follow, read_tree_folder
 from fedcli.privacy.keyring import scratch_of
 from fedcli.reporting.tables.patient_costs import PatientCost, patient_costs, recomputed_costs, too_quiet, without_floor
 from fedcli.reporting.verification_report import (
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.party.history_reader import Reading
     from fedcli.party.source import Source
+    from fedcli.party.tree.followed_tree import FollowedTree
+    from fedcli.privacy.keyring import Keyring
     from fedcli.progress import Progress
 
 _LISTED = 5
@@ -66,6 +69,7 @@ class VerifyRequest:
         expect_head: Digest, or its beginning, of a round record that must be in the history.
         tars: Tars of artifacts that were moved out of the drop folder.
         report: Where to write every check with its result: a file that ends in .html or .json.
+        tree: Drop folders of other federations of its tree: regions of this one, and the one above.
     """
 
     source: Source
@@ -74,6 +78,7 @@ class VerifyRequest:
     expect_head: str | None = None
     tars: tuple[Path, ...] = ()
     report: Path | None = None
+    tree: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,8 @@ class VerifyResult(Result):
         unaccounted: Files that no verified record names; they are ignored.
         dates: What is odd about the dates in the records; nothing is refused for it.
         privacy: What the sites' updates have cost their training patients, claimed and recomputed; empty if nothing is promised.
+        followed: References between the federations of a tree that hold: a region's updates, and models taken from above.
+        unfollowed: What of its tree could not be followed, since a drop folder is not at hand, or files are sealed to others.
     """
 
     verified: bool
@@ -118,6 +125,8 @@ class VerifyResult(Result):
     unaccounted: tuple[str, ...]
     dates: tuple[str, ...]
     privacy: tuple[PatientCost, ...]
+    followed: int
+    unfollowed: tuple[str, ...]
 
 
 def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResult, History]:
@@ -142,15 +151,23 @@ def verify(request: VerifyRequest, environment: Environment) -> tuple[VerifyResu
             raise _sealed_to_others(replayed.unopened, source)
         artifacts = inspect_artifacts(reading, progress, replayed.settled if replayed else frozenset())
         reading.problems.extend((*replayed.problems, *_too_quiet(folder, history, progress)) if replayed else ())
+        tree = _follow(request, history, keyring, environment) if history.rounds else None
+        reading.problems.extend(tree.problems if tree else ())
         _expect_head(history, reading, request.expect_head)
         if request.allowed_signers is not None:
             write_whole(request.allowed_signers, allowed_signers(principals(folder.ledger.federations)).encode())
         rounds = replayed.rounds if replayed else 0
-        result = replace(_result(history, reading, artifacts, rounds, environment.clock()), privacy=costs)
+        result = replace(_result(history, reading, artifacts, rounds, environment.clock(), tree), privacy=costs)
         if request.report is not None:
             report = _report(request, history, reading, result, environment.clock())
             write_whole(request.report, render_verification(report, request.report.suffix))
         return result, history
+
+
+def _follow(request: VerifyRequest, history: History, keyring: Keyring | None, environment: Environment) -> FollowedTree:
+    """Verify the other federations of a tree that are at hand, and compare what they say of one another."""
+    others = [read_tree_folder(other, keyring, environment.progress, replays=request.replay) for other in request.tree]
+    return follow(TreeFolder(address=request.source.address, history=history), others)
 
 
 def _recompute_costs(history: History, reading: Reading, progress: Progress) -> tuple[History, tuple[PatientCost, ...]]:
@@ -226,7 +243,9 @@ def _unaccounted(reading: Reading) -> tuple[str, ...]:
     return tuple(sorted(reading.keys - known))
 
 
-def _result(history: History, reading: Reading, artifacts: int, replayed: int, now: datetime) -> VerifyResult:
+def _result(
+    history: History, reading: Reading, artifacts: int, replayed: int, now: datetime, tree: FollowedTree | None
+) -> VerifyResult:
     ledger = reading.folder.ledger
     begun = bool(ledger.federations)
     if not begun and not reading.problems:
@@ -239,7 +258,7 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, n
     first = history.replayable_from(reading.archived)
     return VerifyResult(
         status=Status.VERIFIED if confirmed else Status.CONSISTENT if good else Status.FAILED,
-        message=_statement(ledger, replayed, first, len(reading.unopened)) if good else _failure(reading),
+        message=_statement(ledger, replayed, first, len(reading.unopened)) + _of_tree(tree) if good else _failure(reading),
         verified=confirmed,
         consistent=good,
         coordinator=ledger.first_key.fingerprint if begun else "",
@@ -257,6 +276,8 @@ def _result(history: History, reading: Reading, artifacts: int, replayed: int, n
         unaccounted=_unaccounted(reading),
         dates=odd_dates(history, now),
         privacy=(),
+        followed=tree.links if tree else 0,
+        unfollowed=tree.unfollowed if tree else (),
     )
 
 
@@ -279,3 +300,12 @@ def _statement(ledger: Ledger, replayed: int, first: int, unopened: int) -> str:
     extent += f", replayable from round {first}" if first > 1 else ""
     extent += f"; {counted(unopened, 'artifact')} sealed to others, of which only what is stored was checked" if unopened else ""
     return f"{confirmation(ledger)}{extent}"
+
+
+def _of_tree(tree: FollowedTree | None) -> str:
+    """Return what holds of the other federations of a tree, and what could not be followed."""
+    if tree is None or not (tree.links or tree.unfollowed):
+        return ""
+    text = f"; {counted(tree.links, 'reference')} between federations of its tree hold" if tree.links else ""
+    text += f", {counted(tree.replayed, 'round')} of the others recomputed" if tree.replayed else ""
+    return text + (f"; not followed: {'; '.join(tree.unfollowed[:_LISTED])}" if tree.unfollowed else "")

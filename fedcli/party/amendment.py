@@ -23,11 +23,12 @@ def first_round(party: Party, concerned: Iterable[str]) -> int:
     """Return the first round under an amendment that concerns these sites.
 
     That is the open round, unless one of them has already sent its update, which was made under the record in force now, or the
-    opening of a masked round has named its participants.
+    opening of a masked round has named its participants, or a region has summed the round.
     """
     ledger = party.ledger
     opened = ledger.newest_round + 1
-    sent = party.store.stat(layout.opening(opened)) is not None or any(
+    decided = layout.sum_record(opened) if party.plan.tree.above else layout.opening(opened)
+    sent = party.store.stat(decided) is not None or any(
         party.store.stat(layout.update(site, opened)) is not None for site in concerned
     )
     return max(opened + sent, ledger.newest_federation.from_round)

@@ -22,6 +22,7 @@ from fedcli.exchange.records import (
     OpeningRecord,
     Record,
     RoundRecord,
+    SumRecord,
     UnmaskRecord,
     UpdateRecord,
     archivable,
@@ -29,6 +30,7 @@ from fedcli.exchange.records import (
 from fedcli.party.enrolment import read_enrolments
 from fedcli.party.inspection import check_used_updates
 from fedcli.party.masking.masking_history import check_masked_rounds, read_masked_rounds
+from fedcli.party.tree.regional_history import check_sums, read_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -41,7 +43,7 @@ R = TypeVar("R", bound=Record)
 K = TypeVar("K")
 S = TypeVar("S", ArchiveRecord, DatasetRecord, ModelRecord, EvaluationRecord)
 
-_OF_ROUNDS = RoundRecord | UpdateRecord | OpeningRecord | ClosingRecord | UnmaskRecord
+_OF_ROUNDS = RoundRecord | UpdateRecord | OpeningRecord | ClosingRecord | UnmaskRecord | SumRecord
 _MOST_BEYOND = 3
 """Of so many rounds after the newest one, updates are read: they name the round records that are missing."""
 
@@ -177,10 +179,12 @@ def read_history(
     for site in sorted(ledger.bounds.sites or ()):
         _read_site(reading, site, history)
     read_masked_rounds(reading, history)
+    read_sums(reading, history)
     reading.problems.extend(reading.consumption.unsaid())
     if not newest:
         check_used_updates(reading, history.updates)
         check_masked_rounds(reading, history)
+        check_sums(reading, history)
     return replace(history, problems=tuple(reading.problems)), reading
 
 

@@ -72,6 +72,9 @@ class OpenRound:
         overdue: Whether its deadline has passed.
         settings: When the coordinator closes it.
         masked: The step that it is at, where updates are masked.
+        is_region: Whether its model comes from the federation above.
+        summed: Whether a region has summed it.
+        regions: Awaited members that are regions, as their newest update says.
     """
 
     present: tuple[str, ...]
@@ -81,6 +84,9 @@ class OpenRound:
     overdue: bool
     settings: Aggregation
     masked: MaskedTurn | None = None
+    is_region: bool = False
+    summed: bool = False
+    regions: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -151,19 +157,26 @@ def _round_commands(opened: OpenRound, viewer: Viewer) -> Iterator[NextCommand]:
     if opened.masked is not None and (opened.masked.ready or opened.masked.occasion):
         yield from _masked_commands(opened.masked, viewer)
         return
+    if opened.summed:
+        command = viewer.command(COORDINATOR, "relay")
+        yield NextCommand(parties=(), command=command, occasion="the round is summed; its model comes from the federation above")
+        return
     if opened.complete:
-        yield from _commands(viewer, (COORDINATOR,), "aggregate")
+        yield from _commands(viewer, (COORDINATOR,), "relay" if opened.is_region else "aggregate")
     elif opened.can_go_on_without:
         without = [word for site in opened.missing for word in ("--without", site)]
         below = ("--below-quorum",) if len(opened.present) < opened.settings.quorum else ()
         yield from _commands(viewer, (COORDINATOR,), "aggregate", *without, "--reason", "TEXT", *below)
-    for parties in _split(viewer, tuple(site for site in opened.awaited if site not in opened.unapproved)):
+    for parties in _split(viewer, opened.regions):
+        yield NextCommand(parties=parties, command=party_command(WORKSPACE, "relay"), occasion="in the region's own federation")
+    others = (*opened.unapproved, *opened.regions)
+    for parties in _split(viewer, tuple(site for site in opened.awaited if site not in others)):
         if viewer.holds and parties == (viewer.name,):
             command = viewer.command(parties[0], "train-round", "--review")
             yield NextCommand(parties=parties, command=command, occasion="the update is held until you agree")
         else:
             yield from _commands(viewer, parties, "train-round")
-    for parties in _split(viewer, opened.unapproved):
+    for parties in _split(viewer, tuple(site for site in opened.unapproved if site not in opened.regions)):
         yield _steps(viewer, parties, "approve", "train-round")
 
 
@@ -178,6 +191,8 @@ def _masked_commands(turn: MaskedTurn, viewer: Viewer) -> Iterator[NextCommand]:
 def _final_commands(history: History, members: tuple[str, ...], viewer: Viewer) -> Iterator[NextCommand]:
     """Yield the missing evaluations; a site shares its models when it evaluates, so every site does it twice."""
     testers = tuple(site for site in history.testers if site not in history.evaluations)
+    regions = history.regions  # their sites evaluate in their own federations
+    members = tuple(site for site in members if site not in regions)
     if late := tuple(site for site in members if site not in history.evaluations):
         for parties in _split(viewer, late):
             yield _steps(viewer, parties, "train-round", "finetune", "evaluate")

@@ -189,6 +189,20 @@ def receive_updates(
     return received
 
 
+def discarded_updates(party: Party, reason: str) -> ReceivedUpdates:
+    """Return the members of the open round, each update that has arrived as rejected with the reason."""
+    number = party.ledger.newest_round + 1
+    received = ReceivedUpdates(members=party.ledger.in_force(number).record.trainers)
+    for site in received.members:
+        try:
+            if (update := party.folder.update(site, number)) is not None:
+                received.records[site] = update
+                received.reject(site, reason)
+        except (TrustError, UnreadableError) as error:
+            received.reject(site, str(error))
+    return received
+
+
 def _listings(folder: Folder, number: int, sites: Sequence[str]) -> dict[str, Listing]:
     """List the sites' updates of a round and their data set records, and have the stores read them all at once."""
     places = {site: (f"{layout.prefix(site)}round-{number:04d}/", f"{layout.prefix(site)}dataset/") for site in sites}

@@ -21,6 +21,7 @@ from fedcli.exchange.history import Problem
 from fedcli.exchange.records import Role
 from fedcli.party.aggregation_input import base_of, layout_of, num_threads, state_before, update_of
 from fedcli.party.masking.masking_history import replay_masked
+from fedcli.party.tree.regional_history import named_sum, replay_sum
 
 if TYPE_CHECKING:
     from fedcli.aggregation.fold import Folded
@@ -83,9 +84,10 @@ def _attempt(folder: Folder, history: History, number: int) -> set[str] | TrustE
     """Replay one round with private copies of its own; return the keys of the artifacts that it has compared, or the error.
 
     The ledger has compared the digests of a restart with those of the earlier round; whom it names as a culprit is looked at.
+    Of a region's round the sum is computed; its model is another federation's.
     """
     record = history.rounds[number].record
-    if record.restart is not None and record.masked is None:
+    if not record.aggregates and record.masked is None:
         return set()
     with tempfile.TemporaryDirectory(prefix="fedcli-replay-", dir=folder.scratch) as scratch:
         private = folder.beside(Path(scratch) / "cache")
@@ -111,6 +113,8 @@ def _replay_round(folder: Folder, history: History, number: int, scratch: Path) 
     if rule.server is not None:
         state = StateFiles(before=state_before(folder, number, settings, layout), target=scratch / "state")
     _compare(record, fold(rule, layout, base, updates, None, state=state, reviewed=False))
+    if (summed := named_sum(history, history.rounds[number])) is not None:
+        replay_sum(summed, settings, layout, updates, scratch)
     refused = [item for item in record.rejected if item.norm is not None]
     measured = [update_of(folder, _update(history, number, item), plan, layout) for item in refused]
     for item, norm in zip(refused, trained_norms(rule, layout, measured) if measured else (), strict=True):
@@ -134,9 +138,9 @@ def _update(history: History, number: int, contribution: Contribution | Rejected
 
 
 def _compare(record: RoundRecord, folded: Folded) -> None:
-    """Raise a TrustError where a round record differs from its replay."""
+    """Raise a TrustError where a round record differs from its replay; a region's model is not computed from its updates."""
     measured = {Role.MODEL: folded.model, Role.SERVER_STATE: folded.state}
-    for artifact in record.artifacts:
+    for artifact in record.artifacts if record.relayed is None else ():
         file = measured[artifact.role]
         if file is None or file.sha256 != artifact.content_sha256:
             digest = file.sha256[:12] if file is not None else "nothing"

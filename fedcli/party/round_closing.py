@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.outbox import Draft, Publication
-    from fedcli.exchange.records import Artifact, Contribution, MaskedSum, Restart
+    from fedcli.exchange.records import Artifact, Contribution, MaskedSum, Relayed, Restart
     from fedcli.party.party import Party
     from fedcli.party.received_updates import ReceivedUpdates
     from fedcli.plan import Plan
@@ -49,18 +49,12 @@ def close_round(
     base_norm: float | None = None,
     restart: Restart | None = None,
     masked: MaskedSum | None = None,
+    relayed: Relayed | None = None,
 ) -> None:
     """Publish the coordinator's record of the open round with its artifacts, and take it into the ledger.
 
-    Args:
-        party: The coordinator.
-        draft: Holds the files.
-        received: Who is absent, excused or rejected.
-        files: The round's artifacts, and where in the draft each is.
-        contributions: What each update contributed.
-        base_norm: The norm of the model before, where the plan limits norms.
-        restart: The earlier round whose model and rule the round has.
-        masked: What a masked sum was, or could not be, computed from.
+    `received` says who is absent, excused or rejected; `files` are the round's artifacts, each with where it is in the draft. The
+    other arguments are what `RoundRecord` explains.
     """
     ledger, created, number = party.ledger, party.environment.clock(), party.ledger.newest_round + 1
     record = RoundRecord(
@@ -81,6 +75,7 @@ def close_round(
         deadline=_next_deadline(party.plan, number, created),
         restart=restart,
         masked=masked,
+        relayed=relayed,
         artifacts=tuple(artifact for artifact, _ in files),
     )
     _publish(party, draft, publication(layout.round_record(number), record, *files))

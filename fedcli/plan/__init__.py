@@ -47,6 +47,7 @@ from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, MAX_STEPS, Aggregati
 from fedcli.plan.patient_privacy import PatientPrivacy
 from fedcli.plan.plan import MAX_BATCH_PIXELS, Plan, Preparation, load, template
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
+from fedcli.plan.tree import Tree
 
 __all__ = [
     "ENCRYPTION_KEY",
@@ -99,6 +100,7 @@ __all__ = [
     "Statistics",
     "Tomosynthesis",
     "Training",
+    "Tree",
     "Unit",
     "Updates",
     "ViewPosition",

@@ -16,6 +16,7 @@ from fedcli.plan.confidentiality import Confidentiality
 from fedcli.plan.federation import MAX_CLASSES, MAX_ROUNDS, Aggregation, ClassName, Evaluation, Limits, Updates
 from fedcli.plan.patient_privacy import PatientPrivacy, conflicts
 from fedcli.plan.recipe import Augmentation, Finetuning, Images, Network, Split, Training
+from fedcli.plan.tree import Tree, tree_conflicts
 from fedcli.wire import STRICT, Digest, ShortText, absent_means
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Plan:
         default_factory=Confidentiality
     )
     privacy: Annotated[PatientPrivacy, absent_means(PatientPrivacy())] = field(default_factory=PatientPrivacy)
+    tree: Annotated[Tree, absent_means(Tree())] = field(default_factory=Tree)
     about: Annotated[About, absent_means(About())] = field(default_factory=About)
 
     @model_validator(mode="after")
@@ -115,6 +117,12 @@ class Plan:
                 "whom a later quantum computer could compute the masks"
             )
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_its_tree(self) -> Plan:
+        if reasons := tuple(tree_conflicts(self)):
+            raise ValueError("; ".join(reasons))
         return self
 
     @model_validator(mode="after")

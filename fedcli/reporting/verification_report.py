@@ -154,13 +154,18 @@ def checks_of_rounds(
             detail = f"the global model is that of round {item.record.restart.round}: SHA-256 {item.artifact.content_sha256}"
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.HOLDS, detail=detail)
             continue
+        if item.record.relayed is not None and item.record.relayed.sum is None:
+            detail = "the region has summed nothing, and the model is that of the federation above"
+            yield CheckedFile(check=check, file=item.key, result=CheckOutcome.NOT_CHECKED, detail=detail)
+            continue
         if first is None:
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.NOT_CHECKED, detail="only with --replay")
         elif number < first:
             detail = f"artifacts that it needs are archived; give their tar with --with; from round {first} on they are here"
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.NOT_CHECKED, detail=detail)
         else:
-            detail = f"the global model is the same, bit for bit: SHA-256 {item.artifact.content_sha256}"
+            what = "global model" if item.record.relayed is None else "mean that the region has sent above"
+            detail = f"the {what} is the same, bit for bit: SHA-256 {item.artifact.content_sha256}"
             yield CheckedFile(check=check, file=item.key, result=CheckOutcome.HOLDS, detail=detail)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,7 +165,7 @@ def _record(
         trained=published_validation(local_round.trained, learner.level(Part.VALIDATION)),
         payload=Payload.DELTA if masks is None else Payload.MASKED_SUM,
         training_loss=published_figure(loss, learner.level(Part.TRAIN)) if masks is None else None,
-        norm=euclidean_norm(outgoing.delta) if masks is None and told else None,
+        norm=tensors.euclidean_norm(outgoing.delta) if masks is None and told else None,
         opening=masks.opening if masks is not None else None,
         seconds=round(result.seconds, 1) if told else None,
         device=learner.machine,
@@ -193,10 +192,3 @@ def require_finite(delta: Arrays) -> None:
         if not np.isfinite(value).all():
             msg = f"the update is not finite in tensor {name}; nothing is published"
             raise TrainingError(msg, hint="a lower training.rate may help")
-
-
-def euclidean_norm(delta: Arrays) -> float:
-    """Return the norm of all float tensors together."""
-    return math.sqrt(
-        math.fsum(float(np.square(value, dtype=np.float64).sum()) for value in delta.values() if value.dtype.kind == "f")
-    )

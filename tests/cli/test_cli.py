@@ -73,7 +73,7 @@ def test_json_is_one_object_with_stable_keys(trained: Federation) -> None:
     assert list(found) == [
         "command", "status", "message", "verified", "consistent", "coordinator", "federation", "head", "round", "rounds",
         "records", "artifacts", "archived", "replayable_from", "replayed", "unopened", "problems", "unaccounted",
-        "dates", "privacy",
+        "dates", "privacy", "followed", "unfollowed",
     ]  # fmt: skip
     found = succeed("aggregate", "-C", trained.coordinator)
     assert list(found) == [

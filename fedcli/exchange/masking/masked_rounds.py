@@ -24,8 +24,11 @@ def least_participants(federation: FederationRecord) -> int:
 
 
 def check_payload(signed: Signed, record: UpdateRecord, plan: Plan) -> None:
-    """An update is masked where the plan masks, and nowhere else."""
+    """An update is masked where the plan masks, and nowhere else; it is a region's mean only where the plan allows regions."""
     expected = Payload.MASKED_SUM if plan.aggregation.masking else Payload.DELTA
+    if record.payload is Payload.WEIGHTED_SUM:
+        expect(signed, "a region's update (tree.regions of the plan)", plan.tree.regions, actual=True)
+        return
     expect(signed, "payload (aggregation.masking of the plan)", expected.value, record.payload.value)
 
 

@@ -20,6 +20,7 @@ from fedcli.exchange.records.coordinator import (
     Member,
     RefusedShare,
     Rejected,
+    Relayed,
     Restart,
     RoundRecord,
     archivable,
@@ -62,12 +63,14 @@ from fedcli.exchange.records.sites import (
     GrantRecord,
     ModelRecord,
     ModelReference,
+    RegionalSum,
     SeenRound,
     SiteRecord,
     TestScore,
     UpdateRecord,
     ValidationScore,
 )
+from fedcli.exchange.records.sum_record import SumRecord
 
 __all__ = [
     "LEAST_PARTICIPANTS",
@@ -109,12 +112,15 @@ __all__ = [
     "Recipient",
     "Record",
     "RefusedShare",
+    "RegionalSum",
     "Rejected",
+    "Relayed",
     "Restart",
     "Role",
     "RoundRecord",
     "SeenRound",
     "SiteRecord",
+    "SumRecord",
     "Survivor",
     "TestScore",
     "UnmaskRecord",

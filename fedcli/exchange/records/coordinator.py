@@ -233,6 +233,19 @@ class MaskedSum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Relayed:
+    """Where the model of a region's round comes from.
+
+    Attributes:
+        record: Digest of the record of the same round in the federation above, whose model it is.
+        sum: Digest of the region's record of what it has summed in the round; null if it has summed nothing.
+    """
+
+    record: Digest
+    sum: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RoundRecord(Record):
     """One global model and what it was made of; round 0 holds φ(0).
 
@@ -253,6 +266,7 @@ class RoundRecord(Record):
             of round 1 follows from the federation record that lists its members.
         restart: Where the round has no contributions, but goes back to an earlier one; otherwise left out.
         masked: Where updates were masked, what their sum was computed from; of a restart, what it could not be computed from.
+        relayed: In a region, where the model comes from; otherwise left out.
         artifacts: The global model, and the server's state if the rule has one.
     """
 
@@ -271,6 +285,7 @@ class RoundRecord(Record):
     deadline: Timestamp | None = None
     restart: Annotated[Restart | None, absent_means(None)] = None
     masked: Annotated[MaskedSum | None, absent_means(None)] = None
+    relayed: Annotated[Relayed | None, absent_means(None)] = None
     artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=2, fail_fast=True)]
 
     @property
@@ -283,6 +298,11 @@ class RoundRecord(Record):
         """The members whose update is not in it."""
         return (*self.absent, *(item.site for item in self.excused), *(item.site for item in self.rejected))
 
+    @property
+    def aggregates(self) -> bool:
+        """Whether updates were aggregated: not so in round 0, in a restart, and where a region has summed nothing."""
+        return self.round > 0 and self.restart is None and (self.relayed is None or self.relayed.sum is not None)
+
     @model_validator(mode="after")
     def _is_consistent(self) -> RoundRecord:
         if self.pretrained is not None and self.round:
@@ -293,6 +313,9 @@ class RoundRecord(Record):
             raise ValueError(msg)
         if self.restart is not None and self.contributions:
             msg = f"round {self.round} is a restart, but has contributions"
+            raise ValueError(msg)
+        if self.relayed is not None and (self.relayed.sum is not None) is not bool(self.contributions):
+            msg = f"round {self.round}: a region's round has contributions where it names a sum, and nowhere else"
             raise ValueError(msg)
         if any((item.norm is None) is not (self.masked is not None) for item in self.contributions):
             msg = f"round {self.round}: contributions state norms, but not where updates were masked"

@@ -68,6 +68,19 @@ class SiteRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RegionalSum:
+    """What a region's update was computed from: a record in the drop folder of the region's own federation.
+
+    Attributes:
+        federation: SHA-256 of the first record of that federation.
+        record: Digest of its record of what it has summed.
+    """
+
+    federation: Digest
+    record: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class UpdateRecord(SiteRecord):
     """A site's work of one round: Δφ(t) and n_k. What would tell of single patients is null where `privacy` is stated.
 
@@ -87,6 +100,7 @@ class UpdateRecord(SiteRecord):
         training_loss: Mean over the steps; null if withheld, as it is beside masked tensors.
         norm: Euclidean norm of the delta's float tensors; null if they are masked, or under a promise of privacy.
         opening: Digest of the opening record under which they are masked; left out if they are not.
+        region: Of a region, what its weighted mean was computed from; otherwise left out.
         seconds: Duration of training.
         device: Where it ran.
         threads: CPU threads; the exact bits depend on their number.
@@ -108,6 +122,7 @@ class UpdateRecord(SiteRecord):
     training_loss: NotNegative | None
     norm: NotNegative | None
     opening: Annotated[Digest | None, absent_means(None)] = None
+    region: Annotated[RegionalSum | None, absent_means(None)] = None
     seconds: Seconds | None
     device: ShortText
     threads: Annotated[int, Field(ge=1, le=4096)]
@@ -122,6 +137,12 @@ class UpdateRecord(SiteRecord):
             raise ValueError(msg)
         if masked and self.training_loss is not None:
             msg = "masked tensors come without a training loss"
+            raise ValueError(msg)
+        if (self.payload is Payload.WEIGHTED_SUM) is not (self.region is not None):
+            msg = f"the payload is {self.payload}: a region's mean names what it was computed from, and no other update does"
+            raise ValueError(msg)
+        if self.region is not None and (self.dataset, self.training_loss) != (None, None):
+            msg = "a region's mean comes without a data set record and without a training loss"
             raise ValueError(msg)
         return self
 

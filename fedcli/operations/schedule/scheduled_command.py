@@ -88,7 +88,7 @@ class ScheduledCommand:
             raise UsageError(msg)
         own = cls(
             party=settings.name,
-            verb="train-round" if trains else "aggregate",
+            verb="train-round" if trains else "relay" if settings.above else "aggregate",
             program=program(),
             root=request.root.resolve(),
             passphrase=request.passphrase.resolve() if request.passphrase is not None else None,

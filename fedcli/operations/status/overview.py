@@ -206,6 +206,7 @@ def _viewer(source: Source) -> tuple[Viewer, TrustedRecords | None]:
 
 def _advice(history: History) -> tuple[str, ...]:
     newest = {site: update.record for (site, _), update in sorted(history.updates.items()) if site in history.trainers}
+    newest = {site: record for site, record in newest.items() if record.region is None}
     return tuple(
         f"{site}: {sentence}"
         for site, record in newest.items()
@@ -267,6 +268,9 @@ def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: boo
         overdue=overdue,
         settings=plan.aggregation,
         masked=turn,
+        is_region=bool(plan.tree.above),
+        summed=row.round in history.sums,
+        regions=tuple(site for site in awaited if site in history.regions) if plan.tree.regions else (),
     )
 
 

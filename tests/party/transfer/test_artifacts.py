@@ -20,7 +20,7 @@ from fedcli.party.transfer.artifacts import DeltaFile
 from fedcli.party.transfer.outgoing import describe, prepare_update
 from fedcli.plan import Encoding, Network, Packing, Updates
 from fedcli.results import Status
-from fedcli.site.contribution import euclidean_norm, require_finite
+from fedcli.site.contribution import require_finite
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
 from tests.fixtures.history import HandmadeHistory, complete_history
 from tests.fixtures.records import PLAN as HISTORY_PLAN
@@ -223,7 +223,7 @@ def test_a_federation_goes_its_way_on_what_was_sent(tmp_path: Path, prepared: di
         update = folder.update(site, 1)
         assert update is not None
         delta = folder.artifacts.delta(update, layout_of_model(federation))
-        assert record["norm"] == euclidean_norm(tensors.read(delta.path))
+        assert record["norm"] == tensors.euclidean_norm(tensors.read(delta.path))
 
 
 def layout_of_model(federation: Federation) -> tensors.Layout:
