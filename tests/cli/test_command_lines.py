@@ -23,7 +23,7 @@ TRAINING = "[training]\nrate = {rate}\nbatch_size = 8\n"
 SITES = ("north", "valley")
 
 
-@pytest.fixture(params=["here", "sftp"])
+@pytest.fixture(params=["here", pytest.param("sftp", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return an empty place for a drop folder, for an account with no known hosts, keys or agent of its own."""
     (tmp_path / "home").mkdir()

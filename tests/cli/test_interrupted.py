@@ -103,6 +103,7 @@ def test_stopped_by_any_signal_and_run_again_it_ends_with_the_same_bits(sites: I
         assert list(site.training.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_finetune_goes_on_too(sites: Iterator[Site]) -> None:
     calm, site = next(sites), next(sites)
     found = json.loads(calm.start("finetune", "--from", "initial", "--json").communicate()[0])
@@ -119,6 +120,7 @@ def test_finetune_goes_on_too(sites: Iterator[Site]) -> None:
     assert list(site.training.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_with_other_threads_it_begins_anew(sites: Iterator[Site]) -> None:
     site = next(sites)
     stopped(site, signal.SIGHUP, "train-round")

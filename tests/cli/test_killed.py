@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from fedcli import disk, wire
 from fedcli.disk import Measured
 from fedcli.exchange.records import RoundRecord
@@ -120,6 +122,7 @@ class Script:
         return opened + [disk.measure(path) for path in paths]
 
 
+@pytest.mark.slow
 def test_killed_at_random_and_run_again_ends_with_the_same_bits(tmp_path: Path, prepared: dict[str, Path]) -> None:
     archives = prepared[SITES[0]].parent.parent / "archives"
     calm = Script(root=tmp_path / "calm", archives=archives)

@@ -89,7 +89,7 @@ def test_a_try_of_some_files(folder: Path, tmp_path: Path) -> None:
     assert result["images"] + result["rejected"] == 5
 
 
-@pytest.mark.parametrize("sign", [".out.cache", ".out.cache-journal"])
+@pytest.mark.parametrize("sign", [".out.cache", pytest.param(".out.cache-journal", marks=pytest.mark.slow)])
 def test_an_interruption_is_clean_and_the_next_run_goes_on(sign: str, folder: Path, tmp_path: Path) -> None:
     """Ctrl-C reaches the command and its processes alike; the second sign is that something was read."""
     out = tmp_path / "out"
@@ -114,7 +114,7 @@ def test_an_interruption_is_clean_and_the_next_run_goes_on(sign: str, folder: Pa
         assert (out / name).read_bytes() == (tmp_path / "scratch" / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("kilobytes", [8, 1000])
+@pytest.mark.parametrize("kilobytes", [pytest.param(8, marks=pytest.mark.slow), 1000])
 def test_a_full_disk_is_reported_and_nothing_is_half_written(kilobytes: int, folder: Path, tmp_path: Path) -> None:
     """No file may grow beyond this many kilobytes, which has the same effect as a full disk."""
     out = tmp_path / "out"

@@ -28,6 +28,8 @@ from tests.docs.walkthrough import shell_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cbis-ddsm"
 SITES = {"site-a": ("P_00173", "b"), "site-b": ("P_00820", "c")}
 ARTIFACTS = 13

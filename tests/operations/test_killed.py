@@ -36,7 +36,7 @@ COMMANDS = {"train-round": "north", "aggregate": "coordinator", "restart": "coor
 BEFORE = {"train-round": "begun_once", "aggregate": "trained_once", "restart": "trained_once"}
 
 
-@pytest.fixture(params=["local", "sftp", "s3"])
+@pytest.fixture(params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sftp", "s3"))])
 def place_of(request: pytest.FixtureRequest) -> Callable[[Federation, Path], Place]:
     """Return where a federation's drop folder is, on this machine or moved to an empty place, and where a workspace finds it."""
 

@@ -80,6 +80,7 @@ def long_names() -> History:
     return build.history
 
 
+OTHER_VIEWS = [pytest.param(*view, marks=pytest.mark.slow) for view in (("light", DESK), ("dark", PHONE))]
 HISTORIES: dict[str, Callable[[], History]] = {
     "paper": paper_history,
     "half-way": half_way,
@@ -103,8 +104,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return file
 
 
-@pytest.mark.parametrize("width", [DESK, PHONE])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", PHONE), ("dark", DESK), *OTHER_VIEWS])
 @pytest.mark.parametrize("name", HISTORIES)
 def test_it_displays_well(view: View, files: Callable[[str], Path], name: str, scheme: str, width: int) -> None:
     page = view.open(files(name), width=width, scheme=scheme)
