@@ -23,7 +23,7 @@ TRAINING = "[training]\nrate = {rate}\nbatch_size = 8\n"
 SITES = ("north", "valley")
 
 
-@pytest.fixture(params=["here", pytest.param("sftp", marks=pytest.mark.slow)])
+@pytest.fixture(params=["here", "sftp"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return an empty place for a drop folder, for an account with no known hosts, keys or agent of its own."""
     (tmp_path / "home").mkdir()
@@ -119,6 +119,7 @@ def enrolled(reader: Reader, site: str) -> str:
     return shlex.split(line)[-1]
 
 
+@pytest.mark.slow
 def test_a_federation_is_driven_to_its_end_by_what_it_prints(place: Place, prepared: dict[str, Path], tmp_path: Path) -> None:
     reader = Reader(folder=tmp_path, words={"TEXT": "its scanner is being moved", "LOGIN_KEY": str(place.options.ssh_key)})
     if "@" in place.address:

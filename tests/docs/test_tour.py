@@ -36,7 +36,7 @@ def demonstrated() -> Iterator[Path]:
         yield root
 
 
-@pytest.mark.parametrize("page", ["docs/tour.md", "README.md"])
+@pytest.mark.parametrize("page", [pytest.param("docs/tour.md", marks=pytest.mark.slow), "README.md"])
 def test_every_command_works_and_prints_what_the_page_shows(demonstrated: Path, page: str) -> None:
     walk = Walk(folder=demonstrated)
     blocks = shell_blocks(ROOT / page)
