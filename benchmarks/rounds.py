@@ -3,7 +3,7 @@
     python benchmarks/rounds.py [--rounds 300] [--sites 7] [--runs 7] [--work .bench/rounds] [--before FOLDER]
                                 [--only rounds,local,sftp,s3,whole]
 
-Seven phantom sites train the small network for one step a round; files are sealed, as is the default. The rounds run in this
+Seven phantom sites train the small network with one step per round; files are sealed (the default). The rounds run in this
 process, and continue where an earlier run of this program stopped. After round 1, and after the last, one site has sent its
 update and six are awaited: these two states are compared. A command with nothing to do is a process of its own; the two states
 alternate, and medians are compared, of seconds and of the processor's seconds, which other work on the machine disturbs less:
