@@ -41,7 +41,8 @@ from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.preparation import LabelFiles
 from fedcli.operations import simulate as simulation
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.prepare import PrepareRequest, prepare
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.party.source import store_settings

@@ -17,7 +17,8 @@ from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role, UpdateRecord, ValidationScore
 from fedcli.operations.admit import AdmitRequest, admit
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.party.party import Party, publication

@@ -13,7 +13,7 @@ from fedcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fedcli.environment import Environment
-    from fedcli.operations.aggregate import AggregateResult
+    from fedcli.operations.aggregate.aggregate_result import AggregateResult
 
 EXAMPLE = "Example: fedcli aggregate -C coordinator --wait"
 
@@ -39,8 +39,8 @@ def aggregate(
 
     def work(environment: Environment) -> AggregateResult:
         from fedcli.cli.review_prompt import reviewer
-        from fedcli.operations.aggregate import AggregateRequest
-        from fedcli.operations.aggregate import aggregate as operation
+        from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+        from fedcli.operations.aggregate.coordinator_round import aggregate as operation
 
         if yes and not review:
             msg = "--yes goes with --review"

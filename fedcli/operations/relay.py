@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import ConfigurationError
 from fedcli.exchange.lineage import early_end
-from fedcli.operations.aggregate import AggregateRequest, close_open_round
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import close_open_round
 from fedcli.party.membership import unlisted_in_words
 from fedcli.party.party import Party
 from fedcli.party.tree.regional_sum import read_sum

@@ -14,7 +14,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import LEAST_PARTICIPANTS, SHARED_KINDS
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.operations.admit import AdmitRequest, admit
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.approve import ApproveRequest, approve
 from fedcli.operations.approve import inspect as inspect_plan
 from fedcli.operations.evaluate import EvaluateRequest, evaluate, share

@@ -13,7 +13,8 @@ from fedcli.disk import measure
 from fedcli.environment import Environment
 from fedcli.exchange import layout
 from fedcli.exchange.store import StoreOptions
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify

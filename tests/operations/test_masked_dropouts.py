@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fedcli.exchange import layout
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.privacy.masking.shamir import tolerated_losses
 from fedcli.results import Status
 from tests.fixtures.federation import Federation
@@ -19,7 +20,7 @@ from tests.fixtures.records import steps_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcli.operations.aggregate import AggregateResult
+    from fedcli.operations.aggregate.aggregate_result import AggregateResult
 
 STEPS = ("masks", "update", "unmask")
 NAMES = tuple(f"site-{letter}" for letter in "abcdefghij")

@@ -19,7 +19,8 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import ClosingRecord, MasksRecord, Role, Survivor, UnmaskRecord
 from fedcli.operations import amend
 from fedcli.operations.access.auditor_key import AuditorKeyRequest, auditor_key
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.simulate import SimulateRequest, simulate
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fedcli.operations.aggregate import AggregateResult
+    from fedcli.operations.aggregate.aggregate_result import AggregateResult
 
 Stages = dict[str, Federation]
 

@@ -16,7 +16,8 @@ import pytest
 
 from fedcli.environment import Environment
 from fedcli.exchange import layout
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.progress import Silent
 from tests.fixtures.federation import Clock, Federation, no_passphrase, prepared_data

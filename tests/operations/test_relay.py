@@ -14,7 +14,8 @@ from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, ConfigurationError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Restart, SumRecord
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.relay import RelayRequest, relay
 from fedcli.operations.restart import RestartRequest, restart

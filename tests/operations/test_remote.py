@@ -17,7 +17,8 @@ import pytest
 from fedcli.environment import Environment
 from fedcli.exchange.store import StoreOptions
 from fedcli.operations.admit import AdmitRequest, admit
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.evaluate import EvaluateRequest, evaluate, share
 from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join

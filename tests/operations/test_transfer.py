@@ -16,7 +16,8 @@ from fedcli.exchange import layout, tar
 from fedcli.exchange.store import LocalStore
 from fedcli.exchange.tar import Tar
 from fedcli.operations.admit import AdmitRequest, admit
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.import_ import ImportRequest, import_
 from fedcli.operations.init import InitRequest, init
