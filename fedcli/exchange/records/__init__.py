@@ -7,24 +7,8 @@ later work needs (privacy, weighted sums) has its field from the start.
 
 from __future__ import annotations
 
-from fedcli.exchange.records.coordinator import (
-    MAX_REFUSED_SHARES,
-    Answer,
-    ArchiveRecord,
-    Contribution,
-    Culprit,
-    Excused,
-    FederationRecord,
-    Late,
-    MaskedSum,
-    Member,
-    RefusedShare,
-    Rejected,
-    Relayed,
-    Restart,
-    RoundRecord,
-    archivable,
-)
+from fedcli.exchange.records.coordinator import ArchiveRecord, FederationRecord, Member, archivable
+from fedcli.exchange.records.evaluation_record import Comparison, EvaluationRecord, ModelReference, TestScore
 from fedcli.exchange.records.masking_records import (
     LEAST_PARTICIPANTS,
     MAX_MASKED_ROUNDS,
@@ -54,23 +38,24 @@ from fedcli.exchange.records.record import (
     Versions,
     key_for,
 )
-from fedcli.exchange.records.sites import (
-    Comparison,
-    DatasetRecord,
-    EnrolmentRecord,
-    EvaluationRecord,
-    Granted,
-    GrantRecord,
-    ModelRecord,
-    ModelReference,
-    RegionalSum,
-    SeenRound,
-    SiteRecord,
-    TestScore,
-    UpdateRecord,
-    ValidationScore,
+from fedcli.exchange.records.round_record import (
+    MAX_REFUSED_SHARES,
+    Answer,
+    Contribution,
+    Culprit,
+    Excused,
+    Late,
+    MaskedSum,
+    RefusedShare,
+    Rejected,
+    Relayed,
+    Restart,
+    RoundRecord,
 )
+from fedcli.exchange.records.site_record import SeenRound, SiteRecord, ValidationScore
+from fedcli.exchange.records.sites import DatasetRecord, EnrolmentRecord, Granted, GrantRecord, ModelRecord
 from fedcli.exchange.records.sum_record import SumRecord
+from fedcli.exchange.records.update_record import RegionalSum, UpdateRecord
 
 __all__ = [
     "LEAST_PARTICIPANTS",

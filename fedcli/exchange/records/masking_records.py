@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from fedcli.exchange.records.coordinator import Excused, Rejected
 from fedcli.exchange.records.record import MAX_MEMBERS, Artifact, Ordinal, Record
-from fedcli.exchange.records.sites import SiteRecord
+from fedcli.exchange.records.round_record import Excused, Rejected
+from fedcli.exchange.records.site_record import SiteRecord
 from fedcli.wire import STRICT, Digest, ShortText, SiteName
 
 MAX_MASKED_ROUNDS = 64

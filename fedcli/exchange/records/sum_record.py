@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli.exchange.records.coordinator import Contribution, Excused, Rejected
 from fedcli.exchange.records.record import MAX_MEMBERS, NotNegative, Ordinal, Record, Size
+from fedcli.exchange.records.round_record import Contribution, Excused, Rejected
 from fedcli.wire import STRICT, Digest, SiteName, absent_means
 
 
