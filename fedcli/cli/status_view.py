@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcli.cli import curves, render
-from fedcli.party.newest_rounds import UpdateState
+from fedcli.party.history.newest_rounds import UpdateState
 from fedcli.party.next_commands import names
 from fedcli.text.wording import duration
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from fedcli.operations.status.overview import StatusResult
-    from fedcli.party.newest_rounds import MemberRound, RoundRow
+    from fedcli.party.history.newest_rounds import MemberRound, RoundRow
 
 _STYLES = {
     UpdateState.IN: "green",

@@ -17,8 +17,9 @@ from fedcli import disk
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
 from fedcli.exchange.records import ArchiveRecord, archivable
-from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import inspect_artifacts, require_chain
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import inspect_artifacts, require_chain
+from fedcli.party.history.records_read import round_of
 from fedcli.party.party import Party, publication
 from fedcli.party.transfer.tar_members import file_of, private_copy, tar_members
 from fedcli.results import Result, Status
@@ -26,7 +27,7 @@ from fedcli.results import Result, Status
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.history import History
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.transfer.tar_members import DropFile
     from fedcli.progress import Progress
 

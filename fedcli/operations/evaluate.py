@@ -28,7 +28,7 @@ from fedcli.exchange.records import (
 )
 from fedcli.exchange.succession import newest_seen
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.party.membership import refuse_removed
 from fedcli.party.party import Party, publication
 from fedcli.party.transfer.outgoing import ArtifactFile

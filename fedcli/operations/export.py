@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
 from fedcli.exchange import layout, tar
-from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import confirmation, inspect_artifacts, require_chain
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import confirmation, inspect_artifacts, require_chain
+from fedcli.party.history.records_read import round_of
 from fedcli.party.transfer.tar_members import files_of, tar_members
 from fedcli.results import Result, Status
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.records import Record
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.source import Source
     from fedcli.progress import Progress
 

@@ -31,8 +31,9 @@ from fedcli.exchange.records import (
 from fedcli.exchange.store.rights import unshared
 from fedcli.exchange.tar import Tar
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history, round_of
-from fedcli.party.inspection import chain_problems, confirmation, inspect_artifacts
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import chain_problems, confirmation, inspect_artifacts
+from fedcli.party.history.records_read import round_of
 from fedcli.party.transfer.tar_members import files_of, private_copy, read_verified
 from fedcli.results import Result, Status
 from fedcli.text.wording import counted
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History
     from fedcli.exchange.records import Record
     from fedcli.exchange.store import Store
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.source import Source
     from fedcli.party.transfer.tar_members import DropFile
     from fedcli.progress import Progress

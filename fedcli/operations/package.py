@@ -19,8 +19,8 @@ from fedcli.model_package.description import describe
 from fedcli.model_package.exported_model import write_model
 from fedcli.model_package.package_provenance import provenance_of
 from fedcli.model_package.records import leading_to, write_records
-from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import confirmation, require_chain
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import confirmation, require_chain
 from fedcli.plan import Statistics
 from fedcli.privacy.keyring import scratch_of
 from fedcli.reporting import model_card

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.plan.patient_privacy import steps_per_epoch
 from fedcli.privacy.accountant import PrivateSteps, require_package, rounds_left
 from fedcli.reporting.tables.patient_costs import PatientCost, recomputed_costs

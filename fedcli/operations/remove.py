@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import UsageError
 from fedcli.exchange.lineage import lineage, rounds_with
 from fedcli.party.amendment import amend_federation, first_round
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.text.visible_text import visible

@@ -15,7 +15,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.overlay import Overlay
 from fedcli.exchange.records import Restart
 from fedcli.exchange.tar import Tar
-from fedcli.party.masking.masked_aggregation import evidence
+from fedcli.party.masking.unmask_answers import evidence
 from fedcli.party.party import Party
 from fedcli.party.received_updates import REASON_LIMIT, discarded_updates
 from fedcli.party.round_closing import close_round

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcli.errors import TrustError, UsageError
-from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import chain_problems, confirmation
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import chain_problems, confirmation
 from fedcli.reporting.trackers.tracked_history import tracked
 from fedcli.reporting.trackers.tracker import parsed
 from fedcli.results import Result, Status
@@ -18,7 +18,7 @@ from fedcli.text.wording import counted
 if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.history import History, Problem
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.source import Source
 
 

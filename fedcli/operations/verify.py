@@ -23,8 +23,8 @@ from fedcli.exchange.signatures import allowed_signers
 from fedcli.exchange.tar import Tar
 from fedcli.party.aggregation_input import base_of, layout_of
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import confirmation, inspect_artifacts
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import confirmation, inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.transfer.tar_members import files_of
 from fedcli.party.tree.followed_tree import TreeFolder, follow, read_tree_folder
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.exchange.history import History, Problem
     from fedcli.exchange.ledger import Ledger
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.source import Source
     from fedcli.party.tree.followed_tree import FollowedTree
     from fedcli.privacy.keyring import Keyring

@@ -10,7 +10,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.recipients import readers
 from fedcli.exchange.records import MOST_GRANTED, Granted, GrantRecord, Role
 from fedcli.exchange.succession import newest_seen
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.party.party import publication
 from fedcli.party.transfer.opening import place_of, read_grants
 from fedcli.party.transfer.outgoing import box

@@ -15,7 +15,7 @@ from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.history import reference_to
 from fedcli.exchange.lineage import untrained
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.site import selection
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.records import Record
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.party import Party
     from fedcli.tensors import Layout
 

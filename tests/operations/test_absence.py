@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fedcli import wire
 from fedcli.exchange import layout
 from fedcli.exchange.records import Rejected, RoundRecord
-from fedcli.party.newest_rounds import UpdateState
+from fedcli.party.history.newest_rounds import UpdateState
 from fedcli.plan import Aggregation
 from fedcli.results import Status
 from tests.fixtures.command import succeed

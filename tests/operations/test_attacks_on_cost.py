@@ -18,7 +18,7 @@ from fedcli.operations.archive import ArchiveRequest, archive
 from fedcli.operations.export import ExportRequest, export
 from fedcli.operations.init import InitRequest, init
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.party.source import Source
 from tests.fixtures.counting_store import Counting
 from tests.fixtures.federation import Federation, begun_by_hand
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcli.exchange.history import History
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
 
 SITES = ("ash", "birch", "cedar")
 CEDAR = "sites/cedar"

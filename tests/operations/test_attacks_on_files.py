@@ -19,8 +19,8 @@ from fedcli.exchange.store import LocalStore
 from fedcli.operations.status.overview import StatusRequest, status
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import inspect_artifacts
 from fedcli.party.source import Source
 from fedcli.plan import Aggregation
 from fedcli.progress import Silent

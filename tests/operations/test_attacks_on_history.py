@@ -12,7 +12,7 @@ import pytest
 from fedcli import wire
 from fedcli.exchange import layout
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
-from fedcli.party.history_reader import Reading
+from fedcli.party.history.records_read import Reading
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, begun_by_hand
 from tests.fixtures.tampering import rewrite

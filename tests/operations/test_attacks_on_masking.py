@@ -16,9 +16,9 @@ from fedcli.errors import ApprovalError, ConfigurationError, TrustError
 from fedcli.exchange import layout
 from fedcli.operations.init import InitRequest, init
 from fedcli.party.amendment import amend_federation, first_round
-from fedcli.party.masking.masked_aggregation import read_answers
 from fedcli.party.masking.masked_update import round_masks
 from fedcli.party.masking.masking_files import commitments_of, masks_records, published_masks, read_closing, read_opening
+from fedcli.party.masking.unmask_answers import read_answers
 from fedcli.party.masking.unmasking import restored_secrets
 from fedcli.party.party import Party
 from fedcli.plan import Images, Network

@@ -22,7 +22,7 @@ from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.operations.status.overview import StatusRequest, StatusResult, status
 from fedcli.operations.train_round import TrainRoundRequest, train_round
-from fedcli.party.newest_rounds import NUM_ROUNDS, UpdateState, newest_rounds
+from fedcli.party.history.newest_rounds import NUM_ROUNDS, UpdateState, newest_rounds
 from fedcli.party.source import Source
 from fedcli.plan import Aggregation, Plan
 from fedcli.results import Status
@@ -31,7 +31,7 @@ from tests.fixtures.federation import PLAN, Federation, Listener
 from tests.fixtures.history import HandmadeHistory
 
 if TYPE_CHECKING:
-    from fedcli.party.newest_rounds import MemberRound, RoundRow
+    from fedcli.party.history.newest_rounds import MemberRound, RoundRow
 
 
 def seen(federation: Federation, party: str | None = None) -> StatusResult:

@@ -9,8 +9,9 @@ from fedcli.exchange import layout
 from fedcli.operations.aggregate.aggregate_result import AggregateRequest, AggregateResult
 from fedcli.operations.restart import restart_open_round
 from fedcli.party.aggregation_input import layout_of
-from fedcli.party.masking.masked_aggregation import MaskedAggregation, open_round
+from fedcli.party.masking.masked_aggregation import MaskedAggregation
 from fedcli.party.masking.masking_files import read_opening
+from fedcli.party.masking.round_opening import open_round
 from fedcli.party.round_closing import open_deadline
 from fedcli.results import Status
 from fedcli.text.visible_text import visible

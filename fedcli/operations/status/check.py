@@ -12,7 +12,7 @@ from fedcli.notices.told import Told
 from fedcli.operations.status.lasting_notices import HISTORY, MEMBERSHIP, Viewpoint
 from fedcli.operations.status.overview import StatusRequest, observe, write_files
 from fedcli.operations.status.severity import Severity, severity_of
-from fedcli.party.newest_rounds import UpdateState
+from fedcli.party.history.newest_rounds import UpdateState
 from fedcli.party.next_commands import names
 from fedcli.results import Result, Status
 from fedcli.text.visible_text import visible

@@ -13,9 +13,9 @@ from fedcli.exchange.lineage import early_end
 from fedcli.notice_settings import NoticeKind, NoticeSettings
 from fedcli.notices.notice import Notice
 from fedcli.party.command_lines import party_command
+from fedcli.party.history.newest_rounds import UpdateState
 from fedcli.party.masking.roster import roster_fingerprint, unapproved_roster
 from fedcli.party.membership import foreign_key, removal_in_words, removal_of, unconfirmed_in_words, unconfirmed_key
-from fedcli.party.newest_rounds import UpdateState
 from fedcli.party.next_commands import names
 from fedcli.results import Status
 from fedcli.text.wording import duration
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fedcli.exchange.ledger import Ledger
     from fedcli.operations.status.overview import StatusResult
-    from fedcli.party.newest_rounds import MemberRound
+    from fedcli.party.history.newest_rounds import MemberRound
     from fedcli.workspace import Workspace
 
 HISTORY = "history"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.notice_settings import NoticeKind
 from fedcli.operations.status.severity import severity_of
-from fedcli.party.newest_rounds import UpdateState
+from fedcli.party.history.newest_rounds import UpdateState
 from fedcli.results import Status
 from fedcli.text.visible_text import visible
 

@@ -14,11 +14,11 @@ from fedcli.exchange.outbox import Outbox
 from fedcli.learning.small_sites import advice
 from fedcli.operations.status.lasting_notices import Viewpoint
 from fedcli.operations.status.metrics_file import metrics_text
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.newest_rounds import UpdateState, members_of, newest_rounds
 from fedcli.party.masking.masked_turns import masked_turn
 from fedcli.party.membership import announcement, not_admitted
 from fedcli.party.memory.trusted_records import TrustedRecords
-from fedcli.party.newest_rounds import UpdateState, members_of, newest_rounds
 from fedcli.party.next_commands import NextCommand, OpenRound, Viewer, next_commands, summary
 from fedcli.party.round_closing import open_deadline
 from fedcli.reporting.tables.learning import learning_curves
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import Restart
     from fedcli.party.folder import Folder
-    from fedcli.party.history_reader import Reading
-    from fedcli.party.newest_rounds import RoundRow
+    from fedcli.party.history.newest_rounds import RoundRow
+    from fedcli.party.history.records_read import Reading
     from fedcli.party.source import Source
     from fedcli.reporting.tables.learning import LearningCurve
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.errors import SealedError, TrustError, UnreadableError, UsageError
+from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.masking.masked_rounds import least_participants
-from fedcli.exchange.records import ClosingRecord, Contribution, Excused, OpeningRecord, Participant, Role, Survivor
+from fedcli.exchange.records import ClosingRecord, Contribution, OpeningRecord, Role, Survivor
 from fedcli.party.command_lines import party_command
-from fedcli.party.masking.masking_files import masks_for, published_masks, read_closing, read_opening, read_unmask
+from fedcli.party.masking.masking_files import read_closing, read_opening
+from fedcli.party.masking.round_opening import open_round, reason_to_wait, sites_needed
+from fedcli.party.masking.unmask_answers import read_answers
 from fedcli.party.masking.unmasking import masked_sum, restored_secrets, unmasked_model
 from fedcli.party.party import publication
-from fedcli.party.received_updates import REASON_LIMIT, ReceivedUpdates, receive_updates
-from fedcli.party.round_closing import close_round, open_deadline
+from fedcli.party.received_updates import ReceivedUpdates, receive_updates
+from fedcli.party.round_closing import close_round
 from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.privacy.masking.shamir import threshold
 from fedcli.privacy.masking.word_pieces import masked_layout
-from fedcli.text.visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fedcli.aggregation.update import Update
     from fedcli.disk import Measured
     from fedcli.exchange.checks import Verified
-    from fedcli.exchange.records import FederationRecord, MaskedSum, MasksRecord, UnmaskRecord, UpdateRecord
+    from fedcli.exchange.records import FederationRecord, UnmaskRecord, UpdateRecord
     from fedcli.party.party import Party
     from fedcli.privacy.masking.restored_secrets import RestoredSecrets
     from fedcli.tensors import Layout
@@ -112,7 +113,7 @@ class MaskedAggregation:
             if update.record.opening != opening.digest or site not in opening.record.sites:
                 received.reject(site, f"{update.key}: masked under another opening than {opening.digest[:12]}")
         awaited = [item for item in opening.record.sites if item not in received.records and item not in received.left_out]
-        waiting = self._reason_to_wait(received, awaited, tuple(self.without))
+        waiting = self._awaits(received, awaited, tuple(self.without))
         if waiting:
             return MaskedStep(message=f"round {self.number}: {received.summary}; {waiting}", received=received)
         record = ClosingRecord(
@@ -134,14 +135,14 @@ class MaskedAggregation:
         )
         return MaskedStep(message=message, received=received)
 
-    def _reason_to_wait(self, received: ReceivedUpdates, awaited: Sequence[str], left_out: Sequence[str]) -> str:
+    def _awaits(self, received: ReceivedUpdates, awaited: Sequence[str], left_out: Sequence[str]) -> str:
         least, count = least_participants(self.federation), len(received.records)
         possible = count + sum(site not in received.rejected for site in awaited)
         if possible < least:
             lacking = f"a masked sum needs {least} updates, and {possible} can still come"
             return f"{lacking}; to end the round without one: `{self._void_command}`"
-        needed = _needed(self.party, self.number, awaited, left_out, below_quorum=self.below_quorum)
-        return _waiting(self.party, awaited, count, needed, "updates")
+        needed = sites_needed(self.party, self.number, awaited, left_out, below_quorum=self.below_quorum)
+        return reason_to_wait(self.party, awaited, count, needed, "updates")
 
     def _finish(self, opening: Verified[OpeningRecord], closing: Verified[ClosingRecord]) -> MaskedStep:
         """Publish φ(t), if the answers remove the masks."""
@@ -210,106 +211,6 @@ class MaskedAggregation:
 
     def _tell(self, text: str) -> None:
         self.party.environment.progress.event(f"round {self.number}: {text}")
-
-
-def open_round(party: Party, number: int, without: Mapping[str, str], *, below_quorum: bool = False) -> str:
-    """Publish the opening of a round, if the masks of enough members are there; return what was done, or what is awaited."""
-    ledger = party.ledger
-    force = ledger.in_force(number)
-    trainers, least = force.record.trainers, least_participants(force.record)
-    if len(trainers) < least:
-        return f"round {number}: masking needs {least} sites that train, and the federation has {len(trainers)}: admit more"
-    before = ledger.rounds[-1].record.masked
-    convicted = {item.site for item in before.culprits} if before is not None else set()
-    masks = {site: item for site in trainers if site not in without and (item := _sound_masks(party, site, number)) is not None}
-    usable = {site: item for site, item in masks.items() if site not in convicted}
-    awaited = [site for site in trainers if site not in masks and site not in without]
-    needed = _needed(party, number, awaited, tuple(without), below_quorum=below_quorum)
-    if waiting := _waiting(party, awaited, len(usable), needed, "masks"):
-        return f"round {number}: masks of {len(usable)} of {len(trainers)} sites; {waiting}"
-    record = OpeningRecord(
-        federation=ledger.identity,
-        party=layout.COORDINATOR,
-        created=party.environment.clock(),
-        versions=party.versions(),
-        round=number,
-        parent=ledger.rounds[-1].digest,
-        federation_record=force.digest,
-        participants=tuple(Participant(site=site, masks=item.digest) for site, item in usable.items()),
-        excused=tuple(Excused(site=site, reason=visible(why)[:REASON_LIMIT]) for site, why in sorted(without.items())),
-    )
-    party.commit(party.outbox.draft(f"opening-{number:04d}"), publication(layout.opening(number), record))
-    return f"round {number} is open: {len(usable)} of {len(trainers)} sites take part; they train, and mask their updates"
-
-
-def read_answers(
-    party: Party, opening: Verified[OpeningRecord], closing: Verified[ClosingRecord]
-) -> dict[str, Verified[UnmaskRecord]]:
-    """Return the answers to a closing that verify, by site; others are told of."""
-    answers = {}
-    for site in closing.record.sites:
-        try:
-            unmask = read_unmask(party.folder, site, opening, closing)
-        except (TrustError, UnreadableError) as error:
-            party.environment.progress.event(f"round {opening.record.round}: the answer of {site} is not used: {error}")
-            continue
-        if unmask is not None:
-            answers[site] = unmask
-    return answers
-
-
-def evidence(party: Party, number: int) -> MaskedSum | None:
-    """Return what the answers to the open round's closing show of wrong shares and dealers; None where they show nothing."""
-    try:
-        opening = read_opening(party.folder, number)
-        closing = read_closing(party.folder, opening) if opening is not None else None
-        if opening is None or closing is None:
-            return None
-        answers = read_answers(party, opening, closing)
-        restored = restored_secrets(party.folder, opening, closing, answers)
-    except (TrustError, UnreadableError) as error:
-        party.environment.progress.event(f"round {number}: nobody is named for it: {error}")
-        return None
-    shown = masked_sum(opening, closing, answers, restored)
-    return shown if shown.refused_shares or shown.culprits else None
-
-
-def _sound_masks(party: Party, site: str, number: int) -> Verified[MasksRecord] | None:
-    """Return a site's masks of a round, if they verify and their file holds."""
-    masks = masks_for(party.folder, site, number)
-    if masks is None:
-        return None
-    try:
-        published_masks(party.folder, masks)
-    except SealedError:  # sealed to a key that the federation lists for the coordinator, and that is not here
-        raise
-    except (TrustError, UnreadableError) as error:
-        party.environment.progress.event(f"round {number}: the masks of {site} cannot be used: {error}")
-        return None
-    return masks
-
-
-def _needed(party: Party, number: int, awaited: Sequence[str], left_out: Sequence[str], *, below_quorum: bool) -> int:
-    """Return how many sites suffice for the next step."""
-    federation = party.ledger.in_force(number).record
-    quorum = federation.plan.aggregation.quorum if awaited or (left_out and not below_quorum) else 0
-    return max(least_participants(federation), quorum)
-
-
-def _waiting(party: Party, awaited: Sequence[str], count: int, needed: int, what: str) -> str:
-    """Return why the next step waits, or an empty text."""
-    deadline, now = open_deadline(party.ledger), party.environment.clock()
-    overdue = deadline is not None and now >= deadline
-    if count >= needed and (overdue or not awaited):
-        return ""
-    if not awaited:
-        return f"at least {needed} are needed"
-    if deadline is not None and not overdue:
-        return f"waiting for the {what} of {', '.join(awaited)} until {deadline:%Y-%m-%d %H:%M} UTC, then for at least {needed}"
-    words = [word for site in awaited for word in ("--without", site)]
-    command = party_command(party.workspace.root, "aggregate", *words, "--reason", "TEXT")
-    without = f"; to continue without: `{command}`" if count >= needed else f"; at least {needed} are needed"
-    return f"waiting for the {what} of {', '.join(awaited)}{without}"
 
 
 def _contribution(update: Verified[UpdateRecord], weight: int) -> Contribution:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ClosingRecord, MaskedSum, OpeningRecord, RoundRecord, UnmaskRecord
     from fedcli.party.folder import Folder
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.tensors import Layout
 
 

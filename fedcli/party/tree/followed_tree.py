@@ -15,8 +15,8 @@ from fedcli.errors import TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.history import Problem
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
-from fedcli.party.inspection import inspect_artifacts
+from fedcli.party.history.history_reader import read_history
+from fedcli.party.history.inspection import inspect_artifacts
 from fedcli.party.replay import replay
 from fedcli.party.tree.regional_sum import regional_figures
 from fedcli.text.wording import counted

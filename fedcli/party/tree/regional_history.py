@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import RoundRecord, SumRecord
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.plan import Aggregation
     from fedcli.tensors import Layout
 

@@ -12,7 +12,7 @@ import pytest
 from fedcli.exchange import layout
 from fedcli.exchange.store import LocalStore
 from fedcli.party.folder import Folder
-from fedcli.party.history_reader import read_history
+from fedcli.party.history.history_reader import read_history
 from fedcli.party.memory import remembered_updates
 from fedcli.party.memory.trusted_records import TrustedRecords
 from tests.fixtures.counting_store import Counting

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.ledger import Ledger
     from fedcli.exchange.records import Artifact, Record
     from fedcli.party.folder import Folder
-    from fedcli.party.history_reader import Reading
+    from fedcli.party.history.records_read import Reading
     from fedcli.progress import Progress
     from fedcli.tensors import Layout
 
