@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fedcli.operations.status.check import StatusCheck
-    from fedcli.operations.status.overview import StatusRequest, StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
+    from fedcli.operations.status.overview import StatusRequest
     from fedcli.operations.status.watch import Look
 
 EXAMPLE = "Example: fedcli status demo/drop"

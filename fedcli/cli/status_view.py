@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
     from fedcli.party.history.newest_rounds import MemberRound, RoundRow
 
 _STYLES = {

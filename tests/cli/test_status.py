@@ -23,7 +23,7 @@ from tests.fixtures.command import COMMAND, run, succeed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
     from tests.fixtures.federation import Federation
 
 PATIENCE = 60

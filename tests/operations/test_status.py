@@ -20,7 +20,7 @@ from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
-from fedcli.operations.status.overview import StatusRequest, StatusResult, status
+from fedcli.operations.status.overview import StatusRequest, status
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.party.history.newest_rounds import NUM_ROUNDS, UpdateState, newest_rounds
 from fedcli.party.source import Source
@@ -31,6 +31,7 @@ from tests.fixtures.federation import PLAN, Federation, Listener
 from tests.fixtures.history import HandmadeHistory
 
 if TYPE_CHECKING:
+    from fedcli.operations.status.federation_state import StatusResult
     from fedcli.party.history.newest_rounds import MemberRound, RoundRow
 
 

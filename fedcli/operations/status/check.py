@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fedcli.environment import Environment
     from fedcli.errors import FedcliError
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
 
 _RECENT = timedelta(hours=25)
 """A failure that lasts is told every day; an older one may be of a command that nobody runs any more."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.ledger import Ledger
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
     from fedcli.party.history.newest_rounds import MemberRound
     from fedcli.workspace import Workspace
 

@@ -12,7 +12,7 @@ from fedcli.reporting.templates import template_environment
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from fedcli.operations.status.overview import StatusResult
+    from fedcli.operations.status.federation_state import StatusResult
     from fedcli.reporting.figures.illustration import Illustration
 
 SECONDS = 60
