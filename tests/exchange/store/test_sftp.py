@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,12 @@ import pytest
 from fedcli.disk import CHUNK_BYTES
 from fedcli.errors import ConfigurationError, ConflictError, FedcliError, StoreError, UnreadableError, UsageError
 from fedcli.exchange.store import StoreOptions, open_store
+from fedcli.exchange.store.sftp.connection import Session
 from tests.fixtures.files import file_with, pattern
 from tests.fixtures.servers import free_port, running_sshd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fedcli.exchange.store import Store
     from tests.fixtures.servers import Sshd
@@ -51,6 +54,26 @@ def refused(store: Store, kind: type[FedcliError] = StoreError) -> FedcliError:
     assert store.address in str(caught.value)
     assert caught.value.hint
     return caught.value
+
+
+def test_a_connection_ends_with_its_store(sshd: Sshd, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = []
+    monkeypatch.setattr(Session, "__init__", partialmethod(_noting, Session.__init__, sessions))
+    store = sshd.store("north", below)
+    store.publish(KEY, b"{}")
+    (session,) = sessions
+    assert session.alive
+    del store
+    gc.collect()
+    until = time.monotonic() + 30
+    while session.alive and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not session.alive
+
+
+def _noting(session: Session, begin: Callable[..., None], into: list[Session], *arguments: Any) -> None:
+    begin(session, *arguments)
+    into.append(session)
 
 
 # ----------------------------------------------------------------------------------------------------- the host's key

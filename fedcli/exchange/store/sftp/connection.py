@@ -172,6 +172,10 @@ class Session:
             raise
         file.close()
 
+    def drop(self) -> None:
+        """End the connection at once, from whichever thread: it waits for nothing, and paramiko's thread ends by itself."""
+        self._socket.close()
+
     def close(self) -> None:
         """End the connection without asking the server."""
         self._socket.close()

@@ -12,6 +12,7 @@ import errno
 import io
 import stat
 import threading
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -226,6 +227,12 @@ class SftpStore:
     def _missing(self, key: str) -> MissingError:
         return MissingError(f"{key}: not in the drop folder {self._address}")
 
+    def _connect(self) -> Session:
+        """Return a new session, which ends with this store: `status --watch` opens one for every look."""
+        self._session = session = Session(self._address, self._login, self._options)
+        weakref.finalize(self, session.drop).atexit = False
+        return session
+
     def _attempt(self, key: str, work: Callable[[Session], T], *, reading: bool = False) -> T:
         """Do some work on a live connection; if it is lost, do it once more on a new one.
 
@@ -236,9 +243,7 @@ class SftpStore:
         """
         with self._lock:
             for last in (False, True):
-                if self._session is None or not self._session.alive:
-                    self._session = Session(self._address, self._login, self._options)
-                session = self._session
+                session = self._session if self._session is not None and self._session.alive else self._connect()
                 try:
                     with session.waiting():
                         return work(session)
