@@ -102,8 +102,8 @@ class Learner(SiteData):
         processes = f" × {self.replicas.size}" if self.replicas.size > 1 else ""
         return f"{self.device}{processes}{'' if precision is Precision.FLOAT32 else f', {precision}'}"
 
-    def checkpoint(self, name: str, start: Path) -> Checkpoint:
-        """Return the workspace's checkpoint of a training that starts from a model's file."""
+    def checkpoint(self, name: str, start: Path, declared: int = 0) -> Checkpoint:
+        """Return the workspace's checkpoint of a training that starts from a model's file; `declared` is N₀ of a private one."""
         identity = TrainingIdentity(
             plan=self.plan.digest,
             start=disk.measure(start).sha256,
@@ -111,6 +111,7 @@ class Learner(SiteData):
             device=self.machine,
             threads=torch.get_num_threads(),
             versions=", ".join(f"{package} {version(package)}" for package in ("fedcli", "numpy", "torch")),
+            declared=declared,
         )
         return Checkpoint(self._workspace.path(TRAINING, name), identity, self.progress)
 

@@ -68,7 +68,7 @@ def run_local_round(party: Party, learner: Learner, number: int, budget: Privacy
     require_images(samples, party.name, Part.TRAIN)
     parent, state = party.ledger.rounds[number - 1], kept_state(party, number)
     start = party.folder.global_model(number - 1, learner.layout)
-    checkpoint = _checkpoint(learner, number, start)
+    checkpoint = _checkpoint(learner, number, start, budget.patients if budget else 0)
     privacy = budget.claim(checkpoint.snapshot.key if checkpoint.snapshot else b"") if budget else None
     best = resumed_selection(party, plan, number, checkpoint.folder)
     published = learner.load(start)
@@ -85,12 +85,11 @@ def run_local_round(party: Party, learner: Learner, number: int, budget: Privacy
     moments = _saved(state, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None
     result = run_job(
         learner,
-        _job(learner, number),
+        _job(learner, number, budget),
         label=label,
         checkpoint=checkpoint,
         on_epoch=score,
         optimizer_state=moments,
-        mechanism=budget.mechanism if budget else None,
     )
     trained = weights.to_arrays(learner.module)
     own = {name: trained[name] for name in _local_tensors(learner)}
@@ -107,7 +106,7 @@ def run_local_round(party: Party, learner: Learner, number: int, budget: Privacy
     )
 
 
-def _job(learner: Learner, number: int) -> TrainingJob:
+def _job(learner: Learner, number: int, budget: PrivacyBudget | None) -> TrainingJob:
     plan = learner.plan
     return TrainingJob(
         plan=plan,
@@ -115,6 +114,7 @@ def _job(learner: Learner, number: int) -> TrainingJob:
         data=learner.data.digest,
         seed=derive_seed(plan.seed, learner.site, "round", number),
         rates=(plan.training.rate_in(number),) * plan.training.epochs,
+        declared=budget.patients if budget else 0,
     )
 
 
@@ -165,9 +165,9 @@ def _saved(state: Path | None, name: str) -> Arrays | None:
     return tensors.read(state / name) if state is not None and (state / name).is_file() else None
 
 
-def _checkpoint(learner: Learner, number: int, start: Path) -> Checkpoint:
+def _checkpoint(learner: Learner, number: int, start: Path, declared: int) -> Checkpoint:
     """Return this round's checkpoint, and remove those of other rounds, which have been closed since."""
-    checkpoint = learner.checkpoint(f"round-{number:04d}", start)
+    checkpoint = learner.checkpoint(f"round-{number:04d}", start, declared)
     for folder in checkpoint.folder.parent.glob("round-*"):
         if folder != checkpoint.folder:
             shutil.rmtree(folder)

@@ -98,17 +98,7 @@ class PrivacyBudget:
     @property
     def mechanism(self) -> Mechanism:
         """How the round trains."""
-        settings = self._plan.privacy
-        return Mechanism(
-            noise=settings.noise,
-            clipping=settings.clipping,
-            batch=settings.batch,
-            patients=self.patients,
-            images_per_patient=settings.images_per_patient,
-            augmentations=settings.augmentations,
-            optimizer=settings.optimizer,
-            momentum=settings.momentum,
-        )
+        return Mechanism.planned(self._plan.privacy, self.patients)
 
     def claim(self, key: bytes) -> PrivacyClaim:
         """Return what the round's update states of its cost, if the budget has room for it.
@@ -172,7 +162,7 @@ def _own_updates(party: Party, charged: set[int]) -> tuple[Verified[UpdateRecord
     """Return this site's updates in the drop folder, used or not.
 
     Raises:
-        TrustError: One that is not charged here does not verify.
+        TrustError: One that is not charged here does not verify, or is missing.
         UnreadableError: It cannot be read, or the folder cannot be listed.
     """
     keys = party.folder.list_parties(party.name)[party.name].complete(party.store.address)
@@ -186,7 +176,23 @@ def _own_updates(party: Party, charged: set[int]) -> tuple[Verified[UpdateRecord
             continue
         if update is not None:
             updates.append(update)
+    _require_known(party, charged | {update.record.round for update in updates})
     return tuple(updates)
+
+
+def _require_known(party: Party, known: set[int]) -> None:
+    """Raise a TrustError if a round record names an update of this site that neither the workspace nor the folder knows."""
+    rounds, name = party.ledger.rounds, party.name
+    if known.issuperset(range(1, len(rounds))):
+        return
+    named = {closed.record.round for closed in rounds if name in closed.record.named}
+    named |= {late.round for closed in rounds for late in closed.record.late if late.site == name}
+    if unknown := sorted(named - known):
+        msg = (
+            f"{layout.update(name, unknown[0])} is missing: round records name it, and {CHARGES} of the workspace does not know "
+            "what it cost"
+        )
+        raise TrustError(msg, hint=f"restore the drop folder, or {CHARGES} from a backup; nothing is trained until then")
 
 
 def _declared(party: Party, plan: Plan, saved: Charges | None, published: tuple[Verified[UpdateRecord], ...]) -> int:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from fedcli import wire
 from fedcli.errors import ConfigurationError, DataError
 from fedcli.learning.training.local_training import LocalTraining
+from fedcli.learning.training.mechanism import Mechanism
 from fedcli.learning.training.private import PrivateTraining
 from fedcli.plan import Part, Plan, Statistics, Training
 from fedcli.wire import STRICT, Digest
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from fedcli.learning.training.checkpoint import Checkpoint
     from fedcli.learning.training.local_training import TrainingResult
-    from fedcli.learning.training.mechanism import Mechanism
     from fedcli.learning.training.private import PrivateTrainingResult
     from fedcli.site.learner import Learner
     from fedcli.tensors import Arrays
@@ -42,6 +42,7 @@ class TrainingJob:
         data: Digest of the prepared data.
         seed: Of every random choice.
         rates: Learning rate of each epoch.
+        declared: N₀ of a private training, whose mechanism is the plan's; 0 for a plain one.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class TrainingJob:
     data: Digest
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     rates: Annotated[tuple[float, ...], Field(min_length=1)]
+    declared: Annotated[int, Field(ge=0)] = 0
 
 
 def run_job(
@@ -59,9 +61,8 @@ def run_job(
     checkpoint: Checkpoint,
     on_epoch: Callable[[int], None],
     optimizer_state: Arrays | None = None,
-    mechanism: Mechanism | None = None,
 ) -> TrainingResult | PrivateTrainingResult:
-    """Train the learner's network in the first process, after the others have been sent the job; with a mechanism, privately.
+    """Train the learner's network in the first process, after the others have been sent the job.
 
     Raises:
         KeyboardInterrupt: It was interrupted; the same command resumes it.
@@ -71,16 +72,9 @@ def run_job(
     if replicas.size > 1 and learner.device.type == "cuda" and job.training.statistics is Statistics.RECALIBRATE:
         msg = 'training.statistics = "recalibrate" cannot be used with several GPUs'
         raise ConfigurationError(msg, hint="train on one GPU")
-    if replicas.size > 1 and mechanism is not None:
-        msg = f"a plan that promises privacy trains in one process, found {replicas.size}: the noise of a step is added once"
-        raise ConfigurationError(msg, hint="leave --devices out, and torchrun")
-    training: LocalTraining | PrivateTraining
     with postponed() as interrupted:
-        if mechanism is None:
-            replicas.broadcast_message(wire.encode(job))
-            training = _local_training(learner, job, optimizer_state, checkpoint)
-        else:
-            training = _private_training(learner, job, mechanism, optimizer_state, checkpoint)
+        replicas.broadcast_message(wire.encode(job))
+        training = _training(learner, job, optimizer_state, checkpoint)
         return training.run(learner.progress, label=label, on_epoch=on_epoch, interrupted=interrupted)
 
 
@@ -94,12 +88,14 @@ def join_job(learner: Learner, job: TrainingJob) -> None:
         msg = f"process {learner.replicas.rank}: the prepared data are not those of the first process"
         raise DataError(msg, hint="every machine must see the same workspace")
     with postponed() as interrupted:
-        _local_training(learner, job).run(learner.progress, interrupted=interrupted)
+        _training(learner, job).run(learner.progress, interrupted=interrupted)
 
 
-def _local_training(
+def _training(
     learner: Learner, job: TrainingJob, optimizer_state: Arrays | None = None, checkpoint: Checkpoint | None = None
-) -> LocalTraining:
+) -> LocalTraining | PrivateTraining:
+    if job.declared:
+        return _private_training(learner, job, optimizer_state, checkpoint)
     return LocalTraining(
         learner.module,
         learner.samples(Part.TRAIN),
@@ -115,7 +111,7 @@ def _local_training(
 
 
 def _private_training(
-    learner: Learner, job: TrainingJob, mechanism: Mechanism, optimizer_state: Arrays | None, checkpoint: Checkpoint
+    learner: Learner, job: TrainingJob, optimizer_state: Arrays | None, checkpoint: Checkpoint | None
 ) -> PrivateTraining:
     """Return a training whose random numbers come from a key of its own, and none from the job's seed."""
     return PrivateTraining(
@@ -123,11 +119,12 @@ def _private_training(
         learner.samples(Part.TRAIN),
         job.training,
         job.plan.augmentation,
-        mechanism,
+        Mechanism.planned(job.plan.privacy, job.declared),
         rates=job.rates,
         device=learner.device,
         optimizer_state=optimizer_state,
         checkpoint=checkpoint,
+        replicas=learner.replicas,
     )
 
 

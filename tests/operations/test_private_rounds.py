@@ -16,13 +16,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedcli import tensors, wire
 from fedcli.environment import Environment
-from fedcli.errors import ApprovalError, ConfigurationError, UsageError
+from fedcli.errors import ApprovalError, ConfigurationError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import ModelKind, PrivacyClaim
 from fedcli.learning.networks.registry import build
 from fedcli.learning.seeds import derive_seed
-from fedcli.learning.training.data_parallel import Replicas
-from fedcli.learning.training.mechanism import Mechanism
 from fedcli.learning.training.private import PrivateTraining
 from fedcli.operations.approve import ApproveRequest, approve
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
@@ -31,15 +29,13 @@ from fedcli.operations.privacy_spent import PrivacySpentRequest, privacy_spent
 from fedcli.operations.report import ReportRequest, report
 from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.retrain import RetrainRequest, retrain
+from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.plan import Network, Normalisation, PatientPrivacy, Protection, Sampling, Training
 from fedcli.privacy.accountant import PrivateSteps, epsilon
 from fedcli.privacy.noise import KEY_BYTES, SecretStream, training_of
-from fedcli.progress import Silent
 from fedcli.results import Status
-from fedcli.site.learner import Learner
 from fedcli.site.privacy_budget import CHARGES, Charges
-from fedcli.site.training_job import TrainingJob, run_job
 from fedcli.workspace import SETTINGS, Workspace
 from tests.fixtures.command import run
 from tests.fixtures.federation import PLAN, Federation, Listener, prepared_data
@@ -305,6 +301,14 @@ def test_a_lost_workspace_counts_what_the_drop_folder_has(finished: Federation, 
     assert result.epsilon == epsilon([STEPS] * 3, 1e-5)
 
 
+def test_a_store_that_hides_an_update_does_not_lower_what_is_spent(finished: Federation, tmp_path: Path) -> None:
+    federation = finished.copy(tmp_path / "f")
+    (federation.site("north") / CHARGES).unlink()
+    (federation.drop / layout.update("north", 1)).unlink()
+    with pytest.raises(TrustError, match=r"round-0001/update\.json is missing: round records name it"):
+        federation.train("north")
+
+
 def test_private_memory_counts_what_the_drop_folder_lacks(finished: Federation, tmp_path: Path) -> None:
     federation = finished.copy(tmp_path / "f")
     saved = charges(federation, "north")
@@ -335,14 +339,34 @@ def test_a_number_of_patients_once_declared_stays(finished: Federation, tmp_path
         federation.train("north")
 
 
-def test_several_processes_are_refused(finished: Federation) -> None:
-    workspace = Workspace.open(finished.site("north"))
-    learner = Learner(workspace, PRIVATE, Silent(), Replicas(size=2))
-    job = TrainingJob(plan=PRIVATE, training=PRIVATE.training, data=learner.data.digest, seed=0, rates=(0.1,))
-    checkpoint = learner.checkpoint("none", finished.drop / finished.record(0).artifacts[0].key)
-    mechanism = Mechanism(noise=8.0, clipping=1.0, batch=4, patients=8)
-    with pytest.raises(ConfigurationError, match="trains in one process, found 2"):
-        run_job(learner, job, label="", checkpoint=checkpoint, on_epoch=lambda _: None, mechanism=mechanism)
+@pytest.mark.slow
+def test_two_processes_share_a_round_which_costs_the_same(tmp_path: Path, data: dict[str, Path]) -> None:
+    federation = begin(tmp_path / "f", {"north": data["north"]})
+    result = train_round(TrainRoundRequest(root=federation.site("north"), devices=2), federation.environment)
+    assert (result.status, result.steps, result.epsilon) == (Status.PUBLISHED, 2, epsilon([STEPS], 1e-5))
+    record = federation.update("north", 1)
+    assert record.device == "cpu × 2"
+    assert record.privacy is not None
+    assert record.privacy.cost == STEPS
+    assert len(charges(federation, "north").charges) == 1
+    assert list((federation.site("north") / "training").iterdir()) == []
+
+
+def test_another_number_of_patients_after_an_interruption_begins_again(
+    tmp_path: Path, data: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps that are done were sampled with the first number, the update would state the second."""
+    federation = begin(tmp_path / "f", {"north": data["north"]})
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        federation.train("north")
+    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
+    secret = tensors.read(checkpoint)["key"].tobytes()
+    declare(federation, "north", 2 * PATIENTS)
+    federation.train("north")
+    (charge,) = charges(federation, "north").charges
+    assert charge.cost == PrivateSteps(sampling_rate=0.25, noise=8.0, steps=4)
+    assert charge.training != training_of(secret)
 
 
 CLAIM = PrivacyClaim(

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from fedcli import disk, tensors, wire
 from fedcli.disk import write_whole
 from fedcli.tensors import TensorError
-from fedcli.wire import STRICT, Digest, ShortText
+from fedcli.wire import STRICT, Digest, ShortText, absent_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class TrainingIdentity:
         device: The device, precision and number of processes.
         threads: CPU threads.
         versions: Of fedcli, numpy and torch.
+        declared: N₀ of a private training, which its sampling follows from; 0 for a plain one.
     """
 
     plan: Digest
@@ -56,6 +57,7 @@ class TrainingIdentity:
     device: ShortText
     threads: Annotated[int, Field(ge=1, le=4096)]
     versions: ShortText
+    declared: Annotated[int, Field(ge=0), absent_means(0)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -3,6 +3,9 @@
 The processes form torch's default process group. Each holds a replica of the network; gradients are averaged, so that all take
 the step that one process would take on the whole batch. BatchNorm is synchronised on CUDA. On a CPU each replica normalises by
 its own share, and the first one's running statistics are kept.
+
+Private training shares the patients of a step likewise; the sums of their clipped gradients are added up in the first process,
+which alone adds noise, and the noisy sum is what the others take their step with.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from fedcli.errors import ConfigurationError
+from fedcli.learning.networks.weights import load_arrays, to_arrays
+from fedcli.learning.training.optimizers import restore_state, state_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fedcli.learning.training.checkpoint import Snapshot
     from fedcli.tensors import Arrays
 
 S = TypeVar("S", "NDArray[np.int64]", torch.Tensor)
@@ -44,6 +50,11 @@ class Replicas:
     def share(self, whole: S) -> S:
         """Return every `size`-th image of a batch, so that all categories are in every share."""
         return whole[self.rank :: self.size]
+
+    def align(self, module: nn.Module) -> None:
+        """Replace the weights of all other processes by those of the first one."""
+        if self.size > 1:
+            load_arrays(module, self.broadcast(to_arrays(module)))
 
     def replicate(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Return the module to call for training; its weights become those of the first process."""
@@ -71,6 +82,21 @@ class Replicas:
         distributed.all_reduce(sums)
         return tuple(sums.tolist())
 
+    def add_up(self, values: torch.Tensor) -> None:
+        """Add the values of all other processes to those of the first one, in the order of their numbers."""
+        if self.rank:
+            distributed.send(values, 0)
+            return
+        others = torch.empty_like(values) if self.size > 1 else values
+        for rank in range(1, self.size):
+            distributed.recv(others, rank)
+            values.add_(others)
+
+    def spread(self, values: torch.Tensor) -> None:
+        """Replace the values of all other processes by those of the first one."""
+        if self.size > 1:
+            distributed.broadcast(values, 0)
+
     def broadcast(self, arrays: Arrays) -> Arrays:
         """Return the first process's arrays; names, shapes and types must be the same in all processes."""
         if self.size == 1:
@@ -90,3 +116,28 @@ class Replicas:
 
 
 SINGLE_PROCESS = Replicas()
+
+
+def resume(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    snapshot: Snapshot | None,
+    optimizer_state: Arrays | None,
+    replicas: Replicas,
+) -> tuple[int, int]:
+    """Set weights and moments in all processes to those of the first one's snapshot, or moments to a state if there is none.
+
+    Returns:
+        The epoch, and its steps that are done.
+    """
+    epoch, step = 1, 0
+    if snapshot is not None:
+        load_arrays(module, snapshot.weights)
+        epoch, step, optimizer_state = snapshot.epoch, snapshot.step, snapshot.optimizer_state
+    if optimizer_state is not None:
+        restore_state(optimizer, module, optimizer_state)
+    if replicas.size > 1:
+        replicas.align(module)
+        restore_state(optimizer, module, replicas.broadcast(state_arrays(optimizer, module)))
+        epoch, step = replicas.broadcast({"place": np.array([epoch, step])})["place"].tolist()
+    return epoch, step

@@ -12,20 +12,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 
 from fedcli.errors import DataError, TrainingError
 from fedcli.learning.determinism import reproducible, reseed
 from fedcli.learning.networks.precision import computing
-from fedcli.learning.networks.weights import load_arrays, to_arrays
+from fedcli.learning.networks.weights import to_arrays
 from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.batch_loader import BatchLoader
 from fedcli.learning.training.checkpoint import Snapshot
-from fedcli.learning.training.data_parallel import SINGLE_PROCESS
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS, resume
 from fedcli.learning.training.losses import Objective, Proximal
-from fedcli.learning.training.optimizers import adam, restore_state, set_rate, state_arrays
+from fedcli.learning.training.optimizers import adam, set_rate, state_arrays
 from fedcli.learning.training.throughput import Throughput
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ class LocalTraining:
         self._training, self._seed, self._rates = training, seed, rates
         self._device, self._replicas, self._checkpoint = device, replicas, checkpoint
         self._module = module.to(device).to(memory_format=torch.channels_last)
-        if replicas.size > 1:  # all begin with the first process's φ(t-1), from which FedProx measures
-            load_arrays(module, replicas.broadcast(to_arrays(module)))
+        replicas.align(module)  # all begin with the first process's φ(t-1), from which FedProx measures
         dtype = next(module.parameters()).dtype
         self._loader = BatchLoader(
             samples=samples, training=training, augmentation=augmentation, device=device, replicas=replicas, dtype=dtype
@@ -111,7 +109,8 @@ class LocalTraining:
         self._proximal = Proximal(module, training.proximal)
         self._optimizer = adam(module, rate=training.rate, weight_decay=training.weight_decay)
         snapshot = checkpoint.snapshot if checkpoint else None
-        self._epoch, self._step, self._losses = self._restore(snapshot, optimizer_state)
+        self._losses = list(snapshot.losses) if snapshot else []
+        self._epoch, self._step = resume(module, self._optimizer, snapshot, optimizer_state, replicas)
         self._network = replicas.replicate(module, device)
         self._num_steps = training.steps_per_epoch(len(samples))
         left = (len(rates) - self._epoch + 1) * self._num_steps - self._step
@@ -188,20 +187,6 @@ class LocalTraining:
             raise _divergence(total, f"epoch {self._epoch}, step {self._step}", self._loader.samples, batch)
         self._losses.append(total)
         return stopping > 0
-
-    def _restore(self, snapshot: Snapshot | None, optimizer_state: Arrays | None) -> tuple[int, int, list[float]]:
-        """Return the epoch, the steps of it that are done, and the losses, after setting weights and moments in all processes."""
-        epoch, step = 1, 0
-        if snapshot is not None:
-            load_arrays(self._module, snapshot.weights)
-            epoch, step, optimizer_state = snapshot.epoch, snapshot.step, snapshot.optimizer_state
-        if optimizer_state is not None:
-            restore_state(self._optimizer, self._module, optimizer_state)
-        if self._replicas.size > 1:
-            moments = self._replicas.broadcast(state_arrays(self._optimizer, self._module))
-            restore_state(self._optimizer, self._module, moments)
-            epoch, step = self._replicas.broadcast({"place": np.array([epoch, step])})["place"].tolist()
-        return epoch, step, list(snapshot.losses) if snapshot else []
 
     def _save(self) -> None:
         if self._checkpoint is None:

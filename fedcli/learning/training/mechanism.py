@@ -6,15 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedcli.errors import ConfigurationError
 from fedcli.plan import ClassWeights, PrivateOptimizer
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
 
-    from fedcli.plan import Training
+    from torch import Tensor, nn
+
+    from fedcli.plan import PatientPrivacy, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,20 @@ class Mechanism:
             )
             raise ConfigurationError(msg)
 
+    @classmethod
+    def planned(cls, settings: PatientPrivacy, patients: int) -> Mechanism:
+        """Return the mechanism of a plan at a site that has declared so many training patients."""
+        return cls(
+            noise=settings.noise,
+            clipping=settings.clipping,
+            batch=settings.batch,
+            patients=patients,
+            images_per_patient=settings.images_per_patient,
+            augmentations=settings.augmentations,
+            optimizer=settings.optimizer,
+            momentum=settings.momentum,
+        )
+
     @property
     def sampling_rate(self) -> float:
         """q, the probability with which a step takes a patient."""
@@ -65,6 +82,14 @@ class Mechanism:
     def steps_per_epoch(self, steps: int) -> int:
         """Return the number of steps of an epoch: the plan's, or if that is 0 ceil(patients / batch)."""
         return steps or -(-self.patients // self.batch)
+
+
+def require_unchanged(module: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Raise a ConfigurationError if a buffer has changed in training: it would leave the site without noise."""
+    for name, buffer in module.named_buffers():
+        if not torch.equal(buffer, before[name]):
+            msg = f"private training cannot use this network: {name} follows the images, and has no noise; nothing may be used"
+            raise ConfigurationError(msg, hint="the coordinator plans a network without running statistics")
 
 
 def require_private(module: nn.Module, training: Training) -> None:

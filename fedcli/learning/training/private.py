@@ -14,6 +14,8 @@ A step without a patient adds noise and descends all the same. All random number
 of sampling too: somebody who knew which patients a step took would know more than the accountant assumes. What a patient draws
 depends on no other patient. The checkpoint holds the key, so that a resumed training ends with the same bits; a training that
 begins again has another key.
+
+Several processes share the patients of a step; the first one adds up their sums and adds the noise, once.
 """
 
 from __future__ import annotations
@@ -30,14 +32,15 @@ import torch
 from fedcli.errors import DataError
 from fedcli.learning.determinism import reproducible, reseed
 from fedcli.learning.networks.precision import computing
-from fedcli.learning.networks.weights import load_arrays, to_arrays
+from fedcli.learning.networks.weights import to_arrays
 from fedcli.learning.samples import as_input
 from fedcli.learning.training.augmentation import augment, draw
 from fedcli.learning.training.checkpoint import Snapshot
+from fedcli.learning.training.data_parallel import SINGLE_PROCESS, resume
 from fedcli.learning.training.local_training import require_finite
 from fedcli.learning.training.losses import Objective, Proximal
-from fedcli.learning.training.mechanism import require_private
-from fedcli.learning.training.optimizers import adam, restore_state, set_rate, sgd, state_arrays, trainable
+from fedcli.learning.training.mechanism import require_private, require_unchanged
+from fedcli.learning.training.optimizers import adam, set_rate, sgd, state_arrays, trainable
 from fedcli.learning.training.throughput import Throughput
 from fedcli.plan import PrivateOptimizer
 from fedcli.privacy.noise import KEY_BYTES, SecretStream, round_to_grid, training_of
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
     from fedcli.learning.samples import Samples
     from fedcli.learning.training.checkpoint import Checkpoint
+    from fedcli.learning.training.data_parallel import Replicas
     from fedcli.learning.training.mechanism import Mechanism
     from fedcli.plan import Augmentation, Training
     from fedcli.progress import Progress
@@ -86,6 +90,7 @@ class PrivateTraining:
         device: Where to compute.
         optimizer_state: The optimizer's moments from an earlier training; None resets them.
         checkpoint: Where this training is saved and resumed from; None saves nothing.
+        replicas: The processes that share the work, as in `LocalTraining`; all have the first one's key.
         random_bytes: Returns so many unpredictable bytes: the key of a training that begins.
         clock: Seconds from any origin.
 
@@ -106,14 +111,17 @@ class PrivateTraining:
         device: torch.device,
         optimizer_state: Arrays | None = None,
         checkpoint: Checkpoint | None = None,
+        replicas: Replicas = SINGLE_PROCESS,
         random_bytes: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         require_private(module, training)
         self._samples, self._training, self._augmentation, self._mechanism = samples, training, augmentation, mechanism
         self._patients = _images_of_patients(samples)
-        self._rates, self._device, self._checkpoint = rates, device, checkpoint
+        self._rates, self._device, self._checkpoint, self._replicas = rates, device, checkpoint, replicas
         self._module = module.to(device).to(memory_format=torch.channels_last)
+        replicas.align(module)
+        self._buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
         self._objective = Objective(training, samples.labels, samples.num_classes)
         self._proximal = Proximal(module, training.proximal)
         decay, momentum = training.weight_decay, mechanism.momentum
@@ -128,12 +136,12 @@ class PrivateTraining:
         parts = zip(torch.split(self._sum, sizes), self._parameters, strict=True)
         self._sums = [part.view(parameter.shape) for part, parameter in parts]
         snapshot = checkpoint.snapshot if checkpoint else None
-        self._key = (snapshot.key if snapshot else b"") or random_bytes(KEY_BYTES)
+        self._key = replicas.broadcast_message((snapshot.key if snapshot else b"") or random_bytes(KEY_BYTES))
         self._sampling, self._views, self._dropout, self._noise = (
             SecretStream(self._key, purpose) for purpose in ("sampling", "views", "dropout", "noise")
         )
         self._num_steps = mechanism.steps_per_epoch(training.steps)
-        self._epoch, self._step = self._restore(snapshot, optimizer_state)
+        self._epoch, self._step = resume(module, self._optimizer, snapshot, optimizer_state, replicas)
         left, images = len(rates) * self._num_steps - self._done, mechanism.images_per_step
         self._throughput = Throughput(left, images, clock, seconds=snapshot.seconds if snapshot else 0.0)
 
@@ -154,6 +162,7 @@ class PrivateTraining:
 
         Raises:
             TrainingError: A weight is not finite; the network must not be used.
+            ConfigurationError: The network has buffers that training changes, for which there is no noise.
             KeyboardInterrupt: The training was interrupted; the checkpoint is written.
         """
         while self._epoch <= len(self._rates):
@@ -161,7 +170,7 @@ class PrivateTraining:
                 advance(self._step, "")
                 self._throughput.start()
                 while self._step < self._num_steps:
-                    stop = interrupted()
+                    (stop,) = self._replicas.total(float(interrupted()))
                     self._take_step()
                     advance(1, self._throughput.step().removeprefix(", "))
                     if stop:
@@ -173,6 +182,7 @@ class PrivateTraining:
             on_epoch(self._epoch)
             self._epoch, self._step = self._epoch + 1, 0
         require_finite(self._module)
+        require_unchanged(self._module, self._buffers)
         state = state_arrays(self._optimizer, self._module)
         return PrivateTrainingResult(
             steps=self._done, optimizer_state=state, seconds=self._throughput.seconds, training=training_of(self._key)
@@ -183,8 +193,9 @@ class PrivateTraining:
         self._module.train()
         self._sum.zero_()
         sampled = self._sampling.sample(self._done, len(self._patients), self._mechanism.sampling_rate)
-        for gradient in self._gradients(sampled.tolist()):
+        for gradient in self._gradients(self._replicas.share(sampled).tolist()):
             self._add_clipped(gradient)
+        self._replicas.add_up(self._sum)
         self._set_noisy_mean()
         if self._training.proximal:
             self._proximal().backward()  # type: ignore[union-attr]
@@ -234,25 +245,16 @@ class PrivateTraining:
 
     def _set_noisy_mean(self) -> None:
         """Add the noise of this step to the sum, divide by the planned number of patients, and set the weights' gradients."""
-        if self._mechanism.noise:
+        if self._mechanism.noise and not self._replicas.rank:
             deviation = self._mechanism.noise * self._mechanism.clipping
             values = self._sum.cpu().numpy()
             self._noise.add_normal(values, self._done, deviation, threads=torch.get_num_threads())
             round_to_grid(values, deviation)
             self._sum.copy_(torch.from_numpy(values))
+        self._replicas.spread(self._sum)
         self._sum.div_(self._mechanism.batch)
         for parameter, total in zip(self._parameters, self._sums, strict=True):
             parameter.grad = torch.empty_like(parameter).copy_(total)
-
-    def _restore(self, snapshot: Snapshot | None, optimizer_state: Arrays | None) -> tuple[int, int]:
-        """Return the epoch and the steps of it that are done, after setting weights and moments."""
-        epoch, step = 1, 0
-        if snapshot is not None:
-            load_arrays(self._module, snapshot.weights)
-            epoch, step, optimizer_state = snapshot.epoch, snapshot.step, snapshot.optimizer_state
-        if optimizer_state is not None:
-            restore_state(self._optimizer, self._module, optimizer_state)
-        return epoch, step
 
     def _save(self) -> None:
         if self._checkpoint is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from fedcli.learning.training.augmentation import augment, draw
 from fedcli.learning.training.checkpoint import Checkpoint, TrainingIdentity
 from fedcli.learning.training.data_parallel import SINGLE_PROCESS, Replicas
 from fedcli.learning.training.local_training import LocalTraining
+from fedcli.learning.training.mechanism import Mechanism
+from fedcli.learning.training.private import PrivateTraining
 from fedcli.plan import Augmentation, ClassWeights, Network, Training
 from fedcli.progress import Silent
 
@@ -90,6 +93,39 @@ def stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
     return go(group_norm(), replicas, checkpoint=kept)
 
 
+NOISY = Mechanism(noise=1.0, clipping=0.5, batch=4, patients=12, images_per_patient=1, augmentations=2)
+
+
+def go_privately(module: nn.Module, replicas: Replicas, **changes: Any) -> dict[str, Any]:
+    """Train with noise from a key that only the first process has; return weights, moments and steps."""
+    interrupted = changes.pop("interrupted", lambda: False)
+    of_patients, settings = replace(samples(), patients=samples().units.astype(str)), Training(steps=3, proximal=0.1)
+    training = PrivateTraining(
+        module, of_patients, settings, Augmentation(), NOISY, rates=(1e-2, 2e-2), device=torch.device("cpu"),
+        replicas=replicas, random_bytes=os.urandom if replicas.rank else bytes, **changes,
+    )  # fmt: skip
+    result = training.run(Silent(), interrupted=interrupted)
+    return to_arrays(module) | result.optimizer_state | {"steps": np.array(result.steps)}
+
+
+def privately(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    module = group_norm()
+    if replicas.rank:
+        nn.init.zeros_(next(module.parameters()))
+    return go_privately(module, replicas)
+
+
+def privately_stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    first = replicas.rank == 0
+    count = itertools.count(1)
+    checkpoint = Checkpoint(folder / "private", ORIGIN, Silent()) if first else None
+    with pytest.raises(KeyboardInterrupt):
+        go_privately(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
+    kept = Checkpoint(folder / "private", ORIGIN, Silent()) if first else None
+    assert kept is None or (kept.snapshot is not None and (kept.snapshot.epoch, kept.snapshot.step) == (2, 1))
+    return go_privately(group_norm(), replicas, checkpoint=kept)
+
+
 def messages(replicas: Replicas, folder: Path) -> dict[str, Any]:
     sent = (b"{}", b"", b"x" * 1000)
     told = [replicas.broadcast_message(message if replicas.rank == 0 else b"own") for message in sent]
@@ -97,7 +133,9 @@ def messages(replicas: Replicas, folder: Path) -> dict[str, Any]:
     return {"heard": np.array([message == expected for message, expected in zip(told, sent, strict=True)])}
 
 
-WORK: tuple[Callable[[Replicas, Path], dict[str, Any]], ...] = (plainly, one_step, stopped_by_the_second, messages)
+WORK: tuple[Callable[[Replicas, Path], dict[str, Any]], ...] = (
+    plainly, one_step, stopped_by_the_second, privately, privately_stopped_by_the_second, messages,
+)  # fmt: skip
 
 
 def process(rank: int, folder: Path) -> None:
@@ -142,6 +180,21 @@ def test_all_stop_where_one_is_asked_to_and_go_on_together(made: dict[str, list[
         # The second process does not know the losses of the first run.
         assert all(np.array_equal(resumed[name], array) for name, array in expected.items() if name != "loss")
     assert made["stopped_by_the_second"][0]["loss"] == made["plainly"][0]["loss"]
+
+
+def test_two_processes_that_train_privately_equal_one_to_1e_9(made: dict[str, list[dict[str, Any]]]) -> None:
+    """The noise of a step is added once: with a deviation of 0.125 in every weight's gradient, twice would not be hidden."""
+    expected = go_privately(group_norm(), SINGLE_PROCESS)
+    for trained in made["privately"]:
+        for name, array in expected.items():
+            assert np.abs(trained[name] - array).max() < 1e-9, name
+    start = to_arrays(group_norm())
+    assert min(np.abs(expected[name] - start[name]).max() for name in start) > 1e-3
+
+
+def test_private_training_stops_together_and_goes_on_with_the_same_bits(made: dict[str, list[dict[str, Any]]]) -> None:
+    for resumed, expected in zip(made["privately_stopped_by_the_second"], made["privately"], strict=True):
+        assert all(np.array_equal(resumed[name], array) for name, array in expected.items())
 
 
 def test_messages_and_totals(made: dict[str, list[dict[str, Any]]]) -> None:

@@ -380,6 +380,12 @@ def test_what_would_pass_the_noise_by_is_refused(
         run(module(), patients, NOISY, training=training)
 
 
+def test_a_network_whose_buffers_follow_the_images_is_refused(patients: Samples) -> None:
+    module = nn.Sequential(nn.InstanceNorm2d(1, track_running_stats=True), nn.Flatten(), nn.Linear(256, 4))
+    with pytest.raises(ConfigurationError, match=r"network: 0\.running_mean follows the images, and has no noise"):
+        run(module, patients, NOISY)
+
+
 def test_images_without_patients_are_refused(noise: Samples, patients: Samples) -> None:
     with pytest.raises(DataError, match="needs to know the patient of every image"):
         run(small(), noise, NOISY)
