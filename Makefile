@@ -5,18 +5,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two processes run the tests, with one thread each: more threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Training is the same to the bit on a CPU only, so these tests see no GPU.
+ON_CPU := CUDA_VISIBLE_DEVICES= $(PYTEST)
 DEMO ?= demo
 
-.PHONY: demo test test-all lint format bench peers clean
+.PHONY: demo test test-all test-gpu lint format bench peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/fedcli demo --out $(DEMO)
 
 test: $(VENV)/installed
-	$(PYTEST) -m "not slow"
+	$(ON_CPU) -m "not slow and not gpu"
 
 test-all: $(VENV)/installed peers
-	$(PYTEST)
+	$(ON_CPU) -m "not gpu"
+	$(PYTEST) -m gpu
+
+test-gpu: $(VENV)/installed
+	$(PYTEST) -m gpu
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

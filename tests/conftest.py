@@ -54,6 +54,15 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch  # noqa: PLC0415 - takes seconds, and few tests ask for it
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU that PyTorch can use through CUDA")
+
+
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with running_sshd(tmp_path_factory.mktemp("sshd")) as server:

@@ -7,8 +7,8 @@ that size, torchvision's v2 transforms for each image (flips, rotation, intensit
 are drawn equally often. fedcli trains from prepared data with a plan's settings: with `precision = "auto"` (bfloat16 if the
 processor has it), and in float32, the default. Runs alternate, each in its own process with all cores; the first step of a run is
 not counted. Ratios are of images per second, run by run; their median is the result. Peak memory is the largest resident set of
-the process, for the reference without its two workers, which share pages with it. `pipeline` is the time of a batch without the
-network, as a share of a step.
+the process, for the reference without its two workers, which share pages with it. Where there is a GPU with CUDA, both train
+there, and the peak is of its memory. `pipeline` is the time of a batch without the network, as a share of a step.
 
 Afterwards, a private step beside a plain one (`contenders/private.py`): seconds of each, their ratio, and the noise apart.
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from fedcli import wire
 from fedcli.imaging.archive.image_archive import ImageArchive
@@ -53,6 +54,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="counted steps per run")
     parser.add_argument("--only-private", action="store_true", help="only the private step beside the plain one")
     options = parser.parse_args()
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU: there is no GPU that PyTorch can use"
+    print(f"on {where}", flush=True)
     if not options.only_private:
         against_reference(options.runs, options.steps)
     report_private(run("private_float32", Path(), options.runs * options.steps))

@@ -159,6 +159,22 @@ def test_devices_and_torchrun_train_together(sites: Iterator[Site]) -> None:
     assert devices.updates() == torchrun.updates()
 
 
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_one_process_trains_on_each_device(sites: Iterator[Site], device: str) -> None:
+    import torch  # noqa: PLC0415 - takes seconds
+
+    count = torch.cuda.device_count() if device == "cuda" else 2
+    site = next(sites)
+    settings = site.workspace / "workspace.toml"
+    settings.write_text(settings.read_text().replace('device = "auto"', f'device = "{device}"'))
+    out, err = site.start("train-round", "--devices", str(count), "--json").communicate(timeout=600)
+    assert json.loads(out)["steps"] == 90, err
+    record = norms(site)
+    assert record["device"].startswith(device)
+    assert (f" × {count}" in record["device"]) == (count > 1)
+    assert record["training_loss"] < 1.4  # below that of equal probabilities, ln 4 = 1.386, or near it
+
+
 @pytest.mark.slow
 def test_devices_stop_together_and_go_on(sites: Iterator[Site]) -> None:
     calm, site = next(sites), next(sites)

@@ -28,6 +28,7 @@ from fedcli.plan import Network
 from fedcli.private_files import locked
 from fedcli.results import Status
 from fedcli.workspace import Workspace
+from tests.fixtures.devices import DEVICES
 from tests.fixtures.federation import PLAN, SITES, Clock, Federation
 from tests.fixtures.interruption import Unplugged
 from tests.fixtures.servers import free_port, running_sshd
@@ -512,6 +513,18 @@ def test_a_machine_without_decoders() -> None:
     assert missing.endswith("JPEG 2000 lossless, JPEG 2000, HTJ2K lossless, HTJ2K lossless (RPCL), HTJ2K")
     assert decoded == "implicit little endian, explicit little endian, explicit big endian, deflated, RLE"
     assert remedy.endswith("pip install imagecodecs")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_device_of_the_settings_is_named(well: Federation, device: str) -> None:
+    import torch  # noqa: PLC0415 - takes seconds
+
+    set_to(well, 'device = "auto"', f'device = "{device}"')
+    found = found_by(well)
+    assert f", trains on {device}, " in found["PyTorch"].found
+    if device == "cuda":
+        assert found["GPU"].outcome is Outcome.OK
+        assert torch.cuda.get_device_name(0) in found["GPU"].found
 
 
 def test_a_device_that_is_not_there(well: Federation) -> None:

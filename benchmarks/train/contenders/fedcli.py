@@ -1,4 +1,7 @@
-"""fedcli's local training: `python fedcli.py FOLDER STEPS PRECISION` prints images/s, peak bytes, the batches' share as JSON."""
+"""fedcli's local training: `python fedcli.py FOLDER STEPS PRECISION` prints images/s, peak bytes, the batches' share as JSON.
+
+On a GPU where there is one: the peak is then of its memory.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from fedcli.plan import Augmentation, Network, Part, Precision, Training
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CPU = torch.device("cpu")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Stopwatch:
@@ -51,14 +54,17 @@ def main() -> None:
     settings = Training(steps=steps + 1, precision=Precision(sys.argv[3]))
     network = registry.build(Network(), 4)
     watch = Stopwatch()
-    LocalTraining(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=CPU).run(watch)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    LocalTraining(network, samples, settings, Augmentation(), seed=0, rates=[1e-4], device=DEVICE).run(watch)
+    on_gpu = DEVICE.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     step = (watch.ends[-1] - watch.ends[0]) / steps
-    loader = BatchLoader(samples=samples, training=replace(settings, steps=20), augmentation=Augmentation(), device=CPU)
+    loader = BatchLoader(samples=samples, training=replace(settings, steps=20), augmentation=Augmentation(), device=DEVICE)
     batches = loader.epoch(0)
     next(batches)
     started = time.perf_counter()
     drawn = sum(1 for _ in batches)
+    if on_gpu:
+        torch.cuda.synchronize()
     pipeline = (time.perf_counter() - started) / drawn / step
     print(json.dumps({"rate": 32 / step, "peak": peak, "pipeline": pipeline}))
 
