@@ -259,7 +259,7 @@ class Workspace:
         return frozenset(item.digest for item in (self.approval, self.approval_ahead) if item is not None)
 
     def approves(self, plan: Plan) -> bool:
-        """Tell whether the operator has approved a plan, or the same plan with more rounds."""
+        """Tell whether the operator has approved a plan, or the same plan with fewer rounds."""
         approval = self.approval
         if approval is None or plan.rounds > approval.plan.rounds:
             return plan.digest in self.approved_digests

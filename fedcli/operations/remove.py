@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import UsageError
 from fedcli.exchange.lineage import lineage, rounds_with
 from fedcli.party.amendment import amend_federation, first_round
+from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.history.history_reader import read_history
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
@@ -109,8 +110,10 @@ def _advice(
         text += f": {counted(len(rounds), 'global model')} ({number_ranges(rounds)})" if rounds else ""
         text += f"{' and' if rounds else ':'} {', '.join(models)}" if models else ""
     if restart_from is not None:
-        command = party.command("restart", "--from", str(restart_from), "--reason", "TEXT")
-        text += f"; to go on without it: `{command}`"
+        words = ("restart", "--from", str(restart_from), "--reason", "TEXT")
+        who = "the coordinator above runs " if record.plan.tree.above else ""
+        command = party_command(WORKSPACE, *words) if who else party.command(*words)
+        text += f"; to go on without it: {who}`{command}`"
     elif record.from_round > party.ledger.newest_round + 1:
         command = party.command("aggregate", "--without", site, "--reason", "TEXT")
         text += f"; its update of the open round is used unless it is left out: `{command}`"

@@ -30,6 +30,7 @@ from fedcli.progress import Silent
 from fedcli.reporting import tables
 from fedcli.results import Result, Status
 from fedcli.text.wording import counted
+from fedcli.wire import SHORT_DIGEST
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -141,13 +142,17 @@ def simulate(request: SimulateRequest, environment: Environment) -> SimulateResu
     """Run a federation from its beginning to its last round, or continue one that was interrupted.
 
     Raises:
-        UsageError: There are no sites, or too few to mask, or one has a name that it cannot have; nothing was written.
+        UsageError: There are no sites, or too few to mask, or one has a name that it cannot have, or the plan is a region's;
+            nothing was written.
         DataError: The data of a site are missing, or not prepared by this plan; nothing was written.
     """
     if not request.sites:
         msg = "a simulation needs at least one site: --site NAME=PREPARED_DIR"
         raise UsageError(msg)
     plan, roots = request.plan, request.workspaces
+    if plan.tree.above:
+        msg = f"simulate runs one federation, and the plan is that of a region of the federation {plan.tree.above[:SHORT_DIGEST]}"
+        raise UsageError(msg, hint="leave tree.above out of the plan: the region's sites then train as a federation of their own")
     if plan.aggregation.masking and len(request.sites) < LEAST_PARTICIPANTS:
         msg = f"masking needs at least {LEAST_PARTICIPANTS} sites, found {len(request.sites)} (aggregation.masking of the plan)"
         raise UsageError(msg)

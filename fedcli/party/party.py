@@ -172,7 +172,7 @@ class Party:
         return tuple(key.public_key for key in ledger.in_force(ledger.newest_round + 1).record.keys_of(self.name))
 
     def approved_plan(self) -> Plan:
-        """Return the plan of the next round if the operator has approved it, or the same with more rounds.
+        """Return the plan of the next round if the operator has approved it, or the same with fewer rounds.
 
         Raises:
             ApprovalError: The operator has approved none, or another one.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.records import FederationRecord, UpdateRecord
     from fedcli.party.folder import Folder
     from fedcli.party.party import Party
-    from fedcli.plan import Aggregation, Limits
+    from fedcli.plan import Aggregation, Limits, Plan
     from fedcli.tensors import Layout
 
 _SITES_AT_ONCE = 64
@@ -118,19 +118,20 @@ class ReceivedUpdates:
         return tuple(sorted(taken_back | (reasons.keys() & measured.keys())))
 
     def reason_to_wait(
-        self, settings: Aggregation, deadline: datetime | None, now: datetime, workspace: Path, *, below_quorum: bool = False
+        self, plan: Plan, deadline: datetime | None, now: datetime, workspace: Path, *, below_quorum: bool = False
     ) -> str:
         """Return why the round stays open, or an empty text.
 
         Args:
-            settings: When a round is closed.
+            plan: Says when a round is closed, and whether the federation is a region.
             deadline: Of the round; None waits for all.
             now: The current time.
             workspace: The coordinator's, for the commands in the reason.
             below_quorum: Whether fewer updates than the plan's quorum suffice where a person has left sites out.
         """
+        settings = plan.aggregation
         if not self.records:
-            return self._nothing(workspace)
+            return self._nothing(workspace, is_region=bool(plan.tree.above))
         awaited = {site for site in self.members if site not in self.records and site not in self.left_out}
         needed = max(settings.least, settings.quorum if awaited or (self.left_out and not below_quorum) else 0)
         overdue = deadline is not None and now >= deadline
@@ -148,12 +149,14 @@ class ReceivedUpdates:
         waiting = f"the deadline has passed; waiting for at least {needed}" if overdue else "waiting for all sites"
         return f"{waiting}; to continue without: `{command}`"
 
-    def _nothing(self, workspace: Path) -> str:
+    def _nothing(self, workspace: Path, *, is_region: bool) -> str:
         """Return why there is no update to aggregate."""
         if not self.members:
             return f"no site is admitted yet: `{party_command(workspace, 'admit', 'SITE')}`"
         if self.absent or not self.rejected:
             return "there is nothing to aggregate yet"
+        if is_region:
+            return "no update is left to send above; the region goes on once the federation above has closed the round without it"
         command = party_command(workspace, "restart", "--from", "ROUND", "--reason", "TEXT")
         return f"no update is left; to go back to the model of an earlier round: `{command}`"
 

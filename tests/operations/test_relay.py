@@ -34,6 +34,7 @@ from tests.fixtures.tree import REGIONS, begun_region, begun_tree, join_by_hand,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.fixtures.servers import S3, Sshd
     from tests.fixtures.tree import FederationTree
 
 
@@ -439,25 +440,24 @@ def test_a_sealed_tree_trains_for_real(tmp_path: Path, prepared: dict[str, Path]
     assert east.history().best_round().round in {0, 1}
 
 
-@pytest.mark.parametrize("store", ["sftp", "s3"])
-def test_regions_lie_in_different_kinds_of_store(request: pytest.FixtureRequest, tree: FederationTree, store: str) -> None:
-    place = on_sftp(request.getfixturevalue("sshd")) if store == "sftp" else on_s3(request.getfixturevalue("s3"))
-    east = tree.regions["east"]
-    place.take_over(east.drop, [east.coordinator])
-    for number in (1, 2):
-        tree.send(number, "south", "west")
-        _mirror(place, east, number)
-        with place.acting():
-            assert relay_in(east).sent
-        tree.relay("south", "west")
-        tree.top.aggregate()
-        with place.acting():
-            relay_in(east)
-        tree.relay("south", "west")
-    sources = (Source(address=place.address, options=place.options), *tree.sources[1:])
-    with place.acting():
-        result = tree.top.verify(tree=sources)
-    assert (result.problems, result.followed, result.unfollowed) == ((), 6 + 9, ())
+def test_top_and_regions_lie_on_different_kinds_of_store(sshd: Sshd, s3: S3, tree: FederationTree) -> None:
+    above, places = on_s3(s3), {"east": on_sftp(sshd), "south": on_s3(s3)}
+    above.take_over(tree.top.drop, [tree.top.coordinator, *map(tree.top.site, tree.regions)])
+    for name, place in places.items():
+        place.take_over(tree.regions[name].drop, [tree.regions[name].coordinator])
+    with above.acting():
+        for number in (1, 2):
+            tree.send(number, "west")
+            for name, place in places.items():
+                _mirror(place, tree.regions[name], number)
+            assert [result.sent for result in tree.relay().values()] == [True] * 3
+            assert tree.top.aggregate().used == tuple(tree.regions)
+            assert [result.taken for result in tree.relay().values()] == [(number,)] * 3
+        sources = [Source(address=place.address, options=place.options) for place in places.values()]
+        top = Source(address=above.address, options=above.options, coordinator=tree.top.fingerprint)
+        request = VerifyRequest(source=top, replay=True, tree=(*sources, tree.sources[2]))
+        result = verify(request, tree.top.environment)[0]
+    assert (result.problems, result.replayed, result.followed, result.unfollowed) == ((), 2, 6 + 9, ())
 
 
 def _mirror(place: Place, region: Federation, number: int) -> None:

@@ -81,7 +81,7 @@ class PlainRound:
 
     def _reason_to_wait(self, received: ReceivedUpdates) -> str:
         return received.reason_to_wait(
-            self.federation.plan.aggregation,
+            self.federation.plan,
             open_deadline(self.party.ledger),
             self.party.environment.clock(),
             self.party.workspace.root,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli.operations.doctor import drop_checks, machine_checks, notice_checks, workspace_checks
+from fedcli.operations.doctor import drop_checks, machine_checks, notice_checks, tree_checks, workspace_checks
 from fedcli.operations.doctor.findings import Examination, Finding, Outcome
 from fedcli.party.source import Source
 from fedcli.results import Result, Status
@@ -99,6 +99,7 @@ def _examine_workspace(exam: Examination, own: Workspace, environment: Environme
     workspace_checks.recovery_key(exam, own, ledger)
     workspace_checks.approval(exam, own, ledger)
     workspace_checks.prepared(exam, own, ledger)
+    tree_checks.above(exam, own, ledger)
     machine_checks.space_here(exam, own, store, ledger)
     machine_checks.space_there(exam, store, ledger)
     return ledger

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 OTHERS_READ = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_NEXT = {WorkspaceRole.SITE: "train-round", WorkspaceRole.COORDINATOR: "aggregate"}
+
+
+def _next(workspace: Workspace) -> str:
+    """Return the command that does a party's part of a round."""
+    if workspace.settings.role is WorkspaceRole.SITE:
+        return "train-round"
+    return "relay" if workspace.above_path is not None else "aggregate"
 
 
 def settings(exam: Examination, root: Path) -> Workspace | None:
@@ -123,7 +129,7 @@ def lock(exam: Examination, workspace: Workspace) -> None:
 
 def outbox(exam: Examination, workspace: Workspace) -> None:
     """Check what waits to be published."""
-    with exam.check("outbox", f"`{party_command(workspace.root, _NEXT[workspace.settings.role])}` publishes what waits") as check:
+    with exam.check("outbox", f"`{party_command(workspace.root, _next(workspace))}` publishes what waits") as check:
         entries = Outbox(workspace.path("outbox"), workspace.path("state"))
         if held := entries.held():
             command = party_command(workspace.root, "train-round", "--review")
@@ -192,7 +198,9 @@ def prepared(exam: Examination, workspace: Workspace, ledger: Ledger | None) -> 
             check.skip("the plan cannot be read")
             return
         plan = ledger.in_force(ledger.newest_round + 1).record.plan if ledger else approved.plan if approved else None
-        if plan is not None:
+        if plan is not None and plan.tree.regions and not workspace.prepared_path.exists():
+            check.skip(f"{workspace.prepared_path}: none; a region has none, and its coordinator runs fedcli relay")
+        elif plan is not None:
             may_be_empty = workspace.parts_that_may_be_empty(plan)
             data = prepared_dataset.load(workspace.prepared_path, wire.digest(plan.preparation), may_be_empty)
             check.ok(f"{len(data.labels)} images of {len(set(data.patients))} patients")
