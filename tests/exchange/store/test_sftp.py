@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from functools import partialmethod
@@ -208,18 +209,21 @@ def test_a_detour_that_leads_nowhere_is_named(sshd: Sshd, below: str, home: Path
 
 
 @pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="no ssh-agent on this machine: apt-get install openssh-client")
-def test_an_agent_holds_the_key(sshd: Sshd, below: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", home / "agent"], stdout=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 10
-        while not (home / "agent").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "agent"))
-        subprocess.run(["ssh-add", "-q", sshd.keys["north"]], check=True)
-        assert sshd.store("north", below, ssh_key=None).list("") == ()
-    finally:
-        agent.kill()
-        agent.wait()
+@pytest.mark.usefixtures("home")
+def test_an_agent_holds_the_key(sshd: Sshd, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # whose path is short enough for a socket
+        place = Path(folder) / "agent"
+        agent = subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 10
+            while not place.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+            subprocess.run(["ssh-add", "-q", sshd.keys["north"]], check=True)
+            assert sshd.store("north", below, ssh_key=None).list("") == ()
+        finally:
+            agent.kill()
+            agent.wait()
 
 
 @pytest.mark.parametrize(
