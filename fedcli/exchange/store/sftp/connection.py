@@ -6,7 +6,7 @@ import errno
 import re
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import paramiko
@@ -174,7 +174,8 @@ class Session:
 
     def drop(self) -> None:
         """End the connection at once, from whichever thread: it waits for nothing, and paramiko's thread ends by itself."""
-        self._socket.close()
+        with suppress(OSError):  # it has ended before
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection without asking the server."""
