@@ -4,7 +4,7 @@ Canonical files of one layout hold the same tensors at the same positions. So on
 numbers: a section of integers and one of floats. A free thread takes the next range of columns, reads it from all files, and
 computes. A file with a given digest is hashed in the same pass.
 
-The number of open files is bounded. Each thread holds 7 MiB of numbers, or 24 KiB for each file if that is more.
+The number of open files is bounded. Each thread holds 7 MiB of numbers, or 12 KiB for each file if that is more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 _MEMORY = 7 << 20
 """Bytes of numbers that a thread holds: they stay in the processor's cache while it computes."""
-_SHORTEST = 24 << 10
+_SHORTEST = 12 << 10
 """Bytes of each file that a thread reads at a time, at least: a shorter read takes longer to request than to do."""
 _LONGEST = 1 << 18
 """Columns of a range, at most."""
