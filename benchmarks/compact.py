@@ -7,8 +7,8 @@ hospitals, and the delta of the last epoch is measured. Sizes are of the files t
 without packing. Errors are of the decoded weights, per group of layers: the norm of the error over the norm of the delta, and the
 largest error over the largest weight.
 
-`--seeds` runs the demonstration's federation (its plan, three hospitals, 20 rounds) with float32, bfloat16 and int8, packed, for
-five seeds that were fixed beforehand. The outcome is the final global model's linear weighted kappa on test patients, the mean
+`--seeds` runs a federation of the three plain hospitals (the small network, 20 rounds) with float32, bfloat16 and int8, packed,
+for five seeds that were fixed beforehand. The outcome is the final global model's linear weighted kappa on test patients, a mean
 over hospitals; differences from float32 are paired by seed, with a 95 % interval by Student's t with 4 degrees of freedom.
 """
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from phantom_federation import ENVIRONMENT, STUDENT_T, demo_plan, prepared, samples
+from phantom_federation import ENVIRONMENT, STUDENT_T, plain_plan, prepared, samples
 
 from fedcli import tensors
 from fedcli.imaging.phantoms import hospitals
@@ -64,9 +64,9 @@ def main() -> None:
 
 def measure(network: str, epochs: int, folder: Path) -> None:
     """Print the sizes and errors of a delta of real training."""
-    plan = demo_plan()
+    plan = plain_plan()
     plan = replace(plan, images=replace(plan.images, size=SIZES[network]))
-    train = samples(prepared(folder, plan)[hospitals.DEMO_HOSPITALS[0].name], plan, Part.TRAIN)
+    train = samples(prepared(folder, plan)[hospitals.PLAIN_HOSPITALS[0].name], plan, Part.TRAIN)
     torch.manual_seed(plan.seed)
     module = registry.build(Network(name=network), train.num_classes)
     for epoch in range(1, epochs + 1):
@@ -111,7 +111,7 @@ def compare_kappas(folder: Path) -> None:
     """Print the final kappas of every encoding and seed, and the paired differences from float32."""
     kappas: dict[Encoding, list[float]] = {encoding: [] for encoding in Encoding}
     for seed in SEEDS:
-        plan = replace(demo_plan(), seed=seed)
+        plan = replace(plain_plan(), seed=seed)
         sites = prepared(folder / str(seed), plan)
         for encoding in Encoding:
             packing = Packing.NONE if encoding is Encoding.FLOAT32 else Packing.ZSTD

@@ -2,7 +2,7 @@
 
     python benchmarks/densenet.py [--work .bench/densenet] [--jobs 2]
 
-The demonstration's three phantom hospitals, each with at least 100 test patients, for three seeds fixed beforehand: a whole
+The three plain phantom hospitals, each with at least 100 test patients, for three seeds fixed beforehand: a whole
 federation by `simulate`, with a local baseline, fine-tuning, and every model scored at every site. Images are 48 pixels wide and
 rounds are few, so that all of it takes about half an hour on two cores; the other differences from the paper's plan are in
 `study_plan`. After an interruption it resumes: a finished seed is a JSON file, an unfinished one a federation.
@@ -24,8 +24,8 @@ import numpy as np
 from phantom_federation import (
     ENVIRONMENT,
     Pair,
-    demo_plan,
     mean_difference,
+    plain_plan,
     prepared,
     print_differences,
     run_seeds,
@@ -47,7 +47,7 @@ KINDS = (ModelKind.LOCAL, ModelKind.FEDERATED, ModelKind.FINETUNED)
 def study_plan(seed: int) -> Plan:
     """Return the demonstration's plan with the paper's network, and rates for a few hundred steps instead of 10⁵."""
     return replace(
-        demo_plan(),
+        plain_plan(),
         seed=seed,
         rounds=12,
         network=Network(name="densenet121"),

@@ -16,7 +16,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from fedcli.imaging.dicom.reader import read
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, write
+from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS, write
 from fedcli.imaging.pixels import SCALE, to_square
 from fedcli.plan import Crop, Images, Intensity, Orientation
 from fedcli.progress import Silent
@@ -33,9 +33,9 @@ SETTINGS = {
 
 def main() -> None:
     """Write phantoms of three hospitals, and draw a right breast of each."""
-    figure, axes = plt.subplots(len(DEMO_HOSPITALS), len(SETTINGS), figsize=(8, 5), layout="constrained")
+    figure, axes = plt.subplots(len(PLAIN_HOSPITALS), len(SETTINGS), figsize=(8, 5), layout="constrained")
     with tempfile.TemporaryDirectory() as name:
-        for row, hospital in zip(axes, DEMO_HOSPITALS, strict=True):
+        for row, hospital in zip(axes, PLAIN_HOSPITALS, strict=True):
             folder = Path(name) / hospital.name
             write(folder, replace(hospital, num_patients=1), seed=3, progress=Silent())
             path = min(folder.rglob("*R-MLO*.dcm"), key=str)
@@ -43,7 +43,7 @@ def main() -> None:
                 axis.imshow(to_square(read(path, images), images) / SCALE, cmap="gray", vmin=0, vmax=1)
                 axis.set_xticks([])
                 axis.set_yticks([])
-                if hospital is DEMO_HOSPITALS[0]:
+                if hospital is PLAIN_HOSPITALS[0]:
                     axis.set_title(title, fontsize=8)
             row[0].set_ylabel(hospital.name, fontsize=9)
     figure.savefig(Path(__file__).parent.parent / "docs" / "pictures" / "harmonisation.png", dpi=110)

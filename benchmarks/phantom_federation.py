@@ -14,30 +14,35 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from fedcli import plan as plans
 from fedcli import wire
 from fedcli.environment import Environment
-from fedcli.errors import DataError
-from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.imaging.phantoms import hospitals
-from fedcli.imaging.preparation import LabelFiles
-from fedcli.learning.evaluation import bootstrap, metrics
+from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS, Hospital
+from fedcli.learning.evaluation import bootstrap, inference, metrics
+from fedcli.learning.evaluation.metrics import Predictions
+from fedcli.learning.networks import registry, weights
 from fedcli.learning.samples import Samples
 from fedcli.learning.seeds import derive_seed
-from fedcli.operations.prepare import PrepareRequest, prepare
+from fedcli.learning.training.local_training import LocalTraining
+from fedcli.operations.demo import prepared_phantoms
+from fedcli.plan import Choice, Part, Precision, Split
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from fedcli.learning.evaluation.metrics import Predictions
-    from fedcli.plan import Part, Plan
+    from torch import nn
 
+    from fedcli.plan import Plan
+    from fedcli.tensors import Arrays
+
+CPU = torch.device("cpu")
 RESAMPLES = 2000
-STUDENT_T = {2: 4.303, 4: 2.776, 5: 2.571}
+STUDENT_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
 """97.5 % quantiles by degrees of freedom."""
 ENVIRONMENT = Environment(progress=Silent(), passphrase=str)
 
@@ -51,25 +56,24 @@ def demo_plan() -> Plan:
         return plans.load(path)
 
 
+def plain_plan() -> Plan:
+    """Return the demonstration's plan for the plain hospitals, whose phantoms are easy."""
+    plan = demo_plan()
+    return replace(
+        plan,
+        rounds=20,
+        split=Split(train=0.4, validation=0.17, test=0.43),
+        training=replace(plan.training, precision=Precision.AUTO, rate_step=7),
+        evaluation=replace(plan.evaluation, choice=Choice.HIGHEST),
+    )
+
+
 def prepared(
-    folder: Path,
-    plan: Plan,
-    num_patients: int | None = None,
-    hospitals_of: Sequence[hospitals.Hospital] = hospitals.DEMO_HOSPITALS,
+    folder: Path, plan: Plan, num_patients: int | None = None, of: Sequence[Hospital] = PLAIN_HOSPITALS
 ) -> dict[str, Path]:
     """Return every hospital's prepared data; those of an earlier run are used again."""
-    folders = {}
-    for hospital in hospitals_of:
-        out = folders[hospital.name] = folder / "prepared" / hospital.name
-        try:
-            prepared_dataset.load(out, wire.digest(plan.preparation), plan.allow_empty)
-        except DataError:
-            target = folder / "phantoms" / hospital.name
-            hospital = replace(hospital, num_patients=num_patients or hospital.num_patients)  # noqa: PLW2901
-            labels = hospitals.write(target, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
-            archive, tables = ImageArchive(folder=target), LabelFiles(table=labels)
-            prepare(PrepareRequest(archive=archive, labels=tables, workspace=folder / "none", plan=plan, out=out), Silent())
-    return folders
+    phantoms = [replace(hospital, num_patients=num_patients or hospital.num_patients) for hospital in of]
+    return prepared_phantoms(folder, phantoms, plan, ENVIRONMENT)
 
 
 def samples(folder: Path, plan: Plan, part: Part) -> Samples:
@@ -80,6 +84,38 @@ def samples(folder: Path, plan: Plan, part: Part) -> Samples:
     return Samples(
         images=data.images[rows], labels=data.labels[rows], units=units.astype(np.int64), num_classes=len(plan.classes)
     )
+
+
+def local_model(plan: Plan, site: str, parts: Mapping[Part, Samples]) -> Arrays:
+    """Return a site's local-only baseline: as many epochs as a federation has, the model with the highest validation kappa."""
+    module = registry.build(plan.network, len(plan.classes))
+    weights.load_arrays(module, registry.initial_state(plan.network, len(plan.classes), plan.seed))
+    rates = [plan.training.rate_in(number) for number in range(1, plan.rounds + 1) for _ in range(plan.training.epochs)]
+    best: list[tuple[float, Arrays]] = []
+
+    def keep(_epoch: int) -> None:
+        kappa, _ = kappa_and_loss(module, parts[Part.VALIDATION])
+        if not best or kappa > best[0][0]:
+            best[:] = [(kappa, copied(module))]
+
+    seed = derive_seed(plan.seed, site, "local")
+    training = LocalTraining(module, parts[Part.TRAIN], plan.training, plan.augmentation, seed=seed, rates=rates, device=CPU)
+    training.run(Silent(), on_epoch=keep)
+    return best[0][1]
+
+
+def copied(module: nn.Module) -> Arrays:
+    """Return a network's weights, which later training does not change."""
+    return {name: array.copy() for name, array in weights.to_arrays(module).items()}
+
+
+def kappa_and_loss(module: nn.Module, samples: Samples) -> tuple[float, float]:
+    """Return a network's kappa on patients, 0 where it is undefined, and its loss."""
+    by_image = inference.probabilities(module, samples.images, device=CPU, progress=Silent())
+    predicted = metrics.mean_by_unit(by_image, samples.units)
+    truth = metrics.label_by_unit(samples.labels, samples.units, samples.num_classes)
+    kappa = metrics.kappa(truth, predicted.argmax(axis=1), samples.num_classes)
+    return kappa or 0.0, metrics.cross_entropy(truth, predicted)
 
 
 def run_seeds(study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path, jobs: int) -> list[dict]:
@@ -131,6 +167,19 @@ def mean_difference(pairs: Sequence[Pair], seed: int) -> tuple[float, list[float
     return statistics.fmean(observed), (drawn / len(pairs)).tolist()
 
 
+def kappa_interval(predictions: Predictions, site: str, seed: int) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a model's kappa, over a site's patients."""
+    draws = np.concatenate(list(bootstrap.draws(len(predictions.truth), RESAMPLES, derive_seed(seed, site))))
+    return interval(metrics.kappas(draws @ metrics.cells(predictions)).tolist())
+
+
+def predictions(module: nn.Module, data: Path, plan: Plan) -> Predictions:
+    """Return a network's predictions for a site's test patients."""
+    test = samples(data, plan, Part.TEST)
+    probabilities = inference.probabilities(module, test.images, device=CPU, progress=Silent())
+    return Predictions(truth=test.labels, probabilities=probabilities, dense=()).by_unit(test.units)
+
+
 def _kappa(predictions: Predictions) -> float:
     kappa = metrics.kappa(predictions.truth, predictions.predicted, predictions.num_classes)
     assert kappa is not None
@@ -141,6 +190,21 @@ def interval(drawn: Sequence[float]) -> tuple[float, float]:
     """Return the 2.5th and 97.5th percentile."""
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def with_interval(values: Sequence[float]) -> str:
+    """Return the mean over seeds, with Student's 95 % interval if there are several."""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return f"{mean:+.3f}"
+    half = STUDENT_T[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def with_both_intervals(differences: Sequence[tuple[float, Sequence[float]]]) -> str:
+    """Return the mean of differences over seeds, with its interval over patients, and over seeds if there are several."""
+    low, high = interval(np.mean([drawn for _, drawn in differences], axis=0).tolist())
+    return f"{with_interval([difference for difference, _ in differences])} (patients {low:+.3f} to {high:+.3f})"
 
 
 def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Sequence[float]]) -> None:

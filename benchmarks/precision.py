@@ -3,12 +3,12 @@
     python benchmarks/precision.py [--network small | densenet121] [--work .bench/precision] [--jobs 2]
 
 A network is trained twice, from the same start, on the same batches and with the same augmentation, once in each precision: by
-`simulate`, in a federation of the demonstration's three phantom hospitals with more than 400 test patients in total. The outcome
+`simulate`, in a federation of the three plain phantom hospitals with more than 400 test patients in total. The outcome
 is the mean over hospitals of the final global model's kappa on their test patients, for five seeds that were fixed beforehand.
 The differences are paired by patient and by seed. The plan's default may be bfloat16 if the interval over seeds is within ± 0.02;
 it was not (docs/studies.md), and the default is float32.
 
-The small network trains for 20 rounds, as in the demonstration, until its kappa is steady: minutes. DenseNet-121 has 8 rounds of
+The small network trains for 20 rounds, until its kappa is steady: minutes. DenseNet-121 has 8 rounds of
 two epochs, half an hour, and its kappa still varies from round to round.
 
 After an interruption it resumes: a finished seed is a JSON file, an unfinished one two federations.
@@ -21,18 +21,19 @@ import statistics
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from phantom_federation import ENVIRONMENT, demo_plan, mean_difference, prepared, print_differences, run_seeds, samples
+from phantom_federation import ENVIRONMENT, mean_difference, plain_plan, predictions, prepared, print_differences, run_seeds
 
 from fedcli import tensors
-from fedcli.learning.evaluation import inference, metrics
-from fedcli.learning.evaluation.metrics import Predictions
+from fedcli.learning.evaluation import metrics
 from fedcli.learning.networks import registry, weights
 from fedcli.learning.networks.registry import SMALL
 from fedcli.operations.simulate import SimulateRequest, simulate
-from fedcli.plan import Network, OptimizerState, Part, Plan, Precision, Split, Training
-from fedcli.progress import Silent
+from fedcli.plan import Network, OptimizerState, Plan, Precision, Split, Training
+
+if TYPE_CHECKING:
+    from fedcli.learning.evaluation.metrics import Predictions
 
 SEEDS = (1, 2, 3, 4, 5)
 NUM_PATIENTS = 280
@@ -40,7 +41,7 @@ NUM_PATIENTS = 280
 
 def study_plan(network: str, seed: int, precision: Precision) -> Plan:
     """Return the demonstration's plan with more test patients; for DenseNet-121 with fewer rounds and other rates."""
-    plan = replace(demo_plan(), seed=seed, split=Split(train=0.4, validation=0.05, test=0.55))
+    plan = replace(plain_plan(), seed=seed, split=Split(train=0.4, validation=0.05, test=0.55))
     if network == SMALL:
         return replace(plan, training=replace(plan.training, precision=precision))
     training = Training(epochs=2, rate=1e-3, rate_step=3, optimizer_state=OptimizerState.KEEP, precision=precision)
@@ -73,13 +74,6 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
         },
         "difference": mean_difference(pairs, 0),
     }
-
-
-def predictions(module: torch.nn.Module, data: Path, plan: Plan) -> Predictions:
-    """Return a network's predictions for a site's test patients."""
-    test = samples(data, plan, Part.TEST)
-    probabilities = inference.probabilities(module, test.images, device=torch.device("cpu"), progress=Silent())
-    return Predictions(truth=test.labels, probabilities=probabilities, dense=()).by_unit(test.units)
 
 
 def main() -> None:

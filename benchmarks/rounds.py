@@ -128,7 +128,7 @@ def begin(root: Path, sites: tuple[str, ...], rounds: int) -> None:
     )
     prepared = {}
     for number, site in enumerate(sites):
-        hospital = replace(hospitals.DEMO_HOSPITALS[number % 3], name=site, num_patients=16)
+        hospital = replace(hospitals.PLAIN_HOSPITALS[number % 3], name=site, num_patients=16)
         labels = hospitals.write(root / "archives" / site, hospital, seed=plan.seed, classes=plan.classes, progress=Silent())
         prepared[site] = root / "prepared" / site
         archive, tables = ImageArchive(folder=labels.parent), LabelFiles(table=labels)

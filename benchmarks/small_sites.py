@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import phantom_federation
 import torch
+from phantom_federation import CPU, copied, kappa_and_loss, with_interval
 from torch import nn
 
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, Hospital, Radiologist
-from fedcli.learning.evaluation import inference, metrics
+from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, Hospital
 from fedcli.learning.networks import batch_norm, registry, weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.learning.training.local_training import LocalTraining
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
 SEEDS = (11, 12, 13, 14, 15, 16)
 """Fixed before any run; the difficulty of the phantoms was set on seeds 101 and 102, by local models only."""
-HABITS = {"north": 0.0, "harbour": 0.02, "valley": -0.02}
+VARIATION = 0.25
 NUM_PATIENTS, SHARES = 138, {"train": 0.22, "validation": 0.06, "test": 0.72}
-CPU = torch.device("cpu")
 RULES = ("highest", "within-error", "loss", "last")
 
 GROUP, BATCH, MOMENTS = VARIANTS = ("GroupNorm", "BatchNorm", "GroupNorm, Adam's moments kept")
@@ -56,8 +55,8 @@ Scored = dict[str, Any]
 
 
 def small_plan(seed: int) -> Plan:
-    """Return the demonstration's plan for so few patients, with Adam reset in every round and float32 throughout."""
-    plan = phantom_federation.demo_plan()
+    """Return the plain hospitals' plan for so few patients, with Adam reset in every round and float32 throughout."""
+    plan = phantom_federation.plain_plan()
     return replace(
         plan,
         seed=seed,
@@ -67,11 +66,8 @@ def small_plan(seed: int) -> Plan:
 
 
 def small_hospitals() -> tuple[Hospital, ...]:
-    """Return the demonstration's hospitals with readers who disagree and breasts that differ."""
-    return tuple(
-        replace(hospital, num_patients=NUM_PATIENTS, variation=0.25, reader=Radiologist(habit=HABITS[hospital.name]))
-        for hospital in DEMO_HOSPITALS
-    )
+    """Return the demonstration's hospitals with fewer patients, and with breasts that differ less."""
+    return tuple(replace(hospital, num_patients=NUM_PATIENTS, variation=VARIATION) for hospital in DEMO_HOSPITALS)
 
 
 def by_batch(module: nn.Module) -> nn.Module:
@@ -113,10 +109,10 @@ class Federation:
             weights.load_arrays(self.module, arrays)
             if kind == "measured again":
                 self._recalibrate(site)
-            validation = self._figures(self.data[site][Part.VALIDATION])
+            validation = kappa_and_loss(self.module, self.data[site][Part.VALIDATION])
             test = self.shared.get(received) if received is not None and kind == "as they are" else None
             if test is None:
-                test = {other: self._figures(parts[Part.TEST])[0] for other, parts in self.data.items()}
+                test = {other: kappa_and_loss(self.module, parts[Part.TEST])[0] for other, parts in self.data.items()}
             if received is not None and kind == "as they are":
                 self.shared = {received: test}
             scored[kind] = {"validation": validation, "test": test}
@@ -185,24 +181,12 @@ class Federation:
         samples, size = self.data[site][Part.TRAIN], self.plan.training.batch_size
         batch_norm.recalibrate(self.module, samples, batch_size=size, device=CPU, progress=Silent())
 
-    def _figures(self, samples: Samples) -> tuple[float, float]:
-        by_image = inference.probabilities(self.module, samples.images, device=CPU, progress=Silent())
-        predicted = metrics.mean_by_unit(by_image, samples.units)
-        truth = metrics.label_by_unit(samples.labels, samples.units, samples.num_classes)
-        kappa = metrics.kappa(truth, predicted.argmax(axis=1), samples.num_classes)
-        return kappa or 0.0, metrics.cross_entropy(truth, predicted)
-
-
-def copied(module: nn.Module) -> Arrays:
-    """Return a network's weights, which later training does not change."""
-    return {name: array.copy() for name, array in weights.to_arrays(module).items()}
-
 
 def study(seed: int, folder: Path) -> dict[str, Any]:
     """Return all candidates of one seed, for each variant."""
     torch.set_num_threads(1)
     plan = small_plan(seed)
-    folders = phantom_federation.prepared(folder, plan, hospitals_of=small_hospitals())
+    folders = phantom_federation.prepared(folder, plan, of=small_hospitals())
     data = {site: {part: phantom_federation.samples(path, plan, part) for part in Part} for site, path in folders.items()}
     result: dict[str, Any] = {
         "validated": {site: len(set(parts[Part.VALIDATION].units.tolist())) for site, parts in data.items()}
@@ -262,15 +246,8 @@ def print_table(results: Sequence[Mapping[str, Any]]) -> None:
             np.array([outcome(result, variant, which, kind, rule) for result in results]) for which in ("local", "federated")
         )
         figures = " | ".join(f"{value:.3f}" for value in (*local.mean(axis=0), *federated.mean(axis=0)))
-        differences = " | ".join(with_interval(column) for column in (federated - local).T)
+        differences = " | ".join(with_interval(column.tolist()) for column in (federated - local).T)
         print(f"| {variant} | {kind} | {rule} | {figures} | {differences} |")
-
-
-def with_interval(differences: np.ndarray) -> str:
-    """Return the mean over seeds, with Student's 95 % interval."""
-    half = phantom_federation.STUDENT_T[len(differences) - 1] * differences.std(ddof=1) / len(differences) ** 0.5
-    mean = float(differences.mean())
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
 
 
 def main() -> None:

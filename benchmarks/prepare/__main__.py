@@ -31,7 +31,7 @@ from pydicom import uid
 from fedcli.imaging.archive.file_result import FileResult, read_file
 from fedcli.imaging.archive.pool import in_order
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS
+from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS
 from fedcli.imaging.phantoms.scanner import expose
 from fedcli.plan import Images
 from tests.fixtures.dicom_files import write_encoded
@@ -75,7 +75,7 @@ def main() -> None:
 
 def write_files(folder: Path) -> dict[uid.UID, Path]:
     """Write one phantom in every syntax."""
-    scanner = replace(DEMO_HOSPITALS[2].scanner, rows=ROWS, columns=COLUMNS, bits=12)
+    scanner = replace(PLAIN_HOSPITALS[2].scanner, rows=ROWS, columns=COLUMNS, bits=12)
     generator = np.random.default_rng(1)
     breast = Breast(share=0.4, depth=0.7, half_height=0.4, exposure=1.0)
     drawn = attenuation(breast, Side.LEFT, View.MLO, ROWS, COLUMNS, generator=generator)

@@ -76,7 +76,7 @@ def against_reference(runs: int, steps: int) -> None:
 
 def write_images(folder: Path) -> None:
     """Prepare a hospital's phantoms, and write the same images as PNGs, in one folder per class."""
-    hospital = hospitals.DEMO_HOSPITALS[0]
+    hospital = hospitals.PLAIN_HOSPITALS[0]
     scanner = replace(hospital.scanner, rows=448, columns=360)
     hospital = replace(hospital, scanner=scanner, num_patients=PATIENTS, class_mix=(0.25, 0.25, 0.25, 0.25))
     labels = hospitals.write(folder / "archive", hospital, seed=0, progress=Silent())

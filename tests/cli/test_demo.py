@@ -23,7 +23,7 @@ def test_the_demonstration_ends_with_a_table_and_a_page(tmp_path: Path) -> None:
         for kind in ("local", "federated", "finetuned"):
             low, high = site[kind]["interval"]
             assert low <= site[kind]["kappa"] <= high
-            assert site[kind]["patients"] >= 100
+            assert site[kind]["patients"] >= 80
     assert "<svg" in Path(found["report"]).read_text(encoding="utf-8")
     verified = succeed("verify", "-C", tmp_path / "demo/coordinator", "--replay", "--coordinator-key", found["coordinator"])
     assert (verified["status"], verified["replayed"], verified["unaccounted"]) == ("verified", 1, [])
@@ -43,5 +43,5 @@ def test_federated_beats_local_on_the_other_sites_patients(tmp_path: Path, seed:
     figures = [f"{kind} {item['diagonal']:.3f} own, {item['off_diagonal']:.3f} others" for kind, item in means.items()]
     with capsys.disabled():
         print(f"\nseed {seed}: {'; '.join(figures)}")  # noqa: T201 - all five are shown, whatever they are
-    assert all(site[kind]["patients"] >= 100 for site in found["sites"] for kind in ("local", "federated", "finetuned"))
+    assert all(site[kind]["patients"] >= 80 for site in found["sites"] for kind in ("local", "federated", "finetuned"))
     assert means["federated"]["off_diagonal"] > means["local"]["off_diagonal"]

@@ -31,7 +31,7 @@ def test_a_workspace_is_for_its_owner_only(begun: Federation) -> None:
     for path in root.rglob("*"):  # made here without a command line, hence without its umask
         path.chmod(0o700 if path.is_dir() else 0o600)
     start = max(path.stat().st_ctime_ns for path in root.rglob("*")) + 1
-    hospital = next(item for item in hospitals.DEMO_HOSPITALS if item.name == "north")
+    hospital = next(item for item in hospitals.PLAIN_HOSPITALS if item.name == "north")
     labels = hospitals.write(
         begun.root / "archive",
         hospitals.Hospital(name="north", scanner=hospital.scanner, class_mix=hospital.class_mix, num_patients=12),

@@ -28,7 +28,7 @@ from fedcli.operations.verify import VerifyRequest, verify
 from fedcli.party.received_updates import ReceivedUpdates
 from fedcli.party.source import Source
 from fedcli.party.update_review import review
-from fedcli.plan import Confidentiality
+from fedcli.plan import Choice, Confidentiality, Split
 from fedcli.progress import Silent
 from tests.fixtures.federation import Listener
 
@@ -53,10 +53,10 @@ class Rehearsal:
     events: list[str] = field(default_factory=list)
 
     def run(self, count: int) -> Rehearsal:
-        """Let sites of different sizes, on the demonstration's three scanners, train the demonstration's twenty rounds."""
+        """Let sites of different sizes, on three scanners, train the plan's twenty rounds."""
         sites = {}
         for number, patients in enumerate(PATIENTS[:count]):
-            model = hospitals.DEMO_HOSPITALS[number % 3]
+            model = hospitals.PLAIN_HOSPITALS[number % 3]
             hospital = replace(model, name=f"{model.name}-{number}", num_patients=patients)
             labels = hospitals.write(self.folder / "archives" / hospital.name, hospital, seed=1, progress=Silent())
             sites[hospital.name] = self.folder / "prepared" / hospital.name
@@ -101,9 +101,16 @@ class Rehearsal:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    """That of the demonstration, in plain: the lies are made of what a site has sent."""
-    plan = plans.load(Path(plans.__file__).parents[1] / "demo_plan.toml")
-    return replace(plan, confidentiality=Confidentiality(sealing=False))
+    """The demonstration's as it was when docs/studies.md was measured, in plain: the lies are made of what a site has sent."""
+    demo = plans.load(Path(plans.__file__).parents[1] / "demo_plan.toml")
+    return replace(
+        demo,
+        rounds=20,
+        split=Split(train=0.40, validation=0.17, test=0.43),
+        training=replace(demo.training, rate_step=7),
+        evaluation=replace(demo.evaluation, choice=Choice.HIGHEST),
+        confidentiality=Confidentiality(sealing=False),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """A digital mammogram as a DICOM file: given pixels, with the attributes that PS3.3 A.27 requires.
 
 The object is Digital Mammography X-Ray Image Storage - For Presentation, with every Type 1 and 2 attribute of its mandatory
-modules; they say that the image is synthetic. The same arguments give the same bytes: nothing depends on the clock, the
-machine or pydicom's version.
+modules; they say that the image is synthetic. A volume is Breast Tomosynthesis Image Storage with the same attributes and all its
+slices, but without the functional groups that PS3.3 A.55 requires. The same arguments give the same bytes: nothing depends on the
+clock, the machine or pydicom's version.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, DigitalMammographyXRayImageStorageForPresentation
+from pydicom.uid import UID, BreastTomosynthesisImageStorage, DigitalMammographyXRayImageStorageForPresentation
 
 from fedcli.imaging.phantoms.breast import Side, View
 from fedcli.imaging.phantoms.scanner import Photometric, TransferSyntax
@@ -89,7 +90,7 @@ def write_exam(folder: Path, scanner: Scanner, exam: Exam, images: Iterable[tupl
         folder: The folder.
         scanner: The system that took the images.
         exam: What the files have in common.
-        images: Each image with its stored values, rows × columns, as `scanner.expose` returns them.
+        images: Each image with its stored values, rows × columns or slices × rows × columns, as `scanner` returns them.
     """
     # One data set is reused: creating a new one for each image would take longer than drawing the image.
     dataset = Dataset()
@@ -110,7 +111,7 @@ def _file_meta(scanner: Scanner, exposure: Exposure) -> FileMetaDataset:
     """PS3.10, section 7.1."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
+    meta.MediaStorageSOPClassUID = _sop_class(scanner)
     meta.MediaStorageSOPInstanceUID = UID(exposure.uid)
     rle = scanner.transfer_syntax is TransferSyntax.RLE_LOSSLESS
     meta.TransferSyntaxUID = UID(TransferSyntax.EXPLICIT_LITTLE_ENDIAN if rle else scanner.transfer_syntax)
@@ -172,7 +173,7 @@ def _set_view(dataset: Dataset, exposure: Exposure) -> None:
 def _set_image(dataset: Dataset, scanner: Scanner, exam: Exam) -> None:
     """SOP Common C.12.1, General Image C.7.6.1, Image Pixel C.7.6.3, DX Image C.8.11.3 and VOI LUT C.11.2."""
     inverted = scanner.photometric is Photometric.MONOCHROME1
-    dataset.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
+    dataset.SOPClassUID = _sop_class(scanner)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
     dataset.ContentDate = f"{exam.day:%Y%m%d}"
     dataset.ContentTime = "120000"
@@ -194,6 +195,12 @@ def _set_image(dataset: Dataset, scanner: Scanner, exam: Exam) -> None:
     dataset.RescaleType = "US"
     dataset.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
     dataset.WindowCenter, dataset.WindowWidth = scanner.window
+    if scanner.slices > 1:
+        dataset.NumberOfFrames = scanner.slices
+
+
+def _sop_class(scanner: Scanner) -> UID:
+    return BreastTomosynthesisImageStorage if scanner.slices > 1 else DigitalMammographyXRayImageStorageForPresentation
 
 
 def _code(code: tuple[str, str, str]) -> Dataset:

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_OID, uuid5
 
@@ -28,7 +28,7 @@ import numpy as np
 from fedcli.errors import ConfigurationError
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.dicom_writer import Exam, Exposure, write_exam
-from fedcli.imaging.phantoms.scanner import Detector, Photometric, Scanner, TransferSyntax, expose
+from fedcli.imaging.phantoms.scanner import Detector, Photometric, Scanner, TransferSyntax, expose, expose_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +85,7 @@ class Hospital:
         reader: Who labels them; None labels each with its true class, and no patient is near the border of two.
         variation: How much breasts of one share differ: the standard deviation of the logarithm of their contrast, and half of
             that of their concentration's.
+        other_scanner: A second system, which takes the images of every other patient.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Hospital:
     num_patients: int
     reader: Radiologist | None = None
     variation: float = 0.0
+    other_scanner: Scanner | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mix that is not fractions, or too many patients.
@@ -108,7 +110,7 @@ class Hospital:
             raise ConfigurationError(msg)
 
 
-DEMO_HOSPITALS = (
+PLAIN_HOSPITALS = (
     Hospital(
         name="north",
         scanner=Scanner(
@@ -170,12 +172,21 @@ DEMO_HOSPITALS = (
         num_patients=280,
     ),
 )
-"""Three sites that differ as much as the paper's.
+"""Three sites that differ as much as the paper's, whose labels are true.
 
 Their intensities differ as in Fig. 4, and automatic exposure follows density in opposite ways: dense breasts are brighter than
 fatty ones at 'north' and darker at 'harbour'. A model that learns brightness at one site is wrong at another; only the extent of
 dense tissue means the same everywhere. 'valley' has almost no class b, like client 7 of Fig. 3.
 """
+
+VARIATION = 0.35
+"""Of the breasts of all hospitals below; docs/studies.md, "How hard the phantoms are", says how it was found."""
+
+DEMO_HOSPITALS = tuple(
+    replace(hospital, num_patients=200, reader=Radiologist(habit=habit), variation=VARIATION)
+    for hospital, habit in zip(PLAIN_HOSPITALS, (0.0, 0.02, -0.02), strict=True)
+)
+"""The same sites, as hard as the paper's: readers who disagree, each site with a habit, and breasts that differ."""
 
 
 def write(directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str, ...] = DENSITIES, progress: Progress) -> Path:
@@ -202,8 +213,9 @@ def write(directory: Path, hospital: Hospital, *, seed: int, classes: tuple[str,
     patients = [f"{hospital.name}-{number:04d}" for number in range(1, hospital.num_patients + 1)]
     labelled = []
     with progress.track(f"phantoms of {hospital.name}", hospital.num_patients, "patients") as advance:
-        for patient, position in zip(patients, positions, strict=True):
-            share = _write_patient(directory, hospital, patient, position, seed)
+        scanners = itertools.cycle((hospital.scanner, hospital.other_scanner or hospital.scanner))
+        for patient, position, scanner in zip(patients, positions, scanners, strict=False):
+            share = _write_patient(directory, hospital, scanner, patient, position, seed)
             labelled.append(classes[_label(hospital, patient, share, position, seed)])
             advance(1, "")
     labels = directory / LABELS
@@ -227,13 +239,13 @@ def _label(hospital: Hospital, patient: str, share: float, position: int, seed: 
     return hospital.reader.label(share, len(hospital.class_mix), _generator(seed, patient, "reader"))
 
 
-def _write_patient(directory: Path, hospital: Hospital, patient: str, position: int, seed: int) -> float:
+def _write_patient(directory: Path, hospital: Hospital, scanner: Scanner, patient: str, position: int, seed: int) -> float:
     """Write a patient's images, and return the share of dense tissue."""
     generator = _generator(seed, patient)
     margin = _MARGIN if hospital.reader is None else 0.0
     share = (position + generator.uniform(margin, 1 - margin)) / len(hospital.class_mix)
     depth, half_height = generator.uniform(0.5, 0.85), generator.uniform(0.34, 0.44)
-    exposure = hospital.scanner.exposure_of(share) * math.exp(generator.uniform(-_EXPOSURE, _EXPOSURE))
+    exposure = scanner.exposure_of(share) * math.exp(generator.uniform(-_EXPOSURE, _EXPOSURE))
     exam = Exam(
         institution=hospital.name,
         patient=patient,
@@ -248,7 +260,7 @@ def _write_patient(directory: Path, hospital: Hospital, patient: str, position: 
     breasts = partial(
         Breast, depth=depth, half_height=half_height, exposure=exposure, contrast=contrast, concentration=concentration
     )
-    write_exam(folder, hospital.scanner, exam, _images(hospital.scanner, breasts, share, seed, patient))
+    write_exam(folder, scanner, exam, _images(scanner, breasts, share, seed, patient))
     return share
 
 
@@ -261,12 +273,13 @@ def _anatomy(variation: float, seed: int, patient: str) -> tuple[float, float]:
 def _images(
     scanner: Scanner, breasts: Callable[..., Breast], share: float, seed: int, patient: str
 ) -> Iterator[tuple[Exposure, npt.NDArray[np.uint16]]]:
-    for number, (side, view) in enumerate(product(Side, View), 1):
+    for number, (side, view) in enumerate(itertools.product(Side, View), 1):
         generator = _generator(seed, patient, side, view)
         of_image = float(np.clip(generator.normal(share, _IMAGE_SPREAD), _LOWEST_SHARE, _HIGHEST_SHARE))
         drawn = attenuation(breasts(share=of_image), side, view, scanner.rows, scanner.columns, generator=generator)
         exposure = Exposure(side=side, view=view, number=number, uid=_uid(seed, patient, side, view))
-        yield exposure, expose(scanner, drawn, generator=generator)
+        take = expose_volume if scanner.slices > 1 else expose
+        yield exposure, take(scanner, drawn, generator=generator)
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:

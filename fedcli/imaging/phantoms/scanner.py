@@ -7,7 +7,7 @@ differ, and some store white as 0. None of this changes where dense tissue is, o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -27,6 +27,10 @@ _MIN_SIDE, _MAX_SIDE = 32, 8192
 _CURVE_STEPS = 4096
 _WINDOW_TOP = 0.85
 _AIR = 1e-3
+_OUT_OF_FOCUS = 0.01
+"""Additional blur of a slice for each slice between it and the one in focus, as a fraction of the image's width."""
+_COARSE = 0.1
+"""Standard deviation of what `sharpening` takes to be a large area, as a fraction of the image's width."""
 
 
 class Photometric(StrEnum):
@@ -70,6 +74,9 @@ class Scanner:
         clears_air: Whether the area outside the breast is stored without noise, as many systems do.
         blur: Standard deviation of the point spread, as a fraction of the image's width.
         transfer_syntax: How the files are encoded.
+        sharpening: Processing for the reader: this share of the difference to a blurred copy is added, so that edges are
+            stronger and large bright areas flatter.
+        slices: Of a tomosynthesis volume; 1 takes a single image. The middle one is in focus.
     """
 
     manufacturer: str
@@ -85,6 +92,8 @@ class Scanner:
     clears_air: bool
     blur: float
     transfer_syntax: TransferSyntax
+    sharpening: float = 0.0
+    slices: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that no file can store, and curves that cannot be inverted.
@@ -105,8 +114,11 @@ class Scanner:
         if not -2 <= self.compensation <= 2:  # noqa: PLR2004 - outside, breasts are completely black or white
             msg = f"{self.model}: compensation must be in [-2, 2], found {self.compensation}"
             raise ConfigurationError(msg)
-        if not (0 <= self.noise < 1 and 0 <= self.blur < 1):
-            msg = f"{self.model}: noise and blur must be in [0, 1), found {self.noise} and {self.blur}"
+        if not (0 <= self.noise < 1 and 0 <= self.blur < 1 and 0 <= self.sharpening < 10):  # noqa: PLR2004 - see the message
+            msg = (
+                f"{self.model}: noise and blur must be in [0, 1) and sharpening in [0, 10), "
+                f"found {self.noise}, {self.blur} and {self.sharpening}"
+            )
             raise ConfigurationError(msg)
 
     def exposure_of(self, share: float) -> float:
@@ -146,12 +158,27 @@ def expose(scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator:
         blurred = cv2.GaussianBlur(attenuation, (0, 0), scanner.blur * scanner.columns)
         attenuation = np.asarray(blurred, np.float32)
     image = _curve_table(scanner)[np.rint(attenuation * _CURVE_STEPS).astype(np.intp)]
+    if scanner.sharpening:
+        coarse = cv2.GaussianBlur(image, (0, 0), _COARSE * scanner.columns)
+        image += np.float32(scanner.sharpening) * (image - coarse)
     noise = np.float32(scanner.noise) * generator.standard_normal(image.shape, dtype=np.float32)
     if scanner.clears_air:
         noise[attenuation < _AIR] = 0
     image += noise
     stored = np.rint(np.clip(image, 0, 1) * scanner.white).astype(np.uint16)
     return scanner.white - stored if scanner.photometric is Photometric.MONOCHROME1 else stored
+
+
+def expose_volume(
+    scanner: Scanner, attenuation: npt.NDArray[np.float32], *, generator: np.random.Generator
+) -> npt.NDArray[np.uint16]:
+    """Take a tomosynthesis volume: as `expose`, scanner.slices × scanner.rows × scanner.columns."""
+    volume = []
+    for number in range(scanner.slices):
+        distance = abs(number - scanner.slices // 2)
+        blur = replace(scanner, blur=scanner.blur + _OUT_OF_FOCUS * distance)
+        volume.append(expose(blur, attenuation, generator=generator))
+    return np.stack(volume)
 
 
 def _curve_table(scanner: Scanner) -> npt.NDArray[np.float32]:

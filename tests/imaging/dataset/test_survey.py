@@ -36,7 +36,7 @@ def images(request: pytest.FixtureRequest) -> Images:
 def mammograms(cbis: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Mammogram]:
     """Return the public mammograms, and phantoms of three scanners."""
     folder = tmp_path_factory.mktemp("phantoms")
-    for hospital in hospitals.DEMO_HOSPITALS:
+    for hospital in hospitals.PLAIN_HOSPITALS:
         hospitals.write(folder / hospital.name, replace(hospital, num_patients=3), seed=5, progress=Silent())
     return [read(path) for path in (*sorted(cbis.rglob("*.dcm")), *sorted(folder.rglob("*.dcm")))]
 

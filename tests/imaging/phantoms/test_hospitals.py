@@ -14,7 +14,7 @@ import pytest
 from fedcli.errors import ConfigurationError
 from fedcli.imaging.phantoms import hospitals
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, DENSITIES, Hospital
+from fedcli.imaging.phantoms.hospitals import DENSITIES, PLAIN_HOSPITALS, Hospital
 from fedcli.imaging.phantoms.scanner import Photometric, Scanner, TransferSyntax, expose
 from fedcli.progress import Silent
 from tests.fixtures.dicom_files import grey_of, read
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NORTH, HARBOUR, VALLEY = DEMO_HOSPITALS
+NORTH, HARBOUR, VALLEY = PLAIN_HOSPITALS
 
 
 def write(folder: Path, hospital: Hospital, *, patients: int = 4, seed: int = 1) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ def dense_share(hospital: Hospital, share: float, number: int) -> float:
     return float((inside > 0.5).mean())
 
 
-@pytest.mark.parametrize("hospital", DEMO_HOSPITALS, ids=lambda hospital: hospital.name)
+@pytest.mark.parametrize("hospital", PLAIN_HOSPITALS, ids=lambda hospital: hospital.name)
 def test_same_seed_same_bytes(tmp_path: Path, hospital: Hospital) -> None:
     first = write(tmp_path / "first", hospital)
     assert len(first) == 4 * 4 + 1
@@ -60,7 +60,7 @@ def test_same_seed_same_bytes(tmp_path: Path, hospital: Hospital) -> None:
     assert write(tmp_path / "other", hospital, seed=2) != first
 
 
-@pytest.mark.parametrize("hospital", DEMO_HOSPITALS, ids=lambda hospital: hospital.name)
+@pytest.mark.parametrize("hospital", PLAIN_HOSPITALS, ids=lambda hospital: hospital.name)
 def test_the_class_is_the_extent_of_dense_tissue_at_every_site(hospital: Hospital) -> None:
     shares = [np.mean([dense_share(hospital, (position + 0.5) / 4, number) for number in range(8)]) for position in range(4)]
     assert all(later > earlier + 0.05 for earlier, later in itertools.pairwise(shares)), shares
@@ -83,7 +83,7 @@ def test_brightness_means_the_opposite_at_two_sites(tmp_path: Path) -> None:
     assert brightness["north"] > brightness["harbour"] + 0.1
 
 
-@pytest.mark.parametrize("hospital", DEMO_HOSPITALS, ids=lambda hospital: hospital.name)
+@pytest.mark.parametrize("hospital", PLAIN_HOSPITALS, ids=lambda hospital: hospital.name)
 def test_any_reader_finds_a_mammogram(tmp_path: Path, hospital: Hospital) -> None:
     write(tmp_path, hospital, patients=1)
     datasets = {}

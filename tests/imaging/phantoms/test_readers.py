@@ -11,14 +11,14 @@ import pydicom
 import pytest
 
 from fedcli.imaging.phantoms import hospitals
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, Hospital, Radiologist
+from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS, Hospital, Radiologist
 from fedcli.learning.evaluation import metrics
 from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NORTH = DEMO_HOSPITALS[0]
+NORTH = PLAIN_HOSPITALS[0]
 
 
 def readings(reader: Radiologist, shares: list[float], seed: int) -> np.ndarray:
