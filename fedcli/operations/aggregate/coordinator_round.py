@@ -34,7 +34,7 @@ def aggregate(request: AggregateRequest, environment: Environment) -> AggregateR
         UsageError: `without` names a site that is no member, or no masked round is open that could be ended.
     """
     with Party.at_work(request.root, WorkspaceRole.COORDINATOR, environment) as party:
-        return _already_done(party) or close_open_round(party, request)
+        return _already_done(party, opens_next=request.void is None) or close_open_round(party, request)
 
 
 def close_open_round(party: Party, request: AggregateRequest) -> AggregateResult:
@@ -73,7 +73,11 @@ def _already_summed(party: Party, number: int) -> AggregateResult | None:
     )
 
 
-def _already_done(party: Party) -> AggregateResult | None:
+def _already_done(party: Party, *, opens_next: bool) -> AggregateResult | None:
+    """Return what an earlier run has done; the next masked round is not opened by the run that ends one without a result.
+
+    That command, run once more, would end the round that was opened.
+    """
     ledger = party.ledger
     newest = ledger.rounds[-1].record if ledger.rounds else None
     rounds = ledger.newest_federation.plan.rounds
@@ -84,7 +88,8 @@ def _already_done(party: Party) -> AggregateResult | None:
         message = f"{early_end(ledger.federations) or 'all rounds are done'}; next: the sites evaluate, then `{command}`"
         return AggregateResult(status=Status.FINISHED, message=message, round=newest.round, rounds=rounds)
     if f"round-{newest.round:04d}" in party.published and newest.round > 0:
-        open_next(party)
+        if opens_next:
+            open_next(party)
         message = f"round {newest.round} is published; an earlier run had closed it"
         return AggregateResult(status=Status.PUBLISHED, message=message, round=newest.round, rounds=rounds)
     return None
