@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,22 +25,18 @@ settings.load_profile("tests")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only its place; mkdtemp makes the folder
 _ROOM = 8 << 30
 """Free bytes; a whole run takes some 3 GB of them."""
-_OWN_PLACE = pytest.StashKey[Path]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Keep temporary files in memory where there is room: on a disk, fsync and unlink are most of a test's time."""
     if "TMPDIR" in os.environ or not _MEMORY.is_dir():  # also in the processes of a run, whose environment is this one's
         return
     place = os.statvfs(_MEMORY)
     if place.f_bavail * place.f_frsize >= _ROOM and not place.f_flag & os.ST_NOEXEC:
-        config.stash[_OWN_PLACE] = Path(tempfile.mkdtemp(prefix="fedcli-tests-", dir=_MEMORY))
-        os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[_OWN_PLACE])
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if own := config.stash.get(_OWN_PLACE, None):
-        shutil.rmtree(own, ignore_errors=True)
+        own = tempfile.mkdtemp(prefix="fedcli-tests-", dir=_MEMORY)
+        os.environ["TMPDIR"] = tempfile.tempdir = own
+        after_its_own = -200  # multiprocessing removes a folder in there with a priority of -100
+        Finalize(None, shutil.rmtree, (own,), {"ignore_errors": True}, exitpriority=after_its_own)
 
 
 @pytest.hookimpl(wrapper=True)
