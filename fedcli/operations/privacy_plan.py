@@ -18,6 +18,7 @@ from fedcli.privacy.accountant import (
     require_package,
 )
 from fedcli.results import Result, Status
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ class PrivacyPlanRequest:
             hint = "a delta this large permits publishing one patient's images; use a tenth of 1 / patients or less"
             raise UsageError(msg, hint=hint)
         if self.steps_per_round * self.rounds > MOST_STEPS:
-            msg = f"{self.rounds} rounds of {self.steps_per_round} steps are more than {MOST_STEPS:,} steps"
+            msg = f"{self.rounds} rounds of {counted(self.steps_per_round, 'step')} are more than {MOST_STEPS:,} steps"
             raise UsageError(msg)
         if self.picture is not None and self.picture.suffix not in _PICTURES:
             msg = f"--picture {self.picture}: expected a file that ends with {' or '.join(_PICTURES)}"
@@ -116,7 +117,7 @@ def privacy_plan(request: PrivacyPlanRequest, environment: Environment) -> Priva
     steps = request.steps_per_round
     noise = least_noise(request.sampling_rate, steps * request.rounds, epsilon=request.epsilon, delta=request.delta)
     if noise is None:
-        rounds = f"{request.rounds} rounds of {steps} steps"
+        rounds = f"{counted(request.rounds, 'round')} of {counted(steps, 'step')}"
         msg = f"{rounds} cost more than epsilon {request.epsilon:g} with any noise up to {MOST_NOISE:g}"
         raise UsageError(msg, hint="plan fewer rounds, or a smaller batch")
     costs = _costs(request, noise, environment)
@@ -159,8 +160,8 @@ def _draw(request: PrivacyPlanRequest, costs: tuple[PrivacyCost, ...], path: Pat
 
 def _in_words(request: PrivacyPlanRequest, noise: float, spent: float) -> str:
     message = (
-        f"noise {noise:.3f}: {request.rounds} rounds of {request.steps_per_round} steps, each with {request.batch} of "
-        f"{request.patients} patients on average, cost epsilon {spent:.3g} at delta {request.delta:g}, within the budget of "
-        f"{request.epsilon:g}"
+        f"noise {noise:.3f}: {counted(request.rounds, 'round')} of {counted(request.steps_per_round, 'step')}, each with "
+        f"{request.batch} of {request.patients} patients on average, cost epsilon {spent:.3g} at delta {request.delta:g}, within "
+        f"the budget of {request.epsilon:g}; the plan's [privacy] then has noise = {noise:.3f} and batch = {request.batch}"
     )
     return message + (f"; the picture is {request.picture}" if request.picture else "")

@@ -24,6 +24,13 @@ TABLE = re.findall(
 )
 
 
+def noise_of(text: str) -> str:
+    """Return the proposed noise, as a message states it."""
+    match = re.search(r"noise ([\d.]+): ", text)
+    assert match is not None
+    return match[1]
+
+
 def test_json_keys_are_stable_and_the_noise_is_the_least(tmp_path: Path) -> None:
     done = run("privacy", "plan", *ARGUMENTS, "--picture", tmp_path / "costs.svg", "--json")
     found = json.loads(done.stdout)
@@ -48,6 +55,7 @@ def test_the_table_is_printed_and_the_picture_may_be_png(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "Epsilon at delta 0.0001 after so many rounds" in done.stdout
     assert "20 rounds of 20 steps, each with 20 of 200 patients on average" in " ".join(done.stdout.split())
+    assert f"the plan's [privacy] then has noise = {noise_of(done.stdout)} and batch = 20" in " ".join(done.stdout.split())
     assert (tmp_path / "costs.png").read_bytes().startswith(b"\x89PNG")
 
 
