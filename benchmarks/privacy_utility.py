@@ -4,7 +4,8 @@ The demonstration's three hospitals, drawn in memory: one image of 24 × 24 pixe
 at each site. The small network begins with fresh weights. Each of 6 rounds has 10 private steps at each site, of 32 patients on
 average, whose images are not augmented; noisy gradients go to Adam, whose moments a site keeps. σ is the smallest with which all
 60 steps cost at most the budget at δ = 1e-5. ε = ∞ is the same training, clipped, without noise. Nothing is selected: the outcome
-is the kappa of the last global model on each site's test patients, averaged over sites.
+is the kappa of the last global model on each site's test patients, averaged over sites. A seed decides images and the first
+model; sampling and noise come from the operating system, as in any private training.
 
     python benchmarks/privacy_utility.py              # five seeds, resumable: results stay in --work
 """
