@@ -2,8 +2,8 @@
 
     python benchmarks/calibrate.py [--seeds 101 102] [--patients 200] [--train 0.3] [--variation 0.25]
 
-Local models only: whoever sets the difficulty must not see what federation makes of it. Each of the demonstration's hospitals
-trains for 40 epochs, and keeps the model with the highest validation kappa.
+Only local models are trained, so that nobody sees a federated result before the difficulty is set. Each of the demonstration's
+hospitals trains for 40 epochs, and keeps the model with the highest validation kappa.
 docs/studies.md says which settings were tried, and what came out.
 """
 

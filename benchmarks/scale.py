@@ -113,7 +113,7 @@ class Conditions:
 
 
 SOURCES = {
-    "polls": "commands with nothing to do, of each party in a round: hourly, one round a day",
+    "polls": "how often each party looks during a round and finds nothing to do: hourly, with one round a day",
     "rounds": "rounds a month: one a day",
     "site_line": "Mbit/s of each site, assumed",
     "coordinator_line": "Mbit/s of each coordinator, assumed",

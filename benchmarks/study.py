@@ -5,8 +5,8 @@
     python benchmarks/study.py --network small --variants   # ... and every variant of the plan, one change at a time
 
 `examples/seven-hospitals` describes the hospitals and the plan. Each seed is a federation with local baselines, fine-tuning and
-scores of all models at all sites, and a *pooled* training: one site that holds all hospitals' images, with the same recipe, so
-that it takes as many steps as all sites together. A variant changes one setting of the plan; its federation trains anew, and so
+scores of all models at all sites, and a *pooled* training: one site that holds all hospitals' images, with the same recipe and
+therefore as many steps as all sites take together. A variant changes one setting of the plan; its federation trains anew, and so
 does the pooled training where the setting concerns it. Everything resumes: a finished run is a JSON file, an unfinished one a
 federation. Finished seeds are reported as such.
 
@@ -129,7 +129,7 @@ VARIANTS = {
     "half of each step (exponential average of global models)": Variant(
         aggregation(rule=Rule.MOMENTUM, momentum=0.0, server_rate=0.5)
     ),
-    "one epoch a round, twice as many rounds": Variant(
+    "one epoch per round, twice as many rounds": Variant(
         lambda plan: replace(
             plan,
             rounds=2 * plan.rounds,
