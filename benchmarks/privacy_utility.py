@@ -24,7 +24,7 @@ import phantom_federation
 import torch
 
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
-from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, Hospital
+from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS, Hospital
 from fedcli.imaging.phantoms.scanner import Photometric, expose
 from fedcli.imaging.pixels import SCALE, averaged
 from fedcli.learning.evaluation import inference, metrics
@@ -144,8 +144,8 @@ def study(seed: int, _folder: Path) -> dict[str, Any]:
     """Return one seed's kappas at each site, for each budget and for φ(0)."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(seed)
-    train = {hospital.name: drawn(hospital, NUM_TRAIN, generator) for hospital in DEMO_HOSPITALS}
-    test = {hospital.name: drawn(hospital, NUM_TEST, generator) for hospital in DEMO_HOSPITALS}
+    train = {hospital.name: drawn(hospital, NUM_TRAIN, generator) for hospital in PLAIN_HOSPITALS}
+    test = {hospital.name: drawn(hospital, NUM_TEST, generator) for hospital in PLAIN_HOSPITALS}
     initial = registry.initial_state(NETWORK, NUM_CLASSES, seed)
     result = {"untrained": kappas(initial, test)}
     for budget in BUDGETS:
@@ -156,7 +156,7 @@ def study(seed: int, _folder: Path) -> dict[str, Any]:
 
 def print_table(results: Sequence[Mapping[str, Any]]) -> None:
     """Print mean kappas with Student's interval over seeds, and what each budget costs against ε = ∞ of the same seed."""
-    print(f"\n| ε | σ | {' | '.join(hospital.name for hospital in DEMO_HOSPITALS)} | mean | less than without noise |")
+    print(f"\n| ε | σ | {' | '.join(hospital.name for hospital in PLAIN_HOSPITALS)} | mean | less than without noise |")
     print("|" + "---|" * 7)
     without = np.array([statistics.fmean(result["inf"]) for result in results])
     for budget in BUDGETS:
