@@ -14,7 +14,6 @@ intervals over patients for each seed, and an interval over seeds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from dataclasses import replace
 from itertools import product
@@ -28,7 +27,7 @@ from phantom_federation import (
     plain_plan,
     prepared,
     print_differences,
-    run_seeds,
+    run_study,
     samples,
 )
 
@@ -103,11 +102,7 @@ def predictions(folder: Path, plan: Plan, data: Path, kind: ModelKind, source: s
 
 def main() -> None:
     """Run all seeds, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".bench/densenet"))
-    parser.add_argument("--jobs", type=int, default=2, help="number of seeds to run at once, each with one thread")
-    options = parser.parse_args()
-    report(run_seeds(study, SEEDS, options.work, options.jobs))
+    report(run_study(__doc__, study, SEEDS, Path(".bench/densenet")))
 
 
 def report(results: list[dict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +35,6 @@ from fedcli.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -119,6 +120,15 @@ def kappa_and_loss(module: nn.Module, samples: Samples) -> tuple[float, float]:
     return kappa or 0.0, metrics.cross_entropy(truth, predicted)
 
 
+def run_study(about: str, study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path) -> list[dict]:
+    """Return a study's result for each seed, as its command line asks for; the folder is the default of --work."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=work)
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds to run at once, each with one thread")
+    options = parser.parse_args()
+    return run_seeds(study, seeds, options.work, options.jobs)
+
+
 def run_seeds(study: Callable[[int, Path], Mapping[str, object]], seeds: Sequence[int], work: Path, jobs: int) -> list[dict]:
     """Return a study's result for each seed; each is saved as a JSON file, and not computed again in another run.
 
@@ -193,13 +203,13 @@ def interval(drawn: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def with_interval(values: Sequence[float]) -> str:
-    """Return the mean over seeds, with Student's 95 % interval if there are several."""
+def with_interval(values: Sequence[float], sign: str = "+") -> str:
+    """Return the mean over seeds, with Student's 95 % interval if there are several; an empty sign writes no plus."""
     mean = statistics.fmean(values)
     if len(values) == 1:
-        return f"{mean:+.3f}"
+        return f"{mean:{sign}.3f}"
     half = STUDENT_T[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+    return f"{mean:{sign}.3f} [{mean - half:{sign}.3f}, {mean + half:{sign}.3f}]"
 
 
 def with_both_intervals(differences: Sequence[tuple[float, Sequence[float]]]) -> str:

@@ -1,6 +1,6 @@
 """What a privacy budget costs in kappa: three phantom hospitals, trained without noise and with that of three budgets.
 
-The demonstration's three hospitals, drawn in memory: one image of 24 × 24 pixels per patient, 3000 training and 300 test patients
+The three plain hospitals, drawn in memory: one image of 24 × 24 pixels per patient, 3000 training and 300 test patients
 at each site. The small network begins with fresh weights. Each of 6 rounds has 10 private steps at each site, of 32 patients on
 average, whose images are not augmented; noisy gradients go to Adam, whose moments a site keeps. σ is the smallest with which all
 60 steps cost at most the budget at δ = 1e-5. ε = ∞ is the same training, clipped, without noise. Nothing is selected: the outcome
@@ -12,7 +12,6 @@ model; sampling and noise come from the operating system, as in any private trai
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 from dataclasses import dataclass, field, replace
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import phantom_federation
 import torch
+from phantom_federation import run_study, with_interval
 
 from fedcli.imaging.phantoms.breast import Breast, Side, View, attenuation
 from fedcli.imaging.phantoms.hospitals import PLAIN_HOSPITALS, Hospital
@@ -163,25 +162,14 @@ def print_table(results: Sequence[Mapping[str, Any]]) -> None:
         each = np.array([result[f"{budget:g}"] for result in results])
         mean, loss = each.mean(axis=1), without - each.mean(axis=1)
         sites = " | ".join(f"{value:.3f}" for value in each.mean(axis=0))
-        name, lost = ("∞", "–") if math.isinf(budget) else (f"{budget:g}", interval(loss))
-        print(f"| {name} | {mechanism(budget).noise:.3f} | {sites} | {interval(mean)} | {lost} |")
+        name, lost = ("∞", "–") if math.isinf(budget) else (f"{budget:g}", with_interval(loss.tolist(), sign=""))
+        print(f"| {name} | {mechanism(budget).noise:.3f} | {sites} | {with_interval(mean.tolist(), sign='')} | {lost} |")
     print(f"\nφ(0): {statistics.fmean(statistics.fmean(result['untrained']) for result in results):.3f}")
-
-
-def interval(values: np.ndarray) -> str:
-    """Return the mean over seeds, with Student's 95 % interval."""
-    half = phantom_federation.STUDENT_T[len(values) - 1] * values.std(ddof=1) / len(values) ** 0.5
-    mean = float(values.mean())
-    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
 def main() -> None:
     """Run the seeds that are missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".bench/privacy-utility"))
-    parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
-    print_table(phantom_federation.run_seeds(study, SEEDS, arguments.work, arguments.jobs))
+    print_table(run_study(__doc__, study, SEEDS, Path(".bench/privacy-utility")))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ statistics as they are and measured again at the site. Which of these models is 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -252,11 +251,7 @@ def print_table(results: Sequence[Mapping[str, Any]]) -> None:
 
 def main() -> None:
     """Run the seeds that are missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".bench/small-sites"))
-    parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
-    print_table(phantom_federation.run_seeds(study, SEEDS, arguments.work, arguments.jobs))
+    print_table(phantom_federation.run_study(__doc__, study, SEEDS, Path(".bench/small-sites")))
 
 
 if __name__ == "__main__":

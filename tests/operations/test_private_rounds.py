@@ -172,16 +172,21 @@ def test_no_derivation_from_what_others_know_gives_the_noise(
     assert secret not in everything
 
 
+def interrupted(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Interrupt north's training after its first step; return the secret of its noise."""
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        federation.train("north")
+    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
+    return tensors.read(checkpoint)["key"].tobytes()
+
+
 def test_changed_clipping_after_an_interruption_meets_other_noise(
     tmp_path: Path, data: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same noise on sums that are clipped otherwise would cancel in their difference."""
     federation = begin(tmp_path / "f", {"north": data["north"]})
-    interrupt_after(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        federation.train("north")
-    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
-    secret = tensors.read(checkpoint)["key"].tobytes()
+    secret = interrupted(federation, monkeypatch)
     plan = with_privacy(clipping=2.0)
     federation.amend(plan)
     approve(ApproveRequest(root=federation.site("north"), digest=plan.digest), federation.environment)
@@ -357,11 +362,7 @@ def test_another_number_of_patients_after_an_interruption_begins_again(
 ) -> None:
     """The steps that are done were sampled with the first number, the update would state the second."""
     federation = begin(tmp_path / "f", {"north": data["north"]})
-    interrupt_after(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        federation.train("north")
-    (checkpoint,) = (federation.site("north") / "training").rglob("checkpoint-*.safetensors")
-    secret = tensors.read(checkpoint)["key"].tobytes()
+    secret = interrupted(federation, monkeypatch)
     declare(federation, "north", 2 * PATIENTS)
     federation.train("north")
     (charge,) = charges(federation, "north").charges

@@ -14,6 +14,7 @@ from pathlib import Path
 from fedcli.cohort import Rejection
 from fedcli.exchange.history import History, reference_to
 from fedcli.exchange.records import SHARED_KINDS, ModelKind, TestScore
+from fedcli.imaging.phantoms.seven_hospitals import CLASS_SHARES
 from fedcli.plan import Plan
 from fedcli.reporting.report_files import write_report
 from tests.fixtures.history import HandmadeHistory
@@ -56,15 +57,6 @@ PAPER_DATASETS = (
     ((8.6, 13.63), ("DIRECT",), ("2D",), (12,), (6874, 853, 1727)),
     ((1.0, 136.0), ("DIRECT", "SCINTILLATOR"), ("2D", "tomosynthesis"), (10, 12), (4021, 664, 1288)),
 )
-_SHARES = (
-    (0.12, 0.44, 0.37, 0.07),
-    (0.10, 0.42, 0.40, 0.08),
-    (0.11, 0.46, 0.36, 0.07),
-    (0.08, 0.38, 0.44, 0.10),
-    (0.15, 0.35, 0.40, 0.10),
-    (0.06, 0.40, 0.45, 0.09),
-    (0.25, 0.01, 0.50, 0.24),
-)
 
 
 def paper_history(rounds: int = 3) -> History:
@@ -87,7 +79,7 @@ def paper_history(rounds: int = 3) -> History:
         megapixels, detectors, image_types, bits, images = PAPER_DATASETS[index]
         facts = cohort(
             megapixels=megapixels, detectors=detectors, image_types=image_types, bits=bits, images=images,
-            shares=_SHARES[index], peak=0.25 + 0.06 * index,
+            shares=CLASS_SHARES[index], peak=0.25 + 0.06 * index,
             rejections=(Rejection(reason="no density in the label table", files=37 * index),) if index else (),
         )  # fmt: skip
         build.dataset(site, facts)

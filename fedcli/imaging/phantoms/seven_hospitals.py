@@ -21,7 +21,7 @@ from fedcli.imaging.phantoms.scanner import Detector, Photometric, Scanner
 TRAINING_IMAGES = (22933, 8365, 44115, 7219, 6023, 6874, 4021)
 """Table 1."""
 _IMAGES_PER_PATIENT, _TRAINING_SHARE = 4, 0.7
-_MIXES = (
+CLASS_SHARES = (
     (0.12, 0.44, 0.37, 0.07),
     (0.10, 0.42, 0.40, 0.08),
     (0.11, 0.46, 0.36, 0.07),
@@ -30,6 +30,7 @@ _MIXES = (
     (0.06, 0.40, 0.45, 0.09),
     (0.25, 0.01, 0.50, 0.24),
 )
+"""Guesses after Fig. 3, which prints no numbers."""
 _HABITS = (0.0, 0.02, 0.0, -0.02, 0.03, 0.01, -0.03)
 _NORTH, _HARBOUR, _VALLEY = (hospital.scanner for hospital in PLAIN_HOSPITALS)
 
@@ -47,7 +48,7 @@ def seven_hospitals(scale: float) -> tuple[Hospital, ...]:
             variation=VARIATION,
         )
         for number, (scanners, mix, images, habit) in enumerate(
-            zip(_scanners(), _MIXES, TRAINING_IMAGES, _HABITS, strict=True), 1
+            zip(_scanners(), CLASS_SHARES, TRAINING_IMAGES, _HABITS, strict=True), 1
         )
     )
 

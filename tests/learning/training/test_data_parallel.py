@@ -81,18 +81,6 @@ def one_step(replicas: Replicas, folder: Path) -> dict[str, Any]:
     return go(batch_norm(), replicas, rates=(1e-3,), training=ONE_STEP)
 
 
-def stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
-    """Be interrupted where only the second process is asked to stop, then go on."""
-    first = replicas.rank == 0
-    count = itertools.count(1)
-    checkpoint = Checkpoint(folder / "kept", ORIGIN, Silent()) if first else None
-    with pytest.raises(KeyboardInterrupt):
-        go(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
-    kept = Checkpoint(folder / "kept", ORIGIN, Silent()) if first else None
-    assert kept is None or (kept.snapshot is not None and (kept.snapshot.epoch, kept.snapshot.step) == (2, 1))
-    return go(group_norm(), replicas, checkpoint=kept)
-
-
 NOISY = Mechanism(noise=1.0, clipping=0.5, batch=4, patients=12, images_per_patient=1, augmentations=2)
 
 
@@ -115,15 +103,23 @@ def privately(replicas: Replicas, folder: Path) -> dict[str, Any]:
     return go_privately(module, replicas)
 
 
-def privately_stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
+def stopped_by_the_second(replicas: Replicas, folder: Path, train: Callable[..., dict[str, Any]] = go) -> dict[str, Any]:
+    """Be interrupted where only the second process is asked to stop, then go on."""
     first = replicas.rank == 0
     count = itertools.count(1)
-    checkpoint = Checkpoint(folder / "private", ORIGIN, Silent()) if first else None
+    kept = folder / train.__name__
+    checkpoint = Checkpoint(kept, ORIGIN, Silent()) if first else None
     with pytest.raises(KeyboardInterrupt):
-        go_privately(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
-    kept = Checkpoint(folder / "private", ORIGIN, Silent()) if first else None
-    assert kept is None or (kept.snapshot is not None and (kept.snapshot.epoch, kept.snapshot.step) == (2, 1))
-    return go_privately(group_norm(), replicas, checkpoint=kept)
+        train(group_norm(), replicas, checkpoint=checkpoint, interrupted=lambda: next(count) == 4 and not first)
+    checkpoint = Checkpoint(kept, ORIGIN, Silent()) if first else None
+    assert checkpoint is None or (
+        checkpoint.snapshot is not None and (checkpoint.snapshot.epoch, checkpoint.snapshot.step) == (2, 1)
+    )
+    return train(group_norm(), replicas, checkpoint=checkpoint)
+
+
+def privately_stopped_by_the_second(replicas: Replicas, folder: Path) -> dict[str, Any]:
+    return stopped_by_the_second(replicas, folder, go_privately)
 
 
 def messages(replicas: Replicas, folder: Path) -> dict[str, Any]:
