@@ -24,7 +24,7 @@ settings.load_profile("tests")
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only its place; mkdtemp makes the folder
 _ROOM = 8 << 30
-"""Free bytes; a whole run takes some 3 GB of them."""
+"""Free bytes: two tests that kill a command at every point, at the same time, took 5 GB."""
 
 
 def pytest_configure() -> None:
