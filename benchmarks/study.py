@@ -38,6 +38,8 @@ from phantom_federation import (
 from fedcli import plan as plans
 from fedcli import tensors, wire
 from fedcli.errors import DataError
+from fedcli.exchange import layout
+from fedcli.exchange.records import Role, RoundRecord
 from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.dataset import prepared_dataset
 from fedcli.imaging.phantoms.hospitals import LABELS
@@ -186,9 +188,11 @@ class Run:
         return models | {"global": {"final": last[-1], f"mean of the last {len(last)}": averaged}}
 
     def global_model(self, number: int) -> Arrays:
-        """Return the global model of a round."""
-        (path,) = (self.folder / f"drop/coordinator/round-{number:04d}").glob("global-*.safetensors")
-        return tensors.read(path)
+        """Return the global model of a round; with some rules its record also names the state of the server."""
+        drop = self.folder / "drop"
+        record = wire.decode(RoundRecord, (drop / layout.round_record(number)).read_bytes())
+        (key,) = (item.key for item in record.artifacts if item.role is Role.MODEL)
+        return tensors.read(drop / key)
 
     def pooled(self) -> Arrays:
         """Train at one site that holds all hospitals' images; return its best model.
