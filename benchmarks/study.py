@@ -106,6 +106,11 @@ def aggregation(**changes: Any) -> Callable[[Plan], Plan]:
     return lambda plan: replace(plan, aggregation=Aggregation(**changes))
 
 
+def choice(choice: Choice) -> Callable[[Plan], Plan]:
+    """Return a change of the choice of the best model."""
+    return lambda plan: replace(plan, evaluation=replace(plan.evaluation, choice=choice))
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One change of the plan.
@@ -145,7 +150,8 @@ VARIANTS = {
     "class weights, shuffled batches": Variant(
         training(sampling=Sampling.SHUFFLED, class_weights=ClassWeights.INVERSE_FREQUENCY)
     ),
-    "within-error": Variant(lambda plan: replace(plan, evaluation=replace(plan.evaluation, choice=Choice.WITHIN_ERROR))),
+    "within-error": Variant(choice(Choice.WITHIN_ERROR)),
+    "kappa averaged over neighbouring rounds": Variant(choice(Choice.SMOOTHED)),
 }
 
 

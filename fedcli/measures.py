@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Annotated
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -17,10 +18,16 @@ from fedcli.cohort import Count
 from fedcli.plan import MAX_CLASSES
 from fedcli.wire import STRICT
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Value = Annotated[float, Field(ge=-1, le=1)]
 Difference = Annotated[float, Field(ge=-2, le=2)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Row = Annotated[tuple[Count | None, ...], Field(max_length=MAX_CLASSES, fail_fast=True)]
+
+SMOOTHED_OVER = 3
+"""Of so many candidates in succession, the kappas are averaged."""
 
 
 class Metric(StrEnum):
@@ -85,6 +92,14 @@ class Measures:
 def kappa_error(cases: int) -> float:
     """Return about one standard error of a linear weighted kappa of four classes: 1 / (2 √n)."""
     return 0.5 / math.sqrt(cases)
+
+
+def smoothed(kappas: Sequence[float | None]) -> float:
+    """Return the smoothed kappa of the newest of some candidates in succession: the mean of the last three, or of all if fewer.
+
+    One that is undefined or withheld counts as 0. The mean is exact and rounded once, so equal kappas in another order are equal.
+    """
+    return fmean(kappa or 0.0 for kappa in kappas[-SMOOTHED_OVER:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

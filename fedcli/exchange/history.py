@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.lineage import lineage, untrained
 from fedcli.exchange.records import SHARED_KINDS, ModelKind, ModelRecord, ModelReference
-from fedcli.measures import Merit
+from fedcli.measures import Merit, smoothed
 from fedcli.plan import Choice, Part
 
 if TYPE_CHECKING:
@@ -223,9 +223,10 @@ class History:
     def best_round(self, final: Mapping[str, ValidationScore] = _NONE) -> BestRound:
         """Return the best trained round by the plan's choice, or the newest round if none has a figure.
 
-        Only rounds that led to the newest model count: the others were given up by a restart.
+        Only rounds that led to the newest model count: the others were given up by a restart. With the choice "smoothed", means
+        are taken of these, without those that have no figure.
         """
-        best, merits = None, self.global_merits(final)
+        best, merits = None, list(self.global_merits(final))
         scored = [
             number
             for number in lineage(self.rounds, len(self.rounds) - 1)
@@ -234,6 +235,10 @@ class History:
         highest = max((merits[number].kappa or 0.0 for number in scored), default=0.0)
         if highest > 0 and self.plan.evaluation.choice is Choice.WITHIN_ERROR:
             return BestRound(round=max(number for number in scored if merits[number].is_near(highest)))
+        if self.plan.evaluation.choice is Choice.SMOOTHED:
+            kappas = [merits[number].kappa for number in scored]
+            for count, number in enumerate(scored, 1):
+                merits[number] = replace(merits[number], kappa=smoothed(kappas[:count]))
         for number in scored:
             by_loss = best is not None and merits[number].differs_by_loss(merits[best.round])
             if best is None or merits[number].beats(merits[best.round]):

@@ -116,7 +116,7 @@ class Evaluation:
         min_cell: Smaller counts, and figures of few patients, are withheld (`fedcli.disclosure`); 0 publishes all.
         bounded_weights: Whether a site counts in the choice of the best round by at most the validation patients of its data set
             record, and all sites count the same where one has none; otherwise by as many as it claims.
-        choice: Which scored model is the best.
+        choice: Which of the models that were scored on validation patients is the best.
         other_sites: At how many other sites each site's models are scored, drawn from the plan's seed.
         noninferiority_margin: The report says whether the pooled kappa of one model is worse than another's by more than this; 0
             states no margin.

@@ -79,7 +79,7 @@ def run_local_round(party: Party, learner: Learner, number: int, budget: Privacy
         where = f"round {number}, epoch {epoch}" if plan.training.epochs > 1 else f"round {number}"
         learner.recalibrate(f"{where}, statistics of the trained model")
         scores.append(learner.validate(f"{where}, trained model on validation patients"))
-        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, learner.merit(scores[-1]), parent.digest)
+        best.offer(weights.to_arrays(learner.module), number, Origin.TRAINED, learner.merit(scores[-1]), parent.digest, epoch)
 
     label = f"{learner.site}: round {number} of {plan.rounds}, training"
     moments = _saved(state, selection.OPTIMIZER) if plan.training.optimizer_state is OptimizerState.KEEP else None

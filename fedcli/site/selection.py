@@ -3,7 +3,12 @@
 In each round, the received global model and the site's own model after every epoch are candidates, but φ(0) is none: nobody has
 trained it. The highest validation kappa wins, of equal ones the lowest validation loss; `measures.Merit` has the whole rule.
 
-    state/round-0003/best.json            which model, with its round and kappa
+With the choice "smoothed" the highest smoothed kappa wins: the mean of a candidate's kappa and those of the up to two
+candidates of the same origin, received or trained, that were offered before it. So no later round is waited for, and one model
+is kept. Where a round has several epochs, each of them offers a trained candidate, and three of them may be of one round. The
+first candidates of an origin have a mean of fewer kappas. Of equal means, the candidate's own loss decides.
+
+    state/round-0003/best.json            which model, with its round and kappa, and the candidates of which a mean is taken
     state/round-0003/best.safetensors     its weights
     state/round-0003/optimizer.safetensors   Adam's moments, if the plan keeps them
     state/round-0003/statistics.safetensors  the site's own BatchNorm layers, if they stay at the site
@@ -20,6 +25,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from fedcli import disk, tensors, wire
@@ -27,7 +33,7 @@ from fedcli.disk import write_whole
 from fedcli.errors import MissingError
 from fedcli.exchange.records import ModelKind
 from fedcli.exchange.records.record import Kappa, NotNegative, Number
-from fedcli.measures import Merit
+from fedcli.measures import SMOOTHED_OVER, Merit, smoothed
 from fedcli.plan import Choice
 from fedcli.wire import STRICT, Digest, absent_means
 
@@ -56,6 +62,25 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Candidate:
+    """A candidate that was offered, chosen or not.
+
+    Attributes:
+        round: The global round (or the epoch of local training) that produced it.
+        epoch: The epoch of the round; 0 for a received one, and outside of the rounds.
+        origin: Received from the coordinator, or trained here.
+        kappa: Its kappa on the validation patients, as it may be published; null if undefined or withheld.
+        base: Digest of the round record that its training started from.
+    """
+
+    round: Number
+    epoch: Number = 0
+    origin: Origin
+    kappa: Kappa | None
+    base: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Best:
     """The best model so far.
 
@@ -66,6 +91,9 @@ class Best:
         loss: Its loss there, likewise; null in the state of an older fedcli, too.
         by_loss: Whether only the loss tells it apart from another candidate.
         highest: The highest kappa of all candidates so far; null in the state of an older fedcli.
+        smoothed: Its smoothed kappa, likewise.
+        recent: The last three candidates of each origin, in the order in which they were offered; none in the state of an older
+            fedcli.
         content_sha256: Digest of its file.
         base: Digest of the round record that its training started from.
     """
@@ -76,13 +104,15 @@ class Best:
     loss: Annotated[NotNegative | None, absent_means(None)] = None
     by_loss: Annotated[bool, absent_means(value=False)] = False
     highest: Annotated[Kappa | None, absent_means(None)] = None
+    smoothed: Annotated[Kappa | None, absent_means(None)] = None
+    recent: Annotated[tuple[Candidate, ...], Field(max_length=2 * SMOOTHED_OVER), absent_means(())] = ()
     content_sha256: Digest
     base: Digest
 
-    @property
-    def merit(self) -> Merit:
-        """By what it was chosen."""
-        return Merit(kappa=self.kappa, loss=self.loss)
+    def merit(self, choice: Choice) -> Merit:
+        """By what it is compared; in the state of an older fedcli, its own kappa takes the place of the smoothed one."""
+        kappa = self.smoothed if choice is Choice.SMOOTHED and self.smoothed is not None else self.kappa
+        return Merit(kappa=kappa, loss=self.loss)
 
     @property
     def age(self) -> tuple[int, bool]:
@@ -113,7 +143,8 @@ class Selection:
     def resume(cls, folder: Path, choice: Choice, before: Path | None, bases: AbstractSet[str] = frozenset()) -> Selection:
         """Return a selection in a folder; a new folder starts with the best model of an earlier one, if its base counts.
 
-        After an interruption the same candidates are offered again in the same order, which changes nothing.
+        After an interruption the same candidates are offered again in the same order, which changes nothing. After a restart, a
+        mean takes the candidates that count only; if the best model does not count, means begin again.
 
         Args:
             folder: Holds the best model's files.
@@ -128,20 +159,27 @@ class Selection:
         if before is None or best is None or best.base not in bases or best.round == 0:  # an older fedcli kept φ(0)
             return cls(folder, choice)
         shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
-        selection = cls(folder, choice, best)
+        recent = tuple(candidate for candidate in best.recent if candidate.base in bases)
+        selection = cls(folder, choice, replace(best, recent=recent))
         selection.write()
         return selection
 
-    def offer(self, arrays: Arrays, round_number: int, origin: Origin, merit: Merit, base: str) -> None:
-        """Keep a candidate if it is chosen in place of the best so far; one that is older than that has been offered before."""
-        if self.best is not None and (round_number, origin is Origin.RECEIVED) < self.best.age:
+    def offer(self, arrays: Arrays, round_number: int, origin: Origin, merit: Merit, base: str, epoch: int = 0) -> None:
+        """Keep a candidate if it is chosen in place of the best so far; one that has been offered before changes nothing."""
+        candidate = Candidate(round=round_number, epoch=epoch, origin=origin, kappa=merit.kappa, base=base)
+        if self._has_been_offered(candidate):
             return
+        recent = self._recent(candidate)
+        kappa = smoothed([item.kappa for item in recent if item.origin is origin])
+        highest = max(merit.kappa or 0.0, self.best.highest_kappa if self.best else -1.0)
+        judged = replace(merit, kappa=kappa) if self.choice is Choice.SMOOTHED else merit
         near = self._chooses_near(merit)
-        by_loss = not near and self.best is not None and merit.differs_by_loss(self.best.merit)
-        if self.best is not None and not (merit.is_near(self.best.highest_kappa) if near else merit.beats(self.best.merit)):
-            if by_loss and not self.best.by_loss:
-                self.best = replace(self.best, by_loss=True)
-                self.write()
+        by_loss = not near and self.best is not None and judged.differs_by_loss(self.best.merit(self.choice))
+        if self.best is not None and not (
+            merit.is_near(self.best.highest_kappa) if near else judged.beats(self.best.merit(self.choice))
+        ):
+            self.best = replace(self.best, by_loss=by_loss or self.best.by_loss, highest=highest, recent=recent)
+            self.write()
             return
         temporary = self.folder / f".{_WEIGHTS}"
         temporary.unlink(missing_ok=True)
@@ -153,11 +191,27 @@ class Selection:
             kappa=merit.kappa,
             loss=merit.loss,
             by_loss=by_loss,
-            highest=max(merit.kappa or 0.0, self.best.highest_kappa if self.best else -1.0),
+            highest=highest,
+            smoothed=kappa,
+            recent=recent,
             content_sha256=measured.sha256,
             base=base,
         )
         self.write()
+
+    def _has_been_offered(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate is older than the best, or not newer than the newest of its origin."""
+        if self.best is None:
+            return False
+        same = [item for item in self.best.recent if item.origin is candidate.origin]
+        older = (candidate.round, candidate.origin is Origin.RECEIVED) < self.best.age
+        return older or any((candidate.round, candidate.epoch) <= (item.round, item.epoch) for item in same)
+
+    def _recent(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """Return the last candidates of each origin, together with this one."""
+        before = self.best.recent if self.best else ()
+        left_out = [item for item in before if item.origin is candidate.origin][: 1 - SMOOTHED_OVER]
+        return (*(item for item in before if item not in left_out), candidate)
 
     def _chooses_near(self, merit: Merit) -> bool:
         """Tell whether a kappa within an error of the highest counts; where none is above 0, the losses decide."""

@@ -116,3 +116,20 @@ def test_an_older_plan_keeps_its_choice() -> None:
     history = made(older).history
     assert history.weighting is Weighting.CLAIMED
     assert history.best_round().round == 1  # valley would have φ(0), which nobody has trained
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        # φ(0) is no candidate, so it is in no mean
+        ([(0.9, 1.0), (0.3, 1.0), (0.8, 1.0), (0.2, 1.0), (0.6, 1.0)], BestRound(round=2)),
+        ([(0.9, 1.0), (0.3, 1.0), (0.8, 1.0), (0.6, 1.0), (0.4, 1.0)], BestRound(round=4)),
+        ([(0.9, 1.0), (0.8, 1.0), (0.2, 1.0), (0.5, 1.0)], BestRound(round=1)),
+        ([(0.9, 1.0), (0.6, 1.0), (None, 1.0), (0.5, 1.0), (0.7, 1.0)], BestRound(round=1)),  # undefined, so 0
+        ([(0.9, 1.0), (None, None), (0.5, 1.0), (0.5, 0.9)], BestRound(round=3, by_loss=True)),  # no figure: not in the mean
+        ([(0.9, 1.0), (None, 1.2), (None, 1.1)], BestRound(round=2, by_loss=True)),
+        ([(0.3, 1.3)], BestRound(round=1, scored=False)),
+    ],
+)
+def test_the_highest_mean_of_three_rounds_is_chosen(figures: list[tuple[float | None, float | None]], best: BestRound) -> None:
+    assert scored(*figures, choice=Choice.SMOOTHED).best_round() == best

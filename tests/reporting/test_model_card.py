@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from fedcli.exchange.history import History, Problem, reference_to
-from fedcli.plan import About, Evaluation, Plan
+from fedcli.plan import About, Choice, Evaluation, Plan
 from fedcli.reporting import model_card
+from fedcli.reporting.figures import illustrations
 from fedcli.reporting.report_data import gather
+from fedcli.reporting.report_files import render as page_of
 from fedcli.text.visible_text import visible
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import cohort, score
@@ -172,3 +174,32 @@ def test_escaped_text_reads_as_it_was_written(text: str) -> None:
     assert {token.type for token in inline.children} == {"text"}
     shown = "".join(token.content for token in inline.children)
     assert shown.split() == visible(f"x {text} x").split()
+
+
+def test_card_and_page_say_that_a_mean_of_kappas_decided() -> None:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5, evaluation=Evaluation(choice=Choice.SMOOTHED)))
+    build.round()
+    for number, kappa in enumerate((0.9, 0.3, 0.8, 0.2, 0.3), 1):
+        for site in build.sites:
+            build.update(site, number, received=kappa, loss=0.5)
+        build.round()
+    report = gather(build.history, "verified")
+    assert report.chosen is not None
+    assert report.chosen.reference.round == 2  # means 0.3, 0.55, 0.43, 0.43
+    means = "the mean of its kappa and those of up to two candidates before it, each on validation patients: its own is 0.800"
+    assert means in model_card.render(report, report.chosen).replace("\\", "")
+    page = page_of(report, illustrations(report))
+    assert "The best global model has the highest smoothed mean of validation kappa" in page
+    assert "chosen for the mean of its validation kappa of 0.80 and those of up to two candidates before it." in page
+
+
+def test_the_limits_name_the_smoothed_kappa_that_is_equal() -> None:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5, evaluation=Evaluation(choice=Choice.SMOOTHED)))
+    build.round()
+    for number in (1, 2, 3):
+        for site in build.sites:
+            build.update(site, number, received=0.3, loss=1.0 / number)
+        build.round()
+    report = gather(build.history, "verified")
+    assert "Its smoothed validation kappa equals that of other candidates" in " ".join(report.limits)
+    assert "because smoothed validation kappas are equal or undefined" in page_of(report, illustrations(report))

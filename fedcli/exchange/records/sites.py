@@ -71,7 +71,7 @@ class ModelRecord(SiteRecord):
         kind: Local, federated or fine-tuned.
         base: Digest of the round record that it started from.
         round: Round (for local and fine-tuned models: epoch) at which it was best.
-        kappa: Its kappa on the site's validation patients, by which it was chosen.
+        kappa: Its kappa on the site's validation patients, by which it was chosen, or of which the smoothed kappa was the mean.
         loss: Its loss there, where only the loss told it apart from another candidate.
         artifacts: The model.
     """

@@ -33,7 +33,7 @@ class ChosenModel:
         verified: The record that names it.
         reference: Kind, party, round or epoch, and digests.
         last_round: The last round whose updates are in it; None where that round is not in the history.
-        validation_kappa: Its kappa on validation patients, by which it was chosen; for a global model, the mean over sites.
+        validation_kappa: Its kappa on validation patients, which the plan's choice uses; for a global model, the mean over sites.
         validation_loss: Its loss there, likewise, where only the loss told it apart from others.
         trained_on: The sites whose patients trained it, sorted, each with the number of its updates that are in it.
         scores: Its scores, by site.
@@ -71,8 +71,8 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
 
     Args:
         history: The verified records.
-        name: `best` (the global model with the highest validation kappa), `final` (that of the last round), `global` (the
-            newest), or `SITE/KIND`; `SITE` is its federated one.
+        name: `best` (the best global model by the plan's choice), `final` (that of the last round), `global` (the newest), or
+            `SITE/KIND`; `SITE` is its federated one.
         scores: Every score that counts.
 
     Raises:

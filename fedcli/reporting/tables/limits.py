@@ -9,6 +9,7 @@ from fedcli.exchange.lineage import lineage, untrained
 from fedcli.exchange.records import ModelKind
 from fedcli.learning.small_sites import FEW_VALIDATED
 from fedcli.measures import Metric, kappa_error
+from fedcli.plan import Choice
 from fedcli.reporting.formats import agreement, interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.patient_costs import patient_costs
@@ -58,7 +59,8 @@ def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
     if history.updates and chosen.site is None and not any(merit.known for merit in history.global_merits()):
         yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
     if chosen.validation_loss is not None:
-        yield "Its validation kappa equals that of other candidates or is undefined: the lowest validation loss decided."
+        kappa = "smoothed validation kappa" if history.plan.evaluation.choice is Choice.SMOOTHED else "validation kappa"
+        yield f"Its {kappa} equals that of other candidates or is undefined: the lowest validation loss decided."
 
 
 def _unscored(_: History, chosen: ChosenModel) -> Iterator[str]:
