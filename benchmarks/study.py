@@ -136,6 +136,7 @@ VARIANTS = {
     "half of each step (exponential average of global models)": Variant(
         aggregation(rule=Rule.MOMENTUM, momentum=0.0, server_rate=0.5)
     ),
+    "uniform average of five global models": Variant(aggregation(rule=Rule.AVERAGED, averaged_rounds=5)),
     "one epoch per round, twice as many rounds": Variant(
         lambda plan: replace(
             plan,

@@ -212,6 +212,7 @@ NUMBERS = {
     "aggregation.beta1": (0.0, 1.0),
     "aggregation.beta2": (0.0, 1.0),
     "aggregation.tau": (0.0, 1.0),
+    "aggregation.averaged_rounds": (2, 20),
     "aggregation.trim": (0, 4999),
     "aggregation.byzantine": (0, 4999),
     "aggregation.keep": (1, 10_000),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fedcli import plan
 from fedcli.aggregation.adaptive import Adaptive
+from fedcli.aggregation.averaged import Averaged
 from fedcli.aggregation.krum import Krum
 from fedcli.aggregation.mean import WeightedMean
 from fedcli.aggregation.median import Median
@@ -76,6 +77,8 @@ def rule_of(settings: plan.Aggregation) -> AggregationRule:
             tau=settings.tau,
             yogi=settings.rule is plan.Rule.YOGI,
         )
+    elif settings.rule is plan.Rule.AVERAGED:
+        server = Averaged(rounds=settings.averaged_rounds)
     krum = Krum(byzantine=settings.byzantine, keep=settings.keep) if settings.rule is plan.Rule.KRUM else None
     return AggregationRule(
         clip_norm=settings.clip_norm,

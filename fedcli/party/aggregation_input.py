@@ -12,6 +12,7 @@ from fedcli.aggregation.update import Update
 from fedcli.errors import UnreadableError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
+from fedcli.plan import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,9 @@ def update_of(folder: Folder, verified: Verified[UpdateRecord], plan: Plan, expe
 
 
 def state_before(folder: Folder, number: int, settings: Aggregation, expected: Layout) -> Path | None:
-    """Return a private copy of the server's state after round t-1; None if the rule has no state, or is new in round t.
+    """Return a private copy of the server's state after round t-1; None if the rule has no state, or begins again in round t.
+
+    It begins again where the rule, or the number of rounds that it averages, is not that of the round which made the state.
 
     Raises:
         TrustError: It is missing, or not what its record says.
@@ -77,5 +80,11 @@ def state_before(folder: Folder, number: int, settings: Aggregation, expected: L
     before = folder.ledger.rounds[number - 1]
     state = next((item for item in before.record.artifacts if item.role is Role.SERVER_STATE), None)
     if server is None or state is None or before.record.rule is not settings.rule:
+        return None
+    earlier = before
+    while earlier.record.restart is not None:
+        earlier = folder.ledger.rounds[earlier.record.restart.round]
+    made_under = folder.ledger.in_force(earlier.record.round).record.plan.aggregation
+    if made_under.averaged_rounds != settings.averaged_rounds and settings.rule is Rule.AVERAGED:
         return None
     return folder.artifacts.fetch(before, state, state_layout(server, expected))

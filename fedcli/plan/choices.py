@@ -236,12 +236,13 @@ class Rule(StrEnum):
     MOMENTUM = "momentum"
     ADAM = "adam"
     YOGI = "yogi"
+    AVERAGED = "averaged"
     MEDIAN = "median"
     TRIMMED_MEAN = "trimmed-mean"
     KRUM = "krum"
 
 
-STATEFUL = frozenset({Rule.MOMENTUM, Rule.ADAM, Rule.YOGI})
+STATEFUL = frozenset({Rule.MOMENTUM, Rule.ADAM, Rule.YOGI, Rule.AVERAGED})
 """The rules that carry a state from round to round."""
 
 

@@ -46,6 +46,7 @@ class Aggregation:
         beta1: Share of the momentum that adam and yogi keep.
         beta2: Share of the variance that they keep.
         tau: Added to the root of the variance: how adaptive they are.
+        averaged_rounds: Of how many rounds' models averaged takes the average.
         trim: Values that trimmed-mean leaves out at each end.
         byzantine: Dishonest sites that krum tolerates.
         keep: Updates that krum chooses; more than 1 is multi-Krum.
@@ -63,6 +64,7 @@ class Aggregation:
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     tau: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    averaged_rounds: Annotated[int, Field(ge=2, le=20), absent_means(5)] = 5
     trim: Annotated[int, Field(ge=0, le=4999)] = 1
     byzantine: Annotated[int, Field(ge=0, le=4999)] = 1
     keep: Annotated[int, Field(ge=1, le=10_000)] = 1

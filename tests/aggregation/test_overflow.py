@@ -117,6 +117,11 @@ def test_a_state_that_overflows_by_itself_names_nobody(tmp_path: Path) -> None:
     assert not isinstance(caught.value, UpdateError)
 
 
+def test_an_average_names_the_site_that_takes_it_out_of_range(tmp_path: Path) -> None:
+    made = bench(tmp_path, LARGEST * 0.99, a=LARGEST, b=LARGEST, c=1e-3)
+    assert set(refused(made, Aggregation(rule=Rule.AVERAGED, averaged_rounds=2))) <= {"a", "b"}
+
+
 def test_clipped_updates_are_judged_as_they_are_used(tmp_path: Path) -> None:
     made = bench(tmp_path, LARGEST * 0.9, a=LARGEST, b=0.25)
     assert np.isfinite(made.result(rule_of(Aggregation(clip_norm=1.0)))["layer.weight"]).all()

@@ -113,6 +113,53 @@ def test_a_state_of_another_rule_or_model_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*again*")) + list(tmp_path.glob("*next*"))
 
 
+def test_a_state_of_another_number_of_rounds_is_refused(tmp_path: Path) -> None:
+    made = Bench(tmp_path, arrays(0), {"a": arrays(1)}, {"a": 1})
+    made.fold(averaged(3), state=StateFiles(before=None, target=tmp_path / "state"))
+    for rounds, named in ((4, "missing tensors, first difference_03/"), (2, "extra tensors, first difference_02/")):
+        with pytest.raises(TrustError, match=f"not the server state of this rule and model: .*{named}"):
+            made.fold(averaged(rounds), state=StateFiles(before=tmp_path / "state", target=tmp_path / "next"), out="again")
+
+
+def averaged(rounds: int) -> AggregationRule:
+    return rule_of(Aggregation(rule=Name.AVERAGED, averaged_rounds=rounds))
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 12])
+def test_a_model_is_the_average_of_the_last(tmp_path: Path, rounds: int) -> None:
+    """Against the formula in float64, where models before the first round are φ(0); buffers and integers take the mean."""
+    initial, before = arrays(0, length=9001), None
+    weights = [key for key, value in initial.items() if value.dtype == np.float32 and "running" not in key]
+    model, made_models = initial, {key: [initial[key].astype(np.float64)] * rounds for key in weights}
+    for number in range(1, 8):
+        deltas = {site: arrays(10 * number + offset, scale=1e-3, length=9001) for offset, site in enumerate(WEIGHTS)}
+        made = Bench(tmp_path, model, deltas, WEIGHTS)
+        files = StateFiles(before=before, target=tmp_path / f"state-{number}")
+        folded = made.fold(averaged(rounds), state=files, memory=0, threads=2)
+        after, plain = tensors.read(tmp_path / "out"), weighted_mean(model, deltas, WEIGHTS)
+        for key in weights:
+            mean = sum(WEIGHTS[site] * deltas[site][key].astype(np.float64) for site in deltas) / sum(WEIGHTS.values())
+            made_models[key] = [*made_models[key][1:], model[key].astype(np.float64) + mean]
+            error = np.abs(after[key] - np.mean(made_models[key], axis=0))
+            assert (error <= 1e-6 * np.max(np.abs(made_models[key]), axis=0)).all()
+        assert all(np.array_equal(after[key], plain[key]) for key in after.keys() - set(weights))
+        again = StateFiles(before=before, target=tmp_path / "again")
+        assert made.fold(averaged(rounds), state=again, memory=1 << 20, threads=1) == folded
+        model, before = after, files.target
+
+
+def test_means_that_stay_the_same_move_an_average_by_two_of_n_plus_one() -> None:
+    server = averaged(5).server
+    assert server is not None
+    state = tuple(np.full(1, initial, np.float32) for _, initial in server.state)
+    moved = []
+    for _ in range(200):
+        movement, state = server.step(np.ones(1), state)
+        moved.append(float(movement[0]))
+    assert moved[0] == pytest.approx(0.2)
+    assert moved[-1] == pytest.approx(2 / 6, rel=1e-5)
+
+
 def test_which_elements_are_weights(tmp_path: Path) -> None:
     model = tensors.layout_of(arrays(0))
     trained = TrainedElements(model)

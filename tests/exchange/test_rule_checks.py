@@ -71,7 +71,7 @@ def test_a_round_of_too_few_updates_for_its_rule_is_refused() -> None:
         close(under(rule=Rule.KRUM, byzantine=0), rule="krum")
 
 
-@pytest.mark.parametrize("rule", [Rule.MOMENTUM, Rule.ADAM, Rule.YOGI])
+@pytest.mark.parametrize("rule", [Rule.MOMENTUM, Rule.ADAM, Rule.YOGI, Rule.AVERAGED])
 def test_a_rule_that_remembers_has_its_state_beside_the_model(rule: Rule) -> None:
     history = under(rule=rule)
     (held,) = changed_artifact(history.rounds[1])

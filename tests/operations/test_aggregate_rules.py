@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ SITES = ("ash", "birch", "cedar", "fir", "oak")
 def test_rounds_are_published_verified_and_replayed(tmp_path: Path, settings: Aggregation) -> None:
     federation = begun_by_hand(tmp_path / "f", *SITES, aggregation=settings)
     federation.run(3)
-    stateful = settings.rule in {Rule.MOMENTUM, Rule.ADAM, Rule.YOGI}
+    stateful = settings.rule in {Rule.MOMENTUM, Rule.ADAM, Rule.YOGI, Rule.AVERAGED}
     for number in (1, 2, 3):
         record = federation.record(number)
         assert record.rule is settings.rule
@@ -47,6 +48,23 @@ def test_rounds_are_published_verified_and_replayed(tmp_path: Path, settings: Ag
     assert found.unaccounted == ()
     assert found.artifacts == 4 + 15 + 3 * stateful
     assert any((federation.model(1)[name] != value).any() for name, value in federation.model(0).items())
+
+
+def test_an_average_over_another_number_of_rounds_begins_again(tmp_path: Path) -> None:
+    federation = begun_by_hand(tmp_path / "f", "a", "b", aggregation=Aggregation(rule=Rule.AVERAGED, averaged_rounds=3))
+    federation.run(2)
+    plan = replace(federation.plan, aggregation=Aggregation(rule=Rule.AVERAGED, averaged_rounds=2))
+    federation.amend(plan)
+    for site in ("a", "b"):
+        federation.send(site, 3, plan=plan.digest)
+    federation.aggregate()
+    state = tensors.read(state_file(federation, 3))
+    assert {name.partition("/")[0] for name in state} == {"difference_01"}
+    before, after = federation.model(2), federation.model(3)
+    for name, difference in state.items():  # half of the mean remains, as in a first round
+        moved = after[name.partition("/")[2]].astype(np.float64) - before[name.partition("/")[2]]
+        np.testing.assert_allclose(difference, moved, rtol=0, atol=1e-6)
+    assert federation.verify().replayed == 3
 
 
 def test_weights_are_patients_where_the_plan_says_so(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_model_that_overflows_is_left_behind(tmp_path: Path) -> None:
     assert federation.verify().verified
 
 
-@pytest.mark.parametrize("rule", [Rule.MOMENTUM, Rule.YOGI])
+@pytest.mark.parametrize("rule", [Rule.MOMENTUM, Rule.YOGI, Rule.AVERAGED])
 def test_the_servers_state_goes_back_too(tmp_path: Path, rule: Rule) -> None:
     federation = three_rounds(tmp_path / "f", aggregation=Aggregation(rule=rule))
     go_back(federation, 1)
