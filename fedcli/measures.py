@@ -7,6 +7,7 @@ report shows them. An undefined value is null, never NaN; docs/metrics.md define
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import StrEnum
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from fedcli.cohort import Count
-from fedcli.plan import MAX_CLASSES
+from fedcli.plan import MAX_CLASSES, Choice
 from fedcli.wire import STRICT
 
 if TYPE_CHECKING:
@@ -120,6 +121,12 @@ class Merit:
     def known(self) -> bool:
         """Whether there is any figure."""
         return self.kappa is not None or self.loss is not None
+
+    def judged(self, choice: Choice, smoothed_kappa: float | None) -> Merit:
+        """Return the figures that a choice compares; "lowest-loss" has no kappa."""
+        if choice is Choice.LOWEST_LOSS:
+            return replace(self, kappa=None)
+        return replace(self, kappa=smoothed_kappa) if choice is Choice.SMOOTHED else self
 
     @property
     def error(self) -> float:

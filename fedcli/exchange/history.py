@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.exchange.lineage import lineage, untrained
 from fedcli.exchange.records import SHARED_KINDS, ModelKind, ModelRecord, ModelReference
-from fedcli.measures import Merit, smoothed
+from fedcli.measures import SMOOTHED_OVER, Merit, smoothed
 from fedcli.plan import Choice, Part
 
 if TYPE_CHECKING:
@@ -235,10 +235,11 @@ class History:
         highest = max((merits[number].kappa or 0.0 for number in scored), default=0.0)
         if highest > 0 and self.plan.evaluation.choice is Choice.WITHIN_ERROR:
             return BestRound(round=max(number for number in scored if merits[number].is_near(highest)))
-        if self.plan.evaluation.choice is Choice.SMOOTHED:
-            kappas = [merits[number].kappa for number in scored]
-            for count, number in enumerate(scored, 1):
-                merits[number] = replace(merits[number], kappa=smoothed(kappas[:count]))
+        kappas = [merits[number].kappa for number in scored]
+        for count, number in enumerate(scored, 1):
+            merits[number] = merits[number].judged(
+                self.plan.evaluation.choice, smoothed(kappas[max(count - SMOOTHED_OVER, 0) : count])
+            )
         for number in scored:
             by_loss = best is not None and merits[number].differs_by_loss(merits[best.round])
             if best is None or merits[number].beats(merits[best.round]):

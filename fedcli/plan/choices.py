@@ -206,11 +206,12 @@ class Choice(StrEnum):
     "within-error" takes the newest one whose kappa is at most a standard error below the highest, as Breiman et al. (1984, 3.4.3)
     choose the simplest tree: among many models that were scored on few patients, the highest kappa is luck. Where no kappa is
     above 0, losses decide. "smoothed" takes the one with the highest mean of its kappa and those of the two candidates before it
-    (`measures.smoothed`). "highest" is the paper's choice.
+    (`measures.smoothed`), "lowest-loss" the one with the lowest loss. "highest" is the paper's choice.
     """
 
     WITHIN_ERROR = "within-error"
     SMOOTHED = "smoothed"
+    LOWEST_LOSS = "lowest-loss"
     HIGHEST = "highest"
 
 

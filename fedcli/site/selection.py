@@ -111,8 +111,8 @@ class Best:
 
     def merit(self, choice: Choice) -> Merit:
         """By what it is compared; in the state of an older fedcli, its own kappa takes the place of the smoothed one."""
-        kappa = self.smoothed if choice is Choice.SMOOTHED and self.smoothed is not None else self.kappa
-        return Merit(kappa=kappa, loss=self.loss)
+        smoothed_kappa = self.kappa if self.smoothed is None else self.smoothed
+        return Merit(kappa=self.kappa, loss=self.loss).judged(choice, smoothed_kappa)
 
     @property
     def age(self) -> tuple[int, bool]:
@@ -172,7 +172,7 @@ class Selection:
         recent = self._recent(candidate)
         kappa = smoothed([item.kappa for item in recent if item.origin is origin])
         highest = max(merit.kappa or 0.0, self.best.highest_kappa if self.best else -1.0)
-        judged = replace(merit, kappa=kappa) if self.choice is Choice.SMOOTHED else merit
+        judged = merit.judged(self.choice, kappa)
         near = self._chooses_near(merit)
         by_loss = not near and self.best is not None and judged.differs_by_loss(self.best.merit(self.choice))
         if self.best is not None and not (

@@ -133,3 +133,9 @@ def test_an_older_plan_keeps_its_choice() -> None:
 )
 def test_the_highest_mean_of_three_rounds_is_chosen(figures: list[tuple[float | None, float | None]], best: BestRound) -> None:
     assert scored(*figures, choice=Choice.SMOOTHED).best_round() == best
+
+
+def test_the_round_of_the_lowest_loss_is_chosen_whatever_its_kappa() -> None:
+    history = scored((0.9, 0.1), (0.8, 0.9), (0.2, 0.5), (0.7, 0.6), choice=Choice.LOWEST_LOSS)
+    assert history.best_round() == BestRound(round=2, by_loss=True)
+    assert history.global_kappas()[2] == pytest.approx(0.2)

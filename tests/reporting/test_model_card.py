@@ -203,3 +203,23 @@ def test_the_limits_name_the_smoothed_kappa_that_is_equal() -> None:
     report = gather(build.history, "verified")
     assert "Its smoothed validation kappa equals that of other candidates" in " ".join(report.limits)
     assert "because smoothed validation kappas are equal or undefined" in page_of(report, illustrations(report))
+
+
+def test_card_and_page_say_that_the_plan_wants_the_lowest_loss() -> None:
+    build = HandmadeHistory(("east", "north"), Plan(name="pilot", rounds=5, evaluation=Evaluation(choice=Choice.LOWEST_LOSS)))
+    build.round()
+    for number, (kappa, loss) in enumerate(((0.9, 0.1), (0.8, 0.9), (0.2, 0.5)), 1):
+        for site in build.sites:
+            build.update(site, number, received=kappa, loss=loss)
+        build.round()
+    report = gather(build.history, "verified")
+    assert report.chosen is not None
+    assert report.chosen.reference.round == 2
+    assert "**Chosen by**: the lowest loss on validation patients: 0.500" in model_card.render(report, report.chosen).replace(
+        "\\", ""
+    )
+    assert not any("kappa equals" in sentence for sentence in report.limits)
+    page = page_of(report, illustrations(report))
+    assert "chosen for the lowest validation loss." in page
+    assert "has the lowest mean of validation loss" in page
+    assert "Chosen by the lowest validation loss, as the plan says: the best global model." in page

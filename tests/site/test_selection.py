@@ -167,3 +167,14 @@ def test_of_equal_means_the_lower_loss_decides(tmp_path: Path) -> None:
         selection.offer({"weight": np.zeros(1, np.float32)}, number, TRAINED, Merit(kappa=kappa, loss=loss), BASE)
     assert selection.best is not None
     assert (selection.best.round, selection.best.by_loss) == (5, True)  # means 0.1, 0.15, then 0.2 four times
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"), [((0.9, 0.5, 0.7), 2), ((0.9, 0.9, 0.9), 1), ((None, None, None), 3), ((0.9, None, 0.95), 3)]
+)
+def test_the_lowest_loss_is_chosen_whatever_the_kappa(tmp_path: Path, losses: tuple[float | None, ...], kept: int) -> None:
+    selection = Selection.resume(tmp_path, Choice.LOWEST_LOSS, None)
+    for number, loss in enumerate(losses, 1):
+        selection.offer({"weight": np.zeros(1, np.float32)}, number, TRAINED, Merit(kappa=1 / number, loss=loss), BASE)
+    assert selection.best is not None
+    assert (selection.best.round, selection.best.kappa) == (kept, 1 / kept)

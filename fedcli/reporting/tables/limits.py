@@ -58,7 +58,7 @@ def _untrained(history: History, chosen: ChosenModel) -> Iterator[str]:
 def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
     if history.updates and chosen.site is None and not any(merit.known for merit in history.global_merits()):
         yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
-    if chosen.validation_loss is not None:
+    if chosen.validation_loss is not None and history.plan.evaluation.choice is not Choice.LOWEST_LOSS:
         kappa = "smoothed validation kappa" if history.plan.evaluation.choice is Choice.SMOOTHED else "validation kappa"
         yield f"Its {kappa} equals that of other candidates or is undefined: the lowest validation loss decided."
 
