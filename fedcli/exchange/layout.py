@@ -23,6 +23,7 @@ MOST_NUMBER = 9999
 _ROUND_FOLDER = re.compile(rf"(?:coordinator|sites/{SITE_PATTERN})/round-([0-9]{{4}})(?:/.*)?")
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(/[a-z0-9][a-z0-9._-]{0,127}){0,7}")
 _SITE = re.compile(rf"sites/({SITE_PATTERN})/.*")
+_NUMBER = re.compile(r"[0-9]{4}")
 
 
 def is_key(text: str) -> bool:
@@ -179,9 +180,9 @@ def recovery_numbers(keys: tuple[str, ...]) -> tuple[int, ...]:
 
 def numbers(keys: tuple[str, ...], pattern: str) -> tuple[int, ...]:
     """Return the numbers in place of `{}` in those keys that match `pattern`, ascending."""
-    before, after = map(re.escape, pattern.split("{}"))
-    expression = re.compile(rf"{before}([0-9]{{4}}){after}")
-    return tuple(sorted(int(match[1]) for key in keys if (match := expression.fullmatch(key))))
+    before, after = pattern.split("{}")
+    between = (key[len(before) : len(key) - len(after)] for key in keys if key.startswith(before) and key.endswith(after))
+    return tuple(sorted(int(digits) for digits in between if _NUMBER.fullmatch(digits)))
 
 
 def free_number(after: int, key_of: Callable[[int], str], stat: Callable[[str], int | None]) -> int:

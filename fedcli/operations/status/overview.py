@@ -11,6 +11,7 @@ from fedcli.disk import write_whole
 from fedcli.exchange import layout
 from fedcli.exchange.dates import expected_end, odd_dates
 from fedcli.exchange.outbox import Outbox
+from fedcli.exchange.records import ModelKind
 from fedcli.learning.small_sites import advice
 from fedcli.operations.status.federation_state import RoundStatus, SiteStatus, StatusResult
 from fedcli.operations.status.lasting_notices import Viewpoint
@@ -108,7 +109,8 @@ def _viewer(source: Source) -> tuple[Viewer, TrustedRecords | None]:
 
 
 def _advice(history: History) -> tuple[str, ...]:
-    newest = {site: update.record for (site, _), update in sorted(history.updates.items()) if site in history.trainers}
+    trainers = frozenset(history.trainers)
+    newest = {site: update.record for (site, _), update in sorted(history.updates.items()) if site in trainers}
     newest = {site: record for site, record in newest.items() if record.region is None}
     return tuple(
         f"{site}: {sentence}"
@@ -125,6 +127,7 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
     enrolled = {site for site, keys in reading.listed.items() if layout.enrolment(site, 0) in keys}
     applicants, renewed = not_admitted(history, enrolled)
     matrix = newest_rounds(ledger, history, members, opened)
+    rounds = _rounds_by_site(history)
     deadline = open_deadline(ledger)
     overdue = deadline is not None and moment >= deadline
     open_round = _open_round(ledger, history, matrix[-1], overdue=overdue) if opened is not None else None
@@ -144,7 +147,7 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         deadline=deadline,
         applicants=applicants,
         renewed=renewed,
-        sites=tuple(_site(history, site, opened, enrolled) for site in members),
+        sites=tuple(_site(history, site, rounds.get(site, []), opened, enrolled) for site in members),
         history=tuple(_round(history, number, kappa) for number, kappa in enumerate(history.global_kappas())),
         problems=history.problems,
         overdue=overdue,
@@ -153,13 +156,14 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         curves=learning_curves(history),
         dates=odd_dates(history, moment),
         advice=_advice(history),
-        testers=tuple(_site(history, site, opened, enrolled) for site in history.testers),
+        testers=tuple(_site(history, site, rounds.get(site, []), opened, enrolled) for site in history.testers),
         expected_end=expected_end(history.rounds, history.plan.rounds, moment),
     )
 
 
 def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: bool) -> OpenRound:
     plan = ledger.in_force(row.round).record.plan
+    approved = {None, plan.digest}
     turn = masked_turn(ledger, history, row.round, overdue=overdue) if plan.aggregation.masking else None
     refused = row.members(UpdateState.REJECTED)
     awaited = row.members(UpdateState.AWAITED) if turn is None else tuple(site for site in turn.awaited if site not in refused)
@@ -167,7 +171,7 @@ def _open_round(ledger: Ledger, history: History, row: RoundRow, *, overdue: boo
         present=row.members(UpdateState.IN),
         awaited=awaited,
         refused=refused,
-        unapproved=tuple(site for site in awaited if _approved(history, site) not in {None, plan.digest}),
+        unapproved=tuple(site for site in awaited if _approved(history, site) not in approved),
         overdue=overdue,
         settings=plan.aggregation,
         masked=turn,
@@ -185,8 +189,15 @@ def _approved(history: History, site: str) -> str | None:
     return history.enrolments[site].record.plan if site in history.enrolments else None
 
 
-def _site(history: History, site: str, opened: int | None, enrolled: set[str]) -> SiteStatus:
-    rounds = sorted(number for name, number in history.updates if name == site)
+def _rounds_by_site(history: History) -> dict[str, list[int]]:
+    """Return the rounds of which each site has sent an update, ascending."""
+    rounds: dict[str, list[int]] = {}
+    for site, number in sorted(history.updates):
+        rounds.setdefault(site, []).append(number)
+    return rounds
+
+
+def _site(history: History, site: str, rounds: list[int], opened: int | None, enrolled: set[str]) -> SiteStatus:
     last = history.updates[site, rounds[-1]].record if rounds else None
     return SiteStatus(
         site=site,
@@ -195,7 +206,7 @@ def _site(history: History, site: str, opened: int | None, enrolled: set[str]) -
         last_round=rounds[-1] if rounds else None,
         last_kappa=last.trained.kappa if last else None,
         in_open_round=opened is not None and (site, opened) in history.updates,
-        models=tuple(sorted(kind.value for name, kind in history.models if name == site)),
+        models=tuple(sorted(kind.value for kind in ModelKind if (site, kind) in history.models)),
         evaluated=site in history.evaluations,
         epsilon=last.privacy.epsilon if last and last.privacy else None,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
@@ -89,7 +88,8 @@ def newest_rounds(ledger: Ledger, history: History, members: tuple[str, ...], op
     kappas = history.global_kappas()
     rows = [_published(history, number, members, kappas[number]) for number in range(len(kappas))[-num_published:]]
     if opened is not None:
-        sites = tuple(_in_open_round(ledger, history, opened, site) for site in members)
+        admitted = _admissions(ledger, opened)
+        sites = tuple(_in_open_round(history, opened, site, admitted[site]) for site in members)
         rows.append(RoundRow(round=opened, created=None, kappa=None, sites=sites))
     return tuple(rows)
 
@@ -122,7 +122,7 @@ def _published(history: History, number: int, members: tuple[str, ...], global_k
     )
 
 
-def _in_open_round(ledger: Ledger, history: History, opened: int, site: str) -> MemberRound:
+def _in_open_round(history: History, opened: int, site: str, admitted: datetime) -> MemberRound:
     if (closing := history.closings.get(opened)) and (standing := _after_closing(history, closing.record, site)):
         return standing
     if update := history.updates.get((site, opened)):
@@ -131,7 +131,7 @@ def _in_open_round(ledger: Ledger, history: History, opened: int, site: str) -> 
     for problem in history.problems:
         if problem.key == key:
             return MemberRound(site=site, standing=UpdateState.REJECTED, reason=problem.message)
-    since = max(history.rounds[-1].record.created, _admitted(ledger, opened, site))
+    since = max(history.rounds[-1].record.created, admitted)
     return MemberRound(site=site, standing=UpdateState.AWAITED, since=since)
 
 
@@ -147,8 +147,9 @@ def _after_closing(history: History, closing: ClosingRecord, site: str) -> Membe
     return MemberRound(site=site, standing=UpdateState.EXCUSED if excused else UpdateState.ABSENT, reason=excused)
 
 
-def _admitted(ledger: Ledger, opened: int, site: str) -> datetime:
-    """Return when a member of the open round was last admitted."""
-    newest_first = (item.record for item in reversed(ledger.federations) if item.record.from_round <= opened)
-    listing = takewhile(lambda record: any(member.site == site for member in record.members), newest_first)
-    return [record.created for record in listing][-1]
+def _admissions(ledger: Ledger, opened: int) -> dict[str, datetime]:
+    """Return when each member of the open round was last admitted."""
+    admitted: dict[str, datetime] = {}
+    for record in (item.record for item in ledger.federations if item.record.from_round <= opened):
+        admitted = {member.site: admitted.get(member.site, record.created) for member in record.members}
+    return admitted
