@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)  # no defer_build: types would be looked up where first used
 
 SITE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
 
