@@ -191,7 +191,7 @@ def study(seed: int, folder: Path) -> dict[str, Any]:
         "validated": {site: len(set(parts[Part.VALIDATION].units.tolist())) for site, parts in data.items()}
     }
     for variant in VARIANTS:
-        module, initial = _network(plan, batch=variant == BATCH)
+        module, initial = network(plan, batch=variant == BATCH)
         kinds = KINDS if variant == BATCH else KINDS[:1]
         federation = Federation(
             plan=plan, data=data, module=module, initial=initial, kinds=kinds, keeps_moments=variant == MOMENTS
@@ -201,7 +201,7 @@ def study(seed: int, folder: Path) -> dict[str, Any]:
     return result
 
 
-def _network(plan: Plan, *, batch: bool) -> tuple[nn.Module, Arrays]:
+def network(plan: Plan, *, batch: bool) -> tuple[nn.Module, Arrays]:
     """Return a network, and φ(0) with the same convolutions whatever the normalisation."""
     module = registry.build(plan.network, len(plan.classes))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed)

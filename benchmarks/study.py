@@ -62,6 +62,7 @@ from fedcli.plan import (
     OptimizerState,
     Orientation,
     Plan,
+    Precision,
     Rule,
     Sampling,
     Statistics,
@@ -81,10 +82,13 @@ if TYPE_CHECKING:
 SEEDS = (21, 22, 23)
 """Fixed before any run."""
 PLAN = Path(__file__).parents[1] / "examples/seven-hospitals/plan.toml"
-SCALE = {"densenet121": 0.05, "small": 0.03}
+NETWORKS = ("densenet121", registry.SMALL)
+SCALE = 0.03
 """Images, as a fraction of the study's."""
 ACCEPTABLE = 0.61
 """Kappas from here on are substantial agreement (Landis and Koch 1977)."""
+UNCHANGED = "study"
+"""The folder of the plan without a variant."""
 LAST = 5
 """Of so many last global models, the weights are averaged."""
 PAPER = {"local": (0.64, 0.18), "federated": (0.68, 0.26)}
@@ -119,22 +123,24 @@ class Variant:
         change: The change.
         network: The only network that it concerns; None for all. The small one has no BatchNorm, and only its rounds have two
             epochs.
+        pooled: Whether it also changes a training without federation.
     """
 
     change: Callable[[Plan], Plan]
     network: str | None = None
+    pooled: bool = True
 
 
 VARIANTS = {
     "equalized": Variant(images(intensity=Intensity.EQUALIZED)),
     "breast crop and orientation": Variant(images(crop=Crop.BREAST, orientation=Orientation.CHEST_WALL_LEFT)),
-    "FedBN": Variant(training(statistics=Statistics.LOCAL), network="densenet121"),
-    "recalibration": Variant(training(statistics=Statistics.RECALIBRATE), network="densenet121"),
+    "FedBN": Variant(training(statistics=Statistics.LOCAL), network="densenet121", pooled=False),
+    "recalibration": Variant(training(statistics=Statistics.RECALIBRATE), network="densenet121", pooled=False),
     "GroupNorm": Variant(
         lambda plan: replace(plan, network=replace(plan.network, normalisation=Normalisation.GROUP)), network="densenet121"
     ),
     "half of each step (exponential average of global models)": Variant(
-        aggregation(rule=Rule.MOMENTUM, momentum=0.0, server_rate=0.5)
+        aggregation(rule=Rule.MOMENTUM, momentum=0.0, server_rate=0.5), pooled=False
     ),
     "uniform average of five global models": Variant(aggregation(rule=Rule.AVERAGED, averaged_rounds=5)),
     "one epoch per round, twice as many rounds": Variant(
@@ -146,8 +152,8 @@ VARIANTS = {
         network=registry.SMALL,
     ),
     "Adam reset in each round": Variant(training(optimizer_state=OptimizerState.RESET)),
-    "FedProx, 0.01": Variant(training(proximal=0.01)),
-    "server momentum 0.5": Variant(aggregation(rule=Rule.MOMENTUM, momentum=0.5)),
+    "FedProx, 0.01": Variant(training(proximal=0.01), pooled=False),
+    "server momentum 0.5": Variant(aggregation(rule=Rule.MOMENTUM, momentum=0.5), pooled=False),
     "class weights, shuffled batches": Variant(
         training(sampling=Sampling.SHUFFLED, class_weights=ClassWeights.INVERSE_FREQUENCY)
     ),
@@ -160,12 +166,12 @@ VARIANTS = {
 def study_plan(network: str, seed: int) -> Plan:
     """Return the example's plan, unsealed, so that the global models can be read.
 
-    With the small network it has twenty rounds of two epochs at the demonstration's rate.
+    With the small network it has twenty rounds of two epochs at the demonstration's rate, in float32.
     """
     plan = replace(plans.load(PLAN), seed=seed, confidentiality=Confidentiality(sealing=False))
     if network != registry.SMALL:
         return plan
-    rates = replace(plan.training, epochs=2, rate=3e-3, rate_decay=0.5, rate_step=7)
+    rates = replace(plan.training, epochs=2, rate=3e-3, rate_decay=0.5, rate_step=7, precision=Precision.FLOAT32)
     return replace(plan, rounds=20, network=Network(name=network), training=rates)
 
 
@@ -243,13 +249,17 @@ def own_best(root: Path) -> Arrays:
 def study(network: str, variant: str, scale: float, rounds: int | None, seed: int, folder: Path) -> dict[str, Any]:
     """Run one seed of the study, or of a variant of it; return kappas, and paired differences with their resamples."""
     torch.set_num_threads(1)
-    plan = study_plan(network, seed)
-    plan = replace(plan, rounds=rounds or plan.rounds)
-    plan = VARIANTS[variant].change(plan) if variant else plan
-    run = Run(plan, folder, prepared(folder, plan, of=seven_hospitals(scale)))
+    base = study_plan(network, seed)
+    base = replace(base, rounds=rounds or base.rounds)
+
+    def run_of(plan: Plan, folder: Path) -> Run:
+        return Run(plan, folder, prepared(folder, plan, of=seven_hospitals(scale)))
+
+    run = run_of(VARIANTS[variant].change(base) if variant else base, folder)
+    alone = run if not variant or VARIANTS[variant].pooled else run_of(base, folder.parents[1] / UNCHANGED / folder.name)
     models = run.federated(full=not variant)
     predicted = {kind: {site: run.predicted(model) for site, model in of.items()} for kind, of in models.items()}
-    pooled = run.predicted(run.pooled())
+    pooled = run.predicted(alone.pooled())
     sites = tuple(run.sites)
 
     def pairs(first: str, second: str, *, own: bool) -> list[Pair]:
@@ -287,19 +297,19 @@ def kappa_of(predictions: Predictions) -> float:
 def main() -> None:
     """Run what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=tuple(SCALE), default="densenet121")
+    parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--variants", nargs="*", help="their names; without names, all that the network can have")
-    parser.add_argument("--scale", type=float, help="images, as a fraction of the study's")
+    parser.add_argument("--scale", type=float, default=SCALE, help="images, as a fraction of the study's")
     parser.add_argument("--rounds", type=int, help="for a rehearsal")
     parser.add_argument("--work", type=Path, default=Path(".bench/study"))
     parser.add_argument("--jobs", type=int, default=2, help="number of seeds to run at once, each with one thread")
     options = parser.parse_args()
-    scale, work = options.scale or SCALE[options.network], options.work / options.network
+    work = options.work / options.network
 
     def results(variant: str) -> list[dict[str, Any]]:
-        run = partial(study, options.network, variant, scale, options.rounds)
-        return run_seeds(run, options.seeds, work / (variant.replace(" ", "-") or "study"), options.jobs)
+        run = partial(study, options.network, variant, options.scale, options.rounds)
+        return run_seeds(run, options.seeds, work / (variant.replace(" ", "-") or UNCHANGED), options.jobs)
 
     base = results("")
     report(base)

@@ -1,6 +1,6 @@
 """Rehearse the published study: seven hospitals of phantoms train DenseNet-121 in federation.
 
-    python run.py work [--full] [--rounds 2] [--scale 0.05] [--threads 2]
+    python run.py work [--full] [--rounds 2] [--scale 0.03] [--threads 2]
 
 The first run writes and prepares the archives; after an interruption, the same command continues. `--full` also trains the
 local-only baselines, fine-tunes, and scores every model at every hospital.
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also baselines, fine-tuning, and every model at every hospital")
     parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("plan.toml"))
     parser.add_argument("--rounds", type=int, help="instead of the plan's")
-    parser.add_argument("--scale", type=float, default=0.05, help="images of a hospital, as a fraction of the study's")
+    parser.add_argument("--scale", type=float, default=0.03, help="images of a hospital, as a fraction of the study's")
     parser.add_argument("--threads", type=int, default=0, help="for training; 0: as many as PyTorch takes")
     arguments = parser.parse_args()
     plan, work = plans.load(arguments.plan), arguments.work
