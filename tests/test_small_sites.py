@@ -52,7 +52,7 @@ def test_few_steps_matter_to_what_begins_anew_and_to_what_follows_slowly(plan: P
     sentence = few_steps(plan, steps)
     assert (sentence is not None) == bool(told)
     assert {name for name in ("optimizer_state", "statistics") if f"training.{name}" in (sentence or "")} == told
-    assert sentence is None or sentence.startswith(f"{steps} steps a round are few: ")
+    assert sentence is None or sentence.startswith(f"rounds of {steps} steps are short: ")
 
 
 @pytest.mark.parametrize(("patients", "told"), [(0, False), (8, True), (FEW_VALIDATED - 1, True), (FEW_VALIDATED, False)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.measures import kappa_error
 from fedcli.plan import Choice, Normalisation, OptimizerState, Part, Statistics
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from fedcli.cohort import Cohort
@@ -26,13 +27,13 @@ def few_steps(plan: Plan, steps: int) -> str | None:
         return None
     remedies = []
     if plan.training.optimizer_state is OptimizerState.RESET:
-        remedies.append('Adam finds its scale anew in each round, unless training.optimizer_state = "keep"')
+        remedies.append('Adam, reset in each round, does not settle (the plan may set training.optimizer_state = "keep")')
     if plan.training.statistics is Statistics.AVERAGE and _may_have_batch_norm(plan):
         remedies.append(
-            "BatchNorm's running statistics follow slowly, so that the models of the first rounds score as if untrained, unless "
-            'training.statistics = "recalibrate"'
+            "BatchNorm's running statistics lag behind, so that the first rounds' models score as if untrained (the plan may set "
+            'training.statistics = "recalibrate")'
         )
-    return f"{steps} steps a round are few: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
+    return f"rounds of {counted(steps, 'step')} are short: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
 
 
 def _may_have_batch_norm(plan: Plan) -> bool:
