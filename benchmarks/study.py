@@ -142,7 +142,7 @@ VARIANTS = {
     "half of each step (exponential average of global models)": Variant(
         aggregation(rule=Rule.MOMENTUM, momentum=0.0, server_rate=0.5), pooled=False
     ),
-    "uniform average of five global models": Variant(aggregation(rule=Rule.AVERAGED, averaged_rounds=5)),
+    "uniform average of five global models": Variant(aggregation(rule=Rule.AVERAGED, averaged_rounds=5), pooled=False),
     "one epoch per round, twice as many rounds": Variant(
         lambda plan: replace(
             plan,
