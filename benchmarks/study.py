@@ -89,6 +89,8 @@ ACCEPTABLE = 0.61
 """Kappas from here on are substantial agreement (Landis and Koch 1977)."""
 UNCHANGED = "study"
 """The folder of the plan without a variant."""
+REFERENCE = tuple((level / 63) ** 1.5 for level in range(64))
+"""Quantiles of the intensities that every breast gets."""
 LAST = 5
 """Of so many last global models, the weights are averaged."""
 PAPER = {"local": (0.64, 0.18), "federated": (0.68, 0.26)}
@@ -133,6 +135,7 @@ class Variant:
 
 VARIANTS = {
     "equalized": Variant(images(intensity=Intensity.EQUALIZED)),
+    "reference": Variant(images(intensity=Intensity.REFERENCE, reference=REFERENCE)),
     "breast crop and orientation": Variant(images(crop=Crop.BREAST, orientation=Orientation.CHEST_WALL_LEFT)),
     "FedBN": Variant(training(statistics=Statistics.LOCAL), network="densenet121", pooled=False),
     "recalibration": Variant(training(statistics=Statistics.RECALIBRATE), network="densenet121", pooled=False),
