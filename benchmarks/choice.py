@@ -44,7 +44,7 @@ SEEDS = (51, 52, 53)
 NUM_PATIENTS, SHARES = 660, {"train": 0.05, "validation": 0.475, "test": 0.475}
 COUNTS = (5, 10, 20, 40, 80, 160, 300)
 DRAWS = 200
-RULES = ("highest", "mean of three rounds", "within-error", "loss", "last", "random", "best")
+RULES = ("highest", "smoothed", "within-error", "lowest-loss", "last", "random", "best")
 KINDS = ("local", "federated")
 
 
@@ -103,13 +103,13 @@ def chosen(
         return float(test[len(test) // 2 :].mean())
     if rule == "best":
         return float(test.max())
-    if rule == "loss":
+    if rule == "lowest-loss":
         return float(test[losses.argmin()])
     if rule == "within-error":
         return float(test[np.flatnonzero(kappas >= kappas.max() - 0.5 / n**0.5)[-1]])
     if rule == "last":
         return float(test[-1])
-    if rule == "mean of three rounds":
+    if rule == "smoothed":
         kappas = smoothed(kappas, np.array([row["received"] for row in rows]))
     return float(test[np.lexsort((losses, -kappas))[0]])
 

@@ -52,7 +52,7 @@ def test_few_steps_matter_to_what_begins_anew_and_to_what_follows_slowly(plan: P
     sentence = few_steps(plan, steps)
     assert (sentence is not None) == bool(told)
     assert {name for name in ("optimizer_state", "statistics") if f"training.{name}" in (sentence or "")} == told
-    assert sentence is None or sentence.startswith(f"rounds of {steps} steps are short: ")
+    assert sentence is None or sentence.startswith(f"only {steps} steps a round: ")
 
 
 @pytest.mark.parametrize(("patients", "told"), [(0, False), (8, True), (FEW_VALIDATED - 1, True), (FEW_VALIDATED, False)])
@@ -61,11 +61,11 @@ def test_few_validation_patients_do_not_tell_models_apart(patients: int, *, told
     assert (sentence is not None) == told
 
 
-def test_the_error_of_a_kappa_is_named_and_luck_where_the_highest_counts() -> None:
-    assert "8 validation patients are few: their kappa is uncertain by ±0.18" in (few_validated(PLAN, 8) or "")
+def test_the_error_of_a_kappa_is_named_and_another_choice_where_the_highest_counts() -> None:
+    assert "only 8 validation patients: their kappa is uncertain by ±0.18" in (few_validated(PLAN, 8) or "")
     near = replace(PLAN, evaluation=replace(PLAN.evaluation, choice=Choice.WITHIN_ERROR))
-    assert "luck" in (few_validated(PLAN, 8) or "")
-    assert "luck" not in (few_validated(near, 8) or "")
+    assert "within-error" in (few_validated(PLAN, 8) or "")
+    assert "within-error" not in (few_validated(near, 8) or "")
 
 
 def data(training: int, validation: int) -> Cohort:

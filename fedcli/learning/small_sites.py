@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FEW_STEPS = 25
 """Running statistics and Adam's first moment move by a tenth in every step: after so many, 0.9^25 = 7 % of what was is left."""
 FEW_VALIDATED = 40
-"""Below so many patients, a standard error of kappa, 1 / (2 √n), is above 0.08: more than most rounds differ by."""
+"""Below so many patients, a standard error of kappa, 1 / (2 √n), is above 0.08: more than most rounds differ by, and the highest
+kappa chooses worse than "within-error" does."""
 
 
 def few_steps(plan: Plan, steps: int) -> str | None:
@@ -33,7 +34,7 @@ def few_steps(plan: Plan, steps: int) -> str | None:
             "BatchNorm's running statistics lag behind, so that the first rounds' models score as if untrained (the plan may set "
             'training.statistics = "recalibrate")'
         )
-    return f"rounds of {counted(steps, 'step')} are short: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
+    return f"only {counted(steps, 'step')} a round: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
 
 
 def _may_have_batch_norm(plan: Plan) -> bool:
@@ -44,11 +45,10 @@ def few_validated(plan: Plan, patients: int) -> str | None:
     """Return what to say to a site with few validation patients; None where they suffice, or there are none."""
     if not 0 < patients < FEW_VALIDATED:
         return None
-    by_luck = plan.evaluation.choice is Choice.HIGHEST
-    chosen = '; with evaluation.choice = "within-error" less is left to luck' if by_luck else ""
+    choice = ', or evaluation.choice = "within-error"' if plan.evaluation.choice is Choice.HIGHEST else ""
     return (
-        f"{patients} validation patients are few: their kappa is uncertain by ±{kappa_error(patients):.2f}, more than most "
-        f"rounds differ by; a larger split.validation would tell models apart{chosen}"
+        f"only {counted(patients, 'validation patient')}: their kappa is uncertain by ±{kappa_error(patients):.2f}, more than "
+        f"most rounds differ by (the plan may set a larger split.validation{choice})"
     )
 
 

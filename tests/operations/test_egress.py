@@ -94,9 +94,9 @@ def test_cron_hears_once_that_an_update_is_held(begun: Federation) -> None:
         train_round(TrainRoundRequest(root=begun.site("north"), review=True), environment)
     *advice, held = listener.events
     assert held == "north: the update of round 1 is trained, and held for review"
-    assert [sentence.partition(" are few")[0] for sentence in advice] == [
-        "north: 5 steps a round",
-        "north: 3 validation patients",
+    assert [" ".join(sentence.split(": ")[:2]) for sentence in advice] == [
+        "north only 5 steps a round",
+        "north only 3 validation patients",
     ]
 
 
