@@ -153,6 +153,7 @@ VARIANTS = {
             training=replace(plan.training, epochs=plan.training.epochs // 2, rate_step=2 * plan.training.rate_step),
         ),
         network=registry.SMALL,
+        pooled=False,
     ),
     "Adam reset in each round": Variant(training(optimizer_state=OptimizerState.RESET)),
     "FedProx, 0.01": Variant(training(proximal=0.01), pooled=False),
