@@ -1,4 +1,4 @@
-"""The demonstration on several seeds, and why its federated models are not better at home: with and without a difference of scanners.
+"""The demonstration on several seeds, and why its federated models are not better at home: the hospitals' exposure made alike.
 
     python benchmarks/demonstration.py                          # the demonstration itself, seeds 1 to 5
     python benchmarks/demonstration.py --seeds 101 102 103 --changes   # and with one exposure everywhere
