@@ -211,11 +211,11 @@ class History:
         claimed = {site: patients for site, (patients, _) in figures.items()}
         if weighting is Weighting.CLAIMED or not claimed:
             return claimed
-        known = {site: self._known_patients(site) for site in claimed} if weighting is Weighting.BOUNDED else claimed
+        known = {site: self.validation_patients(site) for site in claimed} if weighting is Weighting.BOUNDED else claimed
         most = _MOST_MEDIANS * median_low(known.values())  # a record is its site's own word
         return {site: min(patients, known[site], most) for site, patients in claimed.items()}
 
-    def _known_patients(self, site: str) -> int:
+    def validation_patients(self, site: str) -> int:
         """Return the validation patients of a site's data set record, 0 where there is none."""
         known = self.datasets.get(site)
         return known.record.cohort.part(Part.VALIDATION).patients if known else 0

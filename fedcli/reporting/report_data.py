@@ -50,6 +50,7 @@ class Report:
         curves: Learning curves.
         global_curve: The global models' validation kappa.
         weighting: How the sites count in it, in words.
+        chosen_by_few: Sites whose own models few validation patients chose, with their number.
         chosen_by_loss: Models that only the validation loss told apart from other candidates, in words.
         participation_by_round: Who took part, by round.
         participation_by_site: Who took part, by site.
@@ -81,6 +82,7 @@ class Report:
     curves: tuple[tables.LearningCurve, ...]
     global_curve: tuple[tables.GlobalPoint, ...]
     weighting: str
+    chosen_by_few: tuple[str, ...]
     chosen_by_loss: tuple[str, ...]
     participation_by_round: tuple[tables.RoundParticipation, ...]
     participation_by_site: tuple[tables.SiteParticipation, ...]
@@ -154,6 +156,7 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         curves=make("learning curves", lambda: tables.learning_curves(history), ()),
         global_curve=make("the global models' kappas", lambda: tables.global_curve(history), ()),
         weighting=history.weighting.value,
+        chosen_by_few=tables.chosen_by_few(history),
         chosen_by_loss=tables.chosen_by_loss(history),
         participation_by_round=make("rounds", lambda: tables.participation_by_round(history), ()),
         participation_by_site=make("participation", lambda: tables.participation_by_site(history), ()),

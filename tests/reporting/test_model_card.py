@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from fedcli.exchange.history import History, Problem, reference_to
+from fedcli.exchange.records import ModelKind
 from fedcli.plan import About, Choice, Evaluation, Plan
 from fedcli.reporting import model_card
 from fedcli.reporting.figures import illustrations
@@ -223,3 +224,16 @@ def test_card_and_page_say_that_the_plan_wants_the_lowest_loss() -> None:
     assert "chosen for the lowest validation loss." in page
     assert "has the lowest mean of validation loss" in page
     assert "Chosen by the lowest validation loss, as the plan says: the best global model." in page
+
+
+def test_few_validation_patients_are_named_where_they_chose_a_model() -> None:
+    build = half_way()
+    build.dataset("east", cohort(images=(700, 4 * 39, 200)))
+    build.dataset("north", cohort(images=(700, 4 * 40, 200)))
+    for site in ("east", "north"):
+        build.model(site, ModelKind.LOCAL)
+    sentence = "It was chosen by 39 validation patients: a standard error of their kappa is 0.08"
+    assert sentence in render(build.history, "east/local")
+    assert "It was chosen by" not in render(build.history, "north/local")
+    page = page_of(gather(build.history, "verified", "best"), {})
+    assert "chose the own models of east (39): below 40" in page

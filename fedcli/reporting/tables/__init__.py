@@ -31,6 +31,7 @@ from fedcli.reporting.tables.provenance import NamedDigest, Software, digests, s
 from fedcli.reporting.tables.scores import (
     ScoreTable,
     SiteScore,
+    chosen_by_few,
     chosen_by_loss,
     class_names,
     confusion,
@@ -66,6 +67,7 @@ __all__ = [
     "SiteScore",
     "Software",
     "choose",
+    "chosen_by_few",
     "chosen_by_loss",
     "class_names",
     "class_shares",

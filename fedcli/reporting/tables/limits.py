@@ -110,12 +110,14 @@ def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
 
 
 def _few_validated(history: History, chosen: ChosenModel) -> Iterator[str]:
-    patients = history.global_merits()[chosen.reference.round].patients if chosen.site is None else 0
+    if chosen.site is None:
+        patients = history.global_merits()[chosen.reference.round].patients
+        chosen_by = f"Its round was chosen by {patients} validation patients in all"
+    else:
+        patients = history.validation_patients(chosen.site)
+        chosen_by = f"It was chosen by {patients} validation patients"
     if 0 < patients < FEW_VALIDATED:
-        yield (
-            f"Its round was chosen by {patients} validation patients in all: a standard error of their kappa is "
-            f"{number(kappa_error(patients))}, more than most rounds differ by."
-        )
+        yield f"{chosen_by}: a standard error of their kappa is {number(kappa_error(patients))}, more than most rounds differ by."
 
 
 def _calibration(_: History, chosen: ChosenModel) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.records import ModelKind
+from fedcli.learning.small_sites import FEW_VALIDATED
 from fedcli.measures import Metric
 
 if TYPE_CHECKING:
@@ -109,6 +110,13 @@ def chosen_by_loss(history: History) -> tuple[str, ...]:
         if site in history.sites and model.record.loss is not None
     ]
     return (*(["the best global model"] if history.best_round().by_loss else []), *shared)
+
+
+def chosen_by_few(history: History) -> tuple[str, ...]:
+    """Return the sites of whose own models few validation patients chose the best, each with their number: `north (12)`."""
+    with_models = {site for site, _ in history.models} & set(history.sites)
+    patients = {site: history.validation_patients(site) for site in sorted(with_models)}
+    return tuple(f"{site} ({number})" for site, number in patients.items() if 0 < number < FEW_VALIDATED)
 
 
 def metrics_of(plan: Plan) -> tuple[Metric, ...]:
