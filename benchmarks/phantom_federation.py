@@ -216,19 +216,3 @@ def with_both_intervals(differences: Sequence[tuple[float, Sequence[float]]]) ->
     """Return the mean of differences over seeds, with its interval over patients, and over seeds if there are several."""
     low, high = interval(np.mean([drawn for _, drawn in differences], axis=0).tolist())
     return f"{with_interval([difference for difference, _ in differences])} (patients {low:+.3f} to {high:+.3f})"
-
-
-def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Sequence[float]]) -> None:
-    """Print the differences of all seeds, each with its bootstrap interval, then their mean with both kinds of interval."""
-    print(f"\n{title}\n\n| seed | difference | 95 % interval over patients |\n|---|---|---|")
-    for number, (difference, resamples) in enumerate(zip(observed, drawn, strict=True), 1):
-        low, high = interval(resamples)
-        print(f"| {number} | {difference:+.3f} | {low:+.3f} to {high:+.3f} |")
-    mean = statistics.fmean(observed)
-    half = STUDENT_T[len(observed) - 1] * statistics.stdev(observed) / len(observed) ** 0.5
-    low, high = interval(np.mean(np.array(drawn), axis=0).tolist())
-    print(f"| mean | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
-    print(
-        f"\nOver seeds, Student's t with {len(observed) - 1} degrees: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}].",
-        flush=True,
-    )

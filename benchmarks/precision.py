@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phantom_federation import ENVIRONMENT, mean_difference, plain_plan, predictions, prepared, print_differences, run_seeds
+import numpy as np
+from phantom_federation import ENVIRONMENT, STUDENT_T, interval, mean_difference, plain_plan, predictions, prepared, run_seeds
 
 from fedcli import tensors
 from fedcli.learning.evaluation import metrics
@@ -33,6 +34,8 @@ from fedcli.operations.simulate import SimulateRequest, simulate
 from fedcli.plan import Network, OptimizerState, Plan, Precision, Split, Training
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fedcli.learning.evaluation.metrics import Predictions
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -74,6 +77,22 @@ def compare(plans: dict[Precision, Plan], folder: Path, num_patients: int) -> di
         },
         "difference": mean_difference(pairs, 0),
     }
+
+
+def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Sequence[float]]) -> None:
+    """Print the differences of all seeds, each with its bootstrap interval, then their mean with both kinds of interval."""
+    print(f"\n{title}\n\n| seed | difference | 95 % interval over patients |\n|---|---|---|")
+    for number, (difference, resamples) in enumerate(zip(observed, drawn, strict=True), 1):
+        low, high = interval(resamples)
+        print(f"| {number} | {difference:+.3f} | {low:+.3f} to {high:+.3f} |")
+    mean = statistics.fmean(observed)
+    half = STUDENT_T[len(observed) - 1] * statistics.stdev(observed) / len(observed) ** 0.5
+    low, high = interval(np.mean(np.array(drawn), axis=0).tolist())
+    print(f"| mean | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
+    print(
+        f"\nOver seeds, Student's t with {len(observed) - 1} degrees: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}].",
+        flush=True,
+    )
 
 
 def main() -> None:
