@@ -29,6 +29,7 @@ Row = Annotated[tuple[Count | None, ...], Field(max_length=MAX_CLASSES, fail_fas
 
 SMOOTHED_OVER = 3
 """Of so many candidates in succession, the kappas are averaged."""
+_DECIMALS = 12
 
 
 class Metric(StrEnum):
@@ -98,9 +99,9 @@ def kappa_error(cases: int) -> float:
 def smoothed(kappas: Sequence[float | None]) -> float:
     """Return the smoothed kappa of the newest of some candidates in succession: the mean of the last three, or of all if fewer.
 
-    One that is undefined or withheld counts as 0. The mean is exact and rounded once, so equal kappas in another order are equal.
+    One that is undefined or withheld counts as 0. It is rounded, so that means of equal kappas are equal in any order.
     """
-    return fmean(kappa or 0.0 for kappa in kappas[-SMOOTHED_OVER:])
+    return round(fmean(kappa or 0.0 for kappa in kappas[-SMOOTHED_OVER:]), _DECIMALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -123,9 +124,12 @@ class Merit:
         return self.kappa is not None or self.loss is not None
 
     def judged(self, choice: Choice, smoothed_kappa: float | None) -> Merit:
-        """Return the figures that a choice compares; "lowest-loss" has no kappa."""
-        if choice is Choice.LOWEST_LOSS:
-            return replace(self, kappa=None)
+        """Return the figures that a choice compares.
+
+        Under "lowest-loss", all models with a loss have the same kappa, above that of any without one, whose own kappas count.
+        """
+        if choice is Choice.LOWEST_LOSS and self.loss is not None:
+            return replace(self, kappa=2.0)
         return replace(self, kappa=smoothed_kappa) if choice is Choice.SMOOTHED else self
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.learning.small_sites import FEW_STEPS, FEW_VALIDATED, advice_on_data, few_steps, few_validated
+from fedcli.disclosure.small_sites import FEW_STEPS, FEW_VALIDATED, advice_on_data, few_steps, few_validated
 from fedcli.plan import (
     Choice,
     Normalisation,
@@ -52,7 +52,7 @@ def test_few_steps_matter_to_what_begins_anew_and_to_what_follows_slowly(plan: P
     sentence = few_steps(plan, steps)
     assert (sentence is not None) == bool(told)
     assert {name for name in ("optimizer_state", "statistics") if f"training.{name}" in (sentence or "")} == told
-    assert sentence is None or sentence.startswith(f"only {steps} steps a round: ")
+    assert sentence is None or sentence.startswith(f"only {steps} steps per round: ")
 
 
 @pytest.mark.parametrize(("patients", "told"), [(0, False), (8, True), (FEW_VALIDATED - 1, True), (FEW_VALIDATED, False)])
@@ -62,10 +62,19 @@ def test_few_validation_patients_do_not_tell_models_apart(patients: int, *, told
 
 
 def test_the_error_of_a_kappa_is_named_and_another_choice_where_the_highest_counts() -> None:
-    assert "only 8 validation patients: their kappa is uncertain by ±0.18" in (few_validated(PLAN, 8) or "")
+    assert "only 16 validation patients: their kappa is uncertain by ±0.12" in (few_validated(PLAN, 16) or "")
     near = replace(PLAN, evaluation=replace(PLAN.evaluation, choice=Choice.WITHIN_ERROR))
-    assert "within-error" in (few_validated(PLAN, 8) or "")
-    assert "within-error" not in (few_validated(near, 8) or "")
+    assert "within-error" in (few_validated(PLAN, 16) or "")
+    assert "within-error" not in (few_validated(near, 16) or "")
+
+
+def test_no_choice_is_offered_where_no_kappa_is_published() -> None:
+    open_plan = replace(PLAN, evaluation=replace(PLAN.evaluation, min_cell=0))
+    assert "only 1 validation patient: a kappa of so few is withheld, so that the newest model is kept" in (
+        few_validated(PLAN, 1) or ""
+    )
+    assert "within-error" not in (few_validated(PLAN, 9) or "")
+    assert "within-error" in (few_validated(open_plan, 9) or "")
 
 
 def data(training: int, validation: int) -> Cohort:

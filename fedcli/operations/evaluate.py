@@ -35,7 +35,7 @@ from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.plan import Part
 from fedcli.plan.scored_pairs import sites_to_score
 from fedcli.results import Result, Status
-from fedcli.site import selection
+from fedcli.site.own_model import own_model
 from fedcli.site.scoring import Scoring
 from fedcli.site.site_data import SiteData, dataset_record, require_images
 from fedcli.text.wording import counted
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.checks import Verified
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelReference, Record
-    from fedcli.site.selection import OwnModel
+    from fedcli.site.own_model import OwnModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
         raise UsageError(msg, hint=f"`{party.command('status')}` shows whose turn it is")
     if not party.workspace.settings.share_models:
         return history, ()
-    models = {kind: selection.own_model(party, kind) for kind in shared_kinds(party.approved_plan())}
+    models = {kind: own_model(party, kind) for kind in shared_kinds(party.approved_plan())}
     shared = tuple(kind for kind, model in models.items() if model is not None and _share_one(party, history, kind, model))
     return (read_history(party.folder, remembering=True)[0] if shared else history), shared
 

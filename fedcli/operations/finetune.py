@@ -21,6 +21,7 @@ from fedcli.exchange.records import ModelKind
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.site import selection
+from fedcli.site.own_model import own_model, own_model_folder
 from fedcli.site.site_data import SiteData
 from fedcli.wire import STRICT, Digest
 from fedcli.workspace import WorkspaceRole
@@ -111,8 +112,8 @@ def finetune(request: FinetuneRequest, environment: Environment) -> FinetuneResu
         source, base = _source(party, request.start)
         data = SiteData(party.workspace, plan).data
         inputs = wire.encode(TrainingInputs(source=disk.measure(source).sha256, plan=plan.digest, data=data.digest))
-        known = selection.own_model_folder(party.workspace, kind) / selection.PROVENANCE
-        if known.is_file() and known.read_bytes() == inputs and selection.own_model(party, kind) is not None:
+        known = own_model_folder(party.workspace, kind) / selection.PROVENANCE
+        if known.is_file() and known.read_bytes() == inputs and own_model(party, kind) is not None:
             return _result(party, plan, kind, None, None)
 
         from fedcli.site.own_training import train_own_model  # noqa: PLC0415 - torch takes seconds
@@ -126,7 +127,7 @@ def _source(party: Party, start: Start) -> tuple[Path, str]:
     """Return the file of the model to start from, and the digest of the round record behind it."""
     if start is Start.INITIAL:
         return party.folder.global_model(0), party.ledger.rounds[0].digest
-    model = selection.own_model(party, ModelKind.FEDERATED)
+    model = own_model(party, ModelKind.FEDERATED)
     if model is None:
         msg = f"{party.name}: there is no federated model in this workspace yet"
         raise UsageError(msg, hint=f"run `{party.command('train-round')}` first, or start from φ(0) with --from initial")
@@ -145,7 +146,7 @@ def _rates(plan: Plan, kind: ModelKind) -> tuple[float, ...]:
 
 
 def _result(party: Party, plan: Plan, kind: ModelKind, start_kappa: float | None, seconds: float | None) -> FinetuneResult:
-    model = selection.own_model(party, kind)
+    model = own_model(party, kind)
     if model is None:
         msg = f"{party.name}: the training has changed nothing, so there is no {kind.word} model"
         raise TrainingError(msg, hint="a higher training.rate may help")

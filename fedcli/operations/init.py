@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from fedcli import tensors
+from fedcli.disclosure.small_sites import few_steps
 from fedcli.disk import Measured
 from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import public_keys, read_public_key, read_recovery_key
 from fedcli.exchange.recipients import check_auditors
 from fedcli.exchange.records import FederationRecord, Member, Relayed, Role, RoundRecord
-from fedcli.learning.small_sites import few_steps
 from fedcli.party.amendment import sorted_members
 from fedcli.party.own_keys import own_keys
 from fedcli.party.party import Party, publication

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.small_sites import advice_on_data
 from fedcli.errors import ConfigurationError, DataError, TrustError
 from fedcli.imaging.dataset import prepared_dataset
-from fedcli.learning.small_sites import advice_on_data
 from fedcli.party.enrolment import publish_enrolment, read_enrolments
 from fedcli.party.own_keys import own_keys
 from fedcli.party.party import Party

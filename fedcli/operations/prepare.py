@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedcli import plan as plans
+from fedcli.disclosure.small_sites import advice_on_data
 from fedcli.disk import write_whole
 from fedcli.errors import UsageError
 from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
 from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
 from fedcli.imaging.preparation import DatasetRequest
-from fedcli.learning.small_sites import advice_on_data
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.private_files import exclusive, read_secret
 from fedcli.results import Result, Status

@@ -23,6 +23,7 @@ from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.site import selection
 from fedcli.site.egress import held_update
+from fedcli.site.own_model import own_model
 from fedcli.workspace import Review, WorkspaceRole
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _finished(party: Party, number: int) -> TrainRoundResult:
 
 
 def _result(party: Party, number: int, status: Status, message: str, local_round: LocalRound | None = None) -> TrainRoundResult:
-    model = selection.own_model(party, ModelKind.FEDERATED)
+    model = own_model(party, ModelKind.FEDERATED)
     best = model.best if model is not None else None
     return TrainRoundResult(
         status=status,

@@ -50,7 +50,7 @@ class Report:
         curves: Learning curves.
         global_curve: The global models' validation kappa.
         weighting: How the sites count in it, in words.
-        chosen_by_few: Sites whose own models few validation patients chose, with their number.
+        chosen_by_few: Sites that chose their own models on few validation patients, with their number.
         chosen_by_loss: Models that only the validation loss told apart from other candidates, in words.
         participation_by_round: Who took part, by round.
         participation_by_site: Who took part, by site.

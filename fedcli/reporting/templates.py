@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedcli.disclosure.levels import absence
+from fedcli.disclosure.small_sites import FEW_VALIDATED
 from fedcli.exchange.records import ModelKind
 from fedcli.reporting import formats, tables
 from fedcli.reporting.tables.cross_site import MANY_SITES
@@ -35,6 +36,7 @@ def template_environment(*, autoescape: bool, finalize: Callable[[object], objec
     )
     environment.globals["style"] = files("fedcli.reporting").joinpath("page.css").read_text(encoding="utf-8")
     environment.globals["many_sites"] = MANY_SITES
+    environment.globals["few_validated"] = FEW_VALIDATED
     environment.filters.update(
         absence=absence,
         agreement=formats.agreement,

@@ -10,13 +10,13 @@ import torch
 from fedcli import tensors, wire
 from fedcli.disclosure.levels import published_figure
 from fedcli.disclosure.published import published_validation
+from fedcli.disclosure.small_sites import advice_on_data
 from fedcli.disk import write_whole
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
 from fedcli.exchange.lineage import untrained
 from fedcli.exchange.records import Payload, Role, UpdateRecord
 from fedcli.exchange.succession import newest_seen
-from fedcli.learning.small_sites import advice_on_data
 from fedcli.learning.training.local_training import TrainingResult
 from fedcli.learning.training.private import PrivateTrainingResult
 from fedcli.party.masking.masked_update import MADE, MadeUpdate, mask_file, reason_not_to_mask, round_masks

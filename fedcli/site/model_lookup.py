@@ -16,7 +16,7 @@ from fedcli.exchange.history import reference_to
 from fedcli.exchange.lineage import untrained
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
 from fedcli.party.history.history_reader import read_history
-from fedcli.site import selection
+from fedcli.site.own_model import own_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _models(reading: Reading) -> Iterator[tuple[Verified[Record], ModelReference
 
 
 def _own(party: Party, kind: ModelKind, scratch: Path) -> tuple[Path, ModelReference]:
-    model = selection.own_model(party, kind)
+    model = own_model(party, kind)
     if model is None:
         msg = f"{party.name}: there is no trained {kind} model in this workspace"
         raise UsageError(msg, hint="fedcli train-round and fedcli finetune make them; --model names another, global for instance")

@@ -13,6 +13,7 @@ from fedcli.learning.seeds import derive_seed
 from fedcli.plan import Part
 from fedcli.site import selection
 from fedcli.site.learner import Learner
+from fedcli.site.own_model import own_model_folder
 from fedcli.site.processes import gathered
 from fedcli.site.selection import Origin, Selection
 from fedcli.site.site_data import require_images
@@ -39,7 +40,7 @@ def train_own_model(
     """
     with gathered(party.workspace, devices) as replicas:
         learner = Learner(party.workspace, party.approved_plan(), party.environment.progress, replicas)
-        return _train(learner, kind, start, rates, selection.own_model_folder(party.workspace, kind), provenance)
+        return _train(learner, kind, start, rates, own_model_folder(party.workspace, kind), provenance)
 
 
 def _train(

@@ -1,7 +1,7 @@
 """The site's best model, and what else a round saves in the workspace.
 
 In each round, the received global model and the site's own model after every epoch are candidates, but φ(0) is none: nobody has
-trained it. The highest validation kappa wins, of equal ones the lowest validation loss; `measures.Merit` has the whole rule.
+trained it. By default the highest validation kappa wins, of equal ones the lowest validation loss (`measures.Merit`).
 
 With the choice "smoothed" the highest smoothed kappa wins: the mean of a candidate's kappa and those of the up to two
 candidates of the same origin, received or trained, that were offered before it. So no later round is waited for, and one model
@@ -28,10 +28,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from fedcli import disk, tensors, wire
+from fedcli import tensors, wire
 from fedcli.disk import write_whole
-from fedcli.errors import MissingError
-from fedcli.exchange.records import ModelKind
 from fedcli.exchange.records.record import Kappa, NotNegative, Number
 from fedcli.measures import SMOOTHED_OVER, Merit, smoothed
 from fedcli.plan import Choice
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from fedcli.disk import Measured
-    from fedcli.party.party import Party
     from fedcli.tensors import Arrays
     from fedcli.workspace import Workspace
 
@@ -50,8 +46,8 @@ OPTIMIZER = "optimizer.safetensors"
 STATISTICS = "statistics.safetensors"
 PROVENANCE = "provenance.json"
 """In the folder of a site's own model: what its training depended on."""
-_DESCRIPTION = "best.json"
-_WEIGHTS = "best.safetensors"
+DESCRIPTION = "best.json"
+WEIGHTS = "best.safetensors"
 
 
 class Origin(StrEnum):
@@ -153,12 +149,12 @@ class Selection:
             bases: Digests of the round records that led to the newest model.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / _DESCRIPTION).is_file():
+        if (folder / DESCRIPTION).is_file():
             return cls(folder, choice, read_best(folder))
         best = read_best(before) if before is not None else None
         if before is None or best is None or best.base not in bases or best.round == 0:  # an older fedcli kept φ(0)
             return cls(folder, choice)
-        shutil.copyfile(before / _WEIGHTS, folder / _WEIGHTS)
+        shutil.copyfile(before / WEIGHTS, folder / WEIGHTS)
         recent = tuple(candidate for candidate in best.recent if candidate.base in bases)
         selection = cls(folder, choice, replace(best, recent=recent))
         selection.write()
@@ -181,10 +177,10 @@ class Selection:
             self.best = replace(self.best, by_loss=by_loss or self.best.by_loss, highest=highest, recent=recent)
             self.write()
             return
-        temporary = self.folder / f".{_WEIGHTS}"
+        temporary = self.folder / f".{WEIGHTS}"
         temporary.unlink(missing_ok=True)
         measured = tensors.write(temporary, arrays)
-        temporary.replace(self.folder / _WEIGHTS)
+        temporary.replace(self.folder / WEIGHTS)
         self.best = Best(
             round=round_number,
             origin=origin,
@@ -221,12 +217,12 @@ class Selection:
     def copy(self, folder: Path) -> None:
         """Copy the best model, if there is one, to a new folder."""
         folder.mkdir(parents=True)
-        for name in (_WEIGHTS, _DESCRIPTION) if self.best else ():
+        for name in (WEIGHTS, DESCRIPTION) if self.best else ():
             shutil.copyfile(self.folder / name, folder / name)
 
     def write(self) -> None:
         """Write which model is the best."""
-        write_whole(self.folder / _DESCRIPTION, wire.encode(self.best))
+        write_whole(self.folder / DESCRIPTION, wire.encode(self.best))
 
 
 def newest_state(workspace: Workspace) -> Path | None:
@@ -246,53 +242,7 @@ def forget_older_states(workspace: Workspace) -> None:
         shutil.rmtree(folder)
 
 
-@plain_dataclass(frozen=True, slots=True, kw_only=True)
-class OwnModel:
-    """A site's best trained model of a kind.
-
-    Attributes:
-        best: Its description.
-        path: Its file.
-    """
-
-    best: Best
-    path: Path
-
-    def measure(self) -> Measured:
-        """Return the size and the digest of the file.
-
-        Raises:
-            MissingError: It is missing, or another file.
-        """
-        measured = disk.measure(self.path)
-        if measured.sha256 != self.best.content_sha256:
-            msg = f"{self.path}: not the model that {_DESCRIPTION} describes"
-            raise MissingError(msg)
-        return measured
-
-
-def own_model(party: Party, kind: ModelKind) -> OwnModel | None:
-    """Return the site's best model of a kind; None if it has trained none.
-
-    An older fedcli could keep φ(0) as the best model, where no kappa was above that of φ(0). It counts as none.
-    """
-    own = kind is not ModelKind.FEDERATED
-    folder = own_model_folder(party.workspace, kind) if own else newest_state(party.workspace)
-    best = read_best(folder) if folder is not None else None
-    if folder is None or best is None or (best.round == 0 and kind is not ModelKind.FINETUNED):
-        return None
-    rounds = party.ledger.rounds
-    if rounds and best.content_sha256 == rounds[0].artifact.content_sha256:
-        return None
-    return OwnModel(best=best, path=folder / _WEIGHTS)
-
-
-def own_model_folder(workspace: Workspace, kind: ModelKind) -> Path:
-    """Return the workspace's folder of the site's own model of this kind."""
-    return workspace.path("models", kind.value)
-
-
 def read_best(folder: Path) -> Best | None:
     """Return what a folder says of its best model; None if it has none."""
-    path = folder / _DESCRIPTION
+    path = folder / DESCRIPTION
     return wire.decode(Best, path.read_bytes()) if path.is_file() else None

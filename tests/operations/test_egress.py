@@ -95,7 +95,7 @@ def test_cron_hears_once_that_an_update_is_held(begun: Federation) -> None:
     *advice, held = listener.events
     assert held == "north: the update of round 1 is trained, and held for review"
     assert [" ".join(sentence.split(": ")[:2]) for sentence in advice] == [
-        "north only 5 steps a round",
+        "north only 5 steps per round",
         "north only 3 validation patients",
     ]
 

@@ -20,7 +20,7 @@ from fedcli.plan import Finetuning, Images, Network, Part, Plan, Precision, Stat
 from fedcli.progress import Silent
 from fedcli.site import selection
 from fedcli.site.learner import Learner
-from fedcli.site.selection import own_model_folder
+from fedcli.site.own_model import own_model_folder
 from fedcli.workspace import Workspace
 from tests.fixtures.federation import PLAN, SITES, Federation, prepared_data
 from tests.fixtures.tampering import artifact_path

@@ -236,4 +236,22 @@ def test_few_validation_patients_are_named_where_they_chose_a_model() -> None:
     assert sentence in render(build.history, "east/local")
     assert "It was chosen by" not in render(build.history, "north/local")
     page = page_of(gather(build.history, "verified", "best"), {})
-    assert "chose the own models of east (39): below 40" in page
+    assert "On fewer than 40 validation patients" in page
+    assert "their number in parentheses): east (39) (" in page
+
+
+def test_only_the_best_model_is_said_to_be_chosen_and_by_what_is_published() -> None:
+    plan = Plan(name="pilot", rounds=2, evaluation=Evaluation(choice=Choice.LOWEST_LOSS))
+    build = HandmadeHistory(("east", "north"), plan)
+    build.round()
+    for number, kappa in enumerate((0.2, 0.9, 0.1), 1):
+        for site in build.sites:
+            build.update(site, number, received=kappa)
+        build.round()
+    best, newest = (gather(build.history, "verified", model) for model in ("best", "global"))
+    assert best.chosen is not None
+    assert newest.chosen is not None
+    assert best.chosen.reference.round == 1  # its kappa of 0.9 was published by the updates of round 2
+    assert "chosen for its validation kappa of 0.90" in page_of(best, illustrations(best))
+    assert "chosen for" not in page_of(newest, illustrations(newest))
+    assert "**Chosen by**: name, not by its scores" in model_card.render(newest, newest.chosen)

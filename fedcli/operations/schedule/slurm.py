@@ -39,7 +39,7 @@ def slurm(request: ScheduleRequest) -> Schedule:
         *([f"#SBATCH --gpus={own.devices}"] if own.on_gpu else []),
         "set -u",
         *([f"export {PASSPHRASE_FILE_VARIABLE}={shlex.quote(str(own.passphrase))}"] if own.passphrase is not None else []),
-        "trap 'kill -TERM $!' TERM  # before there is anything to pass it on to: no signal is missed",
+        "trap '[ -z \"${!-}\" ] || kill -TERM $!' TERM",
         f"{shlex.join(command)} &",
         "wait %1",
         "wait %1  # again, if the signal has ended the first one",

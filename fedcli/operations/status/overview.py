@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.small_sites import advice
 from fedcli.disk import write_whole
 from fedcli.exchange import layout
 from fedcli.exchange.dates import expected_end, odd_dates
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.small_sites import advice
 from fedcli.operations.status.federation_state import RoundStatus, SiteStatus, StatusResult
 from fedcli.operations.status.lasting_notices import Viewpoint
 from fedcli.operations.status.metrics_file import metrics_text

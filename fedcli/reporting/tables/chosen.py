@@ -33,6 +33,7 @@ class ChosenModel:
         verified: The record that names it.
         reference: Kind, party, round or epoch, and digests.
         last_round: The last round whose updates are in it; None where that round is not in the history.
+        is_best: Whether the plan's choice took it; a site's own models are always its best.
         validation_kappa: Its kappa on validation patients, which the plan's choice uses; for a global model, the mean over sites.
         validation_loss: Its loss there, likewise, where only the loss told it apart from others.
         trained_on: The sites whose patients trained it, sorted, each with the number of its updates that are in it.
@@ -44,6 +45,7 @@ class ChosenModel:
     verified: Verified[RoundRecord] | Verified[ModelRecord]
     reference: ModelReference
     last_round: int | None
+    is_best: bool
     validation_kappa: float | None
     validation_loss: float | None
     trained_on: tuple[tuple[str, int], ...]
@@ -96,6 +98,7 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
         verified=verified,
         reference=reference_to(verified),
         last_round=number,
+        is_best=number == best.round,
         validation_kappa=merit.kappa,
         validation_loss=merit.loss if best.by_loss and number == best.round else None,
         trained_on=_trained_on(history, number, None),
@@ -122,6 +125,7 @@ def _of_site(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chos
         verified=verified,
         reference=reference_to(verified),
         last_round=base,
+        is_best=True,
         validation_kappa=verified.record.kappa,
         validation_loss=verified.record.loss,
         trained_on=_trained_on(history, base or 0, site),

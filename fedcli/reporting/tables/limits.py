@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
+from fedcli.disclosure.small_sites import FEW_VALIDATED
 from fedcli.exchange.lineage import lineage, untrained
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.small_sites import FEW_VALIDATED
 from fedcli.measures import Metric, kappa_error
 from fedcli.plan import Choice
 from fedcli.reporting.formats import agreement, interval, names, number
 from fedcli.reporting.tables.participation import participation_by_round
 from fedcli.reporting.tables.patient_costs import patient_costs
 from fedcli.reporting.tables.scores import class_names
+from fedcli.text.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def _untrained(history: History, chosen: ChosenModel) -> Iterator[str]:
 
 
 def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
-    if history.updates and chosen.site is None and not any(merit.known for merit in history.global_merits()):
+    if history.updates and chosen.is_best and chosen.site is None and not any(merit.known for merit in history.global_merits()):
         yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
     if chosen.validation_loss is not None and history.plan.evaluation.choice is not Choice.LOWEST_LOSS:
         kappa = "smoothed validation kappa" if history.plan.evaluation.choice is Choice.SMOOTHED else "validation kappa"
@@ -112,11 +113,11 @@ def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
 def _few_validated(history: History, chosen: ChosenModel) -> Iterator[str]:
     if chosen.site is None:
         patients = history.global_merits()[chosen.reference.round].patients
-        chosen_by = f"Its round was chosen by {patients} validation patients in all"
+        chosen_by = f"Its round was chosen by {counted(patients, 'validation patient')} in all"
     else:
         patients = history.validation_patients(chosen.site)
-        chosen_by = f"It was chosen by {patients} validation patients"
-    if 0 < patients < FEW_VALIDATED:
+        chosen_by = f"It was chosen by {counted(patients, 'validation patient')}"
+    if 0 < patients < FEW_VALIDATED and chosen.validation_kappa is not None:
         yield f"{chosen_by}: a standard error of their kappa is {number(kappa_error(patients))}, more than most rounds differ by."
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.small_sites import FEW_VALIDATED
 from fedcli.exchange.records import ModelKind
-from fedcli.learning.small_sites import FEW_VALIDATED
 from fedcli.measures import Metric
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def chosen_by_loss(history: History) -> tuple[str, ...]:
 
 
 def chosen_by_few(history: History) -> tuple[str, ...]:
-    """Return the sites of whose own models few validation patients chose the best, each with their number: `north (12)`."""
-    with_models = {site for site, _ in history.models} & set(history.sites)
-    patients = {site: history.validation_patients(site) for site in sorted(with_models)}
+    """Return the sites that chose their own models on few validation patients, each with their number: `north (12)`."""
+    scored = {site for (site, _), model in history.models.items() if model.record.kappa is not None} & set(history.sites)
+    patients = {site: history.validation_patients(site) for site in sorted(scored)}
     return tuple(f"{site} ({number})" for site, number in patients.items() if 0 < number < FEW_VALIDATED)
 
 

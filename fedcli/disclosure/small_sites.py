@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcli.disclosure.levels import Level, level_of
 from fedcli.measures import kappa_error
 from fedcli.plan import Choice, Normalisation, OptimizerState, Part, Statistics
 from fedcli.text.wording import counted
@@ -34,7 +35,7 @@ def few_steps(plan: Plan, steps: int) -> str | None:
             "BatchNorm's running statistics lag behind, so that the first rounds' models score as if untrained (the plan may set "
             'training.statistics = "recalibrate")'
         )
-    return f"only {counted(steps, 'step')} a round: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
+    return f"only {counted(steps, 'step')} per round: {'; '.join(remedies)}" if remedies and steps < FEW_STEPS else None
 
 
 def _may_have_batch_norm(plan: Plan) -> bool:
@@ -45,11 +46,13 @@ def few_validated(plan: Plan, patients: int) -> str | None:
     """Return what to say to a site with few validation patients; None where they suffice, or there are none."""
     if not 0 < patients < FEW_VALIDATED:
         return None
-    choice = ', or evaluation.choice = "within-error"' if plan.evaluation.choice is Choice.HIGHEST else ""
-    return (
-        f"only {counted(patients, 'validation patient')}: their kappa is uncertain by ±{kappa_error(patients):.2f}, more than "
-        f"most rounds differ by (the plan may set a larger split.validation{choice})"
-    )
+    few = f"only {counted(patients, 'validation patient')}"
+    remedy = "only a new federation can have a larger split.validation"
+    if level_of(patients, plan.evaluation.min_cell) is Level.NOTHING:
+        return f"{few}: a kappa of so few is withheld, so that the newest model is kept ({remedy})"
+    if plan.evaluation.choice is Choice.HIGHEST:
+        remedy = f'the plan may set evaluation.choice = "within-error"; {remedy}'
+    return f"{few}: their kappa is uncertain by ±{kappa_error(patients):.2f}, more than most rounds differ by ({remedy})"
 
 
 def advice(plan: Plan, steps: int, validated: int) -> tuple[str, ...]:
