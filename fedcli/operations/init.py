@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from fedcli import tensors
+from fedcli.aggregation.rules import rule_of
 from fedcli.disclosure.small_sites import few_steps
 from fedcli.disk import Measured
 from fedcli.errors import ConfigurationError
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from fedcli.exchange.outbox import Draft
     from fedcli.party.source import Source
     from fedcli.plan import Plan
+    from fedcli.tensors import Arrays
 
 
 _HEADER_BYTES = 128
-"""More than the header of a masked update's only tensor."""
+"""More than the header of a masked update's only tensor, and less than that of a state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,18 +224,26 @@ def _initial_model(request: InitRequest, draft: Draft, environment: Environment)
     if plan.network.weights is not Beginning.NONE:
         source = pretrained.read(request.weights or pretrained.cached(plan.network.name))
     initial = registry.initial_state(plan.network, len(plan.classes), plan.seed, source)
-    _require_room(plan, sum(value.size for value in initial.values()))
+    _require_room(plan, initial)
     file = ArtifactFile(role=Role.MODEL, path=path, content=tensors.write(path, initial))
     return file, _StatedBeginning(pretrained=source.sha256 if source else None)
 
 
-def _require_room(plan: Plan, values: int) -> None:
-    """Refuse a plan under which no masked update, of eight bytes for each value, could be published."""
-    needed = sealed_size(8 * values + _HEADER_BYTES)
-    if plan.aggregation.masking and needed > plan.limits.model_mb * 10**6:
-        least = -(-needed // 10**6)
-        msg = f"limits.model_mb = {plan.limits.model_mb}, expected at least {least}: a masked update has {needed:,} bytes"
-        raise ConfigurationError(msg, hint="masking takes eight bytes for each value; raise limits.model_mb in the plan")
+def _require_room(plan: Plan, initial: Arrays) -> None:
+    """Refuse a plan under which no masked update, or no server state, of a model could be published."""
+    sizes = {name: value.size for name, value in initial.items()}
+    server = rule_of(plan.aggregation).server
+    masked = 8 * sum(sizes.values()) if plan.aggregation.masking else 0
+    kept = 4 * sum(size for name, size in sizes.items() if not tensors.is_buffer(name)) * len(server.state) if server else 0
+    for what, size, hint in (
+        ("a masked update", masked, "masking takes eight bytes for each value"),
+        ("the state of the server", kept, f"aggregation.rule = {plan.aggregation.rule.value} keeps it from round to round"),
+    ):
+        needed = sealed_size(size + _HEADER_BYTES)
+        if size and needed > plan.limits.model_mb * 10**6:
+            least = -(-needed // 10**6)
+            msg = f"limits.model_mb = {plan.limits.model_mb}, expected at least {least}: {what} has {needed:,} bytes"
+            raise ConfigurationError(msg, hint=f"{hint}; raise limits.model_mb in the plan")
 
 
 def _result(party: Party, plan: Plan) -> InitResult:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from fedcli import tensors, wire
+from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
 from fedcli.exchange.records import Role
+from fedcli.operations.init import InitRequest, init
 from fedcli.party.transfer.outgoing import describe
-from fedcli.plan import Aggregation, Rule, Weights
+from fedcli.plan import Aggregation, Limits, Plan, Rule, Weights
 from fedcli.results import Status
 from tests.fixtures.federation import Federation, begun_by_hand
 from tests.fixtures.tampering import flip, rewrite
@@ -192,3 +194,13 @@ def test_an_update_that_was_changed_afterwards_fails_the_replay_and_is_named(tmp
     assert found.replayed == 1
     keys = {problem.key for problem in found.problems}
     assert keys == {layout.round_record(1), path.relative_to(federation.drop).as_posix()}
+
+
+def test_a_plan_with_too_little_room_for_the_servers_state_is_refused(tmp_path: Path) -> None:
+    rule = Aggregation(rule=Rule.AVERAGED, averaged_rounds=20)
+    plan = Plan(name="large", aggregation=rule, limits=Limits(model_mb=500))
+    federation = Federation(root=tmp_path / "f", plan=plan)
+    with pytest.raises(
+        ConfigurationError, match=r"limits.model_mb = 500, expected at least 529: the state of the server has 52\d,"
+    ):
+        init(InitRequest(root=federation.coordinator, plan=plan, source=federation.source()), federation.environment)
