@@ -26,6 +26,7 @@ from small_sites import Federation, network, small_hospitals, small_plan
 from fedcli.learning.evaluation import inference, metrics
 from fedcli.learning.networks import weights
 from fedcli.learning.seeds import derive_seed
+from fedcli.measures import kappa_error
 from fedcli.plan import Part
 from fedcli.progress import Silent
 
@@ -106,7 +107,7 @@ def chosen(
     if rule == "lowest-loss":
         return float(test[losses.argmin()])
     if rule == "within-error":
-        return float(test[np.flatnonzero(kappas >= kappas.max() - 0.5 / n**0.5)[-1]])
+        return float(test[np.flatnonzero(kappas >= kappas.max() - kappa_error(n))[-1]])
     if rule == "last":
         return float(test[-1])
     if rule == "smoothed":

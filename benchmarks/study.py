@@ -260,10 +260,12 @@ def study(network: str, variant: str, scale: float, rounds: int | None, seed: in
         return Run(plan, folder, prepared(folder, plan, of=seven_hospitals(scale)))
 
     run = run_of(VARIANTS[variant].change(base) if variant else base, folder)
-    alone = run if not variant or VARIANTS[variant].pooled else run_of(base, folder.parents[1] / UNCHANGED / folder.name)
+    pooled_run = run
+    if variant and not VARIANTS[variant].pooled:  # then the pooled training of the unchanged plan serves
+        pooled_run = run_of(base, folder.parents[1] / UNCHANGED / folder.name)
     models = run.federated(full=not variant)
     predicted = {kind: {site: run.predicted(model) for site, model in of.items()} for kind, of in models.items()}
-    pooled = run.predicted(alone.pooled())
+    pooled = run.predicted(pooled_run.pooled())
     sites = tuple(run.sites)
 
     def pairs(first: str, second: str, *, own: bool) -> list[Pair]:
