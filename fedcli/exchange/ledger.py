@@ -40,8 +40,8 @@ from fedcli.exchange.checks import (
     round_roles,
 )
 from fedcli.exchange.claims import check_claims
+from fedcli.exchange.history.lineage import Rounds
 from fedcli.exchange.keys import encryption_key, verify_keys
-from fedcli.exchange.lineage import Rounds
 from fedcli.exchange.masking.masked_rounds import check_masked, check_payload
 from fedcli.exchange.recipients import check_readers
 from fedcli.exchange.records import (

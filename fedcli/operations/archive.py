@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fedcli import disk
 from fedcli.errors import StoreError, UsageError
 from fedcli.exchange import layout, tar
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.records import ArchiveRecord, archivable
 from fedcli.party.history.history_reader import read_history
 from fedcli.party.history.inspection import inspect_artifacts, require_chain
@@ -109,7 +110,7 @@ def _require_round(party: Party, before: int, archived: int) -> None:
 def _movable(party: Party, history: History, reading: Reading, before: int) -> tuple[DropFile, ...]:
     """Verify the artifacts that can be moved, and return those that hold, oldest round first."""
     present = reading.keys
-    kept = history.rounds[history.best_round().round].artifact.key
+    kept = history.rounds[best_round(history).round].artifact.key
     prefix = "" if party.name == layout.COORDINATOR else layout.prefix(party.name)
     named = [(round_of(verified.record), artifact) for verified in reading.records for artifact in verified.artifacts]
     movable = {

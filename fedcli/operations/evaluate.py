@@ -16,7 +16,8 @@ from fedcli.disclosure.levels import level_of, published_figure, published_kappa
 from fedcli.errors import TrainingError, TrustError, UnreadableError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import reference_to, shared_kinds
-from fedcli.exchange.lineage import leads
+from fedcli.exchange.history.best_round import best_round
+from fedcli.exchange.history.lineage import leads
 from fedcli.exchange.records import (
     Comparison,
     EvaluationRecord,
@@ -190,7 +191,7 @@ def _candidates(
         for (site, _), item in sorted(history.models.items())
         if site in members and name in sites_to_score(history.plan, site, members)
     ]
-    globals_to_score = sorted({len(history.rounds) - 1, history.best_round(final).round})
+    globals_to_score = sorted({len(history.rounds) - 1, best_round(history, final).round})
     return shared + [(history.rounds[number], reference_to(history.rounds[number])) for number in globals_to_score]
 
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from fedcli import disk, wire
 from fedcli.errors import TrainingError, UsageError
-from fedcli.exchange.lineage import leads
+from fedcli.exchange.history.lineage import leads
 from fedcli.exchange.records import ModelKind
 from fedcli.party.party import Party
 from fedcli.results import Result, Status

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcli import wire
 from fedcli.errors import MissingError, UsageError
-from fedcli.exchange.lineage import untrained
+from fedcli.exchange.history.lineage import untrained
 from fedcli.learning.evaluation import onnx_model
 from fedcli.model_package.description import describe
 from fedcli.model_package.exported_model import write_model

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ConfigurationError
-from fedcli.exchange.lineage import early_end
+from fedcli.exchange.history.lineage import early_end
 from fedcli.operations.aggregate.aggregate_result import AggregateRequest
 from fedcli.operations.aggregate.coordinator_round import close_open_round
 from fedcli.party.membership import unlisted_in_words

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import UsageError
-from fedcli.exchange.lineage import lineage, rounds_with
+from fedcli.exchange.history.lineage import lineage, rounds_with
 from fedcli.party.amendment import amend_federation, first_round
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.history.history_reader import read_history

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import ApprovalError
-from fedcli.exchange.lineage import early_end
+from fedcli.exchange.history.lineage import early_end
 from fedcli.exchange.records import ModelKind
 from fedcli.party.masking.masked_update import reason_not_to_mask
 from fedcli.party.masking.own_masks import erase_secrets, prepare_masks

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcli.errors import SealedError, TrustError, UnreadableError
 from fedcli.exchange import layout
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.recipients import readers
 from fedcli.exchange.records import MOST_GRANTED, Granted, GrantRecord, Role
 from fedcli.exchange.succession import newest_seen
@@ -42,7 +43,7 @@ def grant_everything(party: Party, reader: Reader) -> int:
 
 
 def _models(history: History) -> list[Verified[Record]]:
-    numbers = {0, history.best_round().round, len(history.rounds) - 1}
+    numbers = {0, best_round(history).round, len(history.rounds) - 1}
     rounds: list[Verified[Record]] = [history.rounds[number] for number in sorted(numbers)]
     return rounds + [shared for _, shared in sorted(history.models.items())]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.history import reference_to
+from fedcli.exchange.history.lineage import early_end
 from fedcli.exchange.layout import COORDINATOR
-from fedcli.exchange.lineage import early_end
 from fedcli.party.command_lines import WORKSPACE, join_command, party_command, reading_command, store_words
 from fedcli.text.wording import counted
 

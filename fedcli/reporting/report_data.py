@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.errors import MissingError
-from fedcli.exchange.lineage import early_end
+from fedcli.exchange.history.global_scores import weighting_of
+from fedcli.exchange.history.lineage import early_end
 from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.plan.settings import flat_settings
 from fedcli.reporting import tables
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcli.exchange.history import History, Problem
-    from fedcli.exchange.lineage import EarlyEnd
+    from fedcli.exchange.history.lineage import EarlyEnd
     from fedcli.plan import Plan
 
 _NO_EXCHANGE = tables.ExchangeTable(sites=(), global_bytes=0, elapsed_hours=None)
@@ -155,7 +156,7 @@ def gather(history: History, statement: str, model: str = tables.BEST, attempts:
         limits=make("limitations", lambda: tables.limits(history, chosen) if chosen else (), ()),
         curves=make("learning curves", lambda: tables.learning_curves(history), ()),
         global_curve=make("the global models' kappas", lambda: tables.global_curve(history), ()),
-        weighting=history.weighting.value,
+        weighting=weighting_of(history).value,
         chosen_by_few=tables.chosen_by_few(history),
         chosen_by_loss=tables.chosen_by_loss(history),
         participation_by_round=make("rounds", lambda: tables.participation_by_round(history), ()),

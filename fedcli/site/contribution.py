@@ -14,7 +14,7 @@ from fedcli.disclosure.small_sites import advice_on_data
 from fedcli.disk import write_whole
 from fedcli.errors import TrainingError
 from fedcli.exchange import layout
-from fedcli.exchange.lineage import untrained
+from fedcli.exchange.history.lineage import untrained
 from fedcli.exchange.records import Payload, Role, UpdateRecord
 from fedcli.exchange.succession import newest_seen
 from fedcli.learning.training.local_training import TrainingResult

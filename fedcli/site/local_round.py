@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedcli import tensors
-from fedcli.exchange.lineage import untrained
+from fedcli.exchange.history.lineage import untrained
 from fedcli.learning.networks import batch_norm, weights
 from fedcli.learning.seeds import derive_seed
 from fedcli.plan import OptimizerState, Part, Statistics

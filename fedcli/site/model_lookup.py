@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from fedcli import disk
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange.history import reference_to
-from fedcli.exchange.lineage import untrained
+from fedcli.exchange.history.lineage import untrained
 from fedcli.exchange.records import ModelKind, ModelRecord, ModelReference, RoundRecord
 from fedcli.party.history.history_reader import read_history
 from fedcli.site.own_model import own_model

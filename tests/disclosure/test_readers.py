@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedcli.environment import Environment
+from fedcli.exchange.history.best_round import best_round
+from fedcli.exchange.history.global_scores import global_kappas
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.report import ReportRequest, report
 from fedcli.plan import Evaluation, Part
@@ -47,8 +49,8 @@ def test_the_report_says_what_is_withheld(small: Federation, tmp_path: Path) -> 
 
 def test_nobody_scores_so_the_newest_model_counts(small: Federation) -> None:
     history = small.history()
-    assert set(history.global_kappas()) == {None}
-    assert history.best_round().round == PLAN.rounds
+    assert set(global_kappas(history)) == {None}
+    assert best_round(history).round == PLAN.rounds
 
 
 def test_the_commands_show_no_zero(small: Federation) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from fedcli.exchange.history import BestRound, History, Weighting
+from fedcli.exchange.history.best_round import BestRound, best_round
+from fedcli.exchange.history.global_scores import Weighting, global_kappas, global_merits, weighting_of
 from fedcli.plan import Choice, Evaluation, Part, Plan
 from tests.fixtures.history import HandmadeHistory
 from tests.fixtures.records import PLAN, cohort
+
+if TYPE_CHECKING:
+    from fedcli.exchange.history import History
 
 SITES = ("north", "south", "valley")
 
@@ -31,9 +36,9 @@ def made(plan: Plan = PLAN, claimed: int = 10**9, facts: tuple[str, ...] = SITES
 @pytest.mark.parametrize("facts", [SITES, ("north",), ()])
 def test_a_claim_of_many_patients_steers_nothing(facts: tuple[str, ...]) -> None:
     history = made(facts=facts).history
-    assert history.weighting is (Weighting.BOUNDED if facts == SITES else Weighting.EQUAL)
-    assert history.best_round().round == 2
-    assert history.global_kappas() == pytest.approx([1.3 / 3, 1.6 / 3, 1.9 / 3, None])
+    assert weighting_of(history) is (Weighting.BOUNDED if facts == SITES else Weighting.EQUAL)
+    assert best_round(history).round == 2
+    assert global_kappas(history) == pytest.approx([1.3 / 3, 1.6 / 3, 1.9 / 3, None])
 
 
 @pytest.mark.parametrize("patients", [200, 10**9])
@@ -43,12 +48,12 @@ def test_a_record_of_many_patients_steers_nothing(patients: int) -> None:
     known = cohort(images=(700, 100, 200))
     parts = tuple(replace(part, patients=patients) if part.part is Part.VALIDATION else part for part in known.parts)
     history.dataset("valley", replace(known, parts=parts))
-    assert history.history.best_round().round == 2
-    assert history.history.global_kappas()[0] == pytest.approx((25 * 0.2 * 2 + 50 * 0.9) / 100)
+    assert best_round(history.history).round == 2
+    assert global_kappas(history.history)[0] == pytest.approx((25 * 0.2 * 2 + 50 * 0.9) / 100)
 
 
 def test_whoever_claims_fewer_counts_by_fewer() -> None:
-    assert made(claimed=5).history.global_kappas()[0] == pytest.approx((25 * 0.2 * 2 + 5 * 0.9) / 55)
+    assert global_kappas(made(claimed=5).history)[0] == pytest.approx((25 * 0.2 * 2 + 5 * 0.9) / 55)
 
 
 def scored(*figures: tuple[float | None, float | None], choice: Choice = Choice.HIGHEST, patients: int = 25) -> History:
@@ -80,7 +85,7 @@ def scored(*figures: tuple[float | None, float | None], choice: Choice = Choice.
 def test_a_trained_model_is_chosen_and_of_equal_ones_that_with_the_lowest_loss(
     figures: list[tuple[float | None, float | None]], best: BestRound
 ) -> None:
-    assert scored(*figures).best_round() == best
+    assert best_round(scored(*figures)) == best
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_a_trained_model_is_chosen_and_of_equal_ones_that_with_the_lowest_loss(
 )
 def test_the_newest_within_an_error_of_the_highest_is_chosen(kappas: tuple[float | None, ...], patients: int, best: int) -> None:
     history = scored(*((kappa, 1.0) for kappa in kappas), choice=Choice.WITHIN_ERROR, patients=patients)
-    assert history.best_round().round == best
+    assert best_round(history).round == best
 
 
 def test_a_loss_of_one_site_does_not_decide() -> None:
@@ -107,15 +112,15 @@ def test_a_loss_of_one_site_does_not_decide() -> None:
         for site in SITES:
             history.update(site, number, received=0.0, loss=(1e50 if number == 3 else 0.8) if site == "valley" else loss)
         history.round()
-    assert history.history.best_round() == BestRound(round=1, by_loss=True)
-    assert history.history.global_merits()[2].loss == pytest.approx((0.8 + 0.8 + 1.6) / 3)
+    assert best_round(history.history) == BestRound(round=1, by_loss=True)
+    assert global_merits(history.history)[2].loss == pytest.approx((0.8 + 0.8 + 1.6) / 3)
 
 
 def test_an_older_plan_keeps_its_choice() -> None:
     older = replace(PLAN, evaluation=Evaluation(bounded_weights=False))
     history = made(older).history
-    assert history.weighting is Weighting.CLAIMED
-    assert history.best_round().round == 1  # valley would have φ(0), which nobody has trained
+    assert weighting_of(history) is Weighting.CLAIMED
+    assert best_round(history).round == 1  # valley would have φ(0), which nobody has trained
 
 
 @pytest.mark.parametrize(
@@ -132,10 +137,10 @@ def test_an_older_plan_keeps_its_choice() -> None:
     ],
 )
 def test_the_highest_mean_of_three_rounds_is_chosen(figures: list[tuple[float | None, float | None]], best: BestRound) -> None:
-    assert scored(*figures, choice=Choice.SMOOTHED).best_round() == best
+    assert best_round(scored(*figures, choice=Choice.SMOOTHED)) == best
 
 
 def test_the_round_of_the_lowest_loss_is_chosen_whatever_its_kappa() -> None:
     history = scored((0.9, 0.1), (0.8, 0.9), (0.2, 0.5), (0.7, 0.6), choice=Choice.LOWEST_LOSS)
-    assert history.best_round() == BestRound(round=2, by_loss=True)
-    assert history.global_kappas()[2] == pytest.approx(0.2)
+    assert best_round(history) == BestRound(round=2, by_loss=True)
+    assert global_kappas(history)[2] == pytest.approx(0.2)

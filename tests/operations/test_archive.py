@@ -13,6 +13,7 @@ import pytest
 from fedcli.environment import Environment
 from fedcli.errors import TrustError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.tar import Tar
 from fedcli.operations.archive import ArchiveRequest, archive
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
@@ -72,7 +73,7 @@ def artifacts(federation: Federation) -> dict[str, bytes]:
 def movable(federation: Federation, before: int) -> set[str]:
     """Return what must go: the updates before a round, and the models before the one that it begins from, but for the best."""
     history = federation.history()
-    best = history.rounds[history.best_round().round].artifact.key
+    best = history.rounds[best_round(history).round].artifact.key
     goes = [f"sites/{site}/round-{number:04d}/" for site in federation.prepared for number in range(1, before)]
     goes += [f"coordinator/round-{number:04d}/" for number in range(1, before - 1)]
     return {key for key in artifacts(federation) if key.startswith(tuple(goes)) and key != best}

@@ -18,6 +18,7 @@ from fedcli import tensors, wire
 from fedcli.environment import Environment
 from fedcli.errors import ConfigurationError
 from fedcli.exchange import layout
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.records import RoundRecord
 from fedcli.learning.networks import pretrained, registry
 from fedcli.operations.init import InitRequest, init
@@ -93,7 +94,7 @@ def test_a_federation_begins_from_a_model_of_an_earlier_one_and_trains(tmp_path:
     federation.run(1)
     assert federation.verify().verified
     history = federation.history()
-    assert history.best_round().round == 1
+    assert best_round(history).round == 1
 
 
 @pytest.mark.parametrize(

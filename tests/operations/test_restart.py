@@ -13,7 +13,8 @@ from fedcli import wire
 from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, TrustError, UsageError
 from fedcli.exchange import layout
-from fedcli.exchange.lineage import lineage, rounds_with
+from fedcli.exchange.history.best_round import best_round
+from fedcli.exchange.history.lineage import lineage, rounds_with
 from fedcli.exchange.records import ModelKind, Role, ValidationScore
 from fedcli.operations.archive import ArchiveRequest, archive
 from fedcli.operations.evaluate import EvaluateRequest, share
@@ -230,11 +231,11 @@ def test_only_rounds_that_led_to_the_newest_model_are_chosen_and_counted(tmp_pat
     for site in ("a", "b"):
         federation.send(site, 3, received=ValidationScore(patients=20, loss=1.0, kappa=0.9))
     federation.aggregate()
-    assert federation.history().best_round().round == 2
+    assert best_round(federation.history()).round == 2
     go_back(federation, 1)
     federation.run(1)
     history = federation.history()
-    assert history.best_round().round == 1  # not φ(0), which nobody has trained
+    assert best_round(history).round == 1  # not φ(0), which nobody has trained
     assert lineage(history.rounds, 5) == (0, 1, 4, 5)
     for site in ("a", "b"):
         federation.send(site, 6, received=ValidationScore(patients=20, loss=1.0, kappa=0.95))

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fedcli.errors import StoreError, TrustError, UsageError
 from fedcli.exchange import layout
+from fedcli.exchange.history.global_scores import global_kappas
 from fedcli.operations.evaluate import EvaluateRequest, evaluate
 from fedcli.operations.restart import RestartRequest, restart
 from fedcli.operations.track import TrackRequest, track
@@ -135,7 +136,7 @@ def test_all_three_trackers_hold_what_the_records_say(finished: Federation, tmp_
             expected = of_site(finished, site, number)
             assert {name: figures[site, name, number] for name in expected} == {name: [it] for name, it in expected.items()}
     history = finished.history()
-    for number, kappa in enumerate(history.global_kappas()):
+    for number, kappa in enumerate(global_kappas(history)):
         assert kappa is None or figures["coordinator", "validation_kappa", number] == [pytest.approx(kappa)]
     evaluation = history.evaluations["north"].record
     for score in evaluation.scores:

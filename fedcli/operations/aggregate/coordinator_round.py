@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcli.exchange.dates import LARGEST_SKEW
-from fedcli.exchange.lineage import early_end
+from fedcli.exchange.history.lineage import early_end
 from fedcli.operations.aggregate.aggregate_result import AggregateRequest, AggregateResult
 from fedcli.operations.aggregate.masked_round import masked_round, open_next, void_round
 from fedcli.operations.aggregate.plain_round import PlainRound

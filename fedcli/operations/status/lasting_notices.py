@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedcli import wire
 from fedcli.exchange import layout
-from fedcli.exchange.lineage import early_end
+from fedcli.exchange.history.lineage import early_end
 from fedcli.notice_settings import NoticeKind, NoticeSettings
 from fedcli.notices.notice import Notice
 from fedcli.party.command_lines import party_command

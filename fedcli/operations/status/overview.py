@@ -11,6 +11,7 @@ from fedcli.disclosure.small_sites import advice
 from fedcli.disk import write_whole
 from fedcli.exchange import layout
 from fedcli.exchange.dates import expected_end, odd_dates
+from fedcli.exchange.history.global_scores import global_kappas
 from fedcli.exchange.outbox import Outbox
 from fedcli.exchange.records import ModelKind
 from fedcli.operations.status.federation_state import RoundStatus, SiteStatus, StatusResult
@@ -148,7 +149,7 @@ def _result(folder: Folder, history: History, reading: Reading, viewer: Viewer, 
         applicants=applicants,
         renewed=renewed,
         sites=tuple(_site(history, site, rounds.get(site, []), opened, enrolled) for site in members),
-        history=tuple(_round(history, number, kappa) for number, kappa in enumerate(history.global_kappas())),
+        history=tuple(_round(history, number, kappa) for number, kappa in enumerate(global_kappas(history))),
         problems=history.problems,
         overdue=overdue,
         matrix=matrix,

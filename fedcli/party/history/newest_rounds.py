@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fedcli.exchange import layout
+from fedcli.exchange.history.global_scores import global_kappas
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,7 +86,7 @@ def newest_rounds(ledger: Ledger, history: History, members: tuple[str, ...], op
         opened: The open round, which is the last row; None if there is none.
     """
     num_published = NUM_ROUNDS - (opened is not None)
-    kappas = history.global_kappas()
+    kappas = global_kappas(history)
     rows = [_published(history, number, members, kappas[number]) for number in range(len(kappas))[-num_published:]]
     if opened is not None:
         admitted = _admissions(ledger, opened)

@@ -20,7 +20,7 @@ from fedcli.disk import write_whole
 from fedcli.errors import ConflictError, MissingError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.checks import Verified
-from fedcli.exchange.lineage import PastRounds, Rounds
+from fedcli.exchange.history.lineage import PastRounds, Rounds
 from fedcli.exchange.records import MAX_RECORD_BYTES, RoundRecord
 from fedcli.exchange.store import LocalStore
 from fedcli.party.memory.remembered_updates import append_updates, read_updates

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from fedcli.errors import MissingError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history import reference_to
-from fedcli.exchange.lineage import lineage
+from fedcli.exchange.history.best_round import best_round
+from fedcli.exchange.history.global_scores import global_merits
+from fedcli.exchange.history.lineage import lineage
 from fedcli.exchange.records import SHARED_KINDS, ModelKind
 from fedcli.reporting.formats import names
 from fedcli.reporting.tables.cross_site import mean
@@ -88,11 +90,11 @@ def choose(history: History, name: str, scores: tuple[SiteScore, ...]) -> Chosen
     if name == FINAL and not history.finished:
         msg = f"there is no final model yet: round {len(history.rounds) - 1} of {history.plan.rounds} is the newest"
         raise MissingError(msg, hint="omit --model to get the best global model so far")
-    best = history.best_round()
+    best = best_round(history)
     number = {BEST: best.round, FINAL: history.plan.rounds, GLOBAL: len(history.rounds) - 1}[name]
     verified = history.rounds[number]
     scored, lacking = _scored(history, verified.digest, scores)
-    merit = history.global_merits()[number]
+    merit = global_merits(history)[number]
     return ChosenModel(
         title=f"the {global_model_name(history, number)}",
         verified=verified,

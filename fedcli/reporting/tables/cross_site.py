@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
@@ -183,7 +184,7 @@ def global_rows(history: History) -> tuple[GlobalRow, ...]:
     """Return the newest and the best global model on every site's test patients: one row if both are one, none before φ(0)."""
     if not history.rounds:
         return ()
-    newest, best = len(history.rounds) - 1, history.best_round().round
+    newest, best = len(history.rounds) - 1, best_round(history).round
     return tuple(
         GlobalRow(round=number, newest=number == newest, best=number == best, cells=_global_cells(history, number))
         for number in dict.fromkeys((newest, best))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcli.exchange.history.global_scores import global_kappas
+
 if TYPE_CHECKING:
     from fedcli.exchange.history import History
     from fedcli.exchange.records import UpdateRecord, ValidationScore
@@ -85,7 +87,7 @@ def learning_curves(history: History) -> tuple[LearningCurve, ...]:
 
 def global_curve(history: History) -> tuple[GlobalPoint, ...]:
     """Return the kappa of each global model that has one; the best round is chosen by it."""
-    kappas = enumerate(history.global_kappas())
+    kappas = enumerate(global_kappas(history))
     return tuple(GlobalPoint(round=number, kappa=kappa) for number, kappa in kappas if kappa is not None)
 
 

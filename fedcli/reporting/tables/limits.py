@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from fedcli.disclosure.levels import absence
 from fedcli.disclosure.small_sites import FEW_VALIDATED
-from fedcli.exchange.lineage import lineage, untrained
+from fedcli.exchange.history.global_scores import global_merits
+from fedcli.exchange.history.lineage import lineage, untrained
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric, kappa_error
 from fedcli.plan import Choice
@@ -57,7 +58,7 @@ def _untrained(history: History, chosen: ChosenModel) -> Iterator[str]:
 
 
 def _unchosen(history: History, chosen: ChosenModel) -> Iterator[str]:
-    if history.updates and chosen.is_best and chosen.site is None and not any(merit.known for merit in history.global_merits()):
+    if history.updates and chosen.is_best and chosen.site is None and not any(merit.known for merit in global_merits(history)):
         yield "No site publishes a validation kappa of a global model, so it was not chosen by its scores: it is the newest one."
     if chosen.validation_loss is not None and history.plan.evaluation.choice is not Choice.LOWEST_LOSS:
         kappa = "smoothed validation kappa" if history.plan.evaluation.choice is Choice.SMOOTHED else "validation kappa"
@@ -112,7 +113,7 @@ def _few_cases(history: History, chosen: ChosenModel) -> Iterator[str]:
 
 def _few_validated(history: History, chosen: ChosenModel) -> Iterator[str]:
     if chosen.site is None:
-        patients = history.global_merits()[chosen.reference.round].patients
+        patients = global_merits(history)[chosen.reference.round].patients
         chosen_by = f"Its round was chosen by {counted(patients, 'validation patient')} in all"
     else:
         patients = history.validation_patients(chosen.site)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedcli.exchange.history.best_round import best_round
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -61,7 +63,7 @@ def digests(history: History) -> tuple[NamedDigest, ...]:
     named += [NamedDigest(what=item.key, sha256=item.digest) for item in history.federations]
     if history.rounds:
         newest = len(history.rounds) - 1
-        for number in sorted({newest, history.best_round().round}):
+        for number in sorted({newest, best_round(history).round}):
             item = history.rounds[number]
             named.append(NamedDigest(what=item.key, sha256=item.digest))
             named.append(NamedDigest(what=item.artifact.key, sha256=item.artifact.content_sha256))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcli.disclosure.small_sites import FEW_VALIDATED
+from fedcli.exchange.history.best_round import best_round
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
 
@@ -70,7 +71,7 @@ def site_scores(history: History) -> tuple[SiteScore, ...]:
     """Return every score that counts, by test site, in the order of its evaluation."""
     counting = {model.digest for model in history.models.values()}
     if history.rounds:
-        counting |= {history.rounds[number].digest for number in (-1, history.best_round().round)}
+        counting |= {history.rounds[number].digest for number in (-1, best_round(history).round)}
     return tuple(
         SiteScore(tested_at=site, score=score)
         for site in history.sites
@@ -85,7 +86,7 @@ def score_tables(history: History, scores: tuple[SiteScore, ...]) -> tuple[Score
     federated = tuple(item for item in scores if item.own and item.score.model.kind is ModelKind.FEDERATED)
     tables = [_table(history.trainers, "Each site's federated model on its own patients", federated)]
     if history.rounds:
-        newest, best = len(history.rounds) - 1, history.best_round().round
+        newest, best = len(history.rounds) - 1, best_round(history).round
         for number in dict.fromkeys((best, newest)):
             digest = history.rounds[number].digest
             title = f"The {global_model_name(history, number)} on every site's patients"
@@ -95,7 +96,7 @@ def score_tables(history: History, scores: tuple[SiteScore, ...]) -> tuple[Score
 
 def global_model_name(history: History, number: int) -> str:
     """Return what a global model is called: best, final or newest, and its round."""
-    best = history.best_round()
+    best = best_round(history)
     words = ["best"] if number == best.round and best.scored else []
     if number == len(history.rounds) - 1:
         words.append("final" if history.finished else "newest")
@@ -109,7 +110,7 @@ def chosen_by_loss(history: History) -> tuple[str, ...]:
         for (site, kind), model in sorted(history.models.items())
         if site in history.sites and model.record.loss is not None
     ]
-    return (*(["the best global model"] if history.best_round().by_loss else []), *shared)
+    return (*(["the best global model"] if best_round(history).by_loss else []), *shared)
 
 
 def chosen_by_few(history: History) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from fedcli.exchange.history.global_scores import global_merits
 from fedcli.exchange.layout import COORDINATOR
 from fedcli.exchange.records import ModelKind
 from fedcli.measures import Metric
@@ -148,7 +149,7 @@ def _global_models(history: History) -> Iterator[TrackedValue]:
     The sites score φ(t) when they start round t + 1, so its mean is settled when that round is closed; that of the last one is
     settled when every site that trains has evaluated.
     """
-    for number, merit in enumerate(history.global_merits()):
+    for number, merit in enumerate(global_merits(history)):
         moment = _settled(history, number)
         for metric, figure in (("validation_kappa", merit.kappa), ("validation_loss", merit.loss)):
             if moment is not None and figure is not None:
