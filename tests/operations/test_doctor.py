@@ -24,7 +24,7 @@ from fedcli.operations.init import InitRequest, init
 from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.party.source import Source
-from fedcli.plan import Network
+from fedcli.plan import Network, Precision
 from fedcli.private_files import locked
 from fedcli.results import Status
 from fedcli.workspace import Workspace
@@ -525,6 +525,23 @@ def test_the_device_of_the_settings_is_named(well: Federation, device: str) -> N
     if device == "cuda":
         assert found["GPU"].outcome is Outcome.OK
         assert torch.cuda.get_device_name(0) in found["GPU"].found
+
+
+@pytest.mark.parametrize(("in_hardware", "outcome"), [(False, Outcome.WARN), (True, Outcome.OK)])
+def test_bfloat16_that_the_machine_can_only_imitate(
+    *, in_hardware: bool, outcome: Outcome, tmp_path: Path, prepared: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch  # noqa: PLC0415 - takes seconds
+
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: in_hardware)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    plan = replace(PLAN, training=replace(PLAN.training, precision=Precision.BFLOAT16))
+    federation = Federation(root=tmp_path / "f", prepared=prepared, clock=Clock(now()), plan=plan).begin()
+    set_to(federation, 'device = "auto"', 'device = "cpu"')
+    found = found_by(federation)["PyTorch"]
+    assert found.outcome is outcome
+    assert ("bfloat16, which cpu can only imitate" in found.found) is not in_hardware
+    assert found_by(federation, "coordinator")["PyTorch"].outcome is Outcome.OK
 
 
 def test_a_device_that_is_not_there(well: Federation) -> None:

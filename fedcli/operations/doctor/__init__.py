@@ -57,7 +57,7 @@ class DoctorResult(Result):
 
 def doctor(request: DoctorRequest, environment: Environment) -> DoctorResult:
     """Check a workspace and its drop folder, or only a drop folder."""
-    exam, source = Examination(), request.source
+    exam, source, ledger = Examination(), request.source, None
     own = workspace_checks.settings(exam, request.root) if source is None else None
     if own is not None:
         ledger = _examine_workspace(exam, own, environment)
@@ -67,7 +67,7 @@ def doctor(request: DoctorRequest, environment: Environment) -> DoctorResult:
     elif source is not None:
         _examine_drop(exam, source, environment)
     machine_checks.decoders(exam)
-    machine_checks.torch(exam, own)
+    machine_checks.torch(exam, own, ledger)
     failed = [finding for finding in exam.findings if finding.outcome is Outcome.FAIL]
     warned = sum(finding.outcome is Outcome.WARN for finding in exam.findings)
     summary = f"{len(exam.findings)} checks: {len(failed)} failed, {warned} with a warning"

@@ -17,6 +17,7 @@ from fedcli.exchange import layout
 from fedcli.exchange.records import SHARED_KINDS, Role
 from fedcli.exchange.store import LocalStore
 from fedcli.imaging.dicom import syntaxes
+from fedcli.plan import Precision
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _SITE_FILES = 8
 _COORDINATOR_FILES = 4
 _UPDATE = re.compile(r"sites/[^/]+/round-([0-9]{4})/[^/]+\.safetensors")
+_SLOW = 'training takes many times as long; ask the coordinator for training.precision = "auto", or train on another machine'
 _UNKNOWN = "the size of the model is not known"
 
 
@@ -111,17 +113,24 @@ def decoders(exam: Examination) -> None:
             check.ok(summary)
 
 
-def torch(exam: Examination, workspace: Workspace | None) -> None:
-    """Check PyTorch, the device that the settings name, and the GPU."""
+def torch(exam: Examination, workspace: Workspace | None, ledger: Ledger | None) -> None:
+    """Check PyTorch, the device that the settings name, whether a site can train as the plan says in good time, and the GPU."""
     import torch as library  # noqa: PLC0415 - takes seconds
 
+    from fedcli.learning.networks.precision import choose  # noqa: PLC0415 - imports torch
     from fedcli.site.learner import choose_device  # noqa: PLC0415 - imports torch
 
     wanted = workspace.settings.device if workspace else "auto"
     threads = (workspace.settings.threads if workspace else 0) or library.get_num_threads()
     with exam.check("PyTorch", "set `device` in workspace.toml to auto or cpu") as check:
         device = choose_device(wanted)
-        check.ok(f"{library.__version__}, trains on {device}, {threads} threads")
+        found = f"{library.__version__}, trains on {device}, {threads} threads"
+        trains = workspace is not None and workspace.settings.role is WorkspaceRole.SITE and ledger is not None
+        precision = ledger.newest_federation.plan.training.precision if ledger is not None and trains else Precision.AUTO
+        if precision is Precision.BFLOAT16 and choose(Precision.AUTO, device) is not Precision.BFLOAT16:
+            check.warn(f"{found}; the plan trains in bfloat16, which {device} can only imitate", _SLOW)
+        else:
+            check.ok(found)
     with exam.check("GPU", "update the driver, or PyTorch") as check:
         if not library.cuda.is_available():
             check.skip("none that PyTorch can use: training uses the CPU")
