@@ -1,7 +1,7 @@
-"""The demonstration on several seeds, and why its federated models are not better at home: the hospitals' exposure made alike.
+"""The demonstration on several seeds, and what decides whether its federated models are better at home: one change at a time.
 
     python benchmarks/demonstration.py                          # the demonstration itself, seeds 1 to 5
-    python benchmarks/demonstration.py --seeds 101 102 103 --changes   # and with one exposure everywhere
+    python benchmarks/demonstration.py --seeds 101 102 103 --changes   # and with every change
 
 Each seed is what `fedcli demo --seed N` runs: local-only baselines, the federation, fine-tuning. Kappas are of test patients.
 """
@@ -9,7 +9,7 @@ Each seed is what `fedcli demo --seed N` runs: local-only baselines, the federat
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,12 @@ from phantom_federation import ENVIRONMENT, demo_plan, prepared, run_seeds, with
 
 from fedcli.imaging.phantoms.hospitals import DEMO_HOSPITALS, Hospital
 from fedcli.operations.simulate import SimulateRequest, simulate
+from fedcli.plan import Crop, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from fedcli.plan import Plan
 
 SEEDS = (1, 2, 3, 4, 5)
 """Fixed before these phantoms existed."""
@@ -32,17 +35,32 @@ def one_exposure(hospital: Hospital) -> Hospital:
     return replace(hospital, scanner=replace(hospital.scanner, compensation=DEMO_HOSPITALS[0].scanner.compensation))
 
 
-CHANGES: dict[str, Callable[[Hospital], Hospital]] = {
-    "none": lambda hospital: hospital,
-    "automatic exposure as at 'north'": one_exposure,
+def cropped(plan: Plan) -> Plan:
+    """Take the bounding box of the breast, the chest wall always on the left."""
+    images = replace(plan.images, crop=Crop.BREAST, orientation=Orientation.CHEST_WALL_LEFT)
+    return replace(plan, images=images)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the demonstration: of every hospital, or of the plan."""
+
+    hospital: Callable[[Hospital], Hospital] = lambda hospital: hospital
+    plan: Callable[[Plan], Plan] = lambda plan: plan
+
+
+CHANGES = {
+    "none": Change(),
+    "automatic exposure as at 'north'": Change(hospital=one_exposure),
+    "breast crop and orientation": Change(plan=cropped),
 }
 
 
 def study(change: str, seed: int, folder: Path) -> dict[str, Any]:
     """Return one seed's kappas of each kind of model: at home by site, and the mean elsewhere."""
     torch.set_num_threads(1)
-    plan = replace(demo_plan(), seed=seed)
-    sites = prepared(folder, plan, of=[CHANGES[change](hospital) for hospital in DEMO_HOSPITALS])
+    plan = CHANGES[change].plan(replace(demo_plan(), seed=seed))
+    sites = prepared(folder, plan, of=[CHANGES[change].hospital(hospital) for hospital in DEMO_HOSPITALS])
     result = simulate(SimulateRequest(plan=plan, sites=sites, drop=folder / "drop", threads=1, full=True), ENVIRONMENT)
     return {
         "home": {

@@ -201,9 +201,8 @@ class Run:
         models = {"federated": {site: own_best(root) for site, root in roots.items()}}
         for kind in ("local", "finetuned") if full else ():
             models[kind] = {site: tensors.read(root / "models" / kind / "best.safetensors") for site, root in roots.items()}
-        last = [self.global_model(number) for number in range(max(1, self.plan.rounds - LAST + 1), self.plan.rounds + 1)]
-        averaged = {name: (sum(model[name] for model in last) / len(last)).astype(last[0][name].dtype) for name in last[0]}
-        return models | {"global": {"final": last[-1], f"mean of the last {len(last)}": averaged}}
+        first = max(0, self.plan.rounds - LAST) + 1
+        return models | {"global": final_and_mean([self.global_model(number) for number in range(first, self.plan.rounds + 1)])}
 
     def global_model(self, number: int) -> Arrays:
         """Return the global model of a round; with some rules its record also names the state of the server."""
@@ -243,6 +242,12 @@ class Run:
         return {site: predictions(module, path, self.plan) for site, path in self.sites.items()}
 
 
+def final_and_mean(last: Sequence[Arrays]) -> dict[str, Arrays]:
+    """Return the last of several models, and the mean of their weights."""
+    averaged = {name: (sum(model[name] for model in last) / len(last)).astype(last[0][name].dtype) for name in last[0]}
+    return {"final": last[-1], f"mean of the last {len(last)}": averaged}
+
+
 def own_best(root: Path) -> Arrays:
     """Return a site's best federated model."""
     state = newest_state(Workspace.open(root))
@@ -251,7 +256,7 @@ def own_best(root: Path) -> Arrays:
 
 
 def study(network: str, variant: str, scale: float, rounds: int | None, seed: int, folder: Path) -> dict[str, Any]:
-    """Run one seed of the study, or of a variant of it; return kappas, and paired differences with their resamples."""
+    """Run one seed of the study, or of a variant of it; return what `result_of` says of it."""
     torch.set_num_threads(1)
     base = study_plan(network, seed)
     base = replace(base, rounds=rounds or base.rounds)
@@ -263,10 +268,19 @@ def study(network: str, variant: str, scale: float, rounds: int | None, seed: in
     pooled_run = run
     if variant and not VARIANTS[variant].pooled:  # then the pooled training of the unchanged plan serves
         pooled_run = run_of(base, folder.parents[1] / UNCHANGED / folder.name)
-    models = run.federated(full=not variant)
+    return result_of(run, run.federated(full=not variant), run.predicted(pooled_run.pooled()))
+
+
+def result_of(run: Run, models: Mapping[str, Mapping[str, Arrays]], pooled: Mapping[str, Predictions]) -> dict[str, Any]:
+    """Score models at every site; return kappas, and paired differences with their resamples.
+
+    Args:
+        run: Their federation.
+        models: By kind and site, and the global ones under `global`; without local ones, three claims are left out.
+        pooled: What the pooled training's model predicts at every site.
+    """
     predicted = {kind: {site: run.predicted(model) for site, model in of.items()} for kind, of in models.items()}
-    pooled = run.predicted(pooled_run.pooled())
-    sites = tuple(run.sites)
+    sites, seed = tuple(run.sites), run.plan.seed
 
     def pairs(first: str, second: str, *, own: bool) -> list[Pair]:
         return [
@@ -280,7 +294,7 @@ def study(network: str, variant: str, scale: float, rounds: int | None, seed: in
         for name, by_site in predicted["global"].items()
     }
     differences["own minus pooled"] = [(site, predicted["federated"][site][site], pooled[site]) for site in sites]
-    if not variant:
+    if "local" in models:
         differences["home"] = pairs("federated", "local", own=True)
         differences["elsewhere"] = pairs("federated", "local", own=False)
         differences["fine-tuning"] = pairs("finetuned", "federated", own=True)
