@@ -44,7 +44,7 @@ SEEDS = (11, 12, 13, 14, 15, 16)
 """Fixed before any run; the difficulty of the phantoms was set on seeds 101 and 102, by local models only."""
 VARIATION = 0.25
 NUM_PATIENTS, SHARES = 138, {"train": 0.22, "validation": 0.06, "test": 0.72}
-RULES = ("highest", "within-error", "loss", "last")
+RULES = ("highest", "within-error", "lowest-loss", "last")
 
 GROUP, BATCH, MOMENTS = VARIANTS = ("GroupNorm", "BatchNorm", "GroupNorm, Adam's moments kept")
 KINDS = ("as they are", "measured again")
@@ -215,7 +215,7 @@ def best(rows: Sequence[Scored], kind: str, rule: str, validated: int) -> Scored
     """Return the candidate that a rule takes."""
     figures = [row[kind]["validation"] for row in rows]
     last = len(rows) - 1
-    if rule == "loss":
+    if rule == "lowest-loss":
         return rows[min(range(len(rows)), key=lambda number: figures[number][1])]
     if rule == "highest":
         return rows[max(range(len(rows)), key=lambda number: (figures[number][0], -figures[number][1]))]

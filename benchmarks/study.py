@@ -163,7 +163,7 @@ VARIANTS = {
     ),
     "within-error": Variant(choice(Choice.WITHIN_ERROR)),
     "kappa averaged over neighbouring rounds": Variant(choice(Choice.SMOOTHED)),
-    "lowest loss": Variant(choice(Choice.LOWEST_LOSS)),
+    "lowest-loss": Variant(choice(Choice.LOWEST_LOSS)),
 }
 
 

@@ -45,7 +45,7 @@ CHANGES = {
     "recalibration": (Statistics.RECALIBRATE, Choice.HIGHEST),
     "within-error": (Statistics.AVERAGE, Choice.WITHIN_ERROR),
     "kappa averaged over neighbouring rounds": (Statistics.AVERAGE, Choice.SMOOTHED),
-    "lowest loss": (Statistics.AVERAGE, Choice.LOWEST_LOSS),
+    "lowest-loss": (Statistics.AVERAGE, Choice.LOWEST_LOSS),
 }
 POOLED = "pooled"
 RUNNING = ("running_mean", "running_var")
