@@ -17,7 +17,8 @@ from fedcli.wire import STRICT, Digest, ShortText
 HISTOGRAM_BINS = 64
 
 Share = Annotated[int, Field(ge=0, le=100_000)]
-Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+MAX_COUNT = 1_000_000_000
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

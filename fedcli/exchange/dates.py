@@ -37,7 +37,9 @@ def odd_dates(history: History, now: datetime) -> tuple[str, ...]:
 
 
 def expected_end(rounds: Sequence[Verified[RoundRecord]], last: int, now: datetime) -> datetime | None:
-    """Return when the last round will be closed at the pace of the newest ones; None before round 2, and after the last one.
+    """Return when the last round will be closed at the pace of the newest ones.
+
+    It is None before round 2, after the last round, and where dates that are decades apart lead beyond the year 9999.
 
     Args:
         rounds: The round records.
@@ -49,8 +51,10 @@ def expected_end(rounds: Sequence[Verified[RoundRecord]], last: int, now: dateti
     if left <= 0 or len(made) < 2:  # noqa: PLR2004 - a duration has two ends
         return None
     pace = median((after - before).total_seconds() for before, after in pairwise(made))
-    first = max(made[-1] + timedelta(seconds=pace), now)
-    return first + timedelta(seconds=pace * (left - 1))
+    try:
+        return max(made[-1] + timedelta(seconds=pace), now) + timedelta(seconds=pace * (left - 1))
+    except OverflowError:
+        return None
 
 
 def _before_parents(history: History) -> Iterator[str]:

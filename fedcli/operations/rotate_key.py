@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.keys import create_key, load_signer, public_keys, read_recovery_key, verify_keys
+from fedcli.exchange.store.listing import is_there
 from fedcli.party.amendment import amend_federation, first_round, recover_federation
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.party.enrolment import publish_enrolment, read_enrolments
@@ -157,7 +158,7 @@ def _leftovers(party: Party, number: int) -> tuple[str, ...]:
     later += map(layout.round_record, rounds)
     for member in party.ledger.newest_federation.members:
         made = [layout.update(member.site, each + 1) for each in rounds]
-        later += [update for update in made if party.store.stat(update) is not None]
+        later += [update for update in made if is_there(party.store, update, if_hidden=True)]
     return tuple(later)
 
 

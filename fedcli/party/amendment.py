@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedcli.errors import UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.records import MAX_MEMBERS
+from fedcli.exchange.store.listing import is_there
 from fedcli.party.party import publication
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ def first_round(party: Party, concerned: Iterable[str]) -> int:
     """Return the first round under an amendment that concerns these sites.
 
     That is the open round, unless one of them has already sent its update, which was made under the record in force now, or the
-    opening of a masked round has named its participants, or a region has summed the round.
+    opening of a masked round has named its participants, or a region has summed the round. A site that hides its folder counts as
+    having sent.
     """
     ledger = party.ledger
     opened = ledger.newest_round + 1
     decided = layout.sum_record(opened) if party.plan.tree.above else layout.opening(opened)
     sent = party.store.stat(decided) is not None or any(
-        party.store.stat(layout.update(site, opened)) is not None for site in concerned
+        is_there(party.store, layout.update(site, opened), if_hidden=True) for site in concerned
     )
     return max(opened + sent, ledger.newest_federation.from_round)
 

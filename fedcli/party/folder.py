@@ -139,7 +139,11 @@ class Folder:
         memory.keep(self.ledger)
 
     def _take_recovery(self, memory: TrustedRecords, keys: tuple[str, ...]) -> bool:
-        """Take a new record of the recovery key in place of what this party has trusted before; tell whether there is one."""
+        """Take a new record of the recovery key in place of what this party has trusted before; tell whether there is one.
+
+        What it replaces is put aside from the newest on, and the record is remembered last: a run that is killed leaves memories
+        that still follow from one another, and the next run takes the record again.
+        """
         if not layout.recovery_numbers(keys):
             return False
         remembered = memory.keys(0)
@@ -151,11 +155,13 @@ class Folder:
         memory.forget_checkpoint()
         self.ledger = Ledger(self.ledger.pinned)
         self._take_federations(memory.store, remembered, before=new[0])
-        self._take_federations(self.store, (layout.recovery(new[0]),))
-        for number in trusted:
+        signed = self._read(self.store, layout.recovery(new[0]))
+        self.ledger.add_federation(signed)
+        self._take_rounds(memory.store, remembered, replaced=True)
+        for number in reversed(trusted):
             if number >= new[0]:
                 memory.put_aside(layout.federation(number))
-        self._take_rounds(memory.store, remembered, replaced=True)
+        memory.remember(signed)
         return True
 
     def read(self, key: str) -> Signed:
@@ -260,7 +266,7 @@ class Folder:
                 except TrustError:
                     if not replaced or self._memory is None:
                         raise
-                    for later in layout.round_numbers(keys)[number:]:
+                    for later in reversed(layout.round_numbers(keys)[number:]):
                         self._memory.put_aside(layout.round_record(later))
                     return
                 self._remember(source, signed)

@@ -75,3 +75,12 @@ def test_the_end_follows_from_the_pace_of_the_newest_rounds() -> None:
     assert expected_end(rounds, 10, now + timedelta(days=5)) == now + timedelta(days=5 + 3)  # the open round is late
     assert expected_end(rounds, 6, now) is None
     assert expected_end(rounds[:2], 10, now) is None
+
+
+def test_dates_that_are_decades_apart_foretell_no_end() -> None:
+    record, clock = HISTORY.rounds[0].record, datetime(1970, 1, 2, tzinfo=UTC)
+    rounds = [
+        Verified(key="", digest="", record=replace(record, round=number, created=created))
+        for number, created in enumerate([clock, clock, NOW])
+    ]
+    assert expected_end(rounds, 300, NOW) is None

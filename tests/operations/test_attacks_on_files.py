@@ -144,6 +144,20 @@ def test_a_folder_that_cannot_be_listed_is_named_and_stops_nobody(federation: Fe
     assert as_anybody("verify", str(federation.drop), "--coordinator-key", federation.fingerprint)["problems"] == []
 
 
+def test_a_folder_that_is_hidden_after_its_update_was_used_stops_nobody(federation: Federation) -> None:
+    federation.aggregate()
+    path = federation.drop / "sites/cedar"
+    path.chmod(0)
+    coordinator = str(federation.coordinator)
+    seen = as_anybody("status", "-C", coordinator)
+    assert {problem["key"].split("/")[1] for problem in seen["problems"]} == {"cedar"}
+    found = as_anybody("verify", str(federation.drop), "--coordinator-key", federation.fingerprint, code=6)
+    assert f"{KEY}: missing" in " ".join(problem["message"] for problem in found["problems"])
+    removed = as_anybody("remove", "cedar", "-C", coordinator, "--yes")
+    assert removed["from_round"] == 3, "whoever hides the folder may have sent for round 2"
+    path.chmod(0o755)
+
+
 def as_anybody(*words: str, code: int = 0) -> dict[str, Any]:
     """Run a command as a process for which permissions hold: root reads everything."""
     command = [*UNPRIVILEGED, sys.executable, "-m", "fedcli", *words, "--json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +25,7 @@ from fedcli.operations.join import JoinRequest, inspect, join
 from fedcli.operations.remove import RemoveRequest, remove
 from fedcli.operations.rotate_key import RotateKeyRequest, rotate_key
 from fedcli.operations.verify import VerifyRequest, verify
+from fedcli.party.memory.trusted_records import TrustedRecords
 from fedcli.party.source import Source
 from fedcli.results import Status
 from tests.fixtures.federation import SITES, Federation, files_below, no_passphrase
@@ -188,6 +189,50 @@ def test_it_takes_the_place_of_a_record_that_sites_have_trusted(recoverable: Fed
     kept = files_below(recoverable.site("north") / "trusted")
     assert f"{layout.federation(3)}.replaced" in kept
     assert f"{layout.round_record(1)}.replaced" in kept
+
+
+def test_a_site_that_is_killed_while_it_takes_the_record_takes_it_again(
+    recoverable: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thief = stolen(recoverable, tmp_path / "thief")
+    remove(RemoveRequest(root=thief.coordinator, site="valley"), thief.environment)
+    thief.aggregate()
+    recoverable.train("north")  # it has trusted two records and the round of the thief
+    recover(recoverable, instead_of=3)
+    for key in (layout.federation(4), layout.round_record(1), layout.update("north", 2)):
+        (recoverable.drop / key).unlink()
+    changes = 4  # the round, both records, and the recovery key's own
+    for last in range(changes + 1):
+        killed = recoverable.copy(tmp_path / str(last))
+        with monkeypatch.context() as patch:
+            dying = Dying(last, patch)
+            if last == changes:
+                killed.status("north")
+                assert dying.made == changes
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    killed.status("north")
+        killed.status("north")
+        trusted = files_below(killed.site("north") / "trusted")
+        assert KEY in trusted
+        assert trusted.keys() & {layout.federation(3), layout.federation(4), layout.round_record(1)} == set()
+
+
+class Dying:
+    """Kills a party before a change of what it remembers, counted from 0."""
+
+    def __init__(self, last: int, patch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        for name in ("put_aside", "remember"):
+            change = getattr(TrustedRecords, name)
+
+            def counted(memory: TrustedRecords, what: Any, change: Any = change) -> None:
+                if self.made == last:
+                    raise KeyboardInterrupt
+                self.made += 1
+                change(memory, what)
+
+            patch.setattr(TrustedRecords, name, counted)
 
 
 def test_a_sibling_that_the_thief_signs_later_counts_for_nobody(recoverable: Federation, tmp_path: Path) -> None:

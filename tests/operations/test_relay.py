@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from fedcli import wire
+from fedcli.cohort import MAX_COUNT
 from fedcli.environment import Environment
 from fedcli.errors import ApprovalError, ConfigurationError, TrustError, UsageError
 from fedcli.exchange import layout
 from fedcli.exchange.history.best_round import best_round
-from fedcli.exchange.records import Restart, SumRecord
+from fedcli.exchange.records import Restart, SumRecord, ValidationScore
 from fedcli.operations.aggregate.aggregate_result import AggregateRequest
 from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.init import InitRequest, init
@@ -85,6 +86,21 @@ def test_verify_follows_the_tree(finished_once: FederationTree) -> None:
     below = finished_once.regions["east"].verify()
     assert (below.status, below.replayed) == ("verified", 2)
     assert below.unfollowed[0].startswith("3 models taken from above: the drop folder of federation ")
+
+
+def test_counts_that_a_record_cannot_state_in_all_are_stated_as_the_largest(tree: FederationTree) -> None:
+    east = tree.regions["east"]
+    east.send("amber", 1)
+    east.send("brook", 1, images=MAX_COUNT, received=ValidationScore(patients=MAX_COUNT, loss=1.2, kappa=0.4))
+    east.send("cove", 1)
+    assert relay_in(east).sent
+    record = tree.top.update("east", 1)
+    assert (record.images, record.received.patients) == (MAX_COUNT, MAX_COUNT)
+    tree.send(1, "south", "west")
+    tree.relay("south", "west")
+    tree.top.aggregate()
+    tree.relay()
+    assert tree.top.verify(tree=tree.sources).problems == ()
 
 
 def test_who_is_awaited_waits_for_nobody_else_and_does_nothing_twice(tree: FederationTree) -> None:

@@ -10,6 +10,8 @@ from fedcli.errors import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fedcli.exchange.store.base import ReadableStore
+
 A_LINK = "a link, which is not followed"
 
 
@@ -42,6 +44,14 @@ class Listing:
             msg = f"{self.fault}, in the drop folder {address}"
             raise UnreadableError(msg, hint="check what this account may read, and the links below this folder")
         return self.keys
+
+
+def is_there(store: ReadableStore, key: str, *, if_hidden: bool) -> bool:
+    """Tell whether there is an object; `if_hidden` where this account may not know, since whoever wrote it hides the folder."""
+    try:
+        return store.stat(key) is not None
+    except UnreadableError:
+        return if_hidden
 
 
 def too_many(prefix: str, limit: int) -> str:

@@ -19,6 +19,7 @@ from fedcli.exchange.records import (
     ModelRecord,
     UpdateRecord,
 )
+from fedcli.exchange.store.listing import is_there
 from fedcli.party.enrolment import read_enrolments
 from fedcli.party.history.inspection import check_used_updates
 from fedcli.party.history.records_read import Reading
@@ -165,7 +166,7 @@ def _read_updates(reading: Reading, site: str, into: dict[tuple[str, int], Verif
 def _find(reading: Reading, party: str, keys: Iterable[str]) -> None:
     """Add files that rounds need to those of a party that could not be listed whole; other files of its own may hide them."""
     listed, store = reading.listed[party], reading.folder.store
-    there = {key for key in keys if key not in listed and store.stat(key) is not None}
+    there = {key for key in keys if key not in listed and is_there(store, key, if_hidden=False)}
     reading.listed[party] = tuple(sorted((*listed, *there)))
 
 

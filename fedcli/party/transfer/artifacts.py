@@ -87,6 +87,7 @@ class Artifacts:
                     measured = packing.unpack(copy, content, artifact.content_size)
                 with content.open("rb") as file:
                     _check_content(owner.key, artifact, file, measured, expected)
+                disk.sync(content)  # before it has its name: after a power failure a copy is whole, or not there
                 content.rename(path)
         elif expected is not None:
             with path.open("rb") as file:
@@ -117,6 +118,7 @@ class Artifacts:
         if not path.exists():
             with self._new_file() as decoded:
                 encodings.decode(content, decoded, expected, artifact.encoding)
+                disk.sync(decoded)
                 decoded.rename(path)
         return DeltaFile(path=path, sha256=None)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedcli.aggregation.fold import fold
 from fedcli.aggregation.rules import rule_of
 from fedcli.aggregation.update import Update
+from fedcli.cohort import MAX_COUNT
 from fedcli.errors import MissingError, TrustError
 from fedcli.exchange import layout
 from fedcli.exchange.records import SumRecord, ValidationScore
@@ -45,7 +46,7 @@ class RegionalFigures:
 
     Attributes:
         steps: The sum of their steps.
-        images: That of their training images; None if a site withholds them.
+        images: That of their training images, at most what a record can state; None if a site withholds them.
         patients: That of their training patients, likewise.
         received: The mean of their scores of φ(t-1), weighted by validation patients.
         trained: The mean of their scores of their own models, likewise.
@@ -71,7 +72,7 @@ def regional_figures(records: Sequence[UpdateRecord]) -> RegionalFigures:
 
 def _total(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return min(sum(known), MAX_COUNT) if len(known) == len(counts) else None
 
 
 def _mean_score(scores: Sequence[ValidationScore]) -> ValidationScore:
@@ -81,7 +82,7 @@ def _mean_score(scores: Sequence[ValidationScore]) -> ValidationScore:
     kappa = _weighted(kappas)
     patients = sum(count for count, _ in kappas) if kappas else sum(item.patients for item in scores)
     return ValidationScore(
-        patients=patients, loss=_weighted(losses), kappa=max(-1.0, min(1.0, kappa)) if kappa is not None else None
+        patients=min(patients, MAX_COUNT), loss=_weighted(losses), kappa=max(-1.0, min(1.0, kappa)) if kappa is not None else None
     )
 
 

@@ -97,6 +97,17 @@ def test_what_is_sent_is_what_is_decoded(tmp_path: Path, travel: Updates) -> Non
     assert place.folder.artifacts.delta(update, EXPECTED) == delta
 
 
+def test_a_copy_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure, a name without its content would stand for the site's update."""
+    place = Place(tmp_path, Updates(encoding=Encoding.INT8))
+    update = place.send(prepare_update(tmp_path, DELTA, place.travel).path)
+    flushed: list[int] = []
+    monkeypatch.setattr(disk, "sync", lambda path: flushed.append(path.stat().st_ino))
+    place.folder.artifacts.delta(update, EXPECTED)
+    assert {path.stat().st_ino for path in kept(place)} == set(flushed)
+    assert len(flushed) == 2, "the content, and its decoded tensors"
+
+
 def test_nothing_is_copied_where_an_update_lies_plain_on_this_machine(tmp_path: Path) -> None:
     place = Place(tmp_path, Updates())
     update = place.folder.update("north", 1)
