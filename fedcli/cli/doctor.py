@@ -33,7 +33,7 @@ def doctor(
     ssh_key: SshKeyOption = None,
     endpoint: EndpointOption = "",
     notify: Annotated[
-        bool, typer.Option("--notify", help="Also send a test notice over every channel that [notify] in workspace.toml names.")
+        bool, typer.Option("--notify", help="Also send a test notice over every channel that \\[notify] in workspace.toml names.")
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.import_ import ImportResult
 
-EXAMPLE = "Examples: fedcli import stick/to-north.tar -C north; fedcli import whole.tar copy --coordinator-key SHA256:…"
+EXAMPLE = (
+    "Examples: fedcli import stick/to-north.tar -C north; mkdir copy && fedcli import whole.tar copy --coordinator-key SHA256:…"
+)
 
 
 def import_(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.package import PackageResult
 
-EXAMPLE = "Example: fedcli package demo/drop --out package --coordinator-key SHA256:…"
+EXAMPLE = "Example: fedcli package -C demo/coordinator --out package"
 
 
 def package(

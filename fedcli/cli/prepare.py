@@ -33,7 +33,7 @@ ArchiveArgument = Annotated[
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="WHAT=NAME", help="A label table column: patient, study, accession, instance, file, side, view or label."
+        metavar="WHAT=NAME", help="A label table column: patient, study, accession, instance, file, side, view, date or label."
     ),
 ]
 PatternOption = Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedcli.environment import Environment
     from fedcli.operations.verify import VerifyResult
 
-EXAMPLE = "Example: fedcli verify demo/drop --replay --coordinator-key SHA256:…"
+EXAMPLE = "Examples: fedcli verify demo/drop --coordinator-key SHA256:…; fedcli verify -C demo/coordinator --replay"
 NOT_VERIFIED = 6
 _SHOWN = 20
 """Files that are ignored are named as long as they are no more."""

@@ -117,7 +117,7 @@ def _update(party: Party, number: int) -> Verified[UpdateRecord]:
     update = party.folder.update(party.name, number) if 1 <= number <= party.ledger.newest_round + 1 else None
     if update is None:
         msg = f"{party.name} has sent no update of round {number}"
-        raise UsageError(msg, hint=f"`{party.command('status')}` shows the rounds")
+        raise UsageError(msg, hint="`fedcli status -C WORKSPACE` shows the rounds")
     return update
 
 

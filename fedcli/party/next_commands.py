@@ -195,7 +195,7 @@ def _final_commands(history: History, members: tuple[str, ...], viewer: Viewer) 
     members = tuple(site for site in members if site not in regions)
     if late := tuple(site for site in members if site not in history.evaluations):
         for parties in _split(viewer, late):
-            yield _steps(viewer, parties, "train-round", "finetune", "evaluate")
+            yield _steps(viewer, parties, "train-round", "finetune --from initial", "finetune", "evaluate")
     elif behind := (*testers, *(site for site in (*members, *history.testers) if _has_not_scored_all(history, site))):
         yield from _commands(viewer, behind, "evaluate")
     else:
@@ -217,8 +217,8 @@ def _commands(viewer: Viewer, parties: tuple[str, ...], verb: str, *rest: str) -
         yield NextCommand(parties=some, command=viewer.command(some[0], verb, *rest))
 
 
-def _steps(viewer: Viewer, parties: tuple[str, ...], *verbs: str) -> NextCommand:
-    return NextCommand(parties=parties, command=" && ".join(viewer.command(parties[0], verb) for verb in verbs))
+def _steps(viewer: Viewer, parties: tuple[str, ...], *steps: str) -> NextCommand:
+    return NextCommand(parties=parties, command=" && ".join(viewer.command(parties[0], *step.split()) for step in steps))
 
 
 def _split(viewer: Viewer, parties: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -92,6 +92,17 @@ def test_comparisons_are_rounded_or_left_out_with_the_scores_behind_them() -> No
     assert published == replace(item, result=replace(result, difference=0.12, interval=(0.05, 0.2), p_value=0.02))
 
 
+@pytest.mark.parametrize(
+    ("exact", "published"),
+    [(1.0, 1.0), (0.0501, 0.06), (0.07, 0.07), (0.01, 0.01), (0.0091, 0.01), (0.00011, 0.0002), (1e-4, 1e-4)],
+)
+def test_a_p_value_is_rounded_up_but_not_so_far_that_many_sites_can_show_nothing(exact: float, published: float) -> None:
+    result = PairedDifference(cases=180, difference=0.1, interval=(0.05, 0.2), p_value=exact, permutations=10_000)
+    item = Comparison(model=REFERENCE, other=REFERENCE, result=result)
+    (rounded,) = published_comparisons((item,), (published_test(measured(), 180, 5, cases_are_patients=True),), 5)
+    assert rounded.result.p_value == published
+
+
 def test_class_counts_are_of_training_images_rounded_and_without_small_classes() -> None:
     train, validation, test = cohort().parts
     parts = (replace(train, patients=100, images=400, class_images=(203, 121, 70, 6)), validation, test)

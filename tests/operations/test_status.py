@@ -289,7 +289,13 @@ def test_an_update_that_does_not_verify_is_not_awaited_again(trained: Federation
 
 
 def test_at_the_end_all_evaluate_until_every_model_is_scored(finished: Federation) -> None:
-    steps = " && ".join(f"fedcli {verb} -C WORKSPACE" for verb in ("train-round", "finetune", "evaluate"))
+    commands = (
+        "train-round -C WORKSPACE",
+        "finetune -C WORKSPACE --from initial",
+        "finetune -C WORKSPACE",
+        "evaluate -C WORKSPACE",
+    )
+    steps = " && ".join(f"fedcli {command}" for command in commands)
     found = seen(finished)
     assert (found.status, found.open_round, found.awaited) == (Status.FINISHED, None, ())
     assert found.message == f"All rounds are done. Turn of north, valley: {steps}"

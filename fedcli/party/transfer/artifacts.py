@@ -172,7 +172,7 @@ class Artifacts:
         """Write what is inside a sealed file to a new file, reading the sealed file once; return its key, and what came out."""
         if self._opening is None:
             msg = f"{artifact.key}: sealed, and there is no key to open it with"
-            raise SealedError(msg, hint="-C WORKSPACE or --identity KEY gives one")
+            raise SealedError(msg, hint="-C WORKSPACE without an address, or --identity KEY where the command has it, gives one")
         for key in self._opening.content_keys(owner, artifact):
             with self._stored(owner, artifact) as file:
                 try:
