@@ -36,9 +36,10 @@ from fedcli.party.transfer.outgoing import ArtifactFile
 from fedcli.plan import Part
 from fedcli.plan.scored_pairs import sites_to_score
 from fedcli.results import Result, Status
-from fedcli.site.own_model import own_model
+from fedcli.site.own_model import own_model, trained_on
 from fedcli.site.scoring import Scoring
 from fedcli.site.site_data import SiteData, dataset_record, require_images
+from fedcli.site.training_log import withdrawn_patients
 from fedcli.text.wording import counted
 from fedcli.workspace import WorkspaceRole
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from fedcli.exchange.history import History
     from fedcli.exchange.records import ModelReference, Record
     from fedcli.site.own_model import OwnModel
+    from fedcli.site.selection import Best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +140,34 @@ def _share(party: Party) -> tuple[History, tuple[ModelKind, ...]]:
     return (read_history(party.folder, remembering=True)[0] if shared else history), shared
 
 
+def _reason_not_to_share(party: Party, kind: ModelKind, best: Best, data: str) -> str:
+    """Return why a model must not leave the site, and the command that trains another one; an empty text if it may.
+
+    Args:
+        party: The site.
+        kind: What the model is.
+        best: Its description.
+        data: Digest of the prepared data.
+    """
+    if not leads(party.ledger.rounds, best.base):
+        return f"it started from a round that a restart has given up; `{party.command('train-round')}`"
+    own = kind is not ModelKind.FEDERATED
+    if own and withdrawn_patients(party.workspace) and trained_on(party.workspace, kind) != data:
+        again = party.command("finetune", *(("--from", "initial") if kind is ModelKind.LOCAL else ()))
+        return f"patients have withdrawn, and it was trained on other data than today's; `{again}`"
+    return ""
+
+
 def _share_one(party: Party, history: History, kind: ModelKind, model: OwnModel) -> bool:
     best = model.best
     newest = history.models.get((party.name, kind))
     if newest is not None and newest.artifact.content_sha256 == best.content_sha256:
         return False
-    if not leads(party.ledger.rounds, best.base):
-        again = party.command("train-round")
-        party.environment.progress.event(
-            f"{party.name}: the {kind} model is not shared: it started from a round that a restart has given up; `{again}` first"
-        )
+    data = prepared_dataset.describe(party.workspace.prepared_path)
+    if reason := _reason_not_to_share(party, kind, best, data.digest):
+        party.environment.progress.event(f"{party.name}: the {kind} model is not shared: {reason} first")
         return False
-    validation = prepared_dataset.describe(party.workspace.prepared_path).cohort.part(Part.VALIDATION)
+    validation = data.cohort.part(Part.VALIDATION)
     level = level_of(validation.patients, party.approved_plan().evaluation.min_cell)
     key_of = partial(layout.model, party.name, kind=kind)
     number = layout.free_number(newest.record.number if newest else 0, key_of, party.store.stat)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pydantic.dataclasses import dataclass as checked_dataclass
-
 from fedcli import disk, wire
 from fedcli.errors import TrainingError, UsageError
 from fedcli.exchange.history.lineage import leads
@@ -21,9 +19,8 @@ from fedcli.exchange.records import ModelKind
 from fedcli.party.party import Party
 from fedcli.results import Result, Status
 from fedcli.site import selection
-from fedcli.site.own_model import own_model, own_model_folder
+from fedcli.site.own_model import TrainingInputs, own_model, own_model_folder
 from fedcli.site.site_data import SiteData
-from fedcli.wire import STRICT, Digest
 from fedcli.workspace import WorkspaceRole
 
 if TYPE_CHECKING:
@@ -38,21 +35,6 @@ class Start(StrEnum):
 
     BEST = "best"
     INITIAL = "initial"
-
-
-@checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class TrainingInputs:
-    """What a local training depends on; the same inputs give the same model.
-
-    Attributes:
-        source: Digest of the model's file that training started from.
-        plan: Digest of the plan.
-        data: Digest of the prepared data.
-    """
-
-    source: Digest
-    plan: Digest
-    data: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

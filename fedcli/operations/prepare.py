@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from fedcli import plan as plans
 from fedcli.disclosure.small_sites import advice_on_data
 from fedcli.disk import write_whole
-from fedcli.errors import UsageError
+from fedcli.errors import DataError, UsageError
 from fedcli.imaging import preparation, preview
 from fedcli.imaging.dataset.index import Pseudonyms
-from fedcli.imaging.dataset.prepared_dataset import PAGE, REJECTS
+from fedcli.imaging.dataset.prepared_dataset import IDENTITIES, PAGE, REJECTS
+from fedcli.imaging.labels import csv_file
 from fedcli.imaging.preparation import DatasetRequest
 from fedcli.party.command_lines import WORKSPACE, party_command
 from fedcli.private_files import exclusive, read_secret
@@ -128,6 +129,7 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
         if workspace is not None:
             training_log.note_earlier_rounds(workspace)
         withdrawals = _withdrawals(request, workspace, pseudonyms)
+        before = _prepared_patients(out) if withdrawals else frozenset[str]()
         if workspace is not None:
             withdrawn = training_log.withdraw_patients(workspace, [item.hash for item in withdrawals])
             trained = frozenset(training_log.rounds_by_patient(workspace))
@@ -137,7 +139,17 @@ def prepare(request: PrepareRequest, progress: Progress) -> PrepareResult:
 
         write_whole(out / PAGE, dataset_page.render(summary).encode(), mode=0o600)
     result = _result(summary, out, advice_on_data(_plan(request, workspace), summary.cohort))
-    return _with_withdrawals(result, workspace, withdrawals) if workspace is not None and withdrawals else result
+    return _with_withdrawals(result, workspace, withdrawals, before) if workspace is not None and withdrawals else result
+
+
+def _prepared_patients(out: Path) -> frozenset[str]:
+    """Return the hashes of the patients in the data that were prepared before; none if there are no such data."""
+    try:
+        table = csv_file.read(out / IDENTITIES)
+    except DataError:
+        return frozenset()
+    column = table.column("patient_hash")
+    return frozenset(row.cells[column] for row in table.rows) if column is not None else frozenset()
 
 
 def _withdrawals(request: PrepareRequest, workspace: Workspace | None, pseudonyms: Pseudonyms) -> tuple[Withdrawal, ...]:
@@ -149,11 +161,26 @@ def _withdrawals(request: PrepareRequest, workspace: Workspace | None, pseudonym
     return read_withdrawals(request.exclude, workspace, pseudonyms)
 
 
-def _with_withdrawals(result: PrepareResult, workspace: Workspace, withdrawals: tuple[Withdrawal, ...]) -> PrepareResult:
-    """Write the list of who withdraws for the site's eyes only; the result has no identifier."""
+def _with_withdrawals(
+    result: PrepareResult, workspace: Workspace, withdrawals: tuple[Withdrawal, ...], before: frozenset[str]
+) -> PrepareResult:
+    """Write the list of who withdraws for the site's eyes only; the result has no identifier.
+
+    Args:
+        result: What was prepared.
+        workspace: The site's.
+        withdrawals: Who withdraws now.
+        before: The patients of the data that were prepared before.
+    """
     path = write_withdrawals(workspace, withdrawals)
     rounds = tuple(sorted({number for item in withdrawals for number in item.rounds}))
     message = f"{counted(len(withdrawals), 'patient')} withdrawn, listed in {path}; "
+    unknown = sum(1 for item in withdrawals if not item.rounds and item.hash not in before)
+    if before and unknown:
+        message += (
+            f"{unknown} of them in no round and not in the data prepared before: "
+            f"compare their identifiers with those in {IDENTITIES}; "
+        )
     if rounds:
         command = party_command(WORKSPACE, "restart", "--from", str(rounds[0] - 1), "--reason", "TEXT")
         message += f"trained in rounds {number_ranges(rounds)}, which the coordinator can leave behind: `{command}`; "

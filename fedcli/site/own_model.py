@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcli import disk
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from fedcli import disk, wire
 from fedcli.errors import MissingError
 from fedcli.exchange.records import ModelKind
-from fedcli.site.selection import DESCRIPTION, WEIGHTS, newest_state, read_best
+from fedcli.site.selection import DESCRIPTION, PROVENANCE, WEIGHTS, newest_state, read_best
+from fedcli.wire import STRICT, Digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +20,21 @@ if TYPE_CHECKING:
     from fedcli.party.party import Party
     from fedcli.site.selection import Best
     from fedcli.workspace import Workspace
+
+
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class TrainingInputs:
+    """What a local training depends on; the same inputs give the same model.
+
+    Attributes:
+        source: Digest of the model's file that training started from.
+        plan: Digest of the plan.
+        data: Digest of the prepared data.
+    """
+
+    source: Digest
+    plan: Digest
+    data: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +76,14 @@ def own_model(party: Party, kind: ModelKind) -> OwnModel | None:
     if rounds and best.content_sha256 == rounds[0].artifact.content_sha256:
         return None
     return OwnModel(best=best, path=folder / WEIGHTS)
+
+
+def trained_on(workspace: Workspace, kind: ModelKind) -> Digest | None:
+    """Return the digest of the data on which the local-only or the fine-tuned model was trained; None if nothing says it."""
+    try:
+        return wire.decode(TrainingInputs, (own_model_folder(workspace, kind) / PROVENANCE).read_bytes()).data
+    except (OSError, wire.MalformedError):
+        return None
 
 
 def own_model_folder(workspace: Workspace, kind: ModelKind) -> Path:

@@ -15,7 +15,8 @@ from fedcli.errors import DataError, UsageError
 from fedcli.exchange.records import ModelKind
 from fedcli.imaging.archive.image_archive import ImageArchive
 from fedcli.imaging.preparation import LabelFiles
-from fedcli.operations.evaluate import EvaluateRequest, evaluate
+from fedcli.operations.evaluate import EvaluateRequest, evaluate, share
+from fedcli.operations.finetune import FinetuneRequest, Start, finetune
 from fedcli.operations.prepare import PrepareRequest, PrepareResult, prepare
 from fedcli.operations.remove import RemoveRequest, RemoveResult, remove
 from fedcli.operations.restart import RestartRequest, restart
@@ -132,6 +133,7 @@ def test_a_patient_withdraws_and_the_rounds_that_trained_it_are_listed_for_the_s
     assert rows == [(training, "1"), (test, ""), ("unknown", "")]
     assert stat.S_IMODE(listing.stat().st_mode) == 0o600
     assert "fedcli restart -C WORKSPACE --from 0 --reason TEXT" in result.message
+    assert "; 1 of them in no round and not in the data prepared before: compare their identifiers" in result.message
     assert training not in result.message
     assert "withdrawn" not in json.dumps([item.reason for item in result.cohort.rejections])
     again = prepared_again(trained, "north", training)  # and the rounds are still known
@@ -160,6 +162,16 @@ def test_a_patient_that_has_trained_never_becomes_a_test_patient(trained: Federa
     with pytest.raises(DataError, match="1 of the patients that have trained would be test patients"):
         prepared_again(trained, "north", split=split)
     prepared_again(trained, "north", moved, split=split)  # one that has withdrawn is in no part
+
+
+def test_a_local_model_that_a_withdrawn_patient_trained_is_not_shared(trained: Federation) -> None:
+    finetune(FinetuneRequest(root=trained.site("north"), start=Start.INITIAL), trained.environment)
+    prepared_again(trained, "north", first_of(patients_of(own_data(trained, "north")), "train"))
+    trained.aggregate()
+    shared = share(EvaluateRequest(root=trained.site("north")), trained.environment)
+    assert ModelKind.LOCAL not in shared
+    finetune(FinetuneRequest(root=trained.site("north"), start=Start.INITIAL), trained.environment)
+    assert ModelKind.LOCAL in share(EvaluateRequest(root=trained.site("north")), trained.environment)
 
 
 def test_exclude_needs_a_workspace_and_a_column(trained: Federation) -> None:
