@@ -28,7 +28,8 @@ from line import long_line
 from scale import COMMANDS, COUNTS, Cost, Count, cost_table
 
 from fedcli.exchange import layout
-from fedcli.operations.aggregate import AggregateRequest, aggregate
+from fedcli.operations.aggregate.aggregate_result import AggregateRequest
+from fedcli.operations.aggregate.coordinator_round import aggregate
 from fedcli.operations.relay import RelayRequest, relay
 from fedcli.operations.train_round import TrainRoundRequest, train_round
 from fedcli.plan import Confidentiality, Images, Network, Training, Tree
