@@ -154,7 +154,7 @@ def test_a_folder_that_is_hidden_after_its_update_was_used_stops_nobody(federati
     found = as_anybody("verify", str(federation.drop), "--coordinator-key", federation.fingerprint, code=6)
     assert f"{KEY}: missing" in " ".join(problem["message"] for problem in found["problems"])
     removed = as_anybody("remove", "cedar", "-C", coordinator, "--yes")
-    assert removed["from_round"] == 3, "whoever hides the folder may have sent for round 2"
+    assert removed["from_round"] == 3, "a site with a hidden folder may have sent its update of round 2"
     path.chmod(0o755)
 
 

@@ -47,7 +47,13 @@ class Listing:
 
 
 def is_there(store: ReadableStore, key: str, *, if_hidden: bool) -> bool:
-    """Tell whether there is an object; `if_hidden` where this account may not know, since whoever wrote it hides the folder."""
+    """Return whether an object exists.
+
+    Args:
+        store: The drop folder.
+        key: The object's key.
+        if_hidden: The answer if this account has no permission to find out.
+    """
     try:
         return store.stat(key) is not None
     except UnreadableError:
