@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from phantom_federation import ENVIRONMENT, STUDENT_T, plain_plan, prepared, samples
+from phantom_federation import ENVIRONMENT, half_interval, plain_plan, prepared, samples
 
 from fedcli import tensors
 from fedcli.imaging.phantoms import hospitals
@@ -134,7 +134,7 @@ def compare_kappas(folder: Path) -> None:
             )
     for encoding in (Encoding.BFLOAT16, Encoding.INT8):
         differences = [mine - exact for mine, exact in zip(kappas[encoding], kappas[Encoding.FLOAT32], strict=True)]
-        mean, half = statistics.fmean(differences), STUDENT_T[len(SEEDS) - 1] * statistics.stdev(differences) / len(SEEDS) ** 0.5
+        mean, half = statistics.fmean(differences), half_interval(differences)
         each = ", ".join(f"{value:+.4f}" for value in differences)
         print(f"{encoding} minus float32: {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}], by seed {each}")
 

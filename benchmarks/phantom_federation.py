@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 
 from fedcli import plan as plans
 from fedcli import wire
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 CPU = torch.device("cpu")
 RESAMPLES = 2000
-STUDENT_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
-"""97.5 % quantiles by degrees of freedom."""
 ENVIRONMENT = Environment(progress=Silent(), passphrase=str)
 
 Pair = tuple[str, "Predictions", "Predictions"]
@@ -203,12 +202,17 @@ def interval(drawn: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def half_interval(values: Sequence[float]) -> float:
+    """Return half the width of Student's 95 % interval of the mean of several values."""
+    return float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / len(values) ** 0.5
+
+
 def with_interval(values: Sequence[float], sign: str = "+") -> str:
     """Return the mean over seeds, with Student's 95 % interval if there are several; an empty sign writes no plus."""
     mean = statistics.fmean(values)
     if len(values) == 1:
         return f"{mean:{sign}.3f}"
-    half = STUDENT_T[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+    half = half_interval(values)
     return f"{mean:{sign}.3f} [{mean - half:{sign}.3f}, {mean + half:{sign}.3f}]"
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from phantom_federation import ENVIRONMENT, STUDENT_T, interval, mean_difference, plain_plan, predictions, prepared, run_seeds
+from phantom_federation import ENVIRONMENT, half_interval, interval, mean_difference, plain_plan, predictions, prepared, run_seeds
 
 from fedcli import tensors
 from fedcli.learning.evaluation import metrics
@@ -86,7 +86,7 @@ def print_differences(title: str, observed: Sequence[float], drawn: Sequence[Seq
         low, high = interval(resamples)
         print(f"| {number} | {difference:+.3f} | {low:+.3f} to {high:+.3f} |")
     mean = statistics.fmean(observed)
-    half = STUDENT_T[len(observed) - 1] * statistics.stdev(observed) / len(observed) ** 0.5
+    half = half_interval(observed)
     low, high = interval(np.mean(np.array(drawn), axis=0).tolist())
     print(f"| mean | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
     print(
