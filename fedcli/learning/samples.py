@@ -26,7 +26,8 @@ class Samples:
         labels: (N,) int64, the category of each image, from 0 to `num_classes` - 1.
         units: (N,) int64, the patient (or study) of each image; any numbers, equal within a unit.
         num_classes: The plan's number of categories, whether or not all of them occur here.
-        patients: (N,), the pseudonym of each image's patient, for the message about a batch that failed; None if unknown.
+        patients: (N,), each image's patient, by pseudonym: the unit of private training, and named where a batch
+            fails; None if unknown.
     """
 
     images: NDArray[np.uint16]

@@ -1,6 +1,6 @@
 """The verified records of a drop folder, from which the report, `status` and the choice of models are made.
 
-`party.history_reader` fills a `History`; the functions here are pure.
+`party.history.history_reader` fills a `History`; the functions here are pure.
 """
 
 from __future__ import annotations
