@@ -64,21 +64,22 @@ class Replay:
     choices: Path
 
     def choose(self, site: str, changes: Iterable[str]) -> list[Arrays]:
-        """Keep the model that each change chooses at a site; return the statistics of its last own models, as measured last."""
+        """Keep the model that each change chooses at a site; return the statistics measured again of its last own models."""
         learner = Learner(Workspace.open(self.run.folder / "sites" / site), self.run.plan, Silent())
         plans = {of: with_statistics(self.run.plan, of) for of in sorted({CHANGES[change][0] for change in changes})}
         selections = {change: Selection.resume(self._folder(change, site), CHANGES[change][1], None) for change in changes}
         measured = []
         for number, origin, base, arrays in self._candidates(site):
-            for statistics, learner.plan in plans.items():
+            for statistics, plan in plans.items():
+                learner.plan = plan
                 weights.load_arrays(learner.module, arrays)
                 learner.recalibrate("")
                 merit, model = learner.merit(learner.validate("")), weights.to_arrays(learner.module)
                 for change, selection in selections.items():
                     if CHANGES[change][0] is statistics:
                         selection.offer(model, number, origin, merit, base, epoch=int(origin is Origin.TRAINED))
-            if origin is Origin.TRAINED:
-                measured.append({name: array.copy() for name, array in model.items() if name.endswith(RUNNING)})
+                if origin is Origin.TRAINED and statistics is Statistics.RECALIBRATE:
+                    measured.append({name: array.copy() for name, array in model.items() if name.endswith(RUNNING)})
         return measured[-study.LAST :]
 
     def _candidates(self, site: str) -> Iterator[tuple[int, Origin, str, Arrays]]:
